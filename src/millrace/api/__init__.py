@@ -1,0 +1,3 @@
+"""One port: endpoints, REST, MLflow; a supervisor, workers, a control process."""
+
+from __future__ import annotations

@@ -1,0 +1,170 @@
+"""All tables of the workspace database, in one place. Times are microseconds since 1970 UTC; documents are JSON.
+
+A change here is a new migration in `migrations.py`; what a migration made is never edited.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+METADATA = MetaData()
+
+# SQLite only numbers rows by itself where the key is declared INTEGER.
+_SERIAL = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _id() -> Column[int]:
+    return Column("id", _SERIAL, primary_key=True, autoincrement=True)
+
+
+settings = Table(
+    "settings", METADATA, Column("key", String(200), primary_key=True), Column("value", JSON, nullable=False)
+)
+
+events = Table(
+    "events",
+    METADATA,
+    _id(),
+    Column("kind", String(100), nullable=False),
+    Column("subject", String(500), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("by", String(200), nullable=False),
+    Column("data", JSON, nullable=False),
+    Index("ix_events_kind", "kind", "id"),
+    Index("ix_events_subject", "subject", "id"),
+)
+
+tables = Table(
+    "tables",
+    METADATA,
+    Column("id", String(36), primary_key=True),
+    Column("catalog", String(128), nullable=False),
+    Column("schema", String(128), nullable=False),
+    Column("name", String(128), nullable=False),
+    Column("location", Text, nullable=False),
+    Column("owner", String(200), nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("definition", JSON, nullable=False),
+    UniqueConstraint("catalog", "schema", "name"),
+)
+
+runs = Table(
+    "runs",
+    METADATA,
+    _id(),
+    Column("pipeline", String(200), nullable=False),
+    Column("due_us", BigInteger, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("started_us", BigInteger, nullable=False),
+    Column("ended_us", BigInteger),
+    Column("by", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("ix_runs_pipeline", "pipeline", "id"),
+)
+
+stage_runs = Table(
+    "stage_runs",
+    METADATA,
+    _id(),
+    Column("run_id", _SERIAL, ForeignKey("runs.id"), nullable=False),
+    Column("pipeline", String(200), nullable=False),
+    Column("stage", String(200), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("started_us", BigInteger, nullable=False),
+    Column("ended_us", BigInteger),
+    Column("seconds", Text),
+    Column("output", JSON, nullable=False),
+    Index("ix_stage_runs_lookup", "pipeline", "stage", "id"),
+)
+
+leases = Table(
+    "leases",
+    METADATA,
+    Column("name", String(100), primary_key=True),
+    Column("holder", String(200), nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+)
+
+promotions = Table(
+    "promotions",
+    METADATA,
+    _id(),
+    Column("model", String(400), nullable=False),
+    Column("version", String(20), nullable=False),
+    Column("alias", String(100), nullable=False),
+    Column("replaced", String(20)),
+    Column("at_us", BigInteger, nullable=False),
+    Column("by", String(200), nullable=False),
+    Column("why", Text, nullable=False),
+    Column("verdict", JSON, nullable=False),
+    Index("ix_promotions_model", "model", "id"),
+)
+
+endpoints = Table(
+    "endpoints",
+    METADATA,
+    Column("name", String(200), primary_key=True),
+    Column("id", String(36), nullable=False, unique=True),
+    Column("generation", Integer, nullable=False),
+    Column("config", JSON, nullable=False),
+    Column("pending", JSON),
+    Column("state", JSON, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("owner", String(200), nullable=False),
+)
+
+episodes = Table(
+    "episodes",
+    METADATA,
+    _id(),
+    Column("rule", String(200), nullable=False),
+    Column("subject", String(500), nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("opened_us", BigInteger, nullable=False),
+    Column("last_us", BigInteger, nullable=False),
+    Column("closed_us", BigInteger),
+    Column("clean_evaluations", Integer, nullable=False),
+    Column("data", JSON, nullable=False),
+    Index("ix_episodes_rule", "rule", "subject", "id"),
+)
+
+outbox = Table(
+    "outbox",
+    METADATA,
+    _id(),
+    Column("key", String(300), nullable=False, unique=True),
+    Column("payload", JSON, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("sent_us", BigInteger),
+    Column("attempts", Integer, nullable=False),
+    Column("last_error", Text),
+    Column("muted", Boolean, nullable=False),
+)
+
+retrainings = Table(
+    "retrainings",
+    METADATA,
+    _id(),
+    Column("pipeline", String(200), nullable=False),
+    Column("episode_id", _SERIAL, nullable=False, unique=True),
+    Column("status", String(20), nullable=False),
+    Column("requested_us", BigInteger, nullable=False),
+    Column("ended_us", BigInteger),
+    Column("data", JSON, nullable=False),
+)

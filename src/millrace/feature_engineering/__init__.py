@@ -1,0 +1,3 @@
+"""The feature-engineering client, with the signatures people know."""
+
+from __future__ import annotations

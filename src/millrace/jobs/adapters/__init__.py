@@ -1,0 +1,3 @@
+"""Technologies behind the ports of `jobs`."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Three-level names over Delta tables: catalog, storage, sessions, import."""
+
+from __future__ import annotations

@@ -1,0 +1,174 @@
+"""The lake: tables by name, written with Clock time, read as of a version or a time."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from millrace.core.clock import Clock, iso, utc
+from millrace.core.errors import AlreadyExists, NotFound
+from millrace.core.names import TableName
+from millrace.core.principal import Principal
+from millrace.lake.port import Catalog, TableStore
+from millrace.lake.types import (
+    CommitInfo,
+    Location,
+    TableDefinition,
+    TableEntry,
+    TableId,
+    TableVersion,
+    Version,
+    VersionInfo,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_Write = Callable[[Location, CommitInfo], Version]
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """Tables of a workspace. All names may be given as text in one, two or three levels."""
+
+    catalog: Catalog
+    store: TableStore
+    clock: Clock
+    principal: Principal
+    warehouse: str
+
+    def create(self, name: str | TableName, schema: pa.Schema, definition: TableDefinition | None = None) -> TableEntry:
+        """Make an empty table and enter it in the catalog.
+
+        Raises:
+            AlreadyExists: a table of that name is in the catalog.
+        """
+        name, definition = TableName.parse(name), definition or TableDefinition()
+        if self.catalog.find(name):
+            raise AlreadyExists(f"table {name} exists", hint="choose another name, or drop it first", table=str(name))
+        location = Location(f"{self.warehouse}/{name.catalog}/{name.schema}/{name.table}")
+        now = self.clock.now()
+        self.store.create(location, schema, definition, self._commit("create"))
+        entry = TableEntry(TableId(str(uuid.uuid4())), name, location, str(self.principal), now, now, definition)
+        self.catalog.add(entry)
+        return entry
+
+    def ensure(self, name: str | TableName, schema: pa.Schema, definition: TableDefinition | None = None) -> TableEntry:
+        """The table of that name, made where it is missing."""
+        return self.catalog.find(TableName.parse(name)) or self.create(name, schema, definition)
+
+    def append(
+        self, name: str | TableName, rows: pa.Table, why: str = "append", transaction: tuple[str, int] | None = None
+    ) -> TableVersion:
+        """Add rows; with a transaction that the log already has, nothing happens."""
+        return self._write(name, lambda at, commit: self.store.append(at, rows, commit), why, transaction)
+
+    def merge(self, name: str | TableName, rows: pa.Table, keys: Sequence[str], why: str = "merge") -> TableVersion:
+        """Upsert rows by the key columns."""
+        return self._write(name, lambda at, commit: self.store.merge(at, rows, keys, commit), why)
+
+    def overwrite(self, name: str | TableName, rows: pa.Table, why: str = "overwrite") -> TableVersion:
+        """Replace all rows."""
+        return self._write(name, lambda at, commit: self.store.overwrite(at, rows, commit), why)
+
+    def delete(self, name: str | TableName, predicate: str, why: str = "delete") -> TableVersion:
+        """Remove the rows for which the SQL predicate holds."""
+        return self._write(name, lambda at, commit: self.store.delete(at, predicate, commit), why)
+
+    def read(
+        self,
+        name: str | TableName,
+        version: int | None = None,
+        columns: Sequence[str] | None = None,
+        where: object = None,
+    ) -> pa.Table:
+        """The rows of a version (None: the newest)."""
+        return self.store.read(self.entry(name).location, None if version is None else Version(version), columns, where)
+
+    def entry(self, name: str | TableName) -> TableEntry:
+        """The catalog's entry.
+
+        Raises:
+            NotFound: no such table; the hint names the nearest one.
+        """
+        return self.catalog.get(TableName.parse(name))
+
+    def exists(self, name: str | TableName) -> bool:
+        """Whether the catalog has the table."""
+        return self.catalog.find(TableName.parse(name)) is not None
+
+    def schema(self, name: str | TableName, version: int | None = None) -> pa.Schema:
+        """Columns and types of a version."""
+        return self.store.schema(self.entry(name).location, None if version is None else Version(version))
+
+    def history(self, name: str | TableName) -> Sequence[VersionInfo]:
+        """All versions, oldest first."""
+        return self.store.history(self.entry(name).location)
+
+    def rows(self, name: str | TableName, version: int | None = None) -> int:
+        """Row count of a version."""
+        return self.store.rows(self.entry(name).location, None if version is None else Version(version))
+
+    def pin(
+        self, name: str | TableName, as_of: datetime | None = None, versions: Mapping[TableName, int] | None = None
+    ) -> TableVersion:
+        """The version to read: the one asked for, else the newest committed at or before `as_of` by the Clock, else the newest.
+
+        Raises:
+            NotFound: the table had no version yet at that time, or the version asked for does not exist.
+        """
+        name = TableName.parse(name)
+        location = self.entry(name).location
+        newest = self.store.version(location)
+        asked = (versions or {}).get(name)
+        if asked is not None:
+            if not 0 <= asked <= newest:
+                raise NotFound(
+                    f"table {name} has no version {asked}",
+                    hint=f"its versions are 0 to {newest}",
+                    table=str(name),
+                    version=asked,
+                )
+            return TableVersion(name, Version(asked))
+        return TableVersion(name, newest if as_of is None else self._version_at(name, location, utc(as_of)))
+
+    def describe(self, name: str | TableName, **changes: object) -> TableEntry:
+        """Change parts of a table's definition (`tags=`, `description=`, `properties=`, ...)."""
+        entry = self.entry(name)
+        changed = replace(entry, definition=replace(entry.definition, **changes), updated_at=self.clock.now())  # type: ignore[arg-type]
+        self.catalog.update(changed)
+        return changed
+
+    def drop(self, name: str | TableName) -> None:
+        """Take the table out of the catalog, then delete its files."""
+        entry = self.entry(name)
+        self.catalog.remove(entry.name)
+        self.store.remove(entry.location)
+
+    def _write(
+        self, name: str | TableName, write: _Write, why: str, transaction: tuple[str, int] | None = None
+    ) -> TableVersion:
+        entry = self.entry(name)
+        version = write(entry.location, self._commit(why, transaction))
+        return TableVersion(entry.name, version)
+
+    def _commit(self, why: str, transaction: tuple[str, int] | None = None) -> CommitInfo:
+        return CommitInfo(self.clock.now(), self.principal, why, transaction)
+
+    def _version_at(self, name: TableName, location: Location, as_of: datetime) -> Version:
+        # A commit that millrace did not make has no Clock time: it counts as made with the one before it.
+        seen: Version | None = None
+        for info in self.store.history(location):
+            if info.at is not None and info.at > as_of:
+                break
+            seen = info.version
+        if seen is None:
+            raise NotFound(
+                f"table {name} had no version yet at {iso(as_of)}",
+                hint=f"see `millrace table show {name}` for its versions",
+                table=str(name),
+            )
+        return seen

@@ -1,0 +1,121 @@
+"""What the lake needs from the world: a catalog, a store of tables, and an engine that runs feature code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
+
+from millrace.core.names import TableName
+from millrace.lake.types import CommitInfo, Location, TableDefinition, TableEntry, Version, VersionInfo
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+
+
+class Catalog(Protocol):
+    """Which tables there are. Thread- and process-safe; what returned is durable.
+
+    Raises (all methods): NotFound for an unknown name, with the nearest known name as hint; AlreadyExists from `add`.
+    """
+
+    def add(self, entry: TableEntry) -> None: ...
+
+    def get(self, name: TableName) -> TableEntry: ...
+
+    def find(self, name: TableName) -> TableEntry | None: ...
+
+    def list(self, catalog: str | None = None, schema: str | None = None) -> Sequence[TableEntry]:
+        """All entries, sorted by name."""
+        ...
+
+    def update(self, entry: TableEntry) -> None:
+        """Replace the entry with the same id."""
+        ...
+
+    def remove(self, name: TableName) -> None: ...
+
+
+class TableStore(Protocol):
+    """Delta tables by location. Process-safe: each write is one atomic commit, reloaded and retried on conflict.
+
+    Frames are Arrow tables. Timestamps are stored as microseconds UTC; naive ones are UTC; nanoseconds that would lose
+    precision raise InvalidInput. A missing location raises NotFound.
+    """
+
+    def create(self, location: Location, schema: pa.Schema, definition: TableDefinition, commit: CommitInfo) -> Version:
+        """Make an empty table; where one is already there (an interrupted create), do nothing."""
+        ...
+
+    def append(self, location: Location, rows: pa.Table, commit: CommitInfo) -> Version:
+        """Add rows; columns that the table does not have are added to its schema. A changed type raises InvalidInput."""
+        ...
+
+    def overwrite(self, location: Location, rows: pa.Table, commit: CommitInfo) -> Version:
+        """Replace all rows, and the schema with them."""
+        ...
+
+    def merge(self, location: Location, rows: pa.Table, keys: Sequence[str], commit: CommitInfo) -> Version:
+        """Upsert by the key columns (a null key equals a null key); unknown columns are added to the schema."""
+        ...
+
+    def delete(self, location: Location, predicate: str, commit: CommitInfo) -> Version:
+        """Remove the rows for which the SQL predicate holds."""
+        ...
+
+    def schema(self, location: Location, version: Version | None = None) -> pa.Schema: ...
+
+    def version(self, location: Location) -> Version:
+        """The newest version."""
+        ...
+
+    def history(self, location: Location) -> Sequence[VersionInfo]:
+        """All versions that the log still knows, oldest first."""
+        ...
+
+    def read(
+        self,
+        location: Location,
+        version: Version | None = None,
+        columns: Sequence[str] | None = None,
+        where: object = None,
+    ) -> pa.Table:
+        """The rows of a version (None: the newest); `where` is a pyarrow compute expression that is pushed down."""
+        ...
+
+    def files(self, location: Location, version: Version | None = None) -> Sequence[str]:
+        """Paths of the Parquet files of a version, for engines that read them; partition values are in the files' paths."""
+        ...
+
+    def rows(self, location: Location, version: Version | None = None) -> int:
+        """Row count from the log's statistics."""
+        ...
+
+    def size_bytes(self, location: Location) -> int:
+        """Bytes of the newest version's files."""
+        ...
+
+    def remove(self, location: Location) -> None:
+        """Delete the files; nothing where there are none."""
+        ...
+
+
+class SparkEngine(Protocol):
+    """Runs PySpark. One session at a time per thread; `session` starts the engine on first use."""
+
+    def session(self) -> SparkSession:
+        """The session of this engine; the same one each time until `close`."""
+        ...
+
+    def read(self, location: Location, version: Version) -> DataFrame:
+        """A lazy frame over one version of a Delta table."""
+        ...
+
+    def at(self, now: object, tables: Mapping[TableName, DataFrame]) -> AbstractContextManager[SparkSession]:
+        """The session with `current_date` and `current_timestamp` meaning `now` (an aware datetime), and the frames readable by their names."""
+        ...
+
+    def close(self) -> None:
+        """Stop the session, then the server (in that order: the other way the interpreter never exits). Idempotent."""
+        ...

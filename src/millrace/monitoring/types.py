@@ -1,0 +1,60 @@
+"""A monitor, and what it found in a window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+Status = Literal["ok", "drift", "degraded", "insufficient_data"]
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorSpec:
+    """A monitor over an inference log.
+
+    Attributes:
+        table: the unpacked predictions table.
+        output_schema: where the metric tables go, `catalog.schema` or `schema`.
+        granularity: the window, as `1 day`.
+        timestamp_col, prediction_col, model_id_col, label_col, proba_col: columns of the log.
+        feature_cols: the columns whose distribution is watched; empty: all that the reference has.
+        false_alarms_per_year: the budget that thresholds are derived from.
+        effect_floor: the smallest distance (KS, total variation) that is called drift.
+    """
+
+    table: str
+    output_schema: str
+    granularity: str = "1 day"
+    timestamp_col: str = "timestamp"
+    prediction_col: str = "prediction"
+    model_id_col: str = "model_version"
+    label_col: str = "actual_label"
+    proba_col: str = "probability"
+    feature_cols: tuple[str, ...] = ()
+    false_alarms_per_year: float = 1.0
+    effect_floor: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class WindowVerdict:
+    """What a monitor says at the end of one window.
+
+    Attributes:
+        kind: `drift` (features, predictions) or `performance` (against labels).
+        start, end: the window, half-open `[start, end)`.
+        score: the largest distance over its columns, or the loss against the reference; None without enough rows.
+        columns: the columns that drifted, worst first.
+        reason: a sentence with the figures that decided.
+    """
+
+    kind: Literal["drift", "performance"]
+    model_version: str
+    start: datetime
+    end: datetime
+    status: Status
+    score: float | None
+    columns: tuple[str, ...] = ()
+    reason: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)

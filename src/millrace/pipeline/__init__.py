@@ -1,0 +1,3 @@
+"""A pipeline declared as data, planned, explained, executed, retrained."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Models, versions, aliases and the promotion log."""
+
+from __future__ import annotations

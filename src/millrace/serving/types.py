@@ -1,0 +1,97 @@
+"""Endpoints, what they serve, and what a request leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, NewType
+
+EndpointName = NewType("EndpointName", str)
+ConfigUpdate = Literal["NOT_UPDATING", "IN_PROGRESS", "UPDATE_FAILED", "UPDATE_CANCELED"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServedEntity:
+    """One model version behind an endpoint.
+
+    Attributes:
+        name: unique in the endpoint, `<model's last part>-<version>` unless given.
+        entity_name: registered model.
+        entity_version: version, as text.
+        settings: what else the caller sent (workload_size, scale_to_zero_enabled, ...), kept and given back.
+    """
+
+    name: str
+    entity_name: str
+    entity_version: str
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Where an endpoint's traffic is logged: `<catalog>.<schema>.<prefix>_payload` and `..._predictions`."""
+
+    catalog: str
+    schema: str
+    prefix: str
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointConfig:
+    """What an endpoint serves.
+
+    Attributes:
+        served: at least one.
+        traffic: served entity name to percent; sums to 100.
+        capture: None where traffic is not logged.
+    """
+
+    served: tuple[ServedEntity, ...]
+    traffic: Mapping[str, int]
+    capture: Capture | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPlan:
+    """What a worker needs to load one served entity without asking the registry: files and facts.
+
+    Attributes:
+        path: local folder of the MLflow model.
+        flavor: `xgboost`, `lightgbm`, `sklearn` or `python_function`.
+        inputs: (column, MLflow type name) in model order.
+        feature_spec: JSON of the FeatureSpec; None for a model that is sent all its inputs.
+    """
+
+    entity: ServedEntity
+    path: str
+    flavor: str
+    inputs: tuple[tuple[str, str], ...]
+    feature_spec: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointState:
+    """How the last change went. `message` says why an update failed; `paths` names each entity's predict path and why."""
+
+    ready: bool
+    config_update: ConfigUpdate
+    message: str = ""
+    paths: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An endpoint as it is stored. `generation` grows with each active configuration."""
+
+    name: EndpointName
+    id: str
+    generation: int
+    config: EndpointConfig
+    plans: tuple[LoadPlan, ...]
+    pending: EndpointConfig | None
+    state: EndpointState
+    created_at: datetime
+    updated_at: datetime
+    owner: str

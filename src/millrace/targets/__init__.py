@@ -1,0 +1,3 @@
+"""Where models are deployed to."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Conformance suites for adapters, shipped with the package."""
+
+from __future__ import annotations

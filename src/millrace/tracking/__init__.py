@@ -1,0 +1,3 @@
+"""Experiments and runs."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Technologies behind the ports of `tracking`."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The composition root: settings to adapters to one frozen Workspace."""
+
+from __future__ import annotations
