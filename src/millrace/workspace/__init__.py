@@ -1,3 +1,7 @@
 """The composition root: settings to adapters to one frozen Workspace."""
 
 from __future__ import annotations
+
+from millrace.workspace.workspace import Workspace, open_workspace, require_home
+
+__all__ = ["Workspace", "open_workspace", "require_home"]

@@ -1,0 +1,190 @@
+"""Everything that the use cases need, wired: the only place that names adapters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Engine
+
+from millrace.core.errors import InvalidState, NotFound
+from millrace.core.events import EventLog
+from millrace.core.principal import Principal, current_user
+from millrace.core.settings import Settings
+from millrace.database.clock import HomeClock
+from millrace.database.engine import open_database
+from millrace.database.events import SqlEventLog
+from millrace.database.settings import HomeSettings
+
+if TYPE_CHECKING:
+    from millrace.alerts.port import Channels, EpisodeStore
+    from millrace.features.port import AsOfJoin, OnlineStore
+    from millrace.jobs.port import Leases, RunStore
+    from millrace.lake.lake import Lake
+    from millrace.lake.port import SparkEngine
+    from millrace.registry.port import PromotionLog, Registry
+    from millrace.serving.port import EndpointStore
+    from millrace.targets.port import DeploymentTarget
+    from millrace.tracking.port import Tracking
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One home, opened. Parts are made on first use, because some of them are slow to import."""
+
+    settings: Settings
+    principal: Principal
+    engine: Engine
+    home_settings: HomeSettings
+    clock: HomeClock
+    events: EventLog
+
+    @property
+    def home(self) -> Path:
+        """The home directory."""
+        return self.settings.home
+
+    @property
+    def capture_root(self) -> Path:
+        """Where workers write what they served, before it is drained into the lake."""
+        return self.home / "capture"
+
+    @cached_property
+    def lake(self) -> Lake:
+        """Tables by name."""
+        from millrace.lake.adapters.delta import DeltaTableStore
+        from millrace.lake.adapters.sql_catalog import SqlCatalog
+        from millrace.lake.lake import Lake
+
+        return Lake(SqlCatalog(self.engine), DeltaTableStore(), self.clock, self.principal, self.settings.warehouse)
+
+    @cached_property
+    def spark(self) -> SparkEngine:
+        """The engine that runs feature code: embedded, or remote where the settings name one."""
+        if self.settings.spark_remote:
+            from millrace.lake.adapters.spark_connect import SparkConnectEngine
+
+            return SparkConnectEngine(self.settings.spark_remote)
+        from millrace.lake.adapters.sail import SailEngine
+
+        return SailEngine(self.settings.threads)
+
+    @cached_property
+    def asof(self) -> AsOfJoin:
+        """Point-in-time joins over the lake's files."""
+        from millrace.features.adapters.duckdb_asof import DuckDbAsOfJoin
+
+        return DuckDbAsOfJoin(self.settings.threads)
+
+    @cached_property
+    def online(self) -> OnlineStore:
+        """Features for lookups inside a request."""
+        from millrace.features.adapters.lmdb_online import LmdbOnlineStore
+
+        return LmdbOnlineStore(self.home / "online")
+
+    @cached_property
+    def tracking(self) -> Tracking:
+        """Experiments and runs."""
+        from millrace.tracking.adapters.mlflow import MlflowTracking
+
+        return MlflowTracking(self.settings.mlflow_url, self.home / "mlartifacts", self.clock)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Models, versions, aliases."""
+        from millrace.registry.adapters.mlflow import MlflowRegistry
+
+        return MlflowRegistry(self.settings.mlflow_url, self.clock)
+
+    @cached_property
+    def promotions(self) -> PromotionLog:
+        """Who moved which alias, when and why."""
+        from millrace.registry.adapters.sql_promotions import SqlPromotionLog
+
+        return SqlPromotionLog(self.engine)
+
+    @cached_property
+    def runs(self) -> RunStore:
+        """Runs of pipelines and their stages."""
+        from millrace.jobs.adapters.sql import SqlRunStore
+
+        return SqlRunStore(self.engine)
+
+    @cached_property
+    def leases(self) -> Leases:
+        """Who may do what only one may."""
+        from millrace.jobs.adapters.sql import SqlLeases
+
+        return SqlLeases(self.engine)
+
+    @cached_property
+    def endpoints(self) -> EndpointStore:
+        """Endpoints and what they serve."""
+        from millrace.serving.adapters.sql_endpoints import SqlEndpointStore
+
+        return SqlEndpointStore(self.engine)
+
+    @cached_property
+    def episodes(self) -> EpisodeStore:
+        """Alert episodes and the outbox."""
+        from millrace.alerts.adapters.sql_episodes import SqlEpisodeStore
+
+        return SqlEpisodeStore(self.engine)
+
+    @cached_property
+    def channels(self) -> Channels:
+        """How notifications leave the house."""
+        from millrace.alerts.adapters.apprise import AppriseChannels
+
+        return AppriseChannels()
+
+    def target(self, url: str, token: str) -> DeploymentTarget:
+        """Deployment to a running millrace server."""
+        from millrace.targets.adapters.millrace_http import MillraceTarget
+
+        return MillraceTarget(url, token)
+
+    def close(self) -> None:
+        """Stop what was started (the Spark engine, the online store, database connections). Idempotent."""
+        for part in ("spark", "online"):
+            if part in self.__dict__:
+                self.__dict__.pop(part).close()
+        self.engine.dispose()
+
+
+def open_workspace(home: str | Path | None = None, *, principal: Principal | None = None) -> Workspace:
+    """Open a home, making it where it is missing.
+
+    Raises:
+        InvalidState: the home can't be made or its database can't be opened.
+        NewerHome: it was written by a newer millrace.
+    """
+    settings = Settings.load(home)
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidState(
+            f"the home {settings.home} can't be made: {error.strerror}",
+            hint="choose another with --home or MILLRACE_HOME",
+        ) from error
+    engine = open_database(settings.database_url)
+    kept = HomeSettings(engine)
+    return Workspace(settings, principal or current_user(), engine, kept, HomeClock(kept), SqlEventLog(engine))
+
+
+def require_home(home: str | Path | None = None, *, principal: Principal | None = None) -> Workspace:
+    """Open a home that must be there already, for commands that only read.
+
+    Raises:
+        NotFound: there is no home at that place.
+    """
+    settings = Settings.load(home)
+    if not settings.home.is_dir():
+        raise NotFound(
+            f"there is no millrace home at {settings.home}",
+            hint="run `millrace quickstart` or `millrace init NAME`, or name the home with --home",
+        )
+    return open_workspace(home, principal=principal)
