@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NewType
@@ -95,3 +95,47 @@ class Endpoint:
     created_at: datetime
     updated_at: datetime
     owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model said.
+
+    Attributes:
+        labels: one a row: the class of a classifier (int, float or str), the value of a regressor.
+        probabilities: one a row: the probability of the second of two classes; None where the model has no such thing.
+    """
+
+    labels: Sequence[object]
+    probabilities: Sequence[float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What the records of one served entity have in common; written once a segment, named by `id` in each record.
+
+    Attributes:
+        id: unique per endpoint, generation and entity.
+        table_prefix: `catalog.schema.prefix` of the inference tables.
+        keys: (request column, Arrow type name) of the lookup keys.
+        inputs: (model input, `double` or `string`) in model order.
+    """
+
+    id: str
+    table_prefix: str
+    endpoint: str
+    generation: int
+    entity: str
+    model_name: str
+    model_version: str
+    keys: tuple[tuple[str, str], ...]
+    inputs: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DrainResult:
+    """What one drain has moved into the inference tables."""
+
+    segments: int
+    requests: int
+    rows: int

@@ -1,0 +1,191 @@
+"""What people do with endpoints: make, change, look, remove. A change has two phases.
+
+`create` or `update` stores the wanted configuration as pending; `prepare` finds its models on disk; every worker loads the
+`candidate`; then `activate` makes it the one that serves, in a new generation, or `fail` drops it and says why, and what
+served before goes on serving.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+
+from millrace.core.clock import Clock
+from millrace.core.errors import Conflict, InvalidInput, InvalidState, NotFound
+from millrace.core.names import TableName, did_you_mean
+from millrace.core.principal import Principal
+from millrace.registry.port import Registry
+from millrace.registry.types import ModelName, ModelVersion
+from millrace.serving.mlmodel import read_model_folder
+from millrace.serving.port import EndpointStore
+from millrace.serving.types import (
+    Capture,
+    Endpoint,
+    EndpointConfig,
+    EndpointName,
+    EndpointState,
+    LoadPlan,
+    ServedEntity,
+)
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_WHOLE = 100
+
+
+def served_entity(
+    model: str, version: str, name: str | None = None, settings: Mapping[str, object] | None = None
+) -> ServedEntity:
+    """A served entity under the name given, else `<model's last part>-<version>`."""
+    return ServedEntity(name or f"{model.rpartition('.')[2]}-{version}", model, version, settings or {})
+
+
+def endpoint_config(
+    *served: ServedEntity, traffic: Mapping[str, int] | None = None, capture: Capture | None = None
+) -> EndpointConfig:
+    """A checked configuration; without `traffic` the only entity takes all of it.
+
+    Raises:
+        InvalidInput: no entity, a bad or doubled name, traffic that does not name the entities or does not sum to 100.
+    """
+    if not served:
+        raise InvalidInput("an endpoint needs something to serve", hint="name at least one model version")
+    names = [entity.name for entity in served]
+    for name in names:
+        _check_name(name, "served entity")
+    if len(set(names)) < len(names):
+        raise InvalidInput("two served entities have one name", hint="give each a name of its own", names=names)
+    config = EndpointConfig(served, traffic or ({names[0]: _WHOLE} if len(names) == 1 else {}), capture)
+    _check_traffic(config)
+    if capture:
+        TableName.parse(f"{capture.catalog}.{capture.schema}.{capture.prefix}_predictions")
+    return config
+
+
+def create(store: EndpointStore, clock: Clock, principal: Principal, name: str, config: EndpointConfig) -> Endpoint:
+    """Store a new endpoint with its configuration pending.
+
+    Raises:
+        InvalidInput: the name has characters outside `[A-Za-z0-9_.-]`.
+        AlreadyExists: an endpoint of that name is there.
+    """
+    _check_name(name, "endpoint")
+    now = clock.now()
+    endpoint = Endpoint(
+        name=EndpointName(name),
+        id=uuid.uuid4().hex,
+        generation=0,
+        config=EndpointConfig((), {}, config.capture),
+        plans=(),
+        pending=config,
+        state=EndpointState(ready=False, config_update="IN_PROGRESS"),
+        created_at=now,
+        updated_at=now,
+        owner=str(principal),
+    )
+    store.add(endpoint)
+    return endpoint
+
+
+def update(store: EndpointStore, clock: Clock, name: str, config: EndpointConfig) -> Endpoint:
+    """Store the configuration as pending beside the one that serves.
+
+    Raises:
+        NotFound: no such endpoint.
+        Conflict: an update of it is in progress.
+    """
+    endpoint = store.get(EndpointName(name))
+    if endpoint.state.config_update == "IN_PROGRESS":
+        raise Conflict(f"endpoint '{name}' is being updated", hint="wait until that update has ended", endpoint=name)
+    state = replace(endpoint.state, config_update="IN_PROGRESS", message="")
+    return _store(store, clock, replace(endpoint, pending=config, state=state))
+
+
+def prepare(registry: Registry, config: EndpointConfig) -> tuple[LoadPlan, ...]:
+    """Find each entity's model on disk and what it takes.
+
+    Raises:
+        NotFound: no such model or version; the hint names the nearest.
+        InvalidInput: a folder that is no MLflow model, or a model without a signature.
+    """
+    return tuple(_prepare_one(registry, entity) for entity in config.served)
+
+
+def candidate(endpoint: Endpoint, plans: tuple[LoadPlan, ...]) -> Endpoint:
+    """The endpoint as it will be when its pending configuration is active: what workers load.
+
+    Raises:
+        InvalidState: nothing is pending.
+    """
+    if endpoint.pending is None:
+        raise InvalidState(f"endpoint '{endpoint.name}' has no pending configuration", hint="update it first")
+    return replace(endpoint, generation=endpoint.generation + 1, config=endpoint.pending, plans=plans, pending=None)
+
+
+def activate(store: EndpointStore, clock: Clock, ready: Endpoint, paths: Mapping[str, str]) -> Endpoint:
+    """Make a candidate that every worker has loaded the active configuration; `paths` is what the workers answered.
+
+    Raises:
+        Conflict: the endpoint was changed meanwhile.
+    """
+    now = clock.now()
+    state = EndpointState(ready=True, config_update="NOT_UPDATING", paths=dict(paths))
+    endpoint = replace(ready, state=state, updated_at=now)
+    store.update(endpoint, expected_generation=ready.generation - 1)
+    return endpoint
+
+
+def fail(store: EndpointStore, clock: Clock, name: str, message: str) -> Endpoint:
+    """Drop the pending configuration and say why; what is active stays."""
+    endpoint = store.get(EndpointName(name))
+    state = replace(endpoint.state, config_update="UPDATE_FAILED", message=message)
+    return _store(store, clock, replace(endpoint, pending=None, state=state))
+
+
+def delete(store: EndpointStore, name: str) -> None:
+    """Take the endpoint out of the store; its inference tables stay.
+
+    Raises:
+        NotFound: no such endpoint.
+    """
+    store.remove(EndpointName(name))
+
+
+def _prepare_one(registry: Registry, entity: ServedEntity) -> LoadPlan:
+    model, version = ModelName(entity.entity_name), ModelVersion(entity.entity_version)
+    known = [entry.version for entry in registry.versions(model)]
+    if not known:
+        hint = did_you_mean(model, registry.models())
+        raise NotFound(f"no model '{model}' in the registry", hint=hint, model=model)
+    if version not in known:
+        hint = f"its versions are {', '.join(known[-8:])}"
+        raise NotFound(f"model '{model}' has no version '{version}'", hint=hint, model=model, version=version)
+    folder = registry.download(model, version)
+    facts = read_model_folder(folder)
+    return LoadPlan(entity, str(folder), facts.flavor, facts.inputs, facts.feature_spec)
+
+
+def _check_traffic(config: EndpointConfig) -> None:
+    unknown = set(config.traffic) - {entity.name for entity in config.served}
+    if unknown:
+        hint = did_you_mean(min(unknown), [entity.name for entity in config.served])
+        raise InvalidInput(f"traffic names '{min(unknown)}', which is not served", hint=hint)
+    if any(percent < 0 for percent in config.traffic.values()) or sum(config.traffic.values()) != _WHOLE:
+        raise InvalidInput(
+            f"traffic sums to {sum(config.traffic.values())}", hint="give percentages from 0 that sum to 100"
+        )
+
+
+def _check_name(name: str, what: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(
+            f"'{name[:64]}' can't be the name of {'an' if what[0] in 'aeiou' else 'a'} {what}",
+            hint="use up to 128 letters, digits, _ - and ., not starting with - or .",
+        )
+
+
+def _store(store: EndpointStore, clock: Clock, endpoint: Endpoint) -> Endpoint:
+    changed = replace(endpoint, updated_at=clock.now())
+    store.update(changed, expected_generation=endpoint.generation)
+    return changed

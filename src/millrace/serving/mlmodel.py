@@ -1,0 +1,71 @@
+"""What an MLflow model folder says of itself, read without importing MLflow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from millrace.core.errors import InvalidInput
+
+_NATIVE = ("xgboost", "lightgbm", "sklearn")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """The facts of a logged model.
+
+    Attributes:
+        flavor: `xgboost`, `lightgbm`, `sklearn` or `python_function`.
+        details: the flavor's own entries: file names, classes, formats.
+        inputs: (column, MLflow type name) of the signature, in its order.
+        feature_spec: JSON of the FeatureSpec; None where the model has no lookups.
+        example: the model's input example, a file in the folder; None where it has none in JSON.
+    """
+
+    flavor: str
+    details: Mapping[str, object]
+    inputs: tuple[tuple[str, str], ...]
+    feature_spec: str | None
+    example: Path | None
+
+
+def read_model_folder(folder: Path) -> ModelFolder:
+    """Read `MLmodel`.
+
+    Raises:
+        InvalidInput: there is none, or the model has no signature with named columns.
+    """
+    import yaml  # type: ignore[import-untyped,unused-ignore]
+
+    try:
+        content: dict[str, Any] = yaml.safe_load((folder / "MLmodel").read_text())
+    except FileNotFoundError as error:
+        raise InvalidInput(f"{folder.name} holds no MLflow model", hint="log the model with MLflow again") from error
+    flavors = content.get("flavors") or {}
+    flavor = next((name for name in _NATIVE if name in flavors), "python_function")
+    millrace = (content.get("metadata") or {}).get("millrace") or {}
+    return ModelFolder(
+        flavor, flavors.get(flavor) or {}, _inputs(content), millrace.get("feature_spec"), _example(folder, content)
+    )
+
+
+def _inputs(content: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    text = (content.get("signature") or {}).get("inputs")
+    columns = json.loads(text) if text else []
+    if not columns or any("name" not in column for column in columns):
+        raise InvalidInput(
+            "the model has no signature with named input columns",
+            hint="log it with signature=mlflow.models.infer_signature(features, predictions)",
+        )
+    return tuple((column["name"], str(column["type"])) for column in columns)
+
+
+def _example(folder: Path, content: Mapping[str, Any]) -> Path | None:
+    info = content.get("saved_input_example_info") or {}
+    if info.get("type") != "dataframe" or info.get("pandas_orient") != "split":
+        return None
+    path = folder / str(info.get("artifact_path"))
+    return path if path.is_file() and path.suffix == ".json" else None
