@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Engine, Row, insert, select
+from sqlalchemy import Connection, Engine, Row, insert, select, text
 
 from millrace.core.clock import epoch_us, from_epoch_us
 from millrace.core.events import Event
 from millrace.core.principal import Principal
 from millrace.database import schema
+
+_APPEND_LOCK = 7_355_609  # any fixed number: PostgreSQL's advisory lock for "appending an event"
 
 
 class SqlEventLog:
@@ -20,15 +23,8 @@ class SqlEventLog:
 
     def append(self, event: Event) -> int:
         """Write the event and return its cursor."""
-        row = {
-            "kind": event.kind,
-            "subject": event.subject,
-            "at_us": epoch_us(event.at),
-            "by": str(event.by),
-            "data": dict(event.data),
-        }
         with self._engine.begin() as connection:
-            return int(connection.execute(insert(schema.events).values(row).returning(schema.events.c.id)).scalar_one())
+            return append_event(connection, event)
 
     def read(
         self, *, after: int = 0, kind: str | None = None, subject: str | None = None, limit: int = 1000
@@ -43,6 +39,21 @@ class SqlEventLog:
             return [_event(row) for row in connection.execute(query)]
 
 
-def _event(row: Row[tuple[object, ...]]) -> Event:
+def append_event(connection: Connection, event: Event) -> int:
+    """Write the event inside the caller's transaction, together with what it tells of, and return its cursor."""
+    if connection.dialect.name == "postgresql":
+        # Numbers are given before commit: without the lock a reader could see 6, go on after it, and never see 5.
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _APPEND_LOCK})
+    row = {
+        "kind": event.kind,
+        "subject": event.subject,
+        "at_us": epoch_us(event.at),
+        "by": str(event.by),
+        "data": dict(event.data),
+    }
+    return int(connection.execute(insert(schema.events).values(row).returning(schema.events.c.id)).scalar_one())
+
+
+def _event(row: Row[Any]) -> Event:
     kind, _, name = row.by.partition(":")
     return Event(row.kind, row.subject, from_epoch_us(row.at_us), Principal(kind, name), row.data, row.id)

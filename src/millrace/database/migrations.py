@@ -1,8 +1,8 @@
-"""From an empty database to today's schema, one numbered step at a time."""
+"""From an empty database, or an older one, to today's schema."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection, insert, inspect, select, update
 
@@ -11,32 +11,36 @@ from millrace.database import schema
 
 VERSION_KEY = "schema_version"
 
+Step = Callable[[Connection], None]
 
-def _initial(connection: Connection) -> None:
-    schema.METADATA.create_all(connection)
-
-
-# Append only: the position in the list, from 1, is the schema version that the step leads to.
-MIGRATIONS: list[Callable[[Connection], None]] = [_initial]
+# Append only. The first step leads from schema version 1 to 2, and so on. A new database gets today's schema at once, so
+# each change to `schema.py` is made twice: there, and as a step here that brings older databases to the same state.
+STEPS: Sequence[Step] = ()
 
 
-def migrate(connection: Connection) -> None:
+def migrate(connection: Connection, steps: Sequence[Step] = STEPS) -> None:
     """Bring the database to the newest schema, inside the caller's transaction; does nothing where it is.
 
     Raises:
         NewerHome: the database was written by a newer millrace.
     """
-    found = version(connection)
-    if found > len(MIGRATIONS):
+    found, newest = version(connection), 1 + len(steps)
+    if found == newest:
+        return
+    if found > newest:
         raise NewerHome(
-            f"this home has schema version {found}, and this millrace knows only {len(MIGRATIONS)}",
+            f"this home has schema version {found}, and this millrace knows only {newest}",
             hint="upgrade millrace, or use another home (--home, MILLRACE_HOME)",
             found=found,
-            known=len(MIGRATIONS),
+            known=newest,
         )
-    for step in MIGRATIONS[found:]:
+    if found == 0:
+        schema.METADATA.create_all(connection)
+        connection.execute(insert(schema.settings).values(key=VERSION_KEY, value=newest))
+        return
+    for step in steps[found - 1 :]:
         step(connection)
-    _write_version(connection, found)
+    connection.execute(update(schema.settings).where(schema.settings.c.key == VERSION_KEY).values(value=newest))
 
 
 def version(connection: Connection) -> int:
@@ -45,12 +49,3 @@ def version(connection: Connection) -> int:
         return 0
     query = select(schema.settings.c.value).where(schema.settings.c.key == VERSION_KEY)
     return int(connection.execute(query).scalar_one_or_none() or 0)
-
-
-def _write_version(connection: Connection, found: int) -> None:
-    if found == 0:
-        connection.execute(insert(schema.settings).values(key=VERSION_KEY, value=len(MIGRATIONS)))
-    elif found < len(MIGRATIONS):
-        connection.execute(
-            update(schema.settings).where(schema.settings.c.key == VERSION_KEY).values(value=len(MIGRATIONS))
-        )

@@ -1,4 +1,4 @@
-"""All tables of the workspace database, in one place. Times are microseconds since 1970 UTC; documents are JSON.
+"""All tables of the workspace database, in one place. Times are microseconds since 1970 UTC; documents are Document, see `documents.py`.
 
 A change here is a new migration in `migrations.py`; what a migration made is never edited.
 """
@@ -6,10 +6,9 @@ A change here is a new migration in `migrations.py`; what a migration made is ne
 from __future__ import annotations
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
-    Boolean,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -18,12 +17,17 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
+
+from millrace.database.documents import Document
 
 METADATA = MetaData()
 
 # SQLite only numbers rows by itself where the key is declared INTEGER.
 _SERIAL = BigInteger().with_variant(Integer, "sqlite")
+
+_OPEN = text("status = 'open'")
 
 
 def _id() -> Column[int]:
@@ -31,7 +35,7 @@ def _id() -> Column[int]:
 
 
 settings = Table(
-    "settings", METADATA, Column("key", String(200), primary_key=True), Column("value", JSON, nullable=False)
+    "settings", METADATA, Column("key", String(200), primary_key=True), Column("value", Document, nullable=False)
 )
 
 events = Table(
@@ -42,7 +46,7 @@ events = Table(
     Column("subject", String(500), nullable=False),
     Column("at_us", BigInteger, nullable=False),
     Column("by", String(200), nullable=False),
-    Column("data", JSON, nullable=False),
+    Column("data", Document, nullable=False),
     Index("ix_events_kind", "kind", "id"),
     Index("ix_events_subject", "subject", "id"),
 )
@@ -58,7 +62,7 @@ tables = Table(
     Column("owner", String(200), nullable=False),
     Column("created_us", BigInteger, nullable=False),
     Column("updated_us", BigInteger, nullable=False),
-    Column("definition", JSON, nullable=False),
+    Column("definition", Document, nullable=False),
     UniqueConstraint("catalog", "schema", "name"),
 )
 
@@ -87,9 +91,10 @@ stage_runs = Table(
     Column("status", String(20), nullable=False),
     Column("started_us", BigInteger, nullable=False),
     Column("ended_us", BigInteger),
-    Column("seconds", Text),
-    Column("output", JSON, nullable=False),
-    Index("ix_stage_runs_lookup", "pipeline", "stage", "id"),
+    Column("seconds", Float(53)),
+    Column("output", Document, nullable=False),
+    Index("ix_stage_runs_lookup", "pipeline", "stage", "fingerprint", "id"),
+    Index("ix_stage_runs_run", "run_id", "id"),
 )
 
 leases = Table(
@@ -111,7 +116,7 @@ promotions = Table(
     Column("at_us", BigInteger, nullable=False),
     Column("by", String(200), nullable=False),
     Column("why", Text, nullable=False),
-    Column("verdict", JSON, nullable=False),
+    Column("verdict", Document, nullable=False),
     Index("ix_promotions_model", "model", "id"),
 )
 
@@ -121,9 +126,10 @@ endpoints = Table(
     Column("name", String(200), primary_key=True),
     Column("id", String(36), nullable=False, unique=True),
     Column("generation", Integer, nullable=False),
-    Column("config", JSON, nullable=False),
-    Column("pending", JSON),
-    Column("state", JSON, nullable=False),
+    Column("config", Document, nullable=False),
+    Column("plans", Document, nullable=False),
+    Column("pending", Document),
+    Column("state", Document, nullable=False),
     Column("created_us", BigInteger, nullable=False),
     Column("updated_us", BigInteger, nullable=False),
     Column("owner", String(200), nullable=False),
@@ -136,12 +142,15 @@ episodes = Table(
     Column("rule", String(200), nullable=False),
     Column("subject", String(500), nullable=False),
     Column("status", String(20), nullable=False),
+    Column("began_us", BigInteger, nullable=False),
     Column("opened_us", BigInteger, nullable=False),
     Column("last_us", BigInteger, nullable=False),
     Column("closed_us", BigInteger),
-    Column("clean_evaluations", Integer, nullable=False),
-    Column("data", JSON, nullable=False),
-    Index("ix_episodes_rule", "rule", "subject", "id"),
+    Column("reason", Text, nullable=False),
+    Column("data", Document, nullable=False),
+    Index("ix_episodes_rule", "rule", "id"),
+    # The database itself holds that there is one open episode at most, so that no race can make a second.
+    Index("ux_episodes_open", "rule", "subject", unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN),
 )
 
 outbox = Table(
@@ -149,12 +158,12 @@ outbox = Table(
     METADATA,
     _id(),
     Column("key", String(300), nullable=False, unique=True),
-    Column("payload", JSON, nullable=False),
+    Column("payload", Document, nullable=False),
     Column("created_us", BigInteger, nullable=False),
     Column("sent_us", BigInteger),
     Column("attempts", Integer, nullable=False),
     Column("last_error", Text),
-    Column("muted", Boolean, nullable=False),
+    Index("ix_outbox_sent", "sent_us", "id"),
 )
 
 retrainings = Table(
@@ -166,5 +175,5 @@ retrainings = Table(
     Column("status", String(20), nullable=False),
     Column("requested_us", BigInteger, nullable=False),
     Column("ended_us", BigInteger),
-    Column("data", JSON, nullable=False),
+    Column("data", Document, nullable=False),
 )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import Engine, delete, select
 
 from millrace.database import schema
+from millrace.database.writes import put
 
 
 class HomeSettings:
@@ -15,14 +16,14 @@ class HomeSettings:
 
     def get(self, key: str) -> object:
         """The value, or None where the key was never set."""
+        query = select(schema.settings.c.value).where(schema.settings.c.key == key)
         with self._engine.connect().execution_options(read_only=True) as connection:
-            return connection.execute(
-                select(schema.settings.c.value).where(schema.settings.c.key == key)
-            ).scalar_one_or_none()
+            return connection.execute(query).scalar_one_or_none()
 
     def set(self, key: str, value: object) -> None:
         """Write the value, replacing what was there; None removes the key."""
         with self._engine.begin() as connection:
-            connection.execute(delete(schema.settings).where(schema.settings.c.key == key))
-            if value is not None:
-                connection.execute(insert(schema.settings).values(key=key, value=value))
+            if value is None:
+                connection.execute(delete(schema.settings).where(schema.settings.c.key == key))
+            else:
+                put(connection, schema.settings, {"key": key, "value": value})
