@@ -1,0 +1,107 @@
+"""Keys as a request sends them, checked against the key's stored type: compared as they are, never converted."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import numbers
+from collections.abc import Callable
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import TypeAlias
+
+from millrace.core.clock import utc
+from millrace.core.errors import InvalidInput
+from millrace.features.defaults import arrow_type
+from millrace.features.identity import key_family
+
+KeyReader: TypeAlias = Callable[[object], object]
+
+
+def key_reader(column: str, stored: str) -> KeyReader:
+    """A function from a sent value to the key's value; null stays None.
+
+    JSON has no dates, times, decimals and bytes: they are read from text (ISO 8601, digits, base64).
+
+    Args:
+        column: the request column, for messages.
+        stored: Arrow type name of the key in its table.
+    """
+    family = key_family(arrow_type(stored))
+    read = _READ[family or "null"]
+
+    def reader(value: object) -> object:
+        if value is None:
+            return None
+        try:
+            return read(value)
+        except (TypeError, ValueError, InvalidOperation, binascii.Error) as error:
+            raise InvalidInput(
+                f"key '{column}' is a {type(value).__name__}, not a {stored}",
+                hint=f"send {_WANTED[family or 'null']}",
+                column=column,
+            ) from error
+
+    return reader
+
+
+def _integer(value: object) -> int:
+    if type(value) is int:
+        return value
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError
+    return int(value)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise TypeError
+
+
+def _boolean(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise TypeError
+
+
+def _date(value: object) -> date:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    return date.fromisoformat(_text(value))
+
+
+def _timestamp(value: object) -> datetime:
+    return utc(value if isinstance(value, datetime) else datetime.fromisoformat(_text(value)))
+
+
+def _decimal(value: object) -> Decimal:
+    if isinstance(value, float):
+        raise TypeError
+    return value if isinstance(value, Decimal) else Decimal(value if isinstance(value, str) else _integer(value))
+
+
+def _bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else base64.b64decode(_text(value), validate=True)
+
+
+_READ: dict[str, KeyReader] = {
+    "integer": _integer,
+    "text": _text,
+    "boolean": _boolean,
+    "date": _date,
+    "timestamp": _timestamp,
+    "decimal": _decimal,
+    "binary": _bytes,
+    "null": lambda _: None,
+}
+_WANTED = {
+    "integer": "a whole number, without quotes or a decimal point",
+    "text": "a text, in quotes",
+    "boolean": "true or false",
+    "date": "a date as 2025-03-01",
+    "timestamp": "a time as 2025-03-01T06:00:00Z",
+    "decimal": "its digits as a text",
+    "binary": "its bytes as base64 text",
+    "null": "null",
+}

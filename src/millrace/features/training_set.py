@@ -1,0 +1,169 @@
+"""Training sets: label rows with the features that were known at each row's time, and a record to make them again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from millrace.core.clock import utc
+from millrace.core.errors import InvalidInput, LawBroken
+from millrace.core.names import TableName, did_you_mean
+from millrace.features.fingerprint import fingerprint
+from millrace.features.matrix import model_frame
+from millrace.features.port import AsOfJoin
+from millrace.features.resolve import frozen, resolve_all
+from millrace.features.spec import to_json
+from millrace.features.types import FeatureLookup, FeatureSpec, ResolvedLookup, TrainingRecord
+from millrace.lake.lake import Lake
+from millrace.lake.types import TableVersion
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """Rows, what they were made from, and how a model's features are found again.
+
+    Attributes:
+        table: the request columns as they were given, in their order, then the features in the order of the lookups.
+            Excluded columns are in it, so that rows can be told apart and split by time.
+        record: pinned tables, fingerprint, warnings.
+        spec: label, model inputs, lookups.
+    """
+
+    table: pa.Table
+    record: TrainingRecord
+    spec: FeatureSpec
+
+    def features(self) -> pd.DataFrame:
+        """The model's inputs in order: float64 with NaN, text as objects."""
+        return model_frame(self.table, self.spec.inputs)
+
+    def visible(self) -> pa.Table:
+        """The table without its excluded columns."""
+        return self.table.drop_columns([name for name in self.spec.exclude if name in self.table.column_names])
+
+    def where(self, mask: np.ndarray) -> TrainingSet:
+        """The rows where `mask` (n booleans) holds, in order, with a record of their own."""
+        rows = self.table.filter(pa.array(mask, pa.bool_()))
+        return replace(self, table=rows, record=replace(self.record, rows=len(rows), fingerprint=fingerprint(rows)))
+
+
+def build_training_set(
+    lake: Lake,
+    join: AsOfJoin,
+    requests: pa.Table,
+    lookups: Sequence[FeatureLookup],
+    label: str | None,
+    *,
+    exclude: Sequence[str] = (),
+    as_of: datetime,
+    versions: Mapping[TableName, int] | None = None,
+    read: Sequence[TableVersion] = (),
+    warnings: Sequence[str] = (),
+) -> TrainingSet:
+    """Look up the features of each request row as they were known at its time.
+
+    Args:
+        lake: where the feature tables are.
+        join: the engine.
+        requests: one row per example: keys, times, the label, and columns that are inputs as they are.
+        lookups: in the order in which their columns are added.
+        label: the column to predict; None where there is none.
+        exclude: columns that the model does not see.
+        as_of: no table version committed after it and no feature row available after it is used.
+        versions: table versions that win over `as_of`.
+        read: table versions that the requests were made from, for the record.
+        warnings: doubts about how the requests were made, for the record.
+
+    Raises:
+        NotFound: an unknown table, or no version at that time.
+        InvalidInput: a lookup, a label or an exclusion does not fit.
+    """
+    as_of = utc(as_of)
+    _check_label(label, requests)
+    resolved = resolve_all(lake, lookups, requests.schema, as_of, versions, request_wins=False, label=label)
+    table = attach(join, requests, [found for _, found in resolved], as_of)
+    _check_excluded(exclude, table.column_names, label)
+    spec = _spec(requests, resolved, label, tuple(exclude), table)
+    tables = dict.fromkeys([*read, *(found.source.table for _, found in resolved)])
+    record = TrainingRecord(
+        tables=tuple(tables),
+        as_of=as_of,
+        rows=len(table),
+        fingerprint=fingerprint(table),
+        spec=to_json(spec),
+        warnings=tuple(dict.fromkeys([*warnings, *_doubts([found for _, found in resolved])])),
+    )
+    return TrainingSet(table, record, spec)
+
+
+def attach(join: AsOfJoin, requests: pa.Table, lookups: Sequence[ResolvedLookup], as_of: datetime) -> pa.Table:
+    """The requests with each lookup's columns added on the right; rows and their order stay.
+
+    Raises:
+        LawBroken: an engine returned another number of rows.
+    """
+    table = requests
+    for lookup in lookups:
+        found = join.lookup(requests, lookup, as_of)
+        if len(found) != len(requests) or found.column_names != list(lookup.columns.values()):
+            raise LawBroken(
+                f"the lookup of {lookup.source.table} gave {len(found)} rows for {len(requests)}",
+                hint="this is a bug in the engine: please report it",
+                table=str(lookup.source.table),
+            )
+        for name in found.column_names:
+            table = table.append_column(found.schema.field(name), found.column(name))
+    return table
+
+
+def _spec(
+    requests: pa.Table,
+    resolved: Sequence[tuple[FeatureLookup, ResolvedLookup]],
+    label: str | None,
+    exclude: tuple[str, ...],
+    table: pa.Table,
+) -> FeatureSpec:
+    inputs = tuple(name for name in table.column_names if name != label and name not in exclude)
+    return FeatureSpec(
+        lookups=tuple(frozen(lookup, found) for lookup, found in resolved),
+        label=label,
+        exclude=exclude,
+        inputs=inputs,
+        request_columns=tuple(name for name in inputs if name in requests.column_names),
+    )
+
+
+def _check_label(label: str | None, requests: pa.Table) -> None:
+    if label is not None and label not in requests.column_names:
+        raise InvalidInput(
+            f"the label column '{label}' is missing", hint=did_you_mean(label, requests.column_names), column=label
+        )
+
+
+def _check_excluded(exclude: Sequence[str], columns: Sequence[str], label: str | None) -> None:
+    for name in exclude:
+        if name == label:
+            raise InvalidInput(f"the label '{name}' is excluded", hint="take it out of exclude", column=name)
+        if name not in columns:
+            raise InvalidInput(
+                f"exclude names '{name}', which the training set does not have",
+                hint=did_you_mean(name, columns),
+                column=name,
+            )
+
+
+def _doubts(resolved: Sequence[ResolvedLookup]) -> list[str]:
+    return [
+        f"{found.source.table.name} has no timeseries column: its values are those of version "
+        f"{found.source.table.version}, whatever a row's time"
+        for found in resolved
+        if found.source.timeseries_column is None
+    ]
