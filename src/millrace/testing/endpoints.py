@@ -1,0 +1,117 @@
+"""What every `EndpointStore` must do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from millrace.core.errors import AlreadyExists, Conflict, NotFound
+from millrace.serving.port import EndpointStore
+from millrace.serving.types import (
+    Capture,
+    Endpoint,
+    EndpointConfig,
+    EndpointName,
+    EndpointState,
+    LoadPlan,
+    ServedEntity,
+)
+from millrace.testing.race import race
+
+_T = datetime(2025, 3, 1, 6, tzinfo=UTC)
+_OLD = ServedEntity("churn-1", "ml.models.churn", "1", {"workload_size": "Small", "scale_to_zero_enabled": False})
+_NEW = ServedEntity("churn-2", "ml.models.churn", "2")
+
+
+def endpoint(name: str, generation: int = 0) -> Endpoint:
+    """An endpoint that uses every field."""
+    return Endpoint(
+        name=EndpointName(name),
+        id=f"id-{name}",
+        generation=generation,
+        config=EndpointConfig((_OLD, _NEW), {"churn-1": 90, "churn-2": 10}, Capture("main", "ml", "churn", False)),
+        plans=(
+            LoadPlan(
+                _OLD, "/models/1", "xgboost", (("total_spend", "double"), ("region", "string")), '{"lookups": []}'
+            ),
+            LoadPlan(_NEW, "/models/2", "sklearn", (), None),
+        ),
+        pending=EndpointConfig((_NEW,), {"churn-2": 100}),
+        state=EndpointState(True, "IN_PROGRESS", "loading", {"churn-1": "booster: equal on 100 golden rows"}),
+        created_at=_T,
+        updated_at=_T + timedelta(microseconds=1),
+        owner="user:ada",
+    )
+
+
+class EndpointStoreSuite:
+    """Tests of an `EndpointStore`; give the fixture `opened`."""
+
+    def test_an_endpoint_reads_back_as_it_was_written(self, opened: Callable[[], EndpointStore]) -> None:
+        full = endpoint("churn")
+        plain = replace(
+            endpoint("plain"), plans=(), pending=None, config=EndpointConfig((_NEW,), {"churn-2": 100}, None)
+        )
+        opened().add(full)
+        opened().add(plain)
+        assert opened().get(full.name) == full
+        assert opened().get(plain.name) == plain
+
+    def test_two_endpoints_can_not_share_a_name(self, opened: Callable[[], EndpointStore]) -> None:
+        store = opened()
+        store.add(endpoint("churn"))
+        with pytest.raises(AlreadyExists, match="churn"):
+            store.add(replace(endpoint("churn"), id="other", generation=9))
+        assert store.get(EndpointName("churn")).generation == 0
+
+    def test_an_unknown_name_is_not_found_and_the_nearest_is_named(self, opened: Callable[[], EndpointStore]) -> None:
+        store, wrong = opened(), EndpointName("chrun")
+        store.add(endpoint("churn"))
+        for act in (store.get, store.remove, lambda name: store.update(endpoint(name), 0)):
+            with pytest.raises(NotFound) as caught:
+                act(wrong)
+            assert caught.value.hint == "did you mean 'churn'?"
+
+    def test_list_is_sorted_by_name(self, opened: Callable[[], EndpointStore]) -> None:
+        store = opened()
+        assert list(store.list()) == []
+        for name in ("b_a", "ba", "B", "a"):
+            store.add(endpoint(name))
+        assert [found.name for found in store.list()] == ["B", "a", "b_a", "ba"]
+
+    def test_update_replaces_all_but_only_from_the_expected_generation(
+        self, opened: Callable[[], EndpointStore]
+    ) -> None:
+        store = opened()
+        store.add(endpoint("churn"))
+        changed = replace(endpoint("churn", 1), pending=None, state=EndpointState(True, "NOT_UPDATING"))
+        store.update(changed, 0)
+        assert opened().get(changed.name) == changed
+        with pytest.raises(Conflict) as caught:
+            store.update(endpoint("churn", 5), 0)
+        assert (caught.value.facts["found"], caught.value.facts["expected"]) == (1, 0)
+        assert opened().get(changed.name) == changed
+
+    def test_a_removed_name_is_free_again(self, opened: Callable[[], EndpointStore]) -> None:
+        store = opened()
+        store.add(endpoint("churn"))
+        store.remove(EndpointName("churn"))
+        assert list(opened().list()) == []
+        store.add(endpoint("churn"))
+
+    def test_of_many_who_update_one_generation_one_wins(self, opened: Callable[[], EndpointStore]) -> None:
+        opened().add(endpoint("churn"))
+
+        def update(number: int) -> bool:
+            try:
+                opened().update(replace(endpoint("churn", 1), owner=f"user:{number}"), 0)
+            except Conflict:
+                return False
+            return True
+
+        won = race(4, update)
+        assert sum(won) == 1
+        assert opened().get(EndpointName("churn")).owner == f"user:{won.index(True)}"
