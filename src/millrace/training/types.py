@@ -16,8 +16,8 @@ class TrainingData:
     """Features and labels, ready to fit.
 
     Attributes:
-        features: n x m; columns in model input order: float64 (missing is NaN), or `str` objects for text.
-        labels: n values, 0/1 int64 for a binary label, else the label's own values as int64 codes or floats.
+        features: n x m; columns in model input order: float64 (missing is NaN), or text (missing is None or NaN).
+        labels: n values, 0/1 int64 for a binary label, both present.
         seed: for every random choice of the fit.
         threads: how many threads the fit may use.
     """
@@ -47,13 +47,46 @@ class Candidate(Protocol):
         ...
 
     @property
-    def flavor(self) -> str:
-        """The MLflow flavor of the fitted model: `xgboost`, `lightgbm` or `sklearn`."""
+    def complexity(self) -> int:
+        """0 for a constant, 1 for a linear model, 2 for trees and the like: between equals the simpler is chosen."""
         ...
 
     def fit(self, data: TrainingData) -> object:
-        """Train. Same data, seed and threads: the same model to the last bit."""
+        """Train a classifier with scikit-learn's methods. Same data, seed and threads: the same model to the last bit."""
         ...
 
 
 FitFunction = Callable[[TrainingData], object]
+
+
+@dataclass(frozen=True, slots=True)
+class FittedModel:
+    """A model and what is known of how it was made.
+
+    Attributes:
+        candidate: its name.
+        params: the candidate's parameters.
+        is_baseline, complexity: as the candidate says.
+        model: the native object; `predict_proba` (or a booster's `predict`) gives probabilities.
+        flavor: the MLflow flavor that stores it: `xgboost`, `lightgbm` or `sklearn`, decided by what was fitted.
+        inputs: its input columns in order, each with `double` or `string`.
+        label: the label column it was trained on.
+        rows: how many rows it was trained on.
+        seed, threads: what it was trained with.
+        requirements: pinned pip requirements to load it.
+        example: up to 20 of its training rows, evenly spread, in model input order.
+    """
+
+    candidate: str
+    params: Mapping[str, object]
+    is_baseline: bool
+    complexity: int
+    model: object
+    flavor: str
+    inputs: Mapping[str, str]
+    label: str
+    rows: int
+    seed: int
+    threads: int
+    requirements: tuple[str, ...]
+    example: pd.DataFrame

@@ -1,0 +1,129 @@
+"""Move an alias, keep the way back, and write down who did it and why.
+
+Order: the way back (`previous`), the alias, the event, and the promotion log last. The log is the mark that a promotion is
+complete: after a crash anywhere before it, promoting again does what is missing. So the log names each promotion once; an
+event may be there twice after a crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from millrace.core.clock import Clock
+from millrace.core.errors import InvalidState
+from millrace.core.events import Event, EventLog
+from millrace.core.principal import Principal
+from millrace.registry.port import PromotionLog, Registry
+from millrace.registry.types import ModelName, ModelVersion, Promotion
+
+PRODUCTION = "production"
+PREVIOUS = "previous"
+
+
+def promote(
+    registry: Registry,
+    log: PromotionLog,
+    events: EventLog,
+    clock: Clock,
+    principal: Principal,
+    *,
+    model: ModelName,
+    version: ModelVersion,
+    alias: str,
+    why: str,
+    verdict: Mapping[str, object] | None = None,
+) -> Promotion:
+    """Point an alias at a version. What production pointed to before gets the alias `previous`.
+
+    Promoting what is already there, and logged, changes nothing and returns the promotion that did it. Two callers at
+    once must be kept apart by a lease.
+
+    Args:
+        registry: where models and aliases are.
+        log: the promotion log.
+        events: gets `alias.moved`.
+        clock: the time that is written down.
+        principal: who.
+        model: whose version.
+        version: which.
+        alias: `staging`, `production` or a name of your own.
+        why: a sentence for the log.
+        verdict: what the gates said, JSON-compatible (`validation.judge.as_json`).
+
+    Raises:
+        NotFound: there is no such model or version.
+    """
+    registry.version(model, version)
+    current = registry.by_alias(model, alias)
+    last = _last(log, model, alias)
+    if current is not None and current.version == version:
+        if last is not None and last.version == version:
+            return last
+        replaced = _replaced(registry, last, model, alias, version)
+    else:
+        replaced = None if current is None else current.version
+        if alias == PRODUCTION and replaced is not None:
+            registry.set_alias(model, PREVIOUS, replaced)
+        registry.set_alias(model, alias, version)
+    done = Promotion(model, version, alias, replaced, clock.now(), str(principal), why, dict(verdict or {}))
+    return _record(log, events, principal, done)
+
+
+def rollback(
+    registry: Registry,
+    log: PromotionLog,
+    events: EventLog,
+    clock: Clock,
+    principal: Principal,
+    *,
+    model: ModelName,
+    why: str,
+) -> Promotion:
+    """Put the previous version into production again; the one that leaves becomes `previous`, so that twice is back.
+
+    Raises:
+        InvalidState: nothing is in production, or there is no previous version.
+    """
+    current, previous = registry.by_alias(model, PRODUCTION), registry.by_alias(model, PREVIOUS)
+    if current is None:
+        raise InvalidState(
+            f"{model} has no version in production", hint="promote one first: `millrace run`", model=model
+        )
+    to, leaving = None if previous is None else previous.version, current.version
+    if to == leaving:  # a promotion or a rollback was interrupted between its two aliases: the log knows the other one
+        last = _last(log, model, PRODUCTION)
+        if last is not None and last.version != leaving:
+            leaving = last.version
+        else:
+            to = None if last is None else last.replaced
+    if to is None:
+        raise InvalidState(
+            f"{model} has no previous version to go back to",
+            hint="a rollback is possible once a second version was promoted to production",
+            model=model,
+        )
+    registry.set_alias(model, PRODUCTION, to)
+    registry.set_alias(model, PREVIOUS, leaving)
+    done = Promotion(model, to, PRODUCTION, leaving, clock.now(), str(principal), why)
+    return _record(log, events, principal, done)
+
+
+def _record(log: PromotionLog, events: EventLog, principal: Principal, done: Promotion) -> Promotion:
+    data = {"alias": done.alias, "version": done.version, "replaced": done.replaced, "why": done.why}
+    events.append(Event("alias.moved", done.model, done.at, principal, data))
+    log.append(done)
+    return done
+
+
+def _last(log: PromotionLog, model: ModelName, alias: str) -> Promotion | None:
+    return next((each for each in reversed(log.read(model)) if each.alias == alias), None)
+
+
+def _replaced(
+    registry: Registry, last: Promotion | None, model: ModelName, alias: str, version: ModelVersion
+) -> ModelVersion | None:
+    """What an unlogged move took the alias from."""
+    if alias == PRODUCTION:
+        previous = registry.by_alias(model, PREVIOUS)
+        return None if previous is None or previous.version == version else previous.version
+    return None if last is None else last.version
