@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Generator
 from typing import Any
 
@@ -24,3 +25,20 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped, with --no-skips: {report.longrepr}"
     return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if _has_openmp():
+        return
+    missing = pytest.mark.skip(reason="LightGBM needs libgomp.so.1; install Debian's package libgomp1")
+    for item in items:
+        if item.get_closest_marker("openmp"):
+            item.add_marker(missing)
+
+
+def _has_openmp() -> bool:
+    try:
+        ctypes.CDLL("libgomp.so.1")
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,47 @@
+# Everything that is done with this project, for people and for CI. `make help` lists it.
+.DEFAULT_GOAL := help
+SHELL := bash
+bin := .venv/bin
+# Tests run as users do: with compiled modules.
+unexport PYTHONDONTWRITEBYTECODE
+sources := src tests $(wildcard scripts benchmarks)
+
+.PHONY: help setup setup-dev quickstart check test test-all format lock clean
+
+help:  ## list these commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+
+setup:  ## make .venv with all that millrace needs (does nothing where that is done)
+	@scripts/setup.sh run
+
+setup-dev:  ## make .venv with all that the tests need as well
+	@scripts/setup.sh dev
+
+quickstart: setup  ## set up, then live through the whole loop once
+	$(bin)/millrace quickstart
+
+check: setup-dev  ## formatting, lint, types, layers, and what files may not hold
+	$(bin)/ruff format --check --quiet $(sources)
+	$(bin)/ruff check --quiet $(sources)
+	$(bin)/mypy
+	$(bin)/lint-imports
+	$(bin)/python scripts/check_tree.py
+
+test: check  ## set up, check, and run all tests that need nothing but Python, with coverage
+	$(bin)/pytest -m "not postgres" --cov --cov-report=term:skip-covered
+	@echo 'Not run here: the stores on PostgreSQL, which need a Debian package. `make test-all` runs them.'
+
+test-all: setup-dev  ## what `make test` leaves out: the tests that need Debian packages (installed where missing, as root)
+	scripts/debian_packages.sh
+	$(bin)/pytest -m "postgres or openmp" --no-skips
+
+format: setup-dev  ## put all code into its form
+	$(bin)/ruff format $(sources)
+	$(bin)/ruff check --fix $(sources)
+
+lock: setup-dev  ## write requirements/*.txt from pyproject.toml (UPGRADE=1: take the newest of everything)
+	scripts/lock.sh $(if $(UPGRADE),--upgrade)
+
+clean:  ## remove what tools leave behind; .venv and .millrace stay
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* build dist .work .bench
+	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

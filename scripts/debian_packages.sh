@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Sees to the Debian packages that `make test-all` needs: installs what is missing where it may, else says what to install.
+set -euo pipefail
+
+missing=()
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
+ldconfig -p | grep -q 'libgomp\.so\.1' || missing+=(libgomp1)
+if [ ${#missing[@]} -eq 0 ]; then
+  exit 0
+fi
+
+if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+  printf 'make test-all needs: %s\n  hint: as root, apt-get install %s\n' "${missing[*]}" "${missing[*]}" >&2
+  exit 1
+fi
+
+echo "installing Debian packages: ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+# The tests start a server of their own: the package's need not run. A policy of the machine's own stays as it is.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod +x "$policy"
+  trap 'rm -f "$policy"' EXIT
+fi
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Writes requirements/*.txt from pyproject.toml: exact versions with hashes, for all platforms. What is locked stays as
+# it is unless pyproject.toml rules it out; `scripts/lock.sh --upgrade` takes the newest of everything.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+compile() {
+  .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+    --custom-compile-command "make lock" "$@"
+}
+
+compile "$@" pyproject.toml --extra build -o requirements/run.txt
+compile "$@" pyproject.toml --extra dev -c requirements/run.txt -o requirements/dev.txt
+# The tool that installs the rest is itself pinned, to the version that the others have.
+echo uv | compile - -c requirements/run.txt -o requirements/bootstrap.txt
