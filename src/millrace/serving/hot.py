@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
-from millrace.core.clock import Clock
+from millrace.core.clock import Clock, epoch_us
 from millrace.features.port import OnlineStore
+from millrace.serving.answer import NOT_FOUND, TOO_LARGE, Reply, Request, answer, error_body, record
 from millrace.serving.capture import CaptureLog
+from millrace.serving.generations import Generations, ServedEndpoint
 from millrace.serving.types import Endpoint
 
 Scope = MutableMapping[str, Any]
@@ -16,12 +20,28 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 Authorize = Callable[[Headers], str | None]
 
+_PREFIX, _SUFFIX, _SERVED = "/serving-endpoints/", "/invocations", "/served-models/"
+_JSON = (b"content-type", b"application/json")
+_CHALLENGE = [(b"www-authenticate", b"Bearer")]
+
+
+class _Refused(Exception):
+    """The request is answered with an error before its body is read."""
+
+    def __init__(self, status: int, code: str, message: str, headers: Headers = ()) -> None:
+        super().__init__(message)
+        self.status, self.code, self.headers = status, code, headers
+
+
+class _Gone(Exception):
+    """The client went away before its request was whole."""
+
 
 class HotApp:
     """Answers `/serving-endpoints/{name}/invocations` and `/serving-endpoints/{name}/served-models/{served}/invocations`.
 
     Loading is slow and thread-safe: call `load` in a thread beside the event loop. `activate` and `remove` swap one
-    reference and never wait: requests that are being answered finish with what they began with.
+    reference and hardly wait: requests that are being answered finish with what they began with.
 
     Args:
         authorize: given the raw request headers, who is asking (`user:ada`), or None: 401.
@@ -39,13 +59,15 @@ class HotApp:
         *,
         max_body_bytes: int = 16 << 20,
     ) -> None:
-        self._authorize, self._clock, self._online, self._capture = authorize, clock, online, capture
+        self._authorize, self._clock, self._capture = authorize, clock, capture
+        self._generations = Generations(online)
         self._max_body_bytes = max_body_bytes
 
     @staticmethod
     def handles(scope: Scope) -> bool:
         """Whether this app answers the request; all else is the control process's."""
-        raise NotImplementedError
+        path: str = scope.get("path", "")
+        return scope["type"] == "http" and path.startswith(_PREFIX) and path.endswith(_SUFFIX)
 
     def load(self, endpoint: Endpoint) -> Mapping[str, str]:
         """Load the models of an endpoint's configuration (a candidate or the stored one) without routing to them.
@@ -54,9 +76,9 @@ class HotApp:
         generation already holds are taken from there.
 
         Raises:
-            MillraceError: a model can't be loaded.
+            MillraceError: a model can't be loaded, or its feature tables are not in the online store.
         """
-        raise NotImplementedError
+        return self._generations.load(endpoint)
 
     def activate(self, name: str, generation: int) -> None:
         """Route the endpoint to a loaded generation; the one before stays loaded for a way back.
@@ -64,24 +86,109 @@ class HotApp:
         Raises:
             InvalidState: that generation was not loaded here.
         """
-        raise NotImplementedError
+        self._generations.activate(name, generation)
 
     def discard(self, name: str, generation: int) -> None:
         """Drop a loaded generation that won't be activated; nothing where it isn't there or is active."""
-        raise NotImplementedError
+        self._generations.discard(name, generation)
 
     def serve(self, endpoints: Iterable[Endpoint]) -> None:
-        """Load and activate the stored endpoints that are ready: what a worker does when it starts."""
-        raise NotImplementedError
+        """Load and activate the stored endpoints that are ready: what a worker does when it starts.
+
+        Raises:
+            MillraceError: as `load`; those before it are served.
+        """
+        for endpoint in endpoints:
+            if endpoint.state.ready:
+                self.load(endpoint)
+                self.activate(endpoint.name, endpoint.generation)
 
     def remove(self, name: str) -> None:
         """Stop serving an endpoint; nothing where it isn't served."""
-        raise NotImplementedError
+        self._generations.remove(name)
 
     def served(self) -> Mapping[str, int]:
         """Endpoint name to active generation."""
-        raise NotImplementedError
+        return self._generations.served()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
-        raise NotImplementedError
+        try:
+            requester, endpoint, entity = self._admit(scope)
+            raw = await self._read(scope["headers"], receive)
+        except _Refused as refused:
+            await _respond(send, refused.status, error_body(refused.code, str(refused)), refused.headers)
+        except _Gone:
+            pass
+        else:
+            await self._answer(endpoint, entity, raw, requester, send)
+
+    def _admit(self, scope: Scope) -> tuple[str, ServedEndpoint, str | None]:
+        requester = self._authorize(scope["headers"])
+        if requester is None:
+            raise _Refused(401, "UNAUTHENTICATED", "send the token: Authorization: Bearer <token>", _CHALLENGE)
+        if scope["method"] != "POST":
+            raise _Refused(405, "BAD_REQUEST", "send a POST request", [(b"allow", b"POST")])
+        name, entity = _target(scope["path"])
+        endpoint = self._generations.active(name)
+        if endpoint is None:
+            raise _Refused(NOT_FOUND, "RESOURCE_DOES_NOT_EXIST", f"endpoint '{name}' is not served here")
+        if entity is not None and entity not in endpoint.models:
+            raise _Refused(NOT_FOUND, "RESOURCE_DOES_NOT_EXIST", f"endpoint '{name}' has no served entity '{entity}'")
+        if not _is_json(scope["headers"]):
+            raise _Refused(415, "BAD_REQUEST", "send the content type application/json")
+        return requester, endpoint, entity
+
+    async def _read(self, headers: Headers, receive: Receive) -> bytes | None:
+        """The body; None where it is over the limit."""
+        declared = next((value for name, value in headers if name == b"content-length"), b"0")
+        if not declared.isdigit() or int(declared) > self._max_body_bytes:
+            return None
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        while message.get("more_body", False):
+            message = await receive()
+            body += message.get("body", b"")
+            if len(body) > self._max_body_bytes:
+                return None
+        if message["type"] != "http.request":
+            raise _Gone
+        return body
+
+    async def _answer(
+        self, endpoint: ServedEndpoint, entity: str | None, raw: bytes | None, requester: str, send: Send
+    ) -> None:
+        started, now = time.perf_counter(), self._clock.now()
+        reply = self._too_large(endpoint) if raw is None else answer(endpoint, entity, raw, now)
+        request = Request(str(uuid.uuid4()), raw, epoch_us(now), requester)
+        description = reply.model.description
+        if self._capture is not None and description is not None:
+            duration_ms = (time.perf_counter() - started) * 1000
+            self._capture.write(record(reply, request, duration_ms), description)
+        served = (b"served-model-name", reply.model.plan.entity.name.encode())
+        await _respond(send, reply.status, reply.body, [(b"databricks-request-id", request.id.encode()), served])
+
+    def _too_large(self, endpoint: ServedEndpoint) -> Reply:
+        message = f"the request is over {self._max_body_bytes} bytes; send fewer rows at a time"
+        return Reply(TOO_LARGE, error_body("MAX_REQUEST_SIZE_EXCEEDED", message), endpoint.first, reached=False)
+
+
+def _target(path: str) -> tuple[str, str | None]:
+    """Endpoint name and, where the path names one, served entity."""
+    name, found, entity = path[len(_PREFIX) : -len(_SUFFIX)].partition(_SERVED)
+    return name, entity if found else None
+
+
+def _is_json(headers: Headers) -> bool:
+    """Without a content type we take it to be JSON."""
+    for name, value in headers:
+        if name == b"content-type":
+            return value.partition(b";")[0].strip().lower() == b"application/json"
+    return True
+
+
+async def _respond(send: Send, status: int, body: bytes, headers: Headers) -> None:
+    # In one piece with its length: two small writes would wait for each other on the wire.
+    head = [_JSON, (b"content-length", str(len(body)).encode()), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": head})
+    await send({"type": "http.response.body", "body": body})

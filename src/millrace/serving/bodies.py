@@ -1,0 +1,139 @@
+"""The four JSON shapes of a scoring request, read into rows. Messages name columns, never the caller's values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import orjson
+
+from millrace.core.errors import InvalidInput
+
+FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A parsed request.
+
+    Attributes:
+        rows: each a mapping by column, or, where the caller sent no names, a list in the model's input order.
+        client_request_id: the caller's own id.
+        predict_proba: whether the caller asked for probabilities (`"params": {"predict_proba": true}`).
+    """
+
+    rows: Sequence[Mapping[str, object] | Sequence[object]]
+    client_request_id: str | None
+    predict_proba: bool
+
+
+def parse_body(raw: bytes) -> Body:
+    """Read a JSON body with exactly one of the four formats.
+
+    Raises:
+        InvalidInput: not JSON, none or several of the formats, a wrong shape, or no rows.
+    """
+    try:
+        content = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput(
+            f"the body is not JSON: line {error.lineno}, column {error.colno}",
+            hint='send {"dataframe_records": [{"column": value}]}',
+        ) from None
+    if not isinstance(content, dict):
+        raise InvalidInput("the body is not a JSON object", hint='send {"dataframe_records": [{"column": value}]}')
+    given = [name for name in FORMATS if name in content]
+    if len(given) != 1:
+        found = f"has {' and '.join(given)}" if given else "has none of the input formats"
+        raise InvalidInput(f"the body {found}", hint=f"send exactly one of {', '.join(FORMATS)}")
+    rows = _READERS[given[0]](content[given[0]])
+    if not rows:
+        raise InvalidInput(f"{given[0]} has no rows", hint="send at least one")
+    return Body(rows, _client_request_id(content), _predict_proba(content))
+
+
+def named_rows(body: Body, columns: Sequence[str] | None) -> Sequence[Mapping[str, object]]:
+    """The rows as mappings; `columns` names those that came without, None where their order means nothing.
+
+    Raises:
+        InvalidInput: rows without names where they are needed, or of a wrong length.
+    """
+    if isinstance(body.rows[0], Mapping):
+        return cast("Sequence[Mapping[str, object]]", body.rows)
+    if columns is None:
+        raise InvalidInput(
+            "the rows have no column names, and this model looks features up by name",
+            hint="send dataframe_records or dataframe_split",
+        )
+    rows = cast("Sequence[Sequence[object]]", body.rows)
+    _check_lengths(rows, len(columns))
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def _split(content: object) -> list[Mapping[str, object]]:
+    if not isinstance(content, dict) or "columns" not in content or "data" not in content:
+        raise InvalidInput("dataframe_split needs columns and data", hint='send {"columns": [...], "data": [[...]]}')
+    columns, data = content["columns"], content["data"]
+    if not isinstance(columns, list) or not all(isinstance(column, str) for column in columns):
+        raise InvalidInput("dataframe_split: columns is not a list of names", hint='send "columns": ["a", "b"]')
+    if len(set(columns)) < len(columns):
+        raise InvalidInput("dataframe_split: a column is named twice", hint="name each column once")
+    if not isinstance(data, list) or not all(isinstance(row, list) for row in data):
+        raise InvalidInput("dataframe_split: data is not a list of rows", hint='send "data": [[1, 2], [3, 4]]')
+    _check_lengths(data, len(columns))
+    return [dict(zip(columns, row, strict=True)) for row in data]
+
+
+def _records(content: object) -> list[Mapping[str, object]]:
+    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
+        raise InvalidInput("dataframe_records is not a list of objects", hint='send [{"column": value}]')
+    return content
+
+
+def _instances(content: object) -> Sequence[Mapping[str, object] | Sequence[object]]:
+    if isinstance(content, list) and content and all(isinstance(row, dict) for row in content):
+        return content
+    if isinstance(content, list) and all(isinstance(row, list) for row in content):
+        return content
+    raise InvalidInput(
+        "instances is neither a list of objects nor a list of rows", hint='send [{"column": value}] or [[1, 2]]'
+    )
+
+
+def _inputs(content: object) -> Sequence[Mapping[str, object] | Sequence[object]]:
+    if not isinstance(content, dict):
+        return _instances(content)
+    columns = {name: values if isinstance(values, list) else [values] for name, values in content.items()}
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise InvalidInput(f"inputs: columns of different lengths: {lengths}", hint="give each column one value a row")
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _check_lengths(rows: Sequence[Sequence[object]], length: int) -> None:
+    for number, row in enumerate(rows):
+        if len(row) != length:
+            raise InvalidInput(f"row {number} has {len(row)} values for {length} columns", hint="one value a column")
+
+
+def _client_request_id(content: Mapping[str, object]) -> str | None:
+    given = content.get("client_request_id")
+    if given is None or isinstance(given, str):
+        return given
+    raise InvalidInput("client_request_id is not text", hint="send a string")
+
+
+def _predict_proba(content: Mapping[str, object]) -> bool:
+    params = content.get("params")
+    if params is None:
+        return False
+    if not isinstance(params, dict):
+        raise InvalidInput("params is not an object", hint='send {"params": {"predict_proba": true}}')
+    asked = params.get("predict_proba", False)
+    if not isinstance(asked, bool):
+        raise InvalidInput("params: predict_proba is neither true nor false", hint="send true or false")
+    return asked
+
+
+_READERS = {"dataframe_split": _split, "dataframe_records": _records, "instances": _instances, "inputs": _inputs}

@@ -1,0 +1,93 @@
+"""Which configurations of which endpoints are in memory, and which of them answers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+
+from millrace.core.errors import InvalidState
+from millrace.features.port import OnlineStore
+from millrace.serving.port import Predictor
+from millrace.serving.predictor import load_predictor
+from millrace.serving.routing import Router
+from millrace.serving.served import ServedModel
+from millrace.serving.types import Endpoint, LoadPlan
+
+
+class ServedEndpoint:
+    """One generation of an endpoint, loaded."""
+
+    def __init__(self, endpoint: Endpoint, models: Mapping[str, ServedModel]) -> None:
+        self.id, self.name, self.generation = endpoint.id, str(endpoint.name), endpoint.generation
+        self.models = models
+        self.router = Router(endpoint.config.traffic, list(models))
+        self.first = next(iter(models.values()))
+
+
+class Generations:
+    """Loaded endpoints. Loads wait for each other; `active` never waits and always sees a whole generation."""
+
+    def __init__(self, online: OnlineStore) -> None:
+        self._online = online
+        self._active: dict[str, ServedEndpoint] = {}
+        self._previous: dict[str, ServedEndpoint] = {}
+        self._loaded: dict[tuple[str, int], ServedEndpoint] = {}
+        self._lock = threading.Lock()
+
+    def active(self, name: str) -> ServedEndpoint | None:
+        """The generation that answers; None for an endpoint that is not served here."""
+        return self._active.get(name)
+
+    def served(self) -> Mapping[str, int]:
+        """Endpoint name to active generation."""
+        return {name: endpoint.generation for name, endpoint in list(self._active.items())}
+
+    def load(self, endpoint: Endpoint) -> Mapping[str, str]:
+        """Load a generation without routing to it; entity name to predict path and why."""
+        with self._lock:
+            models = {plan.entity.name: self._model(endpoint, plan) for plan in endpoint.plans}
+            if not models:
+                raise InvalidState(f"endpoint '{endpoint.name}' has nothing to serve", hint="update it with a model")
+            self._loaded[endpoint.name, endpoint.generation] = ServedEndpoint(endpoint, models)
+        return {name: f"{model.predictor.path}: {model.predictor.why}" for name, model in models.items()}
+
+    def activate(self, name: str, generation: int) -> None:
+        """Let a loaded generation answer from now on."""
+        with self._lock:
+            new = self._loaded.pop((name, generation), None)
+            if new is None:
+                raise InvalidState(
+                    f"generation {generation} of endpoint '{name}' is not loaded in this worker", hint="load it first"
+                )
+            old = self._active.get(name)
+            self._active[name] = new
+            if old is not None:
+                self._previous[name] = old
+
+    def discard(self, name: str, generation: int) -> None:
+        """Drop a generation that was loaded and not activated."""
+        with self._lock:
+            self._loaded.pop((name, generation), None)
+
+    def remove(self, name: str) -> None:
+        """Drop all generations of an endpoint."""
+        with self._lock:
+            self._active.pop(name, None)
+            self._previous.pop(name, None)
+            for key in [key for key in self._loaded if key[0] == name]:
+                del self._loaded[key]
+
+    def _model(self, endpoint: Endpoint, plan: LoadPlan) -> ServedModel:
+        return ServedModel(endpoint, plan, self._predictor_in_memory(plan) or load_predictor(plan), self._online)
+
+    def _predictor_in_memory(self, plan: LoadPlan) -> Predictor | None:
+        """The predictor of the same files: going back to the previous version loads nothing."""
+        for model in self._models():
+            if (model.plan.path, model.plan.inputs) == (plan.path, plan.inputs):
+                return model.predictor
+        return None
+
+    def _models(self) -> Iterator[ServedModel]:
+        for endpoints in (self._active, self._previous):
+            for endpoint in endpoints.values():
+                yield from endpoint.models.values()

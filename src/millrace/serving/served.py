@@ -1,0 +1,123 @@
+"""One served entity in memory: its model, its feature lookup, and what is logged of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from millrace.core.errors import InvalidInput, InvalidState
+from millrace.core.names import TableName
+from millrace.features.online import OnlineLookup, Source
+from millrace.features.port import OnlineStore
+from millrace.features.spec import from_json
+from millrace.features.types import FeatureSpec
+from millrace.serving.bodies import Body, named_rows
+from millrace.serving.inputs import InputReader
+from millrace.serving.port import Predictor
+from millrace.serving.types import Description, Endpoint, LoadPlan, Prediction
+
+Sources = Sequence[Source]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A prediction and what it was made from, row by row.
+
+    Attributes:
+        keys: the lookup keys' values, in the description's order.
+        inputs: what the model was given, in its input order.
+        sources: (feature table, event time in microseconds, Delta version) of what was looked up; nulls where a key has
+            no row.
+    """
+
+    prediction: Prediction
+    keys: Sequence[Sequence[object]]
+    inputs: Sequence[Sequence[object]]
+    sources: Sequence[Sources]
+
+
+class ServedModel:
+    """Answers requests with one model version."""
+
+    def __init__(self, endpoint: Endpoint, plan: LoadPlan, predictor: Predictor, online: OnlineStore) -> None:
+        spec = None if plan.feature_spec is None else from_json(plan.feature_spec)
+        keys: dict[str, str] = {}
+        if spec is not None:
+            _check_inputs(plan, spec)
+            keys = _key_types(spec, online)
+        self.plan, self.predictor = plan, predictor
+        self._reader = InputReader(plan.inputs)
+        self._lookup = OnlineLookup(online, spec) if spec is not None and spec.lookups else None
+        if self._lookup:
+            self._lookup.check()
+        self._key_columns = tuple(keys)
+        self.description = _description(endpoint, plan, keys, self._reader)
+
+    def answer(self, body: Body, now: datetime) -> Answered:
+        """Look up, read, predict.
+
+        Raises:
+            InvalidInput: a missing column or a value of the wrong type, named by its column.
+        """
+        if self._lookup is None:
+            records = named_rows(body, self._reader.columns)
+            inputs = [self._reader.from_record(record) for record in records]
+            sources: list[Sources] = [()] * len(inputs)
+        else:
+            records = named_rows(body, None)
+            rows = self._lookup.augment(records, now)
+            inputs = [self._reader.from_values(row.inputs) for row in rows]
+            sources = [row.sources for row in rows]
+        return Answered(self._predict(inputs), [self.keys_of(record) for record in records], inputs, sources)
+
+    def keys_of(self, record: Mapping[str, object]) -> list[object]:
+        """The lookup keys in a request row; None for one that it does not have."""
+        return [record.get(name) for name in self._key_columns]
+
+    def _predict(self, inputs: Sequence[Sequence[object]]) -> Prediction:
+        prediction = self.predictor.predict(inputs)
+        if len(prediction.labels) != len(inputs):
+            raise InvalidState(f"the model gave {len(prediction.labels)} predictions for {len(inputs)} rows")
+        return prediction
+
+
+def _check_inputs(plan: LoadPlan, spec: FeatureSpec) -> None:
+    if tuple(name for name, _ in plan.inputs) != spec.inputs:
+        raise InvalidInput(
+            f"the signature of model '{plan.entity.entity_name}' does not match its feature spec",
+            hint="log the model again, with the training set that it was fitted on",
+        )
+
+
+def _key_types(spec: FeatureSpec, online: OnlineStore) -> dict[str, str]:
+    types: dict[str, str] = {}
+    for lookup in spec.lookups:
+        table = online.table(TableName.parse(lookup.table_name))
+        if table is None:
+            raise InvalidState(
+                f"feature table {lookup.table_name} is not in the online store",
+                hint="publish it first (publish_table), then deploy",
+                table=lookup.table_name,
+            )
+        types |= {column: table.types[key] for column, key in zip(lookup.keys, table.primary_keys, strict=True)}
+    return types
+
+
+def _description(
+    endpoint: Endpoint, plan: LoadPlan, keys: Mapping[str, str], reader: InputReader
+) -> Description | None:
+    capture = endpoint.config.capture
+    if capture is None or not capture.enabled:
+        return None
+    return Description(
+        id=f"{endpoint.id}/{endpoint.generation}/{plan.entity.name}",
+        table_prefix=f"{capture.catalog}.{capture.schema}.{capture.prefix}",
+        endpoint=endpoint.name,
+        generation=endpoint.generation,
+        entity=plan.entity.name,
+        model_name=plan.entity.entity_name,
+        model_version=plan.entity.entity_version,
+        keys=tuple(keys.items()),
+        inputs=reader.types,
+    )
