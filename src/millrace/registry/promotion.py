@@ -81,6 +81,8 @@ def rollback(
 ) -> Promotion:
     """Put the previous version into production again; the one that leaves becomes `previous`, so that twice is back.
 
+    A rollback that was interrupted before it was logged is finished by the next one, which then goes no further.
+
     Raises:
         InvalidState: nothing is in production, or there is no previous version.
     """
@@ -89,13 +91,8 @@ def rollback(
         raise InvalidState(
             f"{model} has no version in production", hint="promote one first: `millrace run`", model=model
         )
-    to, leaving = None if previous is None else previous.version, current.version
-    if to == leaving:  # a promotion or a rollback was interrupted between its two aliases: the log knows the other one
-        last = _last(log, model, PRODUCTION)
-        if last is not None and last.version != leaving:
-            leaving = last.version
-        else:
-            to = None if last is None else last.replaced
+    last = _last(log, model, PRODUCTION)
+    to, leaving = _swap(current.version, None if previous is None else previous.version, last)
     if to is None:
         raise InvalidState(
             f"{model} has no previous version to go back to",
@@ -106,6 +103,17 @@ def rollback(
     registry.set_alias(model, PREVIOUS, leaving)
     done = Promotion(model, to, PRODUCTION, leaving, clock.now(), str(principal), why)
     return _record(log, events, principal, done)
+
+
+def _swap(
+    current: ModelVersion, previous: ModelVersion | None, last: Promotion | None
+) -> tuple[ModelVersion | None, ModelVersion]:
+    """Which version comes, which goes. Where the log and the aliases differ, something was interrupted before it was logged."""
+    if last is not None and last.version != current and previous in (current, last.version):
+        return current, last.version  # a rollback that got as far as production, or only lacks its entry
+    if previous == current:
+        return (None if last is None else last.replaced), current  # a promotion that got no further than `previous`
+    return previous, current
 
 
 def _record(log: PromotionLog, events: EventLog, principal: Principal, done: Promotion) -> Promotion:

@@ -204,8 +204,9 @@ class MlflowRegistry:
 
     def _mirror(self, model: ModelName, version: ModelVersion) -> None:
         entry = self._store.get_model_version(model, version)
-        stage = next((stage for alias, stage in _STAGES.items() if alias in entry.aliases), "Archived")
-        if entry.current_stage != stage and not (entry.current_stage == "None" and not entry.aliases):
+        left = "Archived" if entry.current_stage in {"Production", "Staging"} else entry.current_stage
+        stage = next((stage for alias, stage in _STAGES.items() if alias in entry.aliases), left)
+        if entry.current_stage != stage:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # stages are deprecated; they are a mirror here
                 self._store.transition_model_version_stage(model, version, stage, archive_existing_versions=False)
