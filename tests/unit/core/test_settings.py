@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from millrace.core.errors import UsageError
+from millrace.core.settings import Settings
+
+
+def test_everything_lives_in_the_home_by_default(tmp_path: Path) -> None:
+    settings = Settings.load(tmp_path / "home", env={})
+    home = tmp_path / "home"
+    assert settings == Settings(
+        home=home,
+        database_url=f"sqlite:///{home}/millrace.db",
+        mlflow_url=f"sqlite:///{home}/mlflow.db",
+        warehouse=f"{home}/warehouse",
+        spark_remote=None,
+        threads=min(os.cpu_count() or 1, 4),
+    )
+    assert not home.exists()
+
+
+def test_an_argument_wins_over_the_environment_over_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    env = {"MILLRACE_HOME": "relative"}
+    assert Settings.load("/given", env).home == Path("/given")
+    assert Settings.load(None, env).home == tmp_path / "relative"
+    assert Settings.load(None, {"MILLRACE_HOME": ""}).home == tmp_path / ".millrace"
+    assert Settings.load("~/there", {}).home == Path("~/there").expanduser()
+
+
+def test_the_environment_is_read_where_none_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILLRACE_HOME", str(tmp_path))
+    assert Settings.load().home == tmp_path
+
+
+def test_each_store_can_be_elsewhere() -> None:
+    env = {
+        "MILLRACE_DATABASE_URL": "postgresql://ada@db/millrace",
+        "MILLRACE_MLFLOW_URL": "postgresql://ada@db/mlflow",
+        "MILLRACE_WAREHOUSE": "s3://lake/warehouse/",
+        "MILLRACE_SPARK_REMOTE": "sc://spark:15002",
+        "MILLRACE_THREADS": "7",
+    }
+    settings = Settings.load("/home", env)
+    assert settings.database_url == "postgresql://ada@db/millrace"
+    assert settings.mlflow_url == "postgresql://ada@db/mlflow"
+    assert settings.warehouse == "s3://lake/warehouse"
+    assert settings.spark_remote == "sc://spark:15002"
+    assert settings.threads == 7
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", ""])
+def test_a_thread_count_must_be_a_whole_number_from_one(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Settings.load("/home", {"MILLRACE_THREADS": text})
+    assert caught.value.exit_code == 2
