@@ -1,0 +1,76 @@
+"""Commands between the processes of a server: one JSON line there, one JSON line back, over a private unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from millrace.core.errors import InvalidState, MillraceError
+
+Message = Mapping[str, object]
+Handler = Callable[[Message], Awaitable[Message]]
+
+_LONGEST_LINE = 64 * 1024 * 1024
+_log = logging.getLogger(__name__)
+
+
+class Unanswered(InvalidState):
+    """Nobody answered: the process is gone, not there yet, or too slow. What it did is not known."""
+
+
+def ask(path: Path, message: Message, timeout_s: float) -> dict[str, object]:
+    """Send a command and wait for its answer.
+
+    Raises:
+        Unanswered: nobody listens, the answer did not come in time, or the other side died.
+        InvalidState: the other side refused; its message and hint are kept.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(timeout_s)
+            connection.connect(str(path))
+            connection.sendall(json.dumps(message).encode() + b"\n")
+            with connection.makefile("rb") as reader:
+                line = reader.readline()
+    except OSError as error:
+        raise Unanswered(
+            f"{path.stem} does not answer: {error.strerror or error}", hint="look at the logs in the home"
+        ) from error
+    if not line:
+        raise Unanswered(f"{path.stem} stopped while it was asked", hint="look at the logs in the home")
+    answer: dict[str, object] = json.loads(line)
+    if "error" in answer:
+        raise InvalidState(str(answer["error"]), hint=str(answer.get("hint", "")))
+    return answer
+
+
+async def listen(path: Path, handler: Handler) -> asyncio.Server:
+    """Take commands at `path` (a file that is there is replaced) until the returned server is closed."""
+    path.unlink(missing_ok=True)  # noqa: ASYNC240 - once, before anything is served
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            line = await reader.readline()
+            if line:
+                writer.write(json.dumps(await _answer(handler, json.loads(line))).encode() + b"\n")
+                await writer.drain()
+        except (ConnectionError, ValueError):
+            _log.warning("a command was cut short", exc_info=True)
+        finally:
+            writer.close()
+
+    return await asyncio.start_unix_server(serve, path, limit=_LONGEST_LINE)
+
+
+async def _answer(handler: Handler, message: Message) -> Message:
+    try:
+        return await handler(message)
+    except MillraceError as error:
+        return {"error": error.message, "hint": error.hint}
+    except Exception as error:  # noqa: BLE001 - the boundary of the command loop: the asker gets the reason, the log the trace
+        _log.exception("the command %r failed", message.get("do"))
+        return {"error": f"{type(error).__name__}: {error}", "hint": "look at the worker's log in the home"}

@@ -1,0 +1,108 @@
+"""A server's child processes: started, watched, replaced, stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from millrace.api.options import ChildOptions
+from millrace.core.errors import InvalidState
+
+_LONGEST_LOG = 4 << 20
+_SHOWN_LINES = 4
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 5.0
+_CALM_S = 10.0
+
+
+@dataclass
+class Child:
+    """One child, replaced when it dies, with growing pauses while it dies soon after its start.
+
+    Attributes:
+        name: also the name of its log.
+        module: run as `python -m`.
+        options: for its command line; its file descriptors are inherited.
+        log: file that takes its output.
+    """
+
+    name: str
+    module: str
+    options: ChildOptions
+    log: Path
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _started_s: float = field(default=0.0, init=False)
+    _pause_s: float = field(default=_FIRST_PAUSE_S, init=False)
+
+    def start(self) -> None:
+        """Start the process, in a group of its own: a Ctrl-C on the terminal is for the supervisor alone."""
+        self._started_s = time.monotonic()
+        inherited = [fd for fd in (self.options.lifeline_fd, self.options.listen_fd) if fd is not None]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-m", self.module, self.options.text()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=inherited,
+                process_group=0,
+                env={**os.environ, "TZ": "UTC"},
+            )
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return None if self._process is None else self._process.poll()
+
+    def keep_alive(self) -> None:
+        """Replace the process if it has died and the pause since then is over."""
+        if self.exit_code is None:
+            return
+        now = time.monotonic()
+        if now - self._started_s > _CALM_S:
+            self._pause_s = _FIRST_PAUSE_S
+        if now - self._started_s >= self._pause_s:
+            self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+            self.start()
+
+    def require_alive(self) -> None:
+        """Raise InvalidState with the end of its log where it has died."""
+        if self.exit_code is not None:
+            lines = self.log.read_text(errors="replace").strip().splitlines()[-_SHOWN_LINES:]
+            raise InvalidState(
+                f"the server's {self.name} process ended while it was starting: {' | '.join(lines)}",
+                hint=f"the whole log is {self.log}",
+            )
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, if it runs."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+
+def stop(children: Sequence[Child], grace_s: float) -> None:
+    """End all children: SIGTERM, and after the grace SIGKILL. When it returns, none is left."""
+    for child in children:
+        child.signal(signal.SIGTERM)
+    deadline = time.monotonic() + grace_s
+    while any(child.exit_code is None and child._process for child in children) and time.monotonic() < deadline:  # noqa: SLF001 - same module
+        time.sleep(0.02)
+    for child in children:
+        child.signal(signal.SIGKILL)
+        if child._process is not None:  # noqa: SLF001 - same module
+            child._process.wait()  # noqa: SLF001 - same module
+
+
+def open_log(folder: Path, name: str) -> Path:
+    """The log file of a child; one that has grown long is put aside as `NAME.log.1`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.log"
+    if path.exists() and path.stat().st_size > _LONGEST_LOG:
+        path.replace(path.with_suffix(".log.1"))
+    return path

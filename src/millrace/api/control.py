@@ -1,0 +1,71 @@
+"""The control process: REST, MLflow and pages behind the workers, at a local socket that only they reach."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from millrace.api import asgi_server, lifeline, rest
+from millrace.api.auth import home_token
+from millrace.api.mlflow_mount import MlflowMount, is_mlflow_path
+from millrace.api.options import ChildOptions
+from millrace.api.rollout import Rollout
+from millrace.api.runtime import control_socket
+from millrace.api.status import Status
+from millrace.api.workers import Workers
+from millrace.core.errors import MillraceError
+from millrace.core.principal import current_user
+from millrace.workspace import Workspace, open_workspace
+
+
+class ControlApp:
+    """MLflow's paths to MLflow, all others to our routes."""
+
+    def __init__(self, own: ASGIApp, mlflow: MlflowMount) -> None:
+        self._own, self._mlflow = own, mlflow
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        path = scope["path"]
+        theirs = path == "/mlflow" or path.startswith("/mlflow/") or (path != "/" and is_mlflow_path(path))
+        await (self._mlflow if theirs else self._own)(scope, receive, send)
+
+
+def build(workspace: Workspace, workers: Workers, mlflow: MlflowMount, url: str) -> ASGIApp:
+    """The application of a control process, with interrupted updates of an earlier one ended."""
+    rollout = Rollout(workspace.endpoints, workspace.clock, current_user(), workers)
+    rollout.recover()
+    routes = rest.Rest(workspace, rollout, Status(workspace, workers, rollout, mlflow), mlflow, url).routes
+    own = Starlette(
+        routes=routes,
+        exception_handlers={
+            MillraceError: rest.expected_failure,
+            HTTPException: rest.http_failure,
+            Exception: rest.bug,
+        },
+    )
+    return ControlApp(own, mlflow)
+
+
+async def main(options: ChildOptions) -> None:
+    """Serve until SIGTERM or the end of the lifeline. MLflow is imported beside: what does not need it works at once."""
+    lifeline.hold(options.lifeline_fd)
+    home, sockets = Path(options.home), Path(options.sockets)
+    workspace = open_workspace(home)
+    mlflow = MlflowMount(workspace.settings, home_token(home))
+    threading.Thread(target=mlflow.load, name="mlflow", daemon=True).start()
+    app = build(workspace, Workers(sockets, options.workers), mlflow, options.url)
+    socket = control_socket(sockets)
+    socket.unlink(missing_ok=True)
+    try:
+        await asgi_server.serve(app, path=socket)
+    finally:
+        workspace.close()
+
+
+if __name__ == "__main__":
+    asgi_server.run(main(ChildOptions.read()))

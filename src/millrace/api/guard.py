@@ -1,0 +1,136 @@
+"""What stands in front of every request: the Host header, the origin, and who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import parse_qs, quote, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from millrace.api.auth import Credentials, Headers, first_header
+from millrace.api.errors import error_body, status_of
+from millrace.api.pages import login_page
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+OPEN = frozenset({"/health", "/health/live", "/health/ready", "/.well-known/databricks-config"})
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_LONGEST_FORM = 4096
+_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"SAMEORIGIN"),
+    (b"referrer-policy", b"same-origin"),
+]
+
+
+class Guard:
+    """An ASGI application that lets through what may pass, and answers the rest itself.
+
+    A request needs a Host that is this server (a foreign name that resolves here is how web pages reach local
+    servers), and the home's token as bearer, or a session cookie. With a cookie, anything that changes state must
+    come from a page of this server.
+    """
+
+    def __init__(self, app: ASGIApp, credentials: Credentials, hosts: Iterable[str] = ()) -> None:
+        self._app = app
+        self._credentials = credentials
+        self._hosts = LOOPBACK | {host.lower() for host in hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            answer = await self._refusal(scope, receive)
+            await (answer or self._app)(scope, receive, _with_headers(send))
+
+    async def _refusal(self, scope: Scope, receive: Receive) -> Response | None:
+        """What to answer instead of the application; None lets the request through."""
+        headers: Headers = scope["headers"]
+        host = first_header(headers, b"host")
+        if _hostname(host) not in self._hosts:
+            return _refuse("PERMISSION_DENIED", "the Host header does not name this server", _HOST_HINT)
+        if scope["path"] in OPEN or self._credentials.bearer(headers):
+            return None
+        if scope["method"] not in _SAFE and not _same_origin(headers, host):
+            return _refuse("PERMISSION_DENIED", "the request comes from a page of another site")
+        return await self._browser(scope, receive)
+
+    async def _browser(self, scope: Scope, receive: Receive) -> Response | None:
+        """The login, and requests that come with a session."""
+        if scope["path"] == "/login":
+            return await self._login(Request(scope, receive))
+        if not self._credentials.cookie(scope["headers"]):
+            return _unauthenticated(scope, scope["headers"])
+        if scope["path"] == "/logout" and scope["method"] == "POST":
+            return RedirectResponse("/login", 303, headers={"set-cookie": self._credentials.clear_cookie()})
+        return None
+
+    async def _login(self, request: Request) -> Response:
+        to = _local(request.query_params.get("next", "/"))
+        if request.method != "POST":
+            return login_page(to)
+        form = parse_qs((await _short_body(request)).decode("utf-8", "replace"))
+        if not self._credentials.accepts_token(form.get("token", [""])[0].strip()):
+            return login_page(to, wrong=True)
+        return RedirectResponse(to, 303, headers={"set-cookie": self._credentials.set_cookie()})
+
+
+_HOST_HINT = "use http://127.0.0.1 or localhost, or start the server with --allow-host NAME"
+
+
+def _refuse(error_code: str, message: str, hint: str = "") -> Response:
+    return JSONResponse(error_body(error_code, message, hint), status_of(error_code))
+
+
+def _unauthenticated(scope: Scope, headers: Headers) -> Response:
+    if scope["method"] == "GET" and "text/html" in first_header(headers, b"accept"):
+        return RedirectResponse(f"/login?next={quote(scope['path'])}", 303)
+    hint = "send 'Authorization: Bearer TOKEN' with the token of the home's file 'token'"
+    response = _refuse("UNAUTHENTICATED", "the request carries no valid token", hint)
+    response.headers["www-authenticate"] = 'Bearer realm="millrace"'
+    return response
+
+
+def _hostname(host: str) -> str:
+    """The Host header without its port, in lower case; a bracketed IPv6 address keeps its brackets."""
+    name, colon, port = host.rpartition(":")
+    return (name if colon and port.isdecimal() else host).lower()
+
+
+def _same_origin(headers: Headers, host: str) -> bool:
+    """Whether the sender is a page of this server, or no page at all: browsers send Origin with every unsafe request."""
+    origin = first_header(headers, b"origin")
+    if not origin:
+        return first_header(headers, b"sec-fetch-site") in ("", "same-origin", "none")
+    return urlsplit(origin).netloc.lower() == host.lower()
+
+
+def _local(target: str) -> str:
+    """Where to go after the login: a path of this server, never another site."""
+    split = urlsplit(target)
+    local = target.startswith("/") and not target.startswith(("//", "/\\")) and not split.netloc
+    return quote(split.path, safe="/") if local else "/"
+
+
+async def _short_body(request: Request) -> bytes:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LONGEST_FORM:
+            return b""
+    return body
+
+
+def _with_headers(send: Send) -> Send:
+    async def sender(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            present = {name for name, _ in message["headers"]}
+            extra = [pair for pair in _HEADERS if pair[0] not in present]
+            message = {**message, "headers": [*message["headers"], *extra]}
+        await send(message)
+
+    return sender

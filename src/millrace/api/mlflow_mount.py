@@ -1,0 +1,106 @@
+"""MLflow's own API and UI, inside the control process: `/mlflow/` for people, its usual paths for its clients."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from pathlib import Path
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, RedirectResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from millrace.api.errors import error_body
+from millrace.core.settings import Settings
+
+# What MLflow's clients and pages need. Its other services (gateway, assistant, jobs, tool servers, trace collector) run
+# code or reach out to the network on a caller's word, and are not opened.
+_OPENED = tuple(
+    f"/{api}/{version}/{service}/"
+    for api in ("api", "ajax-api")
+    for version in ("2.0", "3.0")
+    for service in ("mlflow", "mlflow-artifacts")
+)
+_CLOSED = tuple(
+    f"/{api}/{version}/mlflow/{service}"
+    for api in ("api", "ajax-api")
+    for version in ("2.0", "3.0")
+    for service in ("assistant", "gateway", "mcp", "webhooks", "scorers/online", "runs/create-promptlab-run")
+)
+_PAGES = ("/", "/version", "/graphql", "/get-artifact", "/model-versions/get-artifact")
+
+
+def is_mlflow_path(path: str) -> bool:
+    """Whether MLflow answers this path; `path` is without the `/mlflow` prefix."""
+    opened = path in _PAGES or path.startswith((*_OPENED, "/static-files/"))
+    return opened and not path.startswith(_CLOSED)
+
+
+class MlflowMount:
+    """An ASGI application around MLflow's server, which takes seconds to import: requests wait for it.
+
+    Args:
+        settings: where MLflow's database is.
+        secret: text that MLflow signs its form tokens with, the same at each start.
+    """
+
+    def __init__(self, settings: Settings, secret: str) -> None:
+        self._settings = settings
+        self._secret = secret
+        self._lock = threading.Lock()
+        self._app: ASGIApp | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether MLflow is imported and its database migrated."""
+        return self._app is not None
+
+    def load(self) -> ASGIApp:
+        """Import MLflow and open its stores, once; seconds at the first call. Thread-safe."""
+        with self._lock:
+            if self._app is None:
+                self._app = _start(self._settings, self._secret)
+            return self._app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        path = scope["path"].removeprefix("/mlflow")
+        if not path:
+            await RedirectResponse("/mlflow/", 307)(scope, receive, send)
+        elif not is_mlflow_path(path):
+            error = error_body("RESOURCE_DOES_NOT_EXIST", f"there is nothing at {scope['path']}")
+            await JSONResponse(error, 404)(scope, receive, send)
+        else:
+            app = self._app if self._app is not None else await run_in_threadpool(self.load)
+            inner = {**scope, "path": path, "raw_path": scope["raw_path"].removeprefix(b"/mlflow"), "root_path": ""}
+            await app(inner, receive, send)
+
+
+def _start(settings: Settings, secret: str) -> ASGIApp:
+    artifacts = settings.home / "mlartifacts"
+    artifacts.mkdir(parents=True, exist_ok=True)
+    os.environ.update(_environment(settings.mlflow_url, artifacts, secret))
+    # The order matters: MLflow reads the environment while it is imported.
+    from mlflow.server import handlers
+
+    handlers.initialize_backend_stores(settings.mlflow_url, settings.mlflow_url, "mlflow-artifacts:/")
+    from mlflow.server.fastapi_app import app
+
+    server: ASGIApp = app
+    return server
+
+
+def _environment(url: str, artifacts: Path, secret: str) -> dict[str, str]:
+    return {
+        "_MLFLOW_SERVER_FILE_STORE": url,
+        "_MLFLOW_SERVER_REGISTRY_STORE": url,
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": artifacts.as_uri(),
+        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": hashlib.sha256(b"mlflow:" + secret.encode()).hexdigest(),
+        # The guard in front checks host and origin, and more strictly: two lists would have to be kept alike.
+        "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }

@@ -1,0 +1,44 @@
+"""What the supervisor tells a child process: one JSON object on its command line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ChildOptions:
+    """How a child is to run.
+
+    Attributes:
+        home: the home directory, absolute.
+        sockets: folder of the local sockets.
+        instance: random text of this start of the server.
+        url: where the server is reached.
+        workers: how many workers there are.
+        lifeline_fd: reading end of the pipe that ends when the supervisor does; None for a process on its own.
+        slot: which worker this is, from 0; control and drain have 0.
+        listen_fd: the listening TCP socket, inherited; None for all but workers.
+        hosts: names beside the loopback ones that the Host header may carry.
+    """
+
+    home: str
+    sockets: str
+    instance: str
+    url: str
+    workers: int = 1
+    lifeline_fd: int | None = None
+    slot: int = 0
+    listen_fd: int | None = None
+    hosts: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """As one command line argument."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def read(cls, argv: list[str] | None = None) -> ChildOptions:
+        """From this process's command line."""
+        document = json.loads((sys.argv if argv is None else argv)[1])
+        return cls(**{**document, "hosts": tuple(document["hosts"])})

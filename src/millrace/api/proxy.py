@@ -1,0 +1,76 @@
+"""What a worker does not answer itself goes to the control process, over a local socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
+
+from millrace.api.auth import Headers
+from millrace.api.errors import error_body, status_of
+
+# Headers that speak of one connection, not of the message (RFC 9110, section 7.6.1).
+_HOP = frozenset(
+    {b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"proxy-connection"}
+)
+_MOST_CONNECTIONS = 64
+
+
+class ControlProxy:
+    """An ASGI application that forwards requests and streams the answers back; 503 while nobody is there."""
+
+    def __init__(self, socket: Path) -> None:
+        self._client = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(
+                uds=str(socket), limits=httpx.Limits(max_connections=_MOST_CONNECTIONS, keepalive_expiry=30)
+            ),
+            # A long answer is the caller's to give up on; only the connection itself is local and must be quick.
+            timeout=httpx.Timeout(None, connect=5.0),
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+        request = self._client.build_request(
+            scope["method"],
+            httpx.URL(scheme="http", host="control", raw_path=target),
+            headers=[pair for pair in scope["headers"] if pair[0] not in _HOP],
+            content=_body(receive) if _has_body(scope["headers"]) else None,
+        )
+        try:
+            response = await self._client.send(request, stream=True)
+        except httpx.TransportError:
+            error = error_body("TEMPORARILY_UNAVAILABLE", "the server is starting", "try again in a second")
+            status = status_of("TEMPORARILY_UNAVAILABLE")
+            await JSONResponse(error, status, headers={"retry-after": "1"})(scope, receive, send)
+            return
+        try:
+            await _pass_on(response, send)
+        finally:
+            await response.aclose()
+
+
+async def _pass_on(response: httpx.Response, send: Send) -> None:
+    headers = [(name.lower(), value) for name, value in response.headers.raw if name.lower() not in _HOP]
+    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    async for chunk in response.aiter_raw():
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _has_body(headers: Headers) -> bool:
+    return any(name in (b"content-length", b"transfer-encoding") for name, _ in headers)
+
+
+async def _body(receive: Receive) -> AsyncIterator[bytes]:
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise httpx.ReadError("the caller went away")
+        more = message.get("more_body", False)
+        if message.get("body"):
+            yield message["body"]

@@ -1,0 +1,155 @@
+"""The REST API of the control process: serving endpoints in Databricks' shapes, and millrace's own few routes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from millrace.api.errors import body_of, error_body, status_of
+from millrace.api.mlflow_mount import MlflowMount
+from millrace.api.pages import start_page
+from millrace.api.rollout import Rollout
+from millrace.api.shapes import read_config, write_endpoint
+from millrace.api.status import Status
+from millrace.core.errors import InvalidInput, MillraceError
+from millrace.registry.port import Registry
+from millrace.serving.drain import drain
+from millrace.serving.types import Endpoint
+from millrace.workspace import Workspace
+
+_ENDPOINTS = "/api/2.0/serving-endpoints"
+
+
+class Rest:
+    """The routes. Each handler reads a request, calls one use case in a thread, and writes its result."""
+
+    def __init__(self, workspace: Workspace, rollout: Rollout, status: Status, mlflow: MlflowMount, url: str) -> None:
+        self._workspace, self._rollout, self._status, self._mlflow, self._url = workspace, rollout, status, mlflow, url
+
+    @property
+    def routes(self) -> list[Route]:
+        """For a Starlette application."""
+        return [
+            Route("/", self.start),
+            Route("/health/ready", self.ready),
+            Route("/.well-known/databricks-config", self.databricks_config),
+            Route("/api/millrace/status", self.status),
+            Route("/api/millrace/capture/drain", self.drain, methods=["POST"]),
+            Route(_ENDPOINTS, self.list, methods=["GET"]),
+            Route(_ENDPOINTS, self.create, methods=["POST"]),
+            Route(_ENDPOINTS + "/{name}", self.get, methods=["GET"]),
+            Route(_ENDPOINTS + "/{name}", self.delete, methods=["DELETE"]),
+            Route(_ENDPOINTS + "/{name}/config", self.update, methods=["PUT"]),
+        ]
+
+    async def start(self, _request: Request) -> Response:
+        """The page at `/`."""
+        found = await run_in_threadpool(self._rollout.list)
+        return start_page([(endpoint.name, _standing(endpoint)) for endpoint in found])
+
+    async def ready(self, _request: Request) -> Response:
+        """200 when MLflow and every worker are up, else 503; what is up and what is not."""
+        parts = await run_in_threadpool(self._status.parts)
+        ready = all(parts.values())
+        return JSONResponse({"status": "ok" if ready else "starting", **parts}, 200 if ready else 503)
+
+    async def databricks_config(self, _request: Request) -> Response:
+        """What Databricks' client asks first."""
+        return JSONResponse({"workspace_id": "1", "cloud": "AWS", "oidc_endpoint": f"{self._url}/oidc"})
+
+    async def status(self, _request: Request) -> Response:
+        """How the server stands."""
+        return JSONResponse(await run_in_threadpool(self._status.read))
+
+    async def drain(self, _request: Request) -> Response:
+        """Move everything captured up to now into the inference tables; how much that was."""
+        result = await run_in_threadpool(self._drain)
+        return JSONResponse(result)
+
+    async def list(self, _request: Request) -> Response:
+        """All endpoints."""
+        found = await run_in_threadpool(self._rollout.list)
+        return JSONResponse({"endpoints": [write_endpoint(endpoint, self._url) for endpoint in found]})
+
+    async def get(self, request: Request) -> Response:
+        """One endpoint."""
+        return await self._answer(self._rollout.get, request.path_params["name"])
+
+    async def create(self, request: Request) -> Response:
+        """Make an endpoint."""
+        body = await _json(request)
+        name = body.get("name")
+        if not isinstance(name, str):
+            raise InvalidInput("'name' is missing", hint="give the endpoint a name", field="name")
+        config = read_config(body.get("config"), body.get("ai_gateway"))
+        return await self._answer(lambda: self._rollout.create(self._registry(), name, config))
+
+    async def update(self, request: Request) -> Response:
+        """Change what an endpoint serves."""
+        config, name = read_config(await _json(request)), request.path_params["name"]
+        return await self._answer(lambda: self._rollout.update(self._registry(), name, config))
+
+    async def delete(self, request: Request) -> Response:
+        """Take an endpoint away."""
+        await run_in_threadpool(self._rollout.delete, request.path_params["name"])
+        return JSONResponse({})
+
+    async def _answer(self, use_case: Callable[..., Endpoint], *args: str) -> Response:
+        return JSONResponse(write_endpoint(await run_in_threadpool(use_case, *args), self._url))
+
+    def _registry(self) -> Registry:
+        # MLflow's server must be the first to import MLflow and to open its database: both happen once.
+        self._mlflow.load()
+        return self._workspace.registry
+
+    def _drain(self) -> dict[str, int]:
+        self._status.workers.seal()
+        result = drain(self._workspace.lake, self._workspace.capture_root)
+        return {"segments": result.segments, "requests": result.requests, "rows": result.rows}
+
+
+def expected_failure(_request: Request, error: Exception) -> Response:
+    """One of our errors, as the answer to a request."""
+    assert isinstance(error, MillraceError)  # noqa: S101 - registered for this class
+    return JSONResponse(body_of(error), status_of(error.error_code))
+
+
+def http_failure(request: Request, error: Exception) -> Response:
+    """A path that is not there, or not for this method."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
+    method, path = request.method, request.url.path
+    if error.status_code == 405:  # noqa: PLR2004 - the status has this number
+        return JSONResponse(error_body("METHOD_NOT_ALLOWED", f"{path} does not take {method}"), 405)
+    if path.startswith(("/api/2.", "/api/data-quality/")):
+        hint = "docs/api.md lists what is there"
+        return JSONResponse(error_body("NOT_IMPLEMENTED", f"{method} {path} is not offered here", hint), 501)
+    return JSONResponse(error_body("RESOURCE_DOES_NOT_EXIST", f"there is nothing at {path}"), 404)
+
+
+def bug(request: Request, _error: Exception) -> Response:
+    """What nobody foresaw. The trace goes to the log, never to the caller."""
+    hint = "the control process's log in the home has the trace"
+    return JSONResponse(error_body("INTERNAL_ERROR", f"{request.method} {request.url.path} failed", hint), 500)
+
+
+async def _json(request: Request) -> Mapping[str, Any]:
+    try:
+        body = json.loads(await request.body())
+    except ValueError as error:
+        raise InvalidInput("the body is not JSON", hint="send a JSON object") from error
+    if not isinstance(body, dict):
+        raise InvalidInput("the body is not a JSON object", hint="send a JSON object")
+    return body
+
+
+def _standing(endpoint: Endpoint) -> str:
+    state = endpoint.state
+    words = "ready" if state.ready else "not ready"
+    return words if state.config_update == "NOT_UPDATING" else f"{words}, {state.config_update}: {state.message}"

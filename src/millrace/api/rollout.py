@@ -1,0 +1,137 @@
+"""Changing what endpoints serve, in two phases: every worker loads it, then all of them route to it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from millrace.api.workers import Workers
+from millrace.core.clock import Clock
+from millrace.core.errors import Conflict, MillraceError
+from millrace.core.principal import Principal
+from millrace.registry.port import Registry
+from millrace.serving import endpoints
+from millrace.serving.port import EndpointStore
+from millrace.serving.types import Endpoint, EndpointConfig, EndpointName, LoadPlan
+
+_log = logging.getLogger(__name__)
+# Clients ask again after a second at the earliest: an update that is quicker is answered as done.
+_ANSWER_S = 0.9
+
+
+class Rollout:
+    """Creates, updates and deletes endpoints. Thread-safe; one change of an endpoint at a time."""
+
+    def __init__(self, store: EndpointStore, clock: Clock, principal: Principal, workers: Workers) -> None:
+        self._store, self._clock, self._principal, self._workers = store, clock, principal, workers
+        self._lock = threading.Lock()
+        self._busy: set[str] = set()
+
+    def create(self, registry: Registry, name: str, config: EndpointConfig) -> Endpoint:
+        """Make an endpoint and begin to load it; as it stands when it is done, or after a second.
+
+        Raises:
+            MillraceError: name, configuration or model is wrong, or the name is taken: nothing is stored then.
+        """
+        with self._claim(name):
+            plans = endpoints.prepare(registry, config)
+            created = endpoints.create(self._store, self._clock, self._principal, name, config)
+            return self._deploy(created, plans)
+
+    def update(self, registry: Registry, name: str, config: EndpointConfig) -> Endpoint:
+        """Begin to change what an endpoint serves; as it stands when it is done, or after a second.
+
+        A configuration without capture keeps the capture that there is.
+
+        Raises:
+            NotFound: no such endpoint, model or version.
+            Conflict: an update of it is in progress.
+        """
+        with self._claim(name):
+            current = self._store.get(EndpointName(name))
+            plans = endpoints.prepare(registry, config)
+            wanted = config if config.capture else replace(config, capture=current.config.capture)
+            return self._deploy(endpoints.update(self._store, self._clock, name, wanted), plans)
+
+    def get(self, name: str) -> Endpoint:
+        """The endpoint as its callers see it: an update has ended when every worker routes to it.
+
+        Raises:
+            NotFound: no such endpoint.
+        """
+        return self._seen(self._store.get(EndpointName(name)))
+
+    def list(self) -> Sequence[Endpoint]:
+        """All endpoints as their callers see them, sorted by name."""
+        return [self._seen(endpoint) for endpoint in self._store.list()]
+
+    def delete(self, name: str) -> None:
+        """Take an endpoint away.
+
+        Raises:
+            NotFound: no such endpoint.
+            Conflict: an update of it is in progress.
+        """
+        with self._claim(name):
+            endpoints.delete(self._store, name)
+            self._workers.remove(name)
+            self._release(name)
+
+    def recover(self) -> None:
+        """Fail the updates that an earlier control process did not finish: what served before still serves."""
+        for endpoint in self._store.list():
+            if endpoint.state.config_update == "IN_PROGRESS":
+                message = "the server stopped during the update; update it again"
+                endpoints.fail(self._store, self._clock, endpoint.name, message)
+
+    @contextmanager
+    def _claim(self, name: str) -> Iterator[None]:
+        """Hold an endpoint until its deployment has ended; where that has not begun, until the error."""
+        with self._lock:
+            if name in self._busy:
+                raise Conflict(
+                    f"endpoint '{name}' is being updated", hint="wait until that update has ended", endpoint=name
+                )
+            self._busy.add(name)
+        try:
+            yield
+        except BaseException:
+            self._release(name)
+            raise
+
+    def _release(self, name: str) -> None:
+        with self._lock:
+            self._busy.discard(name)
+
+    def _deploy(self, endpoint: Endpoint, plans: tuple[LoadPlan, ...]) -> Endpoint:
+        # A daemon: a slow load must not hold up the end of the process.
+        thread = threading.Thread(target=self._load_and_switch, args=(endpoint, plans), daemon=True)
+        thread.start()
+        thread.join(_ANSWER_S)
+        return self.get(endpoint.name)
+
+    def _seen(self, endpoint: Endpoint) -> Endpoint:
+        with self._lock:
+            switching = endpoint.name in self._busy and endpoint.state.config_update == "NOT_UPDATING"
+        return replace(endpoint, state=replace(endpoint.state, config_update="IN_PROGRESS")) if switching else endpoint
+
+    def _load_and_switch(self, endpoint: Endpoint, plans: tuple[LoadPlan, ...]) -> None:
+        try:
+            ready = endpoints.candidate(endpoint, plans)
+            paths = self._workers.load(ready)
+            endpoints.activate(self._store, self._clock, ready, paths)
+            self._workers.activate(ready.name, ready.generation)
+        except MillraceError as error:
+            self._give_up(endpoint, f"{error.message} ({error.hint})" if error.hint else error.message)
+        except Exception as error:  # noqa: BLE001 - the boundary of a background job: it must leave a state that can be read
+            _log.exception("the deployment of %s failed", endpoint.name)
+            self._give_up(endpoint, f"{type(error).__name__}: {error}")
+        finally:
+            self._release(endpoint.name)
+
+    def _give_up(self, endpoint: Endpoint, message: str) -> None:
+        self._workers.discard(endpoint.name, endpoint.generation + 1)
+        endpoints.fail(self._store, self._clock, endpoint.name, message)

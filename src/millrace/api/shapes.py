@@ -1,0 +1,166 @@
+"""The wire shapes of serving endpoints: Databricks' JSON, read into our values and written from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from millrace.core.clock import epoch_us
+from millrace.core.errors import InvalidInput
+from millrace.core.names import DEFAULT_CATALOG
+from millrace.serving import endpoints
+from millrace.serving.types import Capture, Endpoint, EndpointConfig, ServedEntity
+
+Json = dict[str, Any]
+
+_FOREIGN = ("external_model", "foundation_model")
+_OWN = ("name", "entity_name", "entity_version", "model_name", "model_version")
+
+
+def read_config(config: object, gateway: object = None) -> EndpointConfig:
+    """An endpoint's configuration from `config` of a create, or the body of an update; `gateway` is `ai_gateway`.
+
+    Takes `served_entities` and the older `served_models`, and a capture from `auto_capture_config` or from the gateway's
+    `inference_table_config`.
+
+    Raises:
+        InvalidInput: a part is missing or has the wrong type; the message names it.
+    """
+    body = _object(config, "config")
+    listed = body.get("served_entities") or body.get("served_models") or []
+    served = [_entity(entity) for entity in _list(listed, "served_entities")]
+    tables = body.get("auto_capture_config") or _object(gateway or {}, "ai_gateway").get("inference_table_config")
+    return endpoints.endpoint_config(*served, traffic=_traffic(body.get("traffic_config")), capture=_capture(tables))
+
+
+def write_endpoint(endpoint: Endpoint, url: str) -> Json:
+    """An endpoint in the detailed shape; `url` is the server's. Times are milliseconds since 1970."""
+    state = endpoint.state
+    document: Json = {
+        "name": endpoint.name,
+        "id": endpoint.id,
+        "creator": endpoint.owner,
+        "creation_timestamp": _ms(endpoint.created_at),
+        "last_updated_timestamp": _ms(endpoint.updated_at),
+        "state": {"ready": "READY" if state.ready else "NOT_READY", "config_update": state.config_update},
+        "config": {
+            **_config(endpoint, endpoint.config, "DEPLOYMENT_READY"),
+            "config_version": endpoint.generation,
+        },
+        "endpoint_url": f"{url}/serving-endpoints/{endpoint.name}/invocations",
+        "permission_level": "CAN_MANAGE",
+        "route_optimized": False,
+        "tags": [],
+    }
+    if endpoint.pending is not None:
+        document["pending_config"] = {
+            **_config(endpoint, endpoint.pending, "DEPLOYMENT_CREATING"),
+            "config_version": endpoint.generation + 1,
+            "start_time": _ms(endpoint.updated_at),
+        }
+    if state.message:
+        document["state"]["message"] = state.message
+    return document
+
+
+def _config(endpoint: Endpoint, config: EndpointConfig, deployment: str) -> Json:
+    entities = [_written(endpoint, entity, deployment) for entity in config.served]
+    routes = [
+        {"served_entity_name": name, "served_model_name": name, "traffic_percentage": percent}
+        for name, percent in config.traffic.items()
+    ]
+    document: Json = {
+        "served_entities": entities,
+        "served_models": [
+            {**entity, "model_name": entity["entity_name"], "model_version": entity["entity_version"]}
+            for entity in entities
+        ],
+        "traffic_config": {"routes": routes},
+    }
+    if config.capture is not None:
+        capture = config.capture
+        document["auto_capture_config"] = {
+            "catalog_name": capture.catalog,
+            "schema_name": capture.schema,
+            "table_name_prefix": capture.prefix,
+            "enabled": capture.enabled,
+            "state": {"payload_table": {"name": f"{capture.prefix}_payload", "status": "READY"}},
+        }
+    return document
+
+
+def _written(endpoint: Endpoint, entity: ServedEntity, deployment: str) -> Json:
+    return {
+        "workload_size": "Small",
+        "workload_type": "CPU",
+        "scale_to_zero_enabled": False,
+        **entity.settings,
+        "name": entity.name,
+        "entity_name": entity.entity_name,
+        "entity_version": entity.entity_version,
+        "creator": endpoint.owner,
+        "creation_timestamp": _ms(endpoint.updated_at),
+        # The predict path of a served entity and why it was chosen.
+        "state": {"deployment": deployment, "deployment_state_message": endpoint.state.paths.get(entity.name, "")},
+    }
+
+
+def _entity(given: object) -> ServedEntity:
+    entity = _object(given, "served_entities")
+    for foreign in _FOREIGN:
+        if entity.get(foreign):
+            raise InvalidInput(f"'{foreign}' is not served here", hint="name a registered model and its version")
+    model = _text(entity, "entity_name", "model_name")
+    version = _text(entity, "entity_version", "model_version")
+    settings = {key: value for key, value in entity.items() if key not in _OWN and value is not None}
+    name = entity.get("name")
+    return endpoints.served_entity(model, version, None if name is None else str(name), settings)
+
+
+def _traffic(given: object) -> dict[str, int] | None:
+    routes = _list(_object(given or {}, "traffic_config").get("routes") or [], "traffic_config.routes")
+    traffic: dict[str, int] = {}
+    for route in (_object(route, "traffic_config.routes") for route in routes):
+        percent = route.get("traffic_percentage")
+        if not isinstance(percent, int) or isinstance(percent, bool):
+            raise InvalidInput("'traffic_percentage' is not a whole number", hint="give whole numbers that sum to 100")
+        traffic[_text(route, "served_entity_name", "served_model_name")] = percent
+    return traffic or None
+
+
+def _capture(given: object) -> Capture | None:
+    if given is None:
+        return None
+    tables = _object(given, "auto_capture_config")
+    return Capture(
+        catalog=str(tables.get("catalog_name") or DEFAULT_CATALOG),
+        schema=_text(tables, "schema_name"),
+        prefix=_text(tables, "table_name_prefix"),
+        enabled=tables.get("enabled") is not False,
+    )
+
+
+def _text(given: Mapping[str, object], *names: str) -> str:
+    """The first of several fields that is there, as text: versions come as text or as numbers."""
+    for name in names:
+        value = given.get(name)
+        if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
+            return str(value)
+    raise InvalidInput(f"'{names[0]}' is missing", hint=f'give it as text: "{names[0]}": "..."', field=names[0])
+
+
+def _object(given: object, what: str) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping):
+        raise InvalidInput(f"'{what}' is not a JSON object", hint="look at docs/api.md for the shape", field=what)
+    return given
+
+
+def _list(given: object, what: str) -> Sequence[object]:
+    if not isinstance(given, list):
+        raise InvalidInput(f"'{what}' is not a JSON list", hint="look at docs/api.md for the shape", field=what)
+    return given
+
+
+def _ms(moment: datetime) -> int:
+    return epoch_us(moment) // 1000

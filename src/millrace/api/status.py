@@ -1,0 +1,50 @@
+"""How a server stands: what is up, what it serves, what waits to be drained."""
+
+from __future__ import annotations
+
+from millrace.api.mlflow_mount import MlflowMount
+from millrace.api.rollout import Rollout
+from millrace.api.workers import Workers
+from millrace.core.clock import iso
+from millrace.serving.types import Endpoint
+from millrace.workspace import Workspace
+
+
+class Status:
+    """Reads the server's state from its parts. Thread-safe."""
+
+    def __init__(self, workspace: Workspace, workers: Workers, rollout: Rollout, mlflow: MlflowMount) -> None:
+        self.workers = workers
+        self._workspace, self._rollout, self._mlflow = workspace, rollout, mlflow
+
+    def parts(self) -> dict[str, bool]:
+        """What must be up for the server to be ready."""
+        return {
+            "workers": all(worker["ready"] for worker in self.workers.status()),
+            "mlflow": self._mlflow.is_ready,
+        }
+
+    def read(self) -> dict[str, object]:
+        """Everything, as JSON."""
+        clock, capture = self._workspace.clock, self._workspace.capture_root
+        return {
+            "home": str(self._workspace.home),
+            "now": iso(clock.now()),
+            "virtual_time": clock.is_virtual,
+            "mlflow": {"ready": self._mlflow.is_ready, "path": "/mlflow/"},
+            "workers": self.workers.status(),
+            "endpoints": [_endpoint(endpoint) for endpoint in self._rollout.list()],
+            "capture": {"segments_waiting": sum(1 for _ in capture.glob("*.segment"))},
+        }
+
+
+def _endpoint(endpoint: Endpoint) -> dict[str, object]:
+    return {
+        "name": endpoint.name,
+        "ready": endpoint.state.ready,
+        "config_update": endpoint.state.config_update,
+        "message": endpoint.state.message,
+        "generation": endpoint.generation,
+        "traffic": dict(endpoint.config.traffic),
+        "paths": dict(endpoint.state.paths),
+    }

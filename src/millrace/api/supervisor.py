@@ -1,0 +1,214 @@
+"""The supervisor: owns the listening socket and the child processes, and nothing else.
+
+One port, several processes: workers inherit the socket and answer; control has REST and MLflow; drain moves what was
+captured into the lake. The socket outlives each of them, so that requests wait while a dead worker is replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from millrace.api import children, lifeline
+from millrace.api.auth import home_token
+from millrace.api.children import Child
+from millrace.api.discovery import probe
+from millrace.api.options import ChildOptions
+from millrace.api.runtime import ServerInfo, read_info, remove_info, remove_sockets, socket_folder, write_info
+from millrace.core.clock import iso
+from millrace.core.errors import Conflict, InvalidInput, InvalidState, MillraceError
+from millrace.core.settings import Settings
+from millrace.database.clock import HomeClock
+from millrace.database.engine import open_database
+from millrace.database.settings import HomeSettings
+
+DEFAULT_PORT = 5010
+_READY_S = 90.0
+_GRACE_S = 2.5
+_LOOK_S = 0.1
+_OK = 200
+
+
+def serve(
+    home: Path,
+    *,
+    port: int = DEFAULT_PORT,
+    workers: int = 1,
+    hosts: Sequence[str] = (),
+    announce: Callable[[ServerInfo], None] = lambda _: None,
+) -> None:
+    """Serve a home on 127.0.0.1 until SIGINT, SIGTERM or SIGHUP; when it returns, no process is left.
+
+    Args:
+        home: the home directory; made where missing.
+        port: 0 takes a free one.
+        workers: processes that answer requests.
+        hosts: names beside the loopback ones that requests may be addressed to.
+        announce: called once, when everything is up.
+
+    Raises:
+        Conflict: the home is being served already, or the port is in use.
+        NewerHome: the home was written by a newer millrace.
+        InvalidState: a part did not start.
+    """
+    if workers < 1:
+        raise InvalidInput(f"{workers} workers can't serve", hint="give at least 1")
+    settings = Settings.load(home)
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with _stop_on_signals() as stop, _only_server(settings.home):
+        started, virtual = _open_home(settings)
+        with _bind(port) as listener:
+            info = ServerInfo(_url(listener), os.getpid(), secrets.token_hex(16), started)
+            server = _Server(settings.home, info, workers, tuple(hosts), drains=not virtual)
+            server.run(listener, stop, announce)
+
+
+@dataclass(frozen=True)
+class _Server:
+    """One server: what its children are, and their life from start to stop."""
+
+    home: Path
+    info: ServerInfo
+    workers: int
+    hosts: tuple[str, ...]
+    drains: bool
+
+    def run(self, listener: socket.socket, stop: threading.Event, announce: Callable[[ServerInfo], None]) -> None:
+        """Start the children, replace those that die, and end them all when told to stop."""
+        home_token(self.home)
+        folder = socket_folder(self.home)
+        lifeline_fd, held = os.pipe()
+        base = ChildOptions(
+            str(self.home), str(folder), self.info.instance, self.info.url, self.workers, lifeline_fd, hosts=self.hosts
+        )
+        running = self._children(base, listener.fileno())
+        try:
+            for child in running:
+                child.start()
+            if _wait_until_ready(self.info, running, stop):
+                write_info(self.home, self.info)
+                announce(self.info)
+            while not stop.wait(_LOOK_S):
+                for child in running:
+                    child.keep_alive()
+        finally:
+            remove_info(self.home, self.info.instance)
+            children.stop(running, _GRACE_S)
+            os.close(lifeline_fd)
+            os.close(held)
+            remove_sockets(folder)
+
+    def _children(self, base: ChildOptions, listen_fd: int) -> list[Child]:
+        workers = [replace(base, slot=slot, listen_fd=listen_fd) for slot in range(self.workers)]
+        made = [self._child("control", "control", base)]
+        made += [self._child(f"worker-{options.slot}", "worker", options) for options in workers]
+        return [*made, self._child("drain", "drain_loop", base)] if self.drains else made
+
+    def _child(self, name: str, module: str, options: ChildOptions) -> Child:
+        return Child(name, f"millrace.api.{module}", options, children.open_log(self.home / "logs", name))
+
+
+def _wait_until_ready(info: ServerInfo, running: Sequence[Child], stop: threading.Event) -> bool:
+    """True when all is up, False when asked to stop before that."""
+    deadline = time.monotonic() + _READY_S
+    while not stop.wait(_LOOK_S):
+        for child in running:
+            child.require_alive()
+        if probe(info.url, "/health/ready")[0] == _OK:
+            return True
+        if time.monotonic() > deadline:
+            raise InvalidState(
+                f"the server was not ready after {_READY_S:.0f} seconds", hint="look at logs/ in the home"
+            )
+    return False
+
+
+def _open_home(settings: Settings) -> tuple[str, bool]:
+    """Migrate the database before the children open it, all at once; the home's time, and whether that is virtual."""
+    engine = open_database(settings.database_url)
+    try:
+        clock = HomeClock(HomeSettings(engine))
+        return iso(clock.now()), clock.is_virtual
+    finally:
+        engine.dispose()
+
+
+def _bind(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError as error:
+        listener.close()
+        raise Conflict(
+            f"port {port} can't be used: {error.strerror}", hint="choose another with --port, or --port 0", port=port
+        ) from error
+    listener.listen(2048)
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def _only_server(home: Path) -> Iterator[None]:
+    """Hold the home for this server; the system lets go of it however this process ends."""
+    try:
+        with FileLock(home / "server.lock", timeout=0):
+            yield
+    except Timeout as error:
+        info = read_info(home)
+        where = f" at {info.url}" if info else ""
+        raise Conflict(f"this home is being served already{where}", hint="use that server, or stop it first") from error
+
+
+@contextlib.contextmanager
+def _stop_on_signals() -> Iterator[threading.Event]:
+    """An event that SIGINT, SIGTERM and SIGHUP set; what they did before comes back at the end."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line of a server that another program starts; people use `millrace up`."""
+    parser = argparse.ArgumentParser(prog="millrace-server")
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--allow-host", action="append", default=[])
+    parser.add_argument("--lifeline", type=int)
+    given = parser.parse_args(argv)
+    # The supervisor's own stop takes the children's grace and a little.
+    lifeline.hold(given.lifeline, grace_s=_GRACE_S * 2)
+    try:
+        serve(given.home, port=given.port, workers=given.workers, hosts=given.allow_host)
+    except MillraceError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""An endpoint as control sends it to its workers: everything that loading needs, as plain JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from millrace.core.clock import iso, parse_time
+from millrace.serving.types import (
+    Capture,
+    Endpoint,
+    EndpointConfig,
+    EndpointName,
+    EndpointState,
+    LoadPlan,
+    ServedEntity,
+)
+
+
+def to_wire(endpoint: Endpoint) -> dict[str, object]:
+    """The endpoint as a JSON object. A pending configuration is not sent: workers load candidates, where it is active."""
+    return {
+        **asdict(endpoint),
+        "pending": None,
+        "created_at": iso(endpoint.created_at),
+        "updated_at": iso(endpoint.updated_at),
+    }
+
+
+def from_wire(document: Mapping[str, Any]) -> Endpoint:
+    """What `to_wire` wrote."""
+    config, state = document["config"], document["state"]
+    return Endpoint(
+        name=EndpointName(document["name"]),
+        id=document["id"],
+        generation=document["generation"],
+        config=EndpointConfig(
+            tuple(ServedEntity(**entity) for entity in config["served"]),
+            config["traffic"],
+            Capture(**config["capture"]) if config["capture"] else None,
+        ),
+        plans=tuple(_plan(plan) for plan in document["plans"]),
+        pending=None,
+        state=EndpointState(**state),
+        created_at=parse_time(document["created_at"]),
+        updated_at=parse_time(document["updated_at"]),
+        owner=document["owner"],
+    )
+
+
+def _plan(document: Mapping[str, Any]) -> LoadPlan:
+    inputs = tuple((name, kind) for name, kind in document["inputs"])
+    return LoadPlan(**{**document, "entity": ServedEntity(**document["entity"]), "inputs": inputs})

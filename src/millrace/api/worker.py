@@ -1,0 +1,141 @@
+"""A worker: answers the hot route itself and hands the rest to control. Holds the models of all endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from millrace.api import asgi_server, channel, lifeline
+from millrace.api.auth import Credentials, home_token
+from millrace.api.guard import Guard
+from millrace.api.options import ChildOptions
+from millrace.api.proxy import ControlProxy
+from millrace.api.runtime import control_socket, worker_channel
+from millrace.api.wire import from_wire
+from millrace.core.errors import InvalidState, MillraceError, NotFound
+from millrace.core.principal import current_user
+from millrace.serving.capture import CaptureLog
+from millrace.serving.hot import HotApp
+from millrace.serving.port import EndpointStore
+from millrace.serving.types import Endpoint, EndpointName
+from millrace.workspace import open_workspace
+
+if TYPE_CHECKING:
+    from millrace.api.channel import Message
+
+_log = logging.getLogger(__name__)
+
+
+class WorkerApp:
+    """The ASGI application of a worker: health, the hot route, and the way to control."""
+
+    def __init__(self, hot: HotApp, proxy: ControlProxy, instance: str) -> None:
+        self._hot = hot
+        self._proxy = proxy
+        self._live = JSONResponse({"status": "ok", "instance": instance})
+        self._health = PlainTextResponse("OK")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if self._hot.handles(scope):
+            await self._hot(scope, receive, send)
+        elif scope["path"] == "/health/live":
+            await self._live(scope, receive, send)
+        elif scope["path"] == "/health":
+            await self._health(scope, receive, send)
+        else:
+            await self._proxy(scope, receive, send)
+
+
+class Commands:
+    """What control may ask of a worker. Changes are taken one at a time, after the stored endpoints are loaded."""
+
+    def __init__(self, hot: HotApp, capture: CaptureLog, store: EndpointStore) -> None:
+        self._hot, self._capture, self._store = hot, capture, store
+        self._changing = asyncio.Lock()
+        self._loaded = False
+
+    async def start(self) -> None:
+        """Load what the store says, one endpoint after the other: one that can't be loaded leaves the others alone."""
+        async with self._changing:
+            await asyncio.to_thread(self._serve, self._store.list())
+            self._loaded = True
+
+    async def handle(self, message: Message) -> Message:
+        """Answer one command."""
+        what = message["do"]
+        if what == "status":
+            return {"pid": os.getpid(), "ready": self._loaded, "served": dict(self._hot.served())}
+        if what == "seal":
+            await asyncio.to_thread(self._capture.seal)
+            return {}
+        async with self._changing:
+            return await asyncio.to_thread(self._change, str(what), message)
+
+    def _change(self, what: str, message: Message) -> Message:
+        if what == "load":
+            document = message["endpoint"]
+            assert isinstance(document, dict)  # noqa: S101 - both ends are ours
+            return {"paths": dict(self._hot.load(from_wire(document)))}
+        name, generation = str(message["name"]), int(str(message.get("generation", 0)))
+        if what == "activate":
+            self._activate(name, generation)
+        elif what == "discard":
+            self._hot.discard(name, generation)
+        elif what == "remove":
+            self._hot.remove(name)
+        else:
+            raise InvalidState(f"a worker does not know the command '{what}'")
+        return {}
+
+    def _activate(self, name: str, generation: int) -> None:
+        try:
+            self._hot.activate(name, generation)
+        except InvalidState:
+            # This worker started between "load" and "activate" and knows only what the store said then.
+            try:
+                self._hot.serve([self._store.get(EndpointName(name))])
+            except NotFound:
+                self._hot.remove(name)
+
+    def _serve(self, endpoints: Iterable[Endpoint]) -> None:
+        for endpoint in endpoints:
+            try:
+                self._hot.serve([endpoint])
+            except MillraceError:
+                _log.exception("endpoint %s can't be served by this worker", endpoint.name)
+
+
+async def main(options: ChildOptions) -> None:
+    """Serve until SIGTERM or the end of the lifeline."""
+    lifeline.hold(options.lifeline_fd)
+    home, sockets = Path(options.home), Path(options.sockets)
+    workspace = open_workspace(home)
+    who = str(current_user())  # whoever has the token is the owner of the home, and the guard has checked it
+    capture = CaptureLog(workspace.capture_root, f"worker-{options.slot}-{os.getpid()}", workspace.clock)
+    hot = HotApp(lambda _headers: who, workspace.clock, workspace.online, capture)
+    commands = Commands(hot, capture, workspace.endpoints)
+    # Listening before reading the store: an activation that this reading misses is then sent to us.
+    server = await channel.listen(worker_channel(sockets, options.slot), commands.handle)
+    try:
+        await commands.start()
+        app = WorkerApp(hot, ControlProxy(control_socket(sockets)), options.instance)
+        guard = Guard(app, Credentials.of(home_token(home)), options.hosts)
+        assert options.listen_fd is not None  # noqa: S101 - the supervisor gives one to each worker
+        await asgi_server.serve(guard, listener=socket.socket(fileno=options.listen_fd))
+    finally:
+        server.close()
+        capture.close()
+        workspace.close()
+
+
+if __name__ == "__main__":
+    asgi_server.run(main(ChildOptions.read()))

@@ -1,0 +1,88 @@
+"""All workers of a server, as control and the drain speak to them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import cast
+
+from millrace.api.channel import Message, Unanswered, ask
+from millrace.api.runtime import worker_channel
+from millrace.api.wire import to_wire
+from millrace.core.errors import InvalidState
+from millrace.serving.types import Endpoint
+
+_log = logging.getLogger(__name__)
+_QUICK_S = 5.0
+_LOAD_S = 300.0
+_REPLACED_S = 30.0  # how long a worker that died may take to be there again
+
+
+class Workers:
+    """Asks every worker the same thing at once. Thread-safe."""
+
+    def __init__(self, sockets: Path, count: int) -> None:
+        self._paths = [worker_channel(sockets, slot) for slot in range(count)]
+
+    def load(self, endpoint: Endpoint) -> Mapping[str, str]:
+        """Have every worker load a candidate; the predict path of each entity and why, as the first worker says.
+
+        Raises:
+            InvalidState: a worker can't load it, or is not there and is not replaced in time. Others may have it: discard it.
+        """
+        message = {"do": "load", "endpoint": to_wire(endpoint)}
+        return cast("Mapping[str, str]", self._each(lambda path: _patiently(path, message))[0]["paths"])
+
+    def discard(self, name: str, generation: int) -> None:
+        """Have every worker drop a generation that won't be activated."""
+        self._tell({"do": "discard", "name": name, "generation": generation})
+
+    def activate(self, name: str, generation: int) -> None:
+        """Have every worker route to a generation; one that is not there reads the store when it starts."""
+        self._tell({"do": "activate", "name": name, "generation": generation}, timeout_s=_LOAD_S)
+
+    def remove(self, name: str) -> None:
+        """Have every worker stop serving an endpoint."""
+        self._tell({"do": "remove", "name": name})
+
+    def seal(self) -> None:
+        """Have every worker close its open capture segment, so that a drain takes it."""
+        self._tell({"do": "seal"})
+
+    def status(self) -> list[dict[str, object]]:
+        """What each worker says of itself, by slot: pid, ready, served; `ready` is False for one that does not answer."""
+        return self._tell({"do": "status"})
+
+    def _tell(self, message: Message, timeout_s: float = _QUICK_S) -> list[dict[str, object]]:
+        def one(path: Path) -> dict[str, object]:
+            try:
+                return ask(path, message, timeout_s)
+            except Unanswered:
+                return {"ready": False}
+            except InvalidState as error:
+                _log.warning("%s refused %r: %s", path.stem, message["do"], error.message)
+                return {"ready": False}
+
+        return self._each(one)
+
+    def _each(self, action: Callable[[Path], dict[str, object]]) -> list[dict[str, object]]:
+        with ThreadPoolExecutor(len(self._paths)) as pool:
+            return list(pool.map(action, self._paths))
+
+
+def _patiently(path: Path, message: Message) -> dict[str, object]:
+    """Ask a worker that may be about to be replaced."""
+    deadline = time.monotonic() + _REPLACED_S
+    while True:
+        try:
+            ask(path, {"do": "status"}, _QUICK_S)
+            break
+        except Unanswered:
+            if time.monotonic() > deadline:
+                raise
+            threading.Event().wait(0.1)
+    return ask(path, message, _LOAD_S)
