@@ -44,7 +44,7 @@ class CaptureLog:
         worker_id: str,
         clock: Clock,
         *,
-        max_bytes: int = 64 << 20,
+        max_bytes: int = 16 << 20,
         max_age_s: float = 30.0,
         sync_s: float = 0.05,
     ) -> None:

@@ -110,6 +110,7 @@ def _description(
     capture = endpoint.config.capture
     if capture is None or not capture.enabled:
         return None
+    _check_log_columns([*dict.fromkeys([*keys, *reader.columns])])
     return Description(
         id=f"{endpoint.id}/{endpoint.generation}/{plan.entity.name}",
         table_prefix=f"{capture.catalog}.{capture.schema}.{capture.prefix}",
@@ -121,3 +122,13 @@ def _description(
         keys=tuple(keys.items()),
         inputs=reader.types,
     )
+
+
+def _check_log_columns(names: Sequence[str]) -> None:
+    lower = [name.lower() for name in names]
+    double = next((name for name in names if lower.count(name.lower()) > 1), None)
+    if double is not None:
+        raise InvalidInput(
+            f"two columns are named '{double}' but for case, which the inference table can't hold",
+            hint="rename one, or deploy without capture",
+        )
