@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from millrace.api.errors import error_body
 from millrace.core.settings import Settings
+from millrace.database.mlflow import opening_mlflow
 
 # What MLflow's clients and pages need. Its other services (gateway, assistant, jobs, tool servers, trace collector) run
 # code or reach out to the network on a caller's word, and are not opened.
@@ -81,10 +82,11 @@ def _start(settings: Settings, secret: str) -> ASGIApp:
     artifacts = settings.home / "mlartifacts"
     artifacts.mkdir(parents=True, exist_ok=True)
     os.environ.update(_environment(settings.mlflow_url, artifacts, secret))
-    # The order matters: MLflow reads the environment while it is imported.
-    from mlflow.server import handlers
+    with opening_mlflow(settings.mlflow_url):
+        # The order matters: MLflow reads the environment while it is imported.
+        from mlflow.server import handlers
 
-    handlers.initialize_backend_stores(settings.mlflow_url, settings.mlflow_url, "mlflow-artifacts:/")
+        handlers.initialize_backend_stores(settings.mlflow_url, settings.mlflow_url, "mlflow-artifacts:/")
     from mlflow.server.fastapi_app import app
 
     server: ASGIApp = app
@@ -102,5 +104,4 @@ def _environment(url: str, artifacts: Path, secret: str) -> dict[str, str]:
         # The guard in front checks host and origin, and more strictly: two lists would have to be kept alike.
         "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
     }
