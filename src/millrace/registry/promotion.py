@@ -20,16 +20,16 @@ PRODUCTION = "production"
 PREVIOUS = "previous"
 
 
-def promote(
+def promote(  # noqa: PLR0917 - the world first, then what to do in it
     registry: Registry,
     log: PromotionLog,
     events: EventLog,
     clock: Clock,
     principal: Principal,
-    *,
     model: ModelName,
     version: ModelVersion,
     alias: str,
+    *,
     why: str,
     verdict: Mapping[str, object] | None = None,
 ) -> Promotion:
@@ -69,14 +69,14 @@ def promote(
     return _record(log, events, principal, done)
 
 
-def rollback(
+def rollback(  # noqa: PLR0917 - as promote
     registry: Registry,
     log: PromotionLog,
     events: EventLog,
     clock: Clock,
     principal: Principal,
-    *,
     model: ModelName,
+    *,
     why: str,
 ) -> Promotion:
     """Put the previous version into production again; the one that leaves becomes `previous`, so that twice is back.

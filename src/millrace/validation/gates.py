@@ -191,7 +191,7 @@ def _against(gate: str, thresholds: tuple[tuple[str, float], ...], evidence: Evi
         if math.isnan(value):
             missed.append(f"{name} is not defined on this holdout (one class)")
         elif value < limit if higher else value > limit:
-            missed.append(f"{name} {_digits(value, limit)} is {'below' if higher else 'above'} {limit:g}")
+            missed.append(f"{name} {_digits(value, limit)} is {'below' if higher else 'above'} {limit!r}")
     said = [f"{name} {figures[name]:.4f}" for name, _ in thresholds]
     word = "reached" if higher else "within the limit"
     return GateResult(gate, not missed, "; ".join(missed) or f"{', '.join(said)}: {word}", figures)
