@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from millrace.testing.postgres import PostgresServer
 
 pytest.register_assert_rewrite("millrace.testing")
 
@@ -42,3 +46,25 @@ def _has_openmp() -> bool:
     except OSError:
         return False
     return True
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of the test session's own."""
+    from millrace.core.errors import NotFound
+    from millrace.testing.postgres import temporary_postgres
+
+    try:
+        with temporary_postgres() as server:
+            yield server
+    except NotFound as error:
+        pytest.skip(f"{error.message}; {error.hint}")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty workspace database, of each kind."""
+    if request.param == "postgres":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        return server.new_database()
+    return f"sqlite:///{tmp_path / 'home' / 'millrace.db'}"

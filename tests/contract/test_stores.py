@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import Engine
 
 from millrace.alerts.adapters.sql_episodes import SqlEpisodeStore
-from millrace.core.errors import NotFound
 from millrace.database.engine import open_database
-from millrace.database.events import SqlEventLog
+from millrace.database.events import SqlEventLog, append_event
 from millrace.database.settings import HomeSettings
 from millrace.jobs.adapters.sql import SqlLeases, SqlRunStore
 from millrace.lake.adapters.sql_catalog import SqlCatalog
@@ -20,29 +20,11 @@ from millrace.serving.adapters.sql_endpoints import SqlEndpointStore
 from millrace.testing.catalog import CatalogSuite
 from millrace.testing.endpoints import EndpointStoreSuite
 from millrace.testing.episodes import EpisodeStoreSuite
-from millrace.testing.home import EventLogSuite, HomeClockSuite, HomeSettingsSuite
-from millrace.testing.postgres import PostgresServer, temporary_postgres
+from millrace.testing.home import EventLogSuite, HomeClockSuite, HomeSettingsSuite, event
 from millrace.testing.promotions import PromotionLogSuite
 from millrace.testing.runs import LeasesSuite, RunStoreSuite
 
 Open = Callable[[], Engine]
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    try:
-        with temporary_postgres() as server:
-            yield server
-    except NotFound as error:
-        pytest.skip(f"{error.message}; {error.hint}")
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "postgres":
-        server: PostgresServer = request.getfixturevalue("postgres")
-        return server.new_database()
-    return f"sqlite:///{tmp_path / 'home' / 'millrace.db'}"
 
 
 @pytest.fixture
@@ -99,6 +81,17 @@ class TestSqlEventLog(EventLogSuite):
     @pytest.fixture
     def opened(self, engine: Open) -> Callable[[], SqlEventLog]:
         return lambda: SqlEventLog(engine())
+
+    def test_no_event_can_be_read_before_one_with_a_smaller_cursor(self, engine: Open) -> None:
+        log, other = SqlEventLog(engine()), SqlEventLog(engine())
+        with ThreadPoolExecutor(1) as pool:
+            with engine().begin() as unfinished:
+                first = append_event(unfinished, event(number=1))
+                second = pool.submit(other.append, event(number=2))
+                time.sleep(0.2)
+                assert list(log.read()) == []
+            assert [found.cursor for found in log.read(after=first - 1, limit=1)] == [first]
+            assert second.result(30) > first
 
 
 class TestHomeSettings(HomeSettingsSuite):
