@@ -1,3 +1,85 @@
-"""Millrace: the whole MLOps loop in one Python package."""
+"""Millrace: the whole MLOps loop in one Python package.
+
+Names are imported when they are first used, so that `import millrace` costs nothing.
+"""
 
 from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from millrace.features.types import FeatureLookup
+    from millrace.pipeline.declare import (
+        Alert,
+        Deployment,
+        Label,
+        Monitor,
+        Pipeline,
+        Retrain,
+        Source,
+        Split,
+        feature_table,
+        label_table,
+    )
+    from millrace.training.candidates import Custom, Dummy, LightGBM, Linear, XGBoost
+    from millrace.validation.gates import AtLeast, AtMost, BeatsBaselines, BeatsChampion
+    from millrace.workspace import Workspace, open_workspace
+
+__version__ = "0.1.0"
+
+_FROM = {
+    "millrace.features.types": ("FeatureLookup",),
+    "millrace.pipeline.declare": (
+        "Alert",
+        "Deployment",
+        "Label",
+        "Monitor",
+        "Pipeline",
+        "Retrain",
+        "Source",
+        "Split",
+        "feature_table",
+        "label_table",
+    ),
+    "millrace.training.candidates": ("Custom", "Dummy", "LightGBM", "Linear", "XGBoost"),
+    "millrace.validation.gates": ("AtLeast", "AtMost", "BeatsBaselines", "BeatsChampion"),
+    "millrace.workspace": ("Workspace", "open_workspace"),
+}
+_HOME_OF = {name: module for module, names in _FROM.items() for name in names}
+
+__all__ = [
+    "Alert",
+    "AtLeast",
+    "AtMost",
+    "BeatsBaselines",
+    "BeatsChampion",
+    "Custom",
+    "Deployment",
+    "Dummy",
+    "FeatureLookup",
+    "Label",
+    "LightGBM",
+    "Linear",
+    "Monitor",
+    "Pipeline",
+    "Retrain",
+    "Source",
+    "Split",
+    "Workspace",
+    "XGBoost",
+    "__version__",
+    "feature_table",
+    "label_table",
+    "open_workspace",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'millrace' has no attribute '{name}'")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

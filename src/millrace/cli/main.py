@@ -1,0 +1,88 @@
+"""The `millrace` command: what each word does is in a module of its own, imported when it is used."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+import millrace
+from millrace.core.errors import MillraceError
+
+EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_BUG, EXIT_INTERRUPTED = 1, 2, 3, 70, 130
+
+_HELP = "The whole MLOps loop: lake, features, training, gates, registry, serving, monitoring, alerts, retraining."
+_COMMANDS = {
+    "quickstart": "millrace.cli.quickstart:quickstart",
+    "init": "millrace.cli.init:init",
+    "run": "millrace.cli.run:run",
+    "plan": "millrace.cli.run:plan",
+    "up": "millrace.cli.up:up",
+    "status": "millrace.cli.status:status",
+    "log": "millrace.cli.promotions:log",
+    "rollback": "millrace.cli.promotions:rollback",
+    "table": "millrace.cli.table:app",
+    "endpoint": "millrace.cli.endpoint:app",
+}
+_SHORT = {
+    "quickstart": "Make a shop and live through the whole loop with it, in two minutes.",
+    "init": "Write a small project: a pipeline, a test, a README.",
+    "run": "Run a pipeline: what is not up to date, up to production and monitors.",
+    "plan": "Print the stages that would run, and why.",
+    "up": "Serve endpoints, the API and MLflow on one port.",
+    "status": "Tell where the loop stands.",
+    "log": "Print the promotions: who, when, why, from what verdict.",
+    "rollback": "Put the previous version back into production.",
+    "table": "Import, list, show and preview tables.",
+    "endpoint": "List endpoints, and ask one for predictions.",
+}
+
+
+def build_app() -> App:
+    """The command line, with nothing imported that a command needs."""
+    app = App(
+        name="millrace",
+        help=_HELP,
+        version=millrace.__version__,
+        exit_on_error=False,
+        print_error=False,
+        result_action="return_value",
+    )
+    for name, path in _COMMANDS.items():
+        app.command(path, name=name, help=_SHORT[name])
+    app.register_install_completion_command()
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code: 0 done, 1 failed, 2 usage, 3 a gate said no, 70 a bug, 130 interrupted."""
+    # All times are UTC; Spark's collect() would otherwise convert to the machine's zone.
+    os.environ["TZ"] = "UTC"
+    try:
+        result = build_app()(list(sys.argv[1:] if arguments is None else arguments))
+    except CycloptsError as error:
+        return _failed(str(error).strip(), "see --help", EXIT_USAGE)
+    except MillraceError as error:
+        return _failed(error.message, error.hint, error.exit_code)
+    except KeyboardInterrupt:
+        return _failed("interrupted", "", EXIT_INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        sys.stderr.close()
+        return 0
+    except Exception:  # noqa: BLE001 - the command line's boundary: what comes here is a bug, and says so
+        return _failed(
+            "this is a bug in millrace:\n" + traceback.format_exc(), "please report it with the lines above", EXIT_BUG
+        )
+    return result if isinstance(result, int) else 0
+
+
+def _failed(message: str, hint: str, code: int) -> int:
+    sys.stderr.write(f"error: {message}\n" + (f"  hint: {hint}\n" if hint else ""))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Printing: text for people, or one JSON object for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from millrace.core.clock import iso
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_json(data: object) -> None:
+    """One line of JSON on standard output. Times are ISO, decimals are text, so that nothing is rounded."""
+    sys.stdout.write(json.dumps(data, default=_plain) + "\n")
+    sys.stdout.flush()
+
+
+def console() -> Console:
+    """Where text for people goes."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
+    """A table with one line per row."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(shown(value)) for value in row))
+    console().print(table)
+
+
+def print_facts(facts: Mapping[str, object]) -> None:
+    """Names and values, a line each."""
+    width = max(map(len, facts), default=0)
+    for name, value in facts.items():
+        console().print(f"{name:<{width}}  {shown(value)}", markup=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """One line for people."""
+    console().print(text, markup=False, soft_wrap=True)
+
+
+def shown(value: object) -> str:
+    """A value as a person reads it."""
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case datetime():
+            return iso(value)
+        case float():
+            return f"{value:.4g}"
+        case int():
+            return f"{value:,}"
+        case _:
+            return str(value)
+
+
+def size(count: int) -> str:
+    """Bytes as a person reads them."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:  # noqa: PLR2004 - decimal units
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def _plain(value: object) -> object:
+    match value:
+        case datetime():
+            return iso(value)
+        case date():
+            return value.isoformat()
+        case Decimal():
+            return str(value)
+        case bytes():
+            return value.hex()
+        case _:
+            return str(value)

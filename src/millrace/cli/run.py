@@ -1,0 +1,138 @@
+"""`millrace run` and `millrace plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from millrace.cli.options import AsOf, Home, Json, PipelineFile, PipelineName, TableVersions
+from millrace.cli.output import print_json, print_table, say
+from millrace.core.clock import parse_time
+from millrace.core.errors import UsageError
+from millrace.core.names import TableName
+
+if TYPE_CHECKING:
+    from millrace.pipeline.execute import RunReport
+    from millrace.pipeline.plan import Request
+    from millrace.targets.port import DeploymentTarget
+    from millrace.workspace import Workspace
+
+_EXIT_REFUSED = 3
+Retrain = Annotated[bool, Parameter(name="--retrain", negative="", help="Train even where nothing asks for it.")]
+
+
+def run(
+    file: PipelineFile = Path("pipeline.py"),
+    *,
+    pipeline: PipelineName = None,
+    as_of: AsOf = None,
+    table_version: TableVersions | None = None,
+    retrain: Retrain = False,
+    home: Home = None,
+    json: Json = False,
+) -> int:
+    """Run a pipeline: whatever is not up to date, from features to production and monitors."""
+    from millrace.cli.progress import progress
+    from millrace.pipeline.execute import run_pipeline
+    from millrace.pipeline.load import load_pipeline
+    from millrace.workspace import open_workspace
+
+    declared = load_pipeline(file, pipeline)
+    workspace = open_workspace(home)
+    request = _request(as_of, table_version, retrain=retrain)
+    try:
+        with progress(plain=json) as shown:
+            report = run_pipeline(workspace, declared, lambda: open_target(workspace), shown, request)
+    finally:
+        workspace.close()
+    _remember(workspace, declared.name, file)
+    _print_report(report, json=json)
+    return _EXIT_REFUSED if report.status == "refused" else 0
+
+
+def plan(
+    file: PipelineFile = Path("pipeline.py"),
+    *,
+    pipeline: PipelineName = None,
+    as_of: AsOf = None,
+    table_version: TableVersions | None = None,
+    retrain: Retrain = False,
+    home: Home = None,
+    json: Json = False,
+) -> int:
+    """Print the stages that would run, and why. Changes nothing."""
+    from millrace.pipeline.load import load_pipeline
+    from millrace.pipeline.plan import build_plan
+    from millrace.workspace import open_workspace
+
+    made = build_plan(
+        open_workspace(home), load_pipeline(file, pipeline), _request(as_of, table_version, retrain=retrain)
+    )
+    steps = [{"stage": step.stage.name, "run": step.needed, "why": step.why} for step in made.steps]
+    if json:
+        print_json({"pipeline": made.pipeline, "due": made.due, "training": made.training.why, "steps": steps})
+        return 0
+    print_table(
+        ["stage", "", "why"], [(step["stage"], "run" if step["run"] else "skip", step["why"]) for step in steps]
+    )
+    say(f"training: {made.training.why}")
+    say(
+        f"{len(made.needed)} of {len(steps)} stages would run, as of {made.due:%Y-%m-%d %H:%M}"
+        if made.needed
+        else "nothing to do"
+    )
+    return 0
+
+
+@contextmanager
+def open_target(workspace: Workspace) -> Iterator[DeploymentTarget]:
+    """The running server of the home, or one that is started for as long as it is needed."""
+    from millrace.api.auth import home_token
+    from millrace.api.discovery import running_server
+
+    with running_server(workspace.home) as server:
+        yield workspace.target(server.url, home_token(workspace.home))
+
+
+def _request(as_of: str | None, versions: list[str] | None, *, retrain: bool) -> Request:
+    from millrace.pipeline.plan import Request
+
+    return Request(
+        as_of=parse_time(as_of) if as_of else None,
+        versions=dict(_version(text) for text in versions or []),
+        retrain=retrain,
+    )
+
+
+def _version(text: str) -> tuple[TableName, int]:
+    name, _, number = text.partition("=")
+    if not number.isdecimal():
+        raise UsageError(
+            f"--table-version {text} is not NAME=VERSION", hint="write --table-version bronze.transactions=12"
+        )
+    return TableName.parse(name), int(number)
+
+
+def _remember(workspace: Workspace, name: str, file: Path) -> None:
+    known = workspace.home_settings.get("pipelines") or {}
+    workspace.home_settings.set("pipelines", {**known, name: str(file.resolve())})  # type: ignore[dict-item]
+
+
+def _print_report(report: RunReport, *, json: bool) -> None:
+    if json:
+        stages = [
+            {"name": s.name, "status": s.status, "seconds": round(s.seconds, 3), "detail": s.detail}
+            for s in report.stages
+        ]
+        print_json(
+            {"status": report.status, "resumed": report.resumed, "stages": stages, "reasons": list(report.reasons)}
+        )
+        return
+    if report.status == "nothing":
+        say("nothing to do: every stage is up to date")
+    for reason in report.reasons:
+        say(f"refused: {reason}")

@@ -1,0 +1,349 @@
+"""What a user writes: a pipeline as data, on one page."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from millrace.core.clock import utc
+from millrace.core.errors import InvalidInput
+from millrace.core.names import TableName
+from millrace.features.types import FeatureLookup
+from millrace.lake.types import History
+from millrace.training.types import Candidate
+from millrace.validation.types import Gate
+
+Compute = Callable[..., object]
+_NO_TIME = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A table of the lake that feature code reads, and how it keeps history.
+
+    Attributes:
+        name: the table, one to three levels.
+        event_time: column that says when a row happened (`append`), when its copy was taken (`snapshot`), or since when it
+            holds (`scd2`). A DATE means the end of that day.
+        history: `append`: rows are events; `snapshot`: a full copy per time, the newest counts; `scd2`: rows hold from
+            `event_time` until `valid_to`; `none`: rows are overwritten, so the past can't be known: used with a warning.
+        valid_to: the end column of `scd2`, null while a row still holds.
+        available_after: how long after its event a row arrives.
+    """
+
+    name: str
+    event_time: str | None = None
+    history: History = "append"
+    valid_to: str | None = None
+    available_after: timedelta = _NO_TIME
+
+    def __post_init__(self) -> None:
+        TableName.parse(self.name)
+        if self.event_time is None and self.history != "none":
+            raise InvalidInput(
+                f"source {self.name} has no event_time",
+                hint='name the column that says when a row happened, or say history="none" for a table without history',
+            )
+        if (self.history == "scd2") != (self.valid_to is not None):
+            raise InvalidInput(f"source {self.name}: valid_to goes with history='scd2'", hint="give both, or neither")
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """A feature table computed by a PySpark function, as a time series of snapshots on a grid of times.
+
+    Attributes:
+        compute: `f(as_of, **frames)`; each parameter whose default is a Source gets that table's rows up to `as_of`.
+        every: distance of the snapshots.
+        start: the first snapshot; None: the first tick of the grid after the sources' earliest event.
+        time: name of the event time column that millrace adds.
+    """
+
+    name: str
+    compute: Compute
+    keys: tuple[str, ...]
+    every: timedelta
+    start: datetime | None = None
+    time: str = "feature_time"
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_grid(self.name, self.keys, self.every)
+
+    @property
+    def sources(self) -> Mapping[str, Source]:
+        """Parameter name to source, read off the function's signature."""
+        return _sources(self.compute)
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """A label table computed by a PySpark function: what became of each key in the `horizon` after a time.
+
+    Attributes:
+        compute: `f(time, end, **frames)` with `end = time + horizon`; frames hold rows up to `end`. A label is known,
+            and can be read, from `end` on.
+        column: the label column.
+    """
+
+    name: str
+    compute: Compute
+    keys: tuple[str, ...]
+    column: str
+    horizon: timedelta
+    every: timedelta
+    start: datetime | None = None
+    time: str = "label_time"
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        _check_grid(self.name, self.keys, self.every)
+        if self.horizon <= _NO_TIME:
+            raise InvalidInput(
+                f"{self.name}: horizon is not positive", hint="say how long after its time a label is known"
+            )
+
+    @property
+    def sources(self) -> Mapping[str, Source]:
+        """Parameter name to source, read off the function's signature."""
+        return _sources(self.compute)
+
+    @property
+    def label(self) -> Label:
+        """The same labels, as a table that is just there."""
+        # Less than a whole step: a prediction on a tick waits for that tick's own label.
+        return Label(self.name, self.column, self.keys, self.time, self.horizon, self.every - timedelta(microseconds=1))
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """Labels in a table that somebody else fills.
+
+    Attributes:
+        keys: columns that identify whom the label is about.
+        time: column with the time that the label is about.
+        known_after: how long after that time the label is known.
+        tolerance: a prediction's label is the newest one not after it, and at most this much before it.
+    """
+
+    name: str
+    column: str
+    keys: tuple[str, ...]
+    time: str
+    known_after: timedelta = _NO_TIME
+    tolerance: timedelta = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Where training ends and the holdout begins, counted back from the newest known label.
+
+    Training labels are known before the first holdout label's time, so that the holdout is as far from training as
+    production is.
+
+    Attributes:
+        holdout: length of the holdout window.
+        train: length of the training window; None: all labels before.
+    """
+
+    holdout: timedelta = timedelta(days=28)
+    train: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Where the model is served, and where its traffic is logged.
+
+    Attributes:
+        endpoint: production endpoint; None: the pipeline's name with dashes.
+        staging: staging endpoint; None: the production endpoint's name and `-staging`.
+        inference_schema: `catalog.schema` of the payload and predictions tables.
+        prefix: of those tables' names; None: the pipeline's name.
+        smoke_rows: how many holdout rows are asked of the staging endpoint before promotion.
+    """
+
+    endpoint: str | None = None
+    staging: str | None = None
+    inference_schema: str = "ml.inference_logs"
+    prefix: str | None = None
+    smoke_rows: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """What is watched: each day's features and predictions against the training reference, and losses against late labels."""
+
+    granularity: str = "1 day"
+    false_alarms_per_year: float = 1.0
+    effect_floor: float = 0.1
+    schema: str = "ml.monitoring"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """When a bad verdict becomes an episode: `breaches` of the last `out_of`; told to `channels` (Apprise URLs)."""
+
+    on: tuple[str, ...] = ("drift", "performance")
+    breaches: int = 2
+    out_of: int = 3
+    resolve_after: int = 3
+    repeat_after: timedelta | None = None
+    channels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Retrain:
+    """When an episode leads to a retraining.
+
+    Attributes:
+        on: the kinds of episode that count.
+        cooldown: the least time between two promotions.
+        min_new_labels: how many labels of predictions made since the episode began must be known early enough to train on.
+    """
+
+    on: tuple[str, ...] = ("drift", "performance")
+    cooldown: timedelta = timedelta(days=14)
+    min_new_labels: int = 500
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The whole loop for one model.
+
+    Attributes:
+        name: letters, digits and `_`.
+        features: feature tables that the pipeline computes.
+        label: labels that it computes (LabelTable) or finds (Label).
+        lookups: None: all features of each feature table, by its keys, at the label's time.
+        candidates: what is trained; the best that passes the gates goes on.
+        gates: what the best must hold.
+        holdout: a table (keys, time, label) instead of a split in time.
+        choose_by: the holdout metric that ranks candidates.
+        model: registered model name; None: `ml.models.<name>`.
+    """
+
+    name: str
+    label: LabelTable | Label
+    candidates: Sequence[Candidate]
+    gates: Sequence[Gate]
+    features: Sequence[FeatureTable] = ()
+    lookups: Sequence[FeatureLookup] | None = None
+    split: Split = field(default_factory=Split)
+    holdout: str | None = None
+    exclude: Sequence[str] = ()
+    choose_by: str = "log_loss"
+    model: str | None = None
+    deployment: Deployment = field(default_factory=Deployment)
+    monitor: Monitor | None = field(default_factory=Monitor)
+    alerts: Alert = field(default_factory=Alert)
+    retrain: Retrain | None = field(default_factory=Retrain)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.name.replace("_", "").isalnum():
+            raise InvalidInput(f"'{self.name}' is not a pipeline name", hint="use letters, digits and _")
+        names = [candidate.name for candidate in self.candidates]
+        if not names or len(set(names)) < len(names):
+            raise InvalidInput(
+                "candidates need distinct names, and there must be one",
+                hint="give a second one of a kind a name of its own",
+            )
+        if all(candidate.is_baseline for candidate in self.candidates):
+            raise InvalidInput(
+                "all candidates are baselines", hint="add one that may go into production, as Linear() or XGBoost()"
+            )
+        if not self.features and not self.lookups:
+            raise InvalidInput("the pipeline has no features", hint="give features=[...], lookups=[...], or both")
+
+    @property
+    def labels(self) -> Label:
+        """The labels as a table, however they come to be."""
+        return self.label.label if isinstance(self.label, LabelTable) else self.label
+
+    @property
+    def all_lookups(self) -> tuple[FeatureLookup, ...]:
+        """The lookups as given, or one per feature table."""
+        if self.lookups is not None:
+            return tuple(self.lookups)
+        time = self.labels.time
+        return tuple(FeatureLookup(table.name, table.keys, timestamp_lookup_key=time) for table in self.features)
+
+    @property
+    def model_name(self) -> str:
+        """Registered model name."""
+        return self.model or f"ml.models.{self.name}"
+
+    @property
+    def endpoint(self) -> str:
+        """Production endpoint."""
+        return self.deployment.endpoint or self.name.replace("_", "-")
+
+    @property
+    def staging_endpoint(self) -> str:
+        """Staging endpoint."""
+        return self.deployment.staging or f"{self.endpoint}-staging"
+
+    @property
+    def prefix(self) -> str:
+        """Prefix of the inference tables."""
+        return self.deployment.prefix or self.name
+
+    @property
+    def predictions_table(self) -> TableName:
+        """The unpacked inference log."""
+        return TableName.parse(f"{self.deployment.inference_schema}.{self.prefix}_predictions")
+
+
+def feature_table(
+    name: str,
+    *,
+    keys: Sequence[str],
+    every: timedelta,
+    start: datetime | None = None,
+    time: str = "feature_time",
+    description: str = "",
+    tags: Mapping[str, str] | None = None,
+) -> Callable[[Compute], FeatureTable]:
+    """Make a feature table of a function `f(as_of, **frames)` that returns a PySpark frame with the keys and the features."""
+    begin = utc(start) if start else None
+    return lambda compute: FeatureTable(
+        name, compute, tuple(keys), every, begin, time, description or _summary(compute), tags or {}
+    )
+
+
+def label_table(
+    name: str,
+    *,
+    keys: Sequence[str],
+    column: str,
+    horizon: timedelta,
+    every: timedelta,
+    start: datetime | None = None,
+    time: str = "label_time",
+    description: str = "",
+) -> Callable[[Compute], LabelTable]:
+    """Make a label table of a function `f(time, end, **frames)` that returns a PySpark frame with the keys and the label."""
+    begin = utc(start) if start else None
+    return lambda compute: LabelTable(
+        name, compute, tuple(keys), column, horizon, every, begin, time, description or _summary(compute)
+    )
+
+
+def _sources(compute: Compute) -> Mapping[str, Source]:
+    parameters = inspect.signature(compute).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters if isinstance(parameter.default, Source)}
+
+
+def _summary(compute: Compute) -> str:
+    return (inspect.getdoc(compute) or "").split("\n")[0]
+
+
+def _check_grid(name: str, keys: tuple[str, ...], every: timedelta) -> None:
+    TableName.parse(name)
+    if not keys:
+        raise InvalidInput(f"{name} has no keys", hint="name the columns that identify whom a row is about")
+    if every <= _NO_TIME:
+        raise InvalidInput(f"{name}: every is not positive", hint="give a timedelta, as timedelta(days=7)")

@@ -1,0 +1,199 @@
+"""Doing a plan: stage by stage, each recorded, so that a killed run goes on where it stopped."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from millrace.core.errors import Conflict
+from millrace.core.events import Event
+from millrace.jobs.types import PipelineRunId, Status
+from millrace.pipeline.context import OpenTarget, RunContext
+from millrace.pipeline.declare import Pipeline
+from millrace.pipeline.plan import Plan, Request, Step, build_plan
+from millrace.pipeline.port import Progress, Services
+from millrace.pipeline.stages.judge import STAGE as VALIDATE
+from millrace.pipeline.stages.judge import reasons
+from millrace.pipeline.stages.stage import Outcome
+
+_LEASE_S = 60.0
+# A run may open an episode that then asks for a retraining, and a retraining changes what is watched: three rounds settle.
+_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class StageReport:
+    """How one stage ended."""
+
+    name: str
+    status: Status
+    seconds: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """How a run ended. `nothing` where every stage was done already; `refused` with the gates' reasons."""
+
+    status: str
+    stages: tuple[StageReport, ...]
+    reasons: tuple[str, ...] = ()
+    resumed: bool = False
+
+
+def run_pipeline(
+    services: Services, pipeline: Pipeline, target: OpenTarget, progress: Progress, request: Request | None = None
+) -> RunReport:
+    """Plan and execute, again while what was done asks for more. Running it again at once runs nothing.
+
+    Raises:
+        Conflict: another process is running this pipeline.
+        MillraceError: a stage could not be done; what was done before it stays done.
+    """
+    request = request or Request()
+    with _alone(services, pipeline):
+        reports: list[StageReport] = []
+        resumed = _was_interrupted(services, pipeline)
+        for _ in range(_ROUNDS):
+            plan = build_plan(services, pipeline, request)
+            if not plan.needed:
+                break
+            done = _execute(services, pipeline, plan, target, progress)
+            reports += done
+            if done and done[-1].status == "refused":
+                break
+        return _report(services, pipeline, request, reports, resumed=resumed)
+
+
+def _report(
+    services: Services, pipeline: Pipeline, request: Request, reports: list[StageReport], *, resumed: bool
+) -> RunReport:
+    if reports and reports[-1].status == "refused":
+        return RunReport("refused", tuple(reports), (reports[-1].detail,), resumed)
+    if reports:
+        return RunReport("done", tuple(reports), (), resumed)
+    refused = build_plan(services, pipeline, request).refused
+    if refused is None:
+        return RunReport("nothing", ())
+    why = tuple(reasons(refused.output)) if refused.stage == VALIDATE else (f"{refused.stage} was refused",)
+    return RunReport("refused", (), why)
+
+
+def _execute(
+    services: Services, pipeline: Pipeline, plan: Plan, target: OpenTarget, progress: Progress
+) -> list[StageReport]:
+    context = RunContext(services, pipeline, plan.pins, target, progress)
+    run = services.runs.start(pipeline.name, plan.due, services.clock.now(), str(services.principal), plan.training.why)
+    status: Status = "failed"
+    reports: list[StageReport] = []
+    try:
+        for step in plan.steps:
+            if not step.needed:
+                _take_over(context, step)
+                continue
+            reports.append(_run_stage(context, run, step))
+            if reports[-1].status == "refused":
+                break
+        status = reports[-1].status if reports[-1].status == "refused" else "done"
+    except KeyboardInterrupt:
+        status = "interrupted"
+        raise
+    finally:
+        services.runs.end(run, status, services.clock.now())
+        _tell(services, pipeline, run, status)
+    return reports
+
+
+def _run_stage(context: RunContext, run: PipelineRunId, step: Step) -> StageReport:
+    services, stage = context.services, step.stage
+    stage_id = services.runs.start_stage(
+        run, context.pipeline.name, stage.name, stage.fingerprint, services.clock.now()
+    )
+    context.progress.stage(stage.name, "running")
+    begun = time.perf_counter()
+    try:
+        outcome = stage.run(context)
+    except BaseException as error:
+        seconds = time.perf_counter() - begun
+        status: Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        services.runs.end_stage(stage_id, status, services.clock.now(), seconds, {"error": str(error)})
+        context.progress.stage(stage.name, status, str(error).split("\n")[0], seconds)
+        raise
+    return _ended(context, stage_id, stage.name, outcome, time.perf_counter() - begun)
+
+
+def _ended(context: RunContext, stage_id: int, name: str, outcome: Outcome, seconds: float) -> StageReport:
+    context.services.runs.end_stage(stage_id, outcome.status, context.services.clock.now(), seconds, outcome.output)
+    context.outputs[name] = outcome.output
+    context.progress.stage(name, outcome.status, outcome.detail, seconds)
+    return StageReport(name, outcome.status, seconds, outcome.detail)
+
+
+def _take_over(context: RunContext, step: Step) -> None:
+    if step.done is not None:
+        context.outputs[step.stage.name] = step.done.output
+        context.progress.stage(step.stage.name, "skipped", step.why)
+
+
+def _tell(services: Services, pipeline: Pipeline, run: PipelineRunId, status: str) -> None:
+    data = {"run": int(run), "status": status}
+    services.events.append(
+        Event("run.finished", f"pipeline/{pipeline.name}", services.clock.now(), services.principal, data)
+    )
+
+
+def _was_interrupted(services: Services, pipeline: Pipeline) -> bool:
+    last = services.runs.runs(pipeline.name, limit=1)
+    return bool(last) and last[0].status in {"running", "interrupted", "failed"}
+
+
+@contextmanager
+def _alone(services: Services, pipeline: Pipeline) -> Iterator[None]:
+    """Hold the pipeline's lease, renewed in the background; a killed holder's lease ends by itself."""
+    name, holder = f"pipeline/{pipeline.name}", f"{os.uname().nodename}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    _take_lease(services, name, holder)
+    stop = threading.Event()
+
+    def renew() -> None:
+        while not stop.wait(_LEASE_S / 3):
+            services.leases.acquire(name, holder, _LEASE_S)
+
+    thread = threading.Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        services.leases.release(name, holder)
+
+
+def _take_lease(services: Services, name: str, holder: str) -> None:
+    if services.leases.acquire(name, holder, _LEASE_S):
+        return
+    other = services.leases.holder(name) or ""
+    host, _, rest = other.partition(":")
+    pid = rest.partition(":")[0]
+    if host == os.uname().nodename and pid.isdecimal() and not _alive(int(pid)):
+        services.leases.release(name, other)
+        if services.leases.acquire(name, holder, _LEASE_S):
+            return
+    raise Conflict(
+        f"{name} is being run by another process ({other or 'unknown'})",
+        hint="wait for it to end; if it was killed on another machine, its lease ends within a minute",
+    )
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

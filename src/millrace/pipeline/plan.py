@@ -1,0 +1,225 @@
+"""A plan is data: the stages that would run for a due time, and why. Making one changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from millrace.core.clock import iso
+from millrace.core.names import TableName
+from millrace.jobs.types import StageRun
+from millrace.pipeline.context import Pins
+from millrace.pipeline.declare import FeatureTable, LabelTable, Pipeline
+from millrace.pipeline.fingerprint import fingerprint
+from millrace.pipeline.grid import last_tick
+from millrace.pipeline.port import Services
+from millrace.pipeline.retrain import Decision, decide, in_production
+from millrace.pipeline.snapshots import pin_sources
+from millrace.pipeline.stages.deploy import DeployStaging, Promote, Register
+from millrace.pipeline.stages.judge import Validate
+from millrace.pipeline.stages.publish import Publish
+from millrace.pipeline.stages.refresh import RefreshSnapshots
+from millrace.pipeline.stages.stage import Stage
+from millrace.pipeline.stages.train import BuildTrainingSet, Train
+from millrace.pipeline.stages.watch import JoinLabels, Watch
+
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What somebody asks of a pipeline.
+
+    Attributes:
+        as_of: read everything as of this time; None: as of the last tick before now.
+        versions: table versions to read instead of the newest.
+        retrain: train even where nothing asks for it.
+        parts: `refresh` (features, labels, online store), `train` (up to production), `watch` (labels, monitor, alerts).
+    """
+
+    as_of: datetime | None = None
+    versions: Mapping[TableName, int] = field(default_factory=dict)
+    retrain: bool = False
+    parts: frozenset[str] = frozenset({"refresh", "train", "watch"})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A stage in a plan. `done` is the earlier run of it that makes running it again needless."""
+
+    stage: Stage
+    needed: bool
+    why: str
+    done: StageRun | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """Whether this plan trains. `key` tells one training from another; None where it does not train."""
+
+    key: str | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would do.
+
+    Attributes:
+        due: the tick that the plan is made for.
+        decision: what the retraining policy says.
+    """
+
+    pipeline: str
+    due: datetime
+    pins: Pins
+    training: Training
+    decision: Decision
+    steps: tuple[Step, ...]
+
+    @property
+    def needed(self) -> tuple[Step, ...]:
+        """The steps that would run."""
+        return tuple(step for step in self.steps if step.needed)
+
+    @property
+    def refused(self) -> StageRun | None:
+        """An earlier refusal that stands: the gates said no to just this training."""
+        return next((step.done for step in self.steps if step.done and step.done.status == "refused"), None)
+
+
+def build_plan(services: Services, pipeline: Pipeline, request: Request | None = None) -> Plan:
+    """The plan for now, or for the time asked for.
+
+    Raises:
+        NotFound: a source is missing.
+        InvalidInput: a source lacks its columns.
+    """
+    request = request or Request()
+    due = request.as_of or last_tick(services.clock.now(), _finest(pipeline))
+    pins = Pins(due, request.versions)
+    refresh = _refresh_stages(services, pipeline, request, due)
+    decision = decide(services, pipeline, due)
+    training = _training(services, pipeline, request, due, decision)
+    stages: list[tuple[Stage, str]] = [(stage, why) for stage, why in refresh if "refresh" in request.parts]
+    if training.key is not None and "train" in request.parts:
+        stages += _training_stages(pipeline, training, refresh)
+    if "watch" in request.parts and pipeline.monitor is not None and services.lake.exists(pipeline.predictions_table):
+        stages += _watch_stages(services, pipeline)
+    return Plan(pipeline.name, due, pins, training, decision, _steps(services, pipeline, stages))
+
+
+def definition(pipeline: Pipeline) -> str:
+    """Hash of everything that a training depends on besides data: another one asks for a training."""
+    computed = [(table.name, table.compute) for table in [*pipeline.features, pipeline.label] if not _is_given(table)]
+    return fingerprint(
+        computed,
+        pipeline.labels,
+        pipeline.all_lookups,
+        pipeline.split,
+        pipeline.holdout,
+        pipeline.exclude,
+        pipeline.candidates,
+        pipeline.gates,
+        pipeline.choose_by,
+        pipeline.model_name,
+        pipeline.seed,
+    )
+
+
+def _is_given(table: object) -> bool:
+    return not isinstance(table, FeatureTable | LabelTable)
+
+
+def _finest(pipeline: Pipeline) -> timedelta:
+    tables = [table for table in [*pipeline.features, pipeline.label] if isinstance(table, FeatureTable | LabelTable)]
+    return min((table.every for table in tables), default=_DAY)
+
+
+def _refresh_stages(services: Services, pipeline: Pipeline, request: Request, due: datetime) -> list[tuple[Stage, str]]:
+    stages: list[tuple[Stage, str]] = []
+    tables = [table for table in [*pipeline.features, pipeline.label] if isinstance(table, FeatureTable | LabelTable)]
+    for table in tables:
+        pinned = pin_sources(services, table, request.as_of, request.versions)
+        stage = RefreshSnapshots(table, due, pinned)
+        stages.append((stage, f"snapshots up to {stage.last:%Y-%m-%d}"))
+    features = {stage.table.name: stage.fingerprint for stage, _ in stages if isinstance(stage, RefreshSnapshots)}
+    for name in dict.fromkeys(lookup.table_name for lookup in pipeline.all_lookups):
+        after = features.get(name) or (str(services.lake.pin(name)) if services.lake.exists(name) else "")
+        stages.append((Publish(name, after), "lookups inside requests"))
+    return stages
+
+
+def _training(services: Services, pipeline: Pipeline, request: Request, due: datetime, decision: Decision) -> Training:
+    champion = in_production(services, pipeline)
+    if request.as_of is not None or request.versions:
+        return Training(
+            f"pinned {iso(due)} {sorted(map(str, request.versions.items()))}", f"asked for, as of {iso(due)}"
+        )
+    if request.retrain:
+        return Training(f"asked {iso(due)}", "asked for")
+    if champion is None:
+        return Training(f"first {iso(due)}", "nothing is in production")
+    if champion.verdict.get("definition") != definition(pipeline):
+        return Training(
+            f"definition of v{champion.version}", f"the pipeline differs from the one that made v{champion.version}"
+        )
+    if decision.state == "due" and decision.episode is not None:
+        return Training(f"episode {decision.episode.id}", decision.reason)
+    state = "retraining waits" if decision.state == "waiting" else "no retraining is asked for"
+    return Training(None, f"production serves v{champion.version}; {state}: {decision.reason}")
+
+
+def _training_stages(
+    pipeline: Pipeline, training: Training, refresh: Sequence[tuple[Stage, str]]
+) -> list[tuple[Stage, str]]:
+    described = definition(pipeline)
+    # A first or asked-for training is made again when the data behind it changed; a retraining happens once per episode.
+    data = [] if (training.key or "").startswith("episode") else [stage.fingerprint for stage, _ in refresh]
+    group = fingerprint(training.key, described, data)
+    return [
+        (BuildTrainingSet(group), training.why),
+        *((Train(candidate, group), training.why) for candidate in pipeline.candidates),
+        (Validate(group), training.why),
+        (Register(group), "the best candidate, where it passes its gates"),
+        (DeployStaging(group, described), pipeline.staging_endpoint),
+        (Promote(group, described, training.why), pipeline.endpoint),
+    ]
+
+
+def _watch_stages(services: Services, pipeline: Pipeline) -> list[tuple[Stage, str]]:
+    today = last_tick(services.clock.now(), _DAY)
+    log = services.lake.rows(pipeline.predictions_table)
+    labels = str(services.lake.pin(pipeline.labels.name)) if services.lake.exists(pipeline.labels.name) else ""
+    return [
+        (JoinLabels(today, fingerprint(log, labels)), "late labels"),
+        (Watch(today, fingerprint(log, labels, pipeline.monitor, pipeline.alerts)), f"windows up to {today:%Y-%m-%d}"),
+    ]
+
+
+def _steps(services: Services, pipeline: Pipeline, stages: Sequence[tuple[Stage, str]]) -> tuple[Step, ...]:
+    steps: list[Step] = []
+    stopped = False
+    for stage, why in stages:
+        done = services.runs.done(pipeline.name, stage.name, stage.fingerprint)
+        steps.append(_step(stage, why, done, stopped=stopped and _belongs_to_training(stage)))
+        stopped = stopped or (done is not None and done.status == "refused")
+    return tuple(steps)
+
+
+def _step(stage: Stage, why: str, done: StageRun | None, *, stopped: bool) -> Step:
+    if stopped:
+        return Step(stage, needed=False, why="the gates refused", done=done)
+    if done is not None:
+        return Step(
+            stage,
+            needed=False,
+            why=f"{done.status} {iso(done.ended_at or done.started_at)}, unchanged since",
+            done=done,
+        )
+    return Step(stage, needed=True, why=why)
+
+
+def _belongs_to_training(stage: Stage) -> bool:
+    return isinstance(stage, Register | DeployStaging | Promote)

@@ -1,0 +1,101 @@
+"""When does trouble lead to a retraining? The policy's answer, with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from millrace.alerts.types import Episode
+from millrace.core.clock import epoch_us, iso
+from millrace.core.errors import InvalidInput
+from millrace.pipeline.declare import Pipeline
+from millrace.pipeline.labels import read_known
+from millrace.pipeline.port import Services
+from millrace.pipeline.split import find_windows
+from millrace.registry.types import ModelName, Promotion
+
+RULE = "{pipeline}"  # one alert rule per pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the policy says now.
+
+    Attributes:
+        state: `calm` (no episode), `waiting` (not yet), `due` (retrain now).
+        reason: a sentence with the figures that decided.
+        episode: the open episode; None where calm.
+        labels: how many labels of predictions since the episode began can be trained on; None where not counted.
+    """
+
+    state: Literal["calm", "waiting", "due"]
+    reason: str
+    episode: Episode | None = None
+    labels: int | None = None
+
+
+def decide(services: Services, pipeline: Pipeline, as_of: datetime) -> Decision:
+    """Whether the pipeline's policy asks for a retraining at a time. Changes nothing."""
+    policy = pipeline.retrain
+    champion = in_production(services, pipeline)
+    if policy is None or champion is None:
+        return Decision("calm", "no retraining policy" if policy is None else "nothing in production yet")
+    episode = services.episodes.current(rule_name(pipeline), subject(pipeline, champion.version))
+    if episode is None:
+        return Decision("calm", f"no open episode for v{champion.version}")
+    if as_of < champion.at + policy.cooldown:
+        reason = f"v{champion.version} was promoted {iso(champion.at)}; the cooldown lasts until {iso(champion.at + policy.cooldown)}"
+        return Decision("waiting", reason, episode)
+    return _by_labels(services, pipeline, as_of, episode)
+
+
+def rule_name(pipeline: Pipeline) -> str:
+    """The name of the pipeline's alert rule."""
+    return RULE.format(pipeline=pipeline.name)
+
+
+def subject(pipeline: Pipeline, version: str) -> str:
+    """What an episode is about: an endpoint serving a version. Another version starts with a clean slate."""
+    return f"{pipeline.endpoint} v{version}"
+
+
+def in_production(services: Services, pipeline: Pipeline) -> Promotion | None:
+    """The newest promotion to production; None before the first."""
+    log: Sequence[Promotion] = services.promotions.read(ModelName(pipeline.model_name))
+    moves = [promotion for promotion in log if promotion.alias == "production"]
+    return moves[-1] if moves else None
+
+
+def _by_labels(services: Services, pipeline: Pipeline, as_of: datetime, episode: Episode) -> Decision:
+    policy = pipeline.retrain
+    needed = policy.min_new_labels if policy else 0
+    try:
+        train_to = _train_to(services, pipeline, as_of)
+    except InvalidInput as error:
+        return Decision("waiting", error.message, episode)
+    count = _new_labels(services, pipeline, episode.began_at, train_to)
+    reason = (
+        f"{count:,} of {needed:,} labels of predictions made since {episode.began_at:%Y-%m-%d} are known early enough "
+        f"to train on (training ends {train_to:%Y-%m-%d}, before the holdout)"
+    )
+    return Decision("due" if count >= needed else "waiting", reason, episode, count)
+
+
+def _train_to(services: Services, pipeline: Pipeline, as_of: datetime) -> datetime:
+    label = pipeline.labels
+    known = read_known(services, label, services.lake.pin(label.name), as_of)
+    return find_windows(known.column(label.time), label, pipeline.split, as_of).train_to
+
+
+def _new_labels(services: Services, pipeline: Pipeline, since: datetime, until: datetime) -> int:
+    import pyarrow.compute as pc
+
+    table = pipeline.predictions_table
+    if not services.lake.exists(table) or until <= since:
+        return 0
+    rows = services.lake.read(table, columns=["timestamp", "actual_label"])
+    us = rows.column("timestamp").cast("int64")
+    mask = pc.and_(pc.greater(us, epoch_us(since)), pc.less_equal(us, epoch_us(until)))
+    return int(pc.sum(pc.and_(mask, pc.is_valid(rows.column("actual_label")))).as_py() or 0)

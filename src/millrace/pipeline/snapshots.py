@@ -1,0 +1,158 @@
+"""Computing snapshots: a PySpark function, called once per time, seeing only what was known then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from millrace.core.clock import epoch_us
+from millrace.core.errors import InvalidInput, MillraceError
+from millrace.core.names import TableName, did_you_mean
+from millrace.lake.types import TableVersion
+from millrace.pipeline import sources as source_rules
+from millrace.pipeline.declare import FeatureTable, LabelTable, Source
+from millrace.pipeline.port import Services
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
+
+SIGNIFICANT_DIGITS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshots:
+    """A feature or label function with its pinned sources, ready to be asked for any time.
+
+    Attributes:
+        table: the declaration.
+        pinned: source versions by parameter name.
+    """
+
+    services: Services
+    table: FeatureTable | LabelTable
+    pinned: Mapping[str, TableVersion]
+
+    def at(self, tick: datetime) -> pa.Table:
+        """The rows of one snapshot: keys, time, and what the function returned, in its order.
+
+        Raises:
+            InvalidInput: the function failed, or did not return a frame with the keys.
+        """
+        seen_until = tick + self.table.horizon if isinstance(self.table, LabelTable) else tick
+        frames = {
+            name: self._frame(source, self.pinned[name], seen_until) for name, source in self.table.sources.items()
+        }
+        named = {self.pinned[name].name: frame for name, frame in frames.items()}
+        with self.services.spark.at(seen_until, named):
+            rows = self._call(tick, seen_until, frames)
+        return _finish(rows, self.table, tick)
+
+    def chunks(
+        self, ticks: Sequence[datetime], size: int, report: Callable[[int], None]
+    ) -> Iterator[tuple[Sequence[datetime], pa.Table]]:
+        """Snapshots of many times, some at once, so that a long backfill can be written as it goes; `report` hears how many are done."""
+        import pyarrow as pa
+
+        for start in range(0, len(ticks), size):
+            some, parts = ticks[start : start + size], []
+            for tick in some:
+                parts.append(self.at(tick))
+                report(start + len(parts))
+            yield some, pa.concat_tables(parts, promote_options="permissive")
+
+    def _call(self, tick: datetime, seen_until: datetime, frames: Mapping[str, DataFrame]) -> pa.Table:
+        times = (tick, seen_until) if isinstance(self.table, LabelTable) else (tick,)
+        try:
+            result = self.table.compute(*times, **frames)
+            rows = result.toArrow() if hasattr(result, "toArrow") else None
+        except MillraceError:
+            raise
+        except Exception as error:  # the adapter edge to the user's code: whatever it raises is theirs to see
+            raise InvalidInput(
+                f"the function of {self.table.name} failed at {tick:%Y-%m-%d %H:%M}: {_first_line(error)}",
+                hint="it is called once per time, with the frames cut at that time; try it alone on one",
+                table=self.table.name,
+            ) from error
+        if rows is None:
+            kind = type(result).__name__
+            raise InvalidInput(f"the function of {self.table.name} returned {kind}", hint="return a PySpark DataFrame")
+        return rows
+
+    def _frame(self, source: Source, pinned: TableVersion, as_of: datetime) -> DataFrame:
+        lake = self.services.lake
+        entry = lake.entry(pinned.name)
+        frame = self.services.spark.read(entry.location, pinned.version)
+        return source_rules.cut(frame, source, as_of, lake.schema(pinned.name, pinned.version), entry.definition)
+
+
+def pin_sources(
+    services: Services, table: FeatureTable | LabelTable, as_of: datetime, versions: Mapping[TableName, int]
+) -> dict[str, TableVersion]:
+    """The version of each source to read, by parameter name, columns checked.
+
+    Raises:
+        NotFound: a source does not exist, or had no version yet.
+        InvalidInput: a source lacks its time column.
+    """
+    pinned = {}
+    for name, source in table.sources.items():
+        pinned[name] = services.lake.pin(source.name, as_of, versions)
+        source_rules.check(source, services.lake.schema(source.name, pinned[name].version))
+    return pinned
+
+
+def _finish(rows: pa.Table, table: FeatureTable | LabelTable, tick: datetime) -> pa.Table:
+    import pyarrow as pa
+
+    for key in table.keys:
+        if key not in rows.column_names:
+            raise InvalidInput(
+                f"the function of {table.name} returned no column '{key}'",
+                hint=did_you_mean(key, rows.column_names),
+                column=key,
+            )
+    if table.time in rows.column_names:
+        raise InvalidInput(
+            f"the function of {table.name} returned '{table.time}', which millrace adds",
+            hint="leave it out, or set time= to another name",
+        )
+    time = pa.array([epoch_us(tick)] * rows.num_rows, pa.int64()).cast(pa.timestamp("us", "UTC"))
+    values = [name for name in rows.column_names if name not in table.keys]
+    rows = rows.select([*table.keys, *values]).sort_by([(key, "ascending") for key in table.keys])
+    return round_floats(rows.add_column(len(table.keys), table.time, time))
+
+
+def round_floats(table: pa.Table) -> pa.Table:
+    """Floats to 12 significant digits: parallel sums differ in the last bits from run to run, stored features must not."""
+    import pyarrow as pa
+
+    for index, field in enumerate(table.schema):
+        if pa.types.is_float64(field.type):
+            values = table.column(index).combine_chunks()
+            rounded = _round(values.fill_null(0.0).to_numpy(zero_copy_only=False))
+            table = table.set_column(
+                index, field, pa.array(rounded, mask=values.is_null().to_numpy(zero_copy_only=False))
+            )
+    return table
+
+
+def _round(values: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    finite = np.isfinite(values) & (values != 0)
+    digits = SIGNIFICANT_DIGITS - 1 - np.floor(np.log10(np.abs(values[finite]))).astype(int)
+    result = values.copy()
+    # Through text: the nearest double of the rounded decimal, which scaling by powers of ten would miss.
+    result[finite] = [
+        round(value, place) for value, place in zip(values[finite].tolist(), digits.tolist(), strict=True)
+    ]
+    return result
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.split("\n")[-1 if "Traceback" in text else 0][:300] or type(error).__name__

@@ -1,0 +1,94 @@
+"""A source as of a time: only what could be known then."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from millrace.core.clock import epoch_us, utc
+from millrace.core.errors import InvalidInput
+from millrace.core.names import did_you_mean
+from millrace.lake.types import TableDefinition
+from millrace.pipeline.declare import Source
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import Column, DataFrame
+
+_DAY = timedelta(days=1)
+
+
+def check(source: Source, schema: pa.Schema) -> None:
+    """Refuse a source whose columns are not there or can't be times.
+
+    Raises:
+        InvalidInput: a named column is missing, or not a timestamp or date.
+    """
+    import pyarrow as pa
+
+    for column in filter(None, (source.event_time, source.valid_to)):
+        if column not in schema.names:
+            raise InvalidInput(
+                f"source {source.name} has no column '{column}'", hint=did_you_mean(column, schema.names), column=column
+            )
+        kind = schema.field(column).type
+        if not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+            raise InvalidInput(
+                f"column '{column}' of source {source.name} is {kind}, not a time",
+                hint="import it as a timestamp or a date",
+                column=column,
+            )
+
+
+def warning(source: Source) -> str | None:
+    """What a training record must say of a source without history; None for the others."""
+    if source.history != "none":
+        return None
+    return f"{source.name} keeps no history: its rows are read as they are now, whatever time is asked for"
+
+
+def cut(frame: DataFrame, source: Source, as_of: datetime, schema: pa.Schema, definition: TableDefinition) -> DataFrame:
+    """The rows that were available at `as_of`, inclusive; a DATE stands for the end of its day unless the table says start."""
+    if source.history == "none" or source.event_time is None:
+        return frame
+    bound = as_of - max(source.available_after, definition.available_after)
+    seen = frame.filter(_at_or_before(source.event_time, bound, schema, definition))
+    if source.history == "snapshot":
+        return _newest_copy(seen, source.event_time)
+    if source.history == "scd2" and source.valid_to is not None:
+        ended = _at_or_before(source.valid_to, as_of, schema, definition)
+        return seen.filter(_column(source.valid_to).isNull() | ~ended)
+    return seen
+
+
+def earliest(table: pa.Table, column: str) -> datetime | None:
+    """The first event time in a column of timestamps or dates; None without rows."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    value = pc.min(table.column(column).cast(pa.timestamp("us"))).as_py()
+    return None if value is None else utc(value)
+
+
+def _newest_copy(frame: DataFrame, column: str) -> DataFrame:
+    from pyspark.sql import functions as F  # noqa: N812 - the name that everybody uses
+
+    newest = frame.agg(F.max(column).alias("__newest"))
+    return frame.join(newest, frame[column] == newest["__newest"]).drop("__newest")
+
+
+def _at_or_before(column: str, bound: datetime, schema: pa.Schema, definition: TableDefinition) -> Column:
+    import pyarrow as pa
+    from pyspark.sql import functions as F  # noqa: N812 - the name that everybody uses
+
+    if pa.types.is_date(schema.field(column).type):
+        # Day D ends at D+1 00:00, so D is seen from then: D <= bound's day - 1.
+        last = bound.date() if definition.date_stands_for == "start" else (bound - _DAY).date()
+        return _column(column) <= F.lit(last)
+    return _column(column) <= F.timestamp_micros(F.lit(epoch_us(bound)))
+
+
+def _column(name: str) -> Column:
+    from pyspark.sql import functions as F  # noqa: N812 - the name that everybody uses
+
+    return F.col(f"`{name}`")

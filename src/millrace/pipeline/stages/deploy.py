@@ -1,0 +1,172 @@
+"""From a passed verdict to production: register, staging, smoke test, promotion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from millrace.core.clock import iso
+from millrace.core.errors import InvalidState
+from millrace.pipeline import training_parts
+from millrace.pipeline.champion import TRAINED_TO
+from millrace.pipeline.context import RunContext
+from millrace.pipeline.fingerprint import fingerprint
+from millrace.pipeline.reference import REFERENCE, reference_profile
+from millrace.pipeline.rollback import DEPLOYMENT
+from millrace.pipeline.smoke import smoke_test
+from millrace.pipeline.stages.judge import verdict_of, winner_of
+from millrace.pipeline.stages.stage import Outcome
+from millrace.pipeline.stages.train import run_of
+from millrace.registry.promotion import promote
+from millrace.registry.types import ModelName, ModelVersion
+from millrace.targets.port import DeploymentTarget
+from millrace.targets.types import DeploymentSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """Make a version of the winner."""
+
+    group: str
+
+    @property
+    def name(self) -> str:
+        """`register`."""
+        return "register"
+
+    @property
+    def fingerprint(self) -> str:
+        """The training that it belongs to."""
+        return fingerprint(self.name, self.group)
+
+    def run(self, context: RunContext) -> Outcome:
+        """Register under the training's key, so that a crash never makes a second version."""
+        pipeline, winner = context.pipeline, winner_of(context)
+        run, uri = run_of(context, winner)
+        context.services.tracking.log_text(run, reference_profile(context, winner).to_json(), REFERENCE)
+        kept = context.outputs[training_parts.STAGE]
+        tags = {
+            "millrace.pipeline": pipeline.name,
+            "millrace.candidate": winner,
+            "millrace.training_set": str(kept["fingerprint"]),
+            TRAINED_TO: str(kept["train_to"]),
+        }
+        entry = context.services.registry.register(ModelName(pipeline.model_name), uri, run, tags, key=self.fingerprint)
+        return Outcome(f"{entry.model} v{entry.version} ({winner})", {"version": str(entry.version)})
+
+
+@dataclass(frozen=True, slots=True)
+class DeployStaging:
+    """Put the version on the staging endpoint and ask it over HTTP what it would be asked in production."""
+
+    group: str
+    definition: str
+
+    @property
+    def name(self) -> str:
+        """`staging`."""
+        return "staging"
+
+    @property
+    def fingerprint(self) -> str:
+        """The training that it belongs to."""
+        return fingerprint(self.name, self.group)
+
+    def run(self, context: RunContext) -> Outcome:
+        """Deploy, point the alias, compare answers with those computed offline; a difference refuses."""
+        pipeline, version = context.pipeline, version_of(context)
+        with context.target() as target:
+            _deploy(target, DeploymentSpec(pipeline.staging_endpoint, pipeline.model_name, version))
+            _promote(context, version, "staging", "passed the gates", self.definition)
+            smoke = smoke_test(context, target, ModelVersion(version))
+        if smoke.differing:
+            detail = f"{smoke.differing} of {smoke.rows} answers of {pipeline.staging_endpoint} differ from offline: {smoke.example}"
+            return Outcome(detail, smoke.output(), "refused")
+        return Outcome(f"{smoke.rows} answers over HTTP, all equal to offline", smoke.output())
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Put the version on the production endpoint, and move the alias."""
+
+    group: str
+    definition: str
+    why: str
+
+    @property
+    def name(self) -> str:
+        """`production`."""
+        return "production"
+
+    @property
+    def fingerprint(self) -> str:
+        """The training that it belongs to."""
+        return fingerprint(self.name, self.group)
+
+    def run(self, context: RunContext) -> Outcome:
+        """Deploy first, then move the alias: what the alias names has always been served."""
+        pipeline, version = context.pipeline, version_of(context)
+        with context.target() as target:
+            _deploy(target, production_spec(context, version))
+        _promote(context, version, "production", self.why, self.definition)
+        return Outcome(f"{pipeline.endpoint} serves v{version}", {"version": version, "endpoint": pipeline.endpoint})
+
+
+def version_of(context: RunContext) -> str:
+    """The version that this run registered."""
+    return str(context.outputs["register"]["version"])
+
+
+def production_spec(context: RunContext, version: str) -> DeploymentSpec:
+    """The production endpoint with a version, its traffic logged."""
+    pipeline = context.pipeline
+    table = pipeline.predictions_table
+    return DeploymentSpec(
+        pipeline.endpoint, pipeline.model_name, version, (table.catalog, table.schema, pipeline.prefix)
+    )
+
+
+def _where(spec: DeploymentSpec) -> Mapping[str, object]:
+    return {"endpoint": spec.endpoint, "capture": list(spec.capture) if spec.capture else None}
+
+
+def _deploy(target: DeploymentTarget, spec: DeploymentSpec) -> None:
+    status = target.deploy(spec)
+    if status.state != "ready" or status.version != spec.version:
+        raise InvalidState(
+            f"endpoint {spec.endpoint} did not take v{spec.version}: {status.message or status.state}",
+            hint=f"it still serves v{status.version}; see the server's log in the home's logs/",
+        )
+
+
+def _promote(context: RunContext, version: str, alias: str, why: str, definition: str) -> None:
+    services = context.services
+    promote(
+        services.registry,
+        services.promotions,
+        services.events,
+        services.clock,
+        services.principal,
+        model=ModelName(context.pipeline.model_name),
+        version=ModelVersion(version),
+        alias=alias,
+        why=why,
+        verdict=_verdict(context, definition),
+    )
+
+
+def _verdict(context: RunContext, definition: str) -> Mapping[str, object]:
+    kept = verdict_of(context)
+    winner = winner_of(context)
+    metrics = kept["metrics"]
+    return {
+        "winner": winner,
+        "metrics": metrics[winner] if isinstance(metrics, dict) else {},
+        "champion": kept["champion"],
+        "champion_metrics": kept["champion_metrics"],
+        "results": kept["results"],
+        "definition": definition,
+        "run_id": str(run_of(context, winner)[0]),
+        DEPLOYMENT: _where(production_spec(context, version_of(context))),
+        "as_of": iso(context.pins.as_of),
+    }

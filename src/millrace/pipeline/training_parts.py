@@ -1,0 +1,164 @@
+"""The training set and the holdout of a run: assembled once, or again, to the same rows, after a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, cast
+
+from millrace.core.clock import iso, parse_time
+from millrace.core.errors import InvalidInput, LawBroken
+from millrace.core.names import TableName
+from millrace.features.training_set import TrainingSet, build_training_set
+from millrace.lake.types import TableVersion, Version
+from millrace.pipeline import sources as source_rules
+from millrace.pipeline.context import Pins, RunContext
+from millrace.pipeline.declare import Label, Pipeline, Split
+from millrace.pipeline.labels import read_known
+from millrace.pipeline.port import Services
+from millrace.pipeline.split import Windows, find_windows, take
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+STAGE = "training set"
+_WHOLE = Split(holdout=timedelta(days=36500))  # a holdout table is all holdout
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingParts:
+    """Rows to fit and rows to judge, over the same pinned tables."""
+
+    train: TrainingSet
+    holdout: TrainingSet
+    windows: Windows
+    versions: Mapping[TableName, int]
+
+    def output(self) -> dict[str, object]:
+        """What a run keeps of it, enough to assemble it again."""
+        return {
+            "versions": {str(name): version for name, version in self.versions.items()},
+            "rows": self.train.record.rows,
+            "holdout_rows": self.holdout.record.rows,
+            "fingerprint": self.train.record.fingerprint,
+            "holdout_fingerprint": self.holdout.record.fingerprint,
+            "train_from": iso(self.windows.train_from) if self.windows.train_from else None,
+            "train_to": iso(self.windows.train_to),
+            "holdout_from": iso(self.windows.holdout_from),
+            "holdout_to": iso(self.windows.holdout_to),
+            "warnings": list(self.train.record.warnings),
+        }
+
+
+def of_run(context: RunContext) -> TrainingParts:
+    """The parts of this run: at hand, or assembled again from the versions that its training stage pinned.
+
+    Raises:
+        LawBroken: assembled again they differ, which pinned versions rule out.
+    """
+    found = context.scratch.get(STAGE)
+    if isinstance(found, TrainingParts):
+        return found
+    kept = context.outputs[STAGE]
+    versions = {TableName.parse(name): version for name, version in cast("dict[str, int]", kept["versions"]).items()}
+    parts = assemble(context.services, context.pipeline, Pins(context.pins.as_of, versions))
+    if parts.train.record.fingerprint != kept["fingerprint"]:
+        raise LawBroken("the training set differs from the one that this run began with", hint="please report this")
+    context.scratch[STAGE] = parts
+    return parts
+
+
+def assemble(services: Services, pipeline: Pipeline, pins: Pins) -> TrainingParts:
+    """Label rows known at `pins.as_of`, split, each with the features known at its time.
+
+    Raises:
+        InvalidInput: no label is known, or none is early enough to train on.
+    """
+    label = pipeline.labels
+    versions = _pin_tables(services, pipeline, pins)
+    known = read_known(services, label, _version(label.name, versions), pins.as_of)
+    train, holdout, windows = _split(services, pipeline, known, pins.as_of, versions)
+    if train.num_rows == 0:
+        raise InvalidInput(
+            f"the training set is empty: no label is known before the holdout starts ({iso(windows.holdout_from)})",
+            hint=f"labels known {label.known_after.days} days later must be older: wait, import more history, or shorten split.holdout",
+        )
+    parts = (_build(services, pipeline, rows, pins.as_of, versions) for rows in (train, holdout))
+    return TrainingParts(next(parts), next(parts), windows, versions)
+
+
+def windows_of(output: Mapping[str, object]) -> Windows:
+    """The windows that a training stage kept."""
+    start = output["train_from"]
+    times = (parse_time(str(output[name])) for name in ("train_to", "holdout_from", "holdout_to"))
+    return Windows(parse_time(str(start)) if start else None, *times)
+
+
+def _build(
+    services: Services, pipeline: Pipeline, rows: pa.Table, as_of: datetime, versions: Mapping[TableName, int]
+) -> TrainingSet:
+    label = pipeline.labels
+    return build_training_set(
+        services.lake,
+        services.asof,
+        rows,
+        pipeline.all_lookups,
+        label.column,
+        exclude=(*label.keys, label.time, *pipeline.exclude),
+        as_of=as_of,
+        versions=versions,
+        read=(_version(label.name, versions),),
+        warnings=_doubts(pipeline),
+    )
+
+
+def _split(
+    services: Services, pipeline: Pipeline, known: pa.Table, as_of: datetime, versions: Mapping[TableName, int]
+) -> tuple[pa.Table, pa.Table, Windows]:
+    label = pipeline.labels
+    if pipeline.holdout is None:
+        windows = find_windows(known.column(label.time), label, pipeline.split, as_of)
+        holdout = take(known, label.time, windows.holdout_from, windows.holdout_to)
+    else:
+        holdout = _holdout_table(services, pipeline.holdout, label, as_of, versions)
+        windows = find_windows(holdout.column(label.time), label, _WHOLE, as_of)
+    return take(known, label.time, windows.train_from, windows.train_to), holdout, windows
+
+
+def _holdout_table(
+    services: Services, name: str, label: Label, as_of: datetime, versions: Mapping[TableName, int]
+) -> pa.Table:
+    as_label = Label(name, label.column, label.keys, label.time, label.known_after)
+    rows = read_known(services, as_label, _version(name, versions), as_of)
+    if rows.num_rows == 0:
+        raise InvalidInput(
+            f"the holdout table {name} has no label known at {iso(as_of)}",
+            hint="fill it, or leave holdout out to split in time",
+        )
+    return rows
+
+
+def _pin_tables(services: Services, pipeline: Pipeline, pins: Pins) -> dict[TableName, int]:
+    # The pipeline's own tables are functions of their pinned sources, cut by event time: their newest version holds
+    # everything that an earlier one did, so they are pinned as they are now.
+    names = [pipeline.labels.name, *(lookup.table_name for lookup in pipeline.all_lookups)]
+    names += [pipeline.holdout] if pipeline.holdout else []
+    pinned = (services.lake.pin(name, None, pins.versions) for name in names)
+    return {pin.name: int(pin.version) for pin in pinned}
+
+
+def _version(name: str, versions: Mapping[TableName, int]) -> TableVersion:
+    parsed = TableName.parse(name)
+    return TableVersion(parsed, Version(versions[parsed]))
+
+
+def _doubts(pipeline: Pipeline) -> tuple[str, ...]:
+    tables = [*pipeline.features, pipeline.label]
+    found = (
+        source_rules.warning(source)
+        for table in tables
+        if not isinstance(table, Label)
+        for source in table.sources.values()
+    )
+    return tuple(text for text in found if text)
