@@ -1,0 +1,53 @@
+"""What the PySpark client needs of this process, whichever engine is behind it."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from typing import TYPE_CHECKING
+
+from millrace.core.names import DEFAULT_CATALOG, DEFAULT_SCHEMA, TableName
+from millrace.lake.types import Version
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+def open_session(url: str) -> SparkSession:
+    """A new session, in UTC. `SparkSession.builder.getOrCreate()` in feature code finds it.
+
+    The whole process is set to UTC: `collect()` gives naive times in the process's own zone.
+    """
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    # pyspark-client 4.2 has not yet declared its support for pandas 3.
+    warnings.filterwarnings("ignore", message=".*PySpark does not yet fully support pandas", category=FutureWarning)
+    from pyspark.sql import SparkSession
+
+    session: SparkSession = SparkSession.builder.remote(url).create()
+    session.conf.set("spark.sql.session.timeZone", "UTC")
+    os.environ["SPARK_REMOTE"] = url
+    return session
+
+
+def close_session(session: SparkSession) -> None:
+    """Stop the session and forget its address."""
+    session.stop()
+    os.environ.pop("SPARK_REMOTE", None)
+
+
+def read_delta(session: SparkSession, path: str, version: Version) -> DataFrame:
+    """A lazy frame over one version of a Delta table."""
+    frame: DataFrame = session.read.format("delta").option("versionAsOf", int(version)).load(path)
+    return frame
+
+
+def spellings(name: TableName) -> list[tuple[str, ...]]:
+    """The ways to write a table's name, as parts: three levels, and fewer where the first are the defaults."""
+    parts: list[tuple[str, ...]] = [(name.catalog, name.schema, name.table)]
+    if name.catalog == DEFAULT_CATALOG:
+        parts.append((name.schema, name.table))
+        if name.schema == DEFAULT_SCHEMA:
+            parts.append((name.table,))
+    return parts
