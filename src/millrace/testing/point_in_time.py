@@ -1,0 +1,59 @@
+"""The point-in-time rules in plain Python, slowly: what every engine is measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING
+
+from millrace.core.clock import utc
+
+if TYPE_CHECKING:
+    from millrace.features.types import ResolvedLookup
+
+Row = Mapping[str, object]
+
+
+def find(request: Row, rows: Sequence[Row], lookup: ResolvedLookup, as_of: datetime) -> dict[str, object]:
+    """The output columns of one request row."""
+    best = None
+    for row in rows:
+        if not _same_key(request, row, lookup):
+            continue
+        seen = _seen(row, lookup)
+        if seen is None:
+            best = row if lookup.source.timeseries_column is None else best
+            continue
+        asked = as_of if lookup.timestamp_key is None else _instant(request[lookup.timestamp_key], "start")
+        if asked is None or seen > asked or seen > utc(as_of):
+            continue
+        if lookup.lookback is not None and asked - seen > lookup.lookback:
+            continue
+        if best is None or seen > (_seen(best, lookup) or seen):
+            best = row
+    return {output: _value(best, feature, output, lookup) for feature, output in lookup.columns.items()}
+
+
+def _same_key(request: Row, row: Row, lookup: ResolvedLookup) -> bool:
+    pairs = [(request[a], row[b]) for a, b in zip(lookup.keys, lookup.source.primary_keys, strict=True)]
+    return all(a is not None and b is not None and a == b for a, b in pairs)
+
+
+def _seen(row: Row, lookup: ResolvedLookup) -> datetime | None:
+    column = lookup.source.timeseries_column
+    instant = None if column is None else _instant(row[column], lookup.source.date_stands_for)
+    return None if instant is None else instant + lookup.source.available_after
+
+
+def _instant(value: object, date_stands_for: str) -> datetime | None:
+    if isinstance(value, datetime):
+        return utc(value)
+    if isinstance(value, date):
+        start = datetime.combine(value, time(), UTC)
+        return start + timedelta(days=1) if date_stands_for == "end" else start
+    return None
+
+
+def _value(row: Row | None, feature: str, output: str, lookup: ResolvedLookup) -> object:
+    value = None if row is None else row[feature]
+    return lookup.defaults.get(output) if value is None else value
