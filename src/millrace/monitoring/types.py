@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from millrace.core.errors import InvalidInput
+
 Status = Literal["ok", "drift", "degraded", "insufficient_data"]
 
 
@@ -22,6 +24,7 @@ class MonitorSpec:
         feature_cols: the columns whose distribution is watched; empty: all that the reference has.
         false_alarms_per_year: the budget that thresholds are derived from.
         effect_floor: the smallest distance (KS, total variation) that is called drift.
+        label_coverage: a window counts for performance when at least this share of its rows has a label.
     """
 
     table: str
@@ -35,6 +38,14 @@ class MonitorSpec:
     feature_cols: tuple[str, ...] = ()
     false_alarms_per_year: float = 1.0
     effect_floor: float = 0.1
+    label_coverage: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.false_alarms_per_year <= 0:
+            raise InvalidInput("false_alarms_per_year is not positive", hint="give a number above 0, as 1.0")
+        for name, value in (("effect_floor", self.effect_floor), ("label_coverage", self.label_coverage)):
+            if not 0 < value <= 1:
+                raise InvalidInput(f"{name} is {value}", hint="give a share above 0 and up to 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +55,10 @@ class WindowVerdict:
     Attributes:
         kind: `drift` (features, predictions) or `performance` (against labels).
         start, end: the window, half-open `[start, end)`.
-        score: the largest distance over its columns, or the loss against the reference; None without enough rows.
+        score: the largest distance over its columns, or the relative change of the loss; None without enough rows.
         columns: the columns that drifted, worst first.
         reason: a sentence with the figures that decided.
+        figures: the same figures for programs: rows, effect, limit, p_value, and the number of windows looked at.
     """
 
     kind: Literal["drift", "performance"]
