@@ -62,16 +62,16 @@ class CaptureLog:
         """Append a record; its description goes before it where this segment does not have that yet."""
         frame = _frame(record)
         with self._lock:
-            segment = self._segment or self._open()
             try:
+                segment = self._segment or self._open()
                 if description.id not in segment.described:
                     segment.append(_frame({"description": asdict(description)}))
                     segment.described.add(description.id)
                 segment.append(frame)
+                if segment.size >= self._max_bytes:
+                    self._seal()
             except OSError as error:
                 self._count_dropped(error)
-            if segment.size >= self._max_bytes:
-                self._seal()
 
     def seal(self) -> None:
         """Close the open segment, so that a drain takes it; nothing where there is none."""
@@ -149,8 +149,9 @@ class _Segment:
         return os.dup(self._fd) if dirty else None
 
     def seal(self) -> None:
-        os.fdatasync(self._fd)
-        with contextlib.suppress(FileNotFoundError):  # somebody cleared the folder: nothing to keep
+        """Give the file its final name. Where that fails it stays open by name, and is recovered when we are gone."""
+        with contextlib.suppress(OSError):
+            os.fdatasync(self._fd)
             self._path.rename(self._path.with_suffix(SEALED))
         os.close(self._fd)
 
