@@ -29,14 +29,14 @@ unset PYTHONHOME PYTHONPATH VIRTUAL_ENV CONDA_PREFIX
 is_new_enough() { "$1" -c "import sys; sys.exit(sys.version_info < (${oldest/./, }))" 2>/dev/null; }
 
 find_python() {
-  local candidate
-  for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
+  local candidate candidates="${PYTHON:-python3 python3.13 python3.12 python3.11}"
+  for candidate in $candidates; do
     if command -v "$candidate" >/dev/null && is_new_enough "$candidate"; then
       command -v "$candidate"
       return
     fi
   done
-  fail "no Python $oldest or later was found (python3 is $(python3 --version 2>/dev/null || echo missing))" \
+  fail "there is no Python $oldest or later; looked for: $candidates" \
     "install one (Debian: apt-get install python3 python3-venv), or name it: make setup PYTHON=/path/to/python3"
 }
 
