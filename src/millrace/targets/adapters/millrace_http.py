@@ -27,6 +27,7 @@ _ERRORS: Mapping[str, type[MillraceError]] = {
         errors.PermissionDenied,
     )
 }
+_ALIASES = {"BAD_REQUEST": "INVALID_PARAMETER_VALUE", "UNAUTHENTICATED": "PERMISSION_DENIED"}
 
 
 class MillraceTarget:
@@ -79,7 +80,9 @@ class MillraceTarget:
             InvalidInput: a record lacks a column that the model needs, or has a wrong value.
         """
         body = {"dataframe_records": [dict(record) for record in records], "params": {"predict_proba": True}}
+        started = time.perf_counter()
         response = self._send("POST", f"/serving-endpoints/{quote(endpoint, safe='')}/invocations", body)
+        round_trip_ms = (time.perf_counter() - started) * 1000
         answer = response.json()
         probabilities = answer.get("probabilities")
         return Answers(
@@ -87,7 +90,7 @@ class MillraceTarget:
             probabilities=None if probabilities is None else tuple(probabilities),
             model_version=self._version(endpoint, response.headers.get("served-model-name", "")),
             request_id=response.headers.get("databricks-request-id", ""),
-            figures={"round_trip_ms": response.elapsed.total_seconds() * 1000},
+            figures={"round_trip_ms": round_trip_ms},
         )
 
     def remove(self, endpoint: str) -> None:
@@ -199,7 +202,5 @@ def _error(response: httpx.Response) -> MillraceError:
     code = body.get("error_code", "")
     details: dict[str, str] = body["details"][0]["metadata"] if body.get("details") else {}
     message = details.get("message") or body.get("message") or f"the server answered {response.status_code}"
-    if code == "UNAUTHENTICATED":
-        return errors.PermissionDenied(message, hint="use the token in the file 'token' of the server's home")
-    kind = _ERRORS.get("INVALID_PARAMETER_VALUE" if code == "BAD_REQUEST" else code, InvalidState)
+    kind = _ERRORS.get(_ALIASES.get(code, code), InvalidState)
     return kind(message, hint=details.get("hint", ""), status=response.status_code)

@@ -1,0 +1,140 @@
+"""How a server begins, survives the death of its parts, and ends: nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from millrace.api.discovery import find_server
+from millrace.api.runtime import ServerInfo, read_info, write_info
+
+pytestmark = pytest.mark.slow
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start supervisors; what is still running at the end is killed."""
+    running: list[subprocess.Popen[str]] = []
+
+    def run(home: Path, *options: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "millrace.api.supervisor", "--home", str(home), *options]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, process_group=0)
+        running.append(process)
+        return process
+
+    yield run
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def test_the_life_of_a_server(start: Start, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    server = start(home, "--port", "0")
+    info = _ready(home)
+    assert info.pid == server.pid
+
+    # A second server on the same home, and another home's on the same port.
+    second = start(home, "--port", "0")
+    assert "being served already" in _said(second)
+    assert second.returncode == 1
+    third = start(tmp_path / "other", "--port", info.url.rpartition(":")[2])
+    assert "can't be used" in _said(third)
+    assert third.returncode == 1
+
+    # A worker that is killed is replaced, and a request that comes meanwhile waits for the new one.
+    headers = {"authorization": f"Bearer {(home / 'token').read_text().strip()}"}
+    with httpx.Client(base_url=info.url, headers=headers, timeout=30) as client:
+        worker = client.get("/api/millrace/status").json()["workers"][0]["pid"]
+    os.kill(worker, signal.SIGKILL)
+    _until(lambda: not _runs(worker))
+    with httpx.Client(base_url=info.url, headers=headers, timeout=30) as client:
+        assert client.get("/health/live").status_code == 200
+        replaced = client.get("/api/millrace/status").json()["workers"][0]
+    assert replaced["ready"]
+    assert replaced["pid"] != worker
+
+    # Ctrl-C.
+    children = _children(server.pid)
+    assert len(children) == 3
+    server.send_signal(signal.SIGINT)
+    assert server.wait(10) == 0
+    assert not any(_runs(child) for child in children)
+    assert not (home / "server.json").exists()
+    assert not (home / "run").exists()
+
+
+def test_children_end_when_the_supervisor_is_killed(start: Start, tmp_path: Path) -> None:
+    server = start(tmp_path, "--port", "0")
+    _ready(tmp_path)
+    children = _children(server.pid)
+    server.kill()
+    _until(lambda: not any(_runs(child) for child in children), within_s=8)
+    # The address that it left behind is not believed, and a new server can start.
+    assert read_info(tmp_path) is not None
+    assert find_server(tmp_path) is None
+
+
+def test_an_address_that_another_server_took_is_not_believed(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        write_info(tmp_path, ServerInfo(url, os.getpid(), "instance", "2025-03-01T00:00:00Z"))
+        nobody.close()
+        assert find_server(tmp_path) is None
+
+
+def test_a_home_from_a_newer_millrace_is_refused(start: Start, tmp_path: Path) -> None:
+    from millrace.database.engine import open_database
+    from millrace.database.settings import HomeSettings
+
+    engine = open_database(f"sqlite:///{tmp_path / 'millrace.db'}")
+    HomeSettings(engine).set("schema_version", 99)
+    engine.dispose()
+    server = start(tmp_path, "--port", "0")
+    said = _said(server)
+    assert "schema version 99" in said
+    assert "hint: upgrade millrace" in said
+    assert "Traceback" not in said
+    assert server.returncode == 1
+
+
+def _said(process: subprocess.Popen[str]) -> str:
+    return process.communicate(timeout=30)[1]
+
+
+def _ready(home: Path) -> ServerInfo:
+    _until(lambda: read_info(home) is not None, within_s=90)
+    info = find_server(home)
+    assert info
+    return info
+
+
+def _until(condition: Callable[[], bool], within_s: float = 20) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def _children(pid: int) -> list[int]:
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=True)
+    return [int(line) for line in listed.stdout.split()]
+
+
+def _runs(pid: int) -> bool:
+    """Whether the process is there and not a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import quote
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+
+from millrace.api.auth import Credentials
+from millrace.api.guard import Guard
+
+CREDENTIALS = Credentials.of("secret")
+BEARER = {"authorization": "Bearer secret"}
+COOKIE = {"cookie": CREDENTIALS.set_cookie().partition(";")[0]}
+HERE = "http://127.0.0.1:5010"
+
+
+def ask(method: str, path: str, headers: dict[str, str] | None = None, *, body: bytes = b"") -> httpx.Response:
+    guard = Guard(PlainTextResponse("inside"), CREDENTIALS, hosts=["box.example"])
+
+    async def send() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url=HERE) as client:
+            return await client.request(method, path, headers=headers, content=body)
+
+    return asyncio.run(send())
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:5010", 200),
+        ("localhost", 200),
+        ("LOCALHOST:80", 200),
+        ("[::1]:5010", 200),
+        ("box.example", 200),
+        ("evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("localhost@evil.example", 403),
+        ("", 403),
+    ],
+)
+def test_the_host_must_be_this_server(host: str, status: int) -> None:
+    assert ask("GET", "/anything", {**BEARER, "host": host}).status_code == status
+    assert ask("GET", "/health", {"host": host}).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("GET", {}, 200),
+        ("POST", {}, 200),
+        ("POST", {"origin": HERE}, 200),
+        ("POST", {"sec-fetch-site": "same-origin"}, 200),
+        ("POST", {"origin": "http://evil.example"}, 403),
+        ("POST", {"origin": "http://127.0.0.1:8080"}, 403),
+        ("POST", {"origin": "null"}, 403),
+        ("POST", {"sec-fetch-site": "cross-site"}, 403),
+        ("DELETE", {"origin": "http://evil.example"}, 403),
+    ],
+)
+def test_with_a_cookie_only_our_own_pages_change_things(method: str, headers: dict[str, str], status: int) -> None:
+    assert ask(method, "/anything", {**COOKIE, **headers}).status_code == status
+
+
+def test_with_a_bearer_the_origin_does_not_matter() -> None:
+    assert ask("POST", "/anything", {**BEARER, "origin": "http://elsewhere.example"}).text == "inside"
+
+
+def test_a_login_from_another_site_is_refused() -> None:
+    response = ask("POST", "/login", {"origin": "http://evil.example"}, body=b"token=secret")
+    assert response.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("given", "went"),
+    [
+        ("/mlflow/", "/mlflow/"),
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("https://evil.example/x", "/"),
+        ("/a\r\nset-cookie: x=y", "/aset-cookie%3A%20x%3Dy"),
+    ],
+)
+def test_a_login_leads_to_this_server_only(given: str, went: str) -> None:
+    response = ask("POST", f"/login?next={quote(given, safe='')}", body=b"token=secret")
+    assert response.status_code == 303
+    assert response.headers["location"] == went
+
+
+def test_a_login_form_that_is_too_long_is_not_read() -> None:
+    assert ask("POST", "/login", body=b"token=secret&pad=" + b"x" * 5000).status_code == 401
+
+
+def test_answers_carry_the_browsers_safety_headers() -> None:
+    for response in (ask("GET", "/x", BEARER), ask("GET", "/x"), ask("GET", "/login")):
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert response.headers["x-frame-options"] == "SAMEORIGIN"

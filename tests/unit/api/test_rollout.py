@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from millrace.api.rollout import Rollout
+from millrace.core.clock import ManualClock
+from millrace.core.errors import Conflict, InvalidState, NotFound
+from millrace.core.principal import Principal
+from millrace.database.engine import open_database
+from millrace.registry.types import ModelName, ModelVersion, VersionEntry
+from millrace.serving import endpoints
+from millrace.serving.adapters.sql_endpoints import SqlEndpointStore
+from millrace.serving.types import Capture, Endpoint, EndpointConfig
+
+NOW = datetime(2025, 3, 1, tzinfo=UTC)
+MLMODEL = """
+flavors:
+  python_function: {loader_module: mlflow.sklearn}
+  sklearn: {pickled_model: model.pkl}
+signature:
+  inputs: '[{"name": "spend", "type": "double", "required": true}]'
+  outputs: '[{"type": "long"}]'
+"""
+
+
+@dataclass
+class RecordingWorkers:
+    """Workers that note what they are told, load slowly when held, and fail when told to."""
+
+    told: list[tuple[object, ...]] = field(default_factory=list)
+    may_load: threading.Event = field(default_factory=threading.Event)
+    may_activate: threading.Event = field(default_factory=threading.Event)
+    fails: bool = False
+
+    def __post_init__(self) -> None:
+        self.may_load.set()
+        self.may_activate.set()
+
+    def load(self, endpoint: Endpoint) -> Mapping[str, str]:
+        assert self.may_load.wait(10)
+        self.told.append(("load", endpoint.name, endpoint.generation))
+        if self.fails:
+            raise InvalidState("worker-0 can't load it", hint="look at the log")
+        return {entity.name: "native: equal" for entity in endpoint.config.served}
+
+    def activate(self, name: str, generation: int) -> None:
+        assert self.may_activate.wait(10)
+        self.told.append(("activate", name, generation))
+
+    def discard(self, name: str, generation: int) -> None:
+        self.told.append(("discard", name, generation))
+
+    def remove(self, name: str) -> None:
+        self.told.append(("remove", name))
+
+
+@dataclass
+class FolderRegistry:
+    """A registry of one model with two versions, both in one folder."""
+
+    folder: Path
+
+    def versions(self, model: ModelName) -> Sequence[VersionEntry]:
+        if model != "churn":
+            return []
+        return [VersionEntry(model, ModelVersion(number), "", None, NOW) for number in ("1", "2")]
+
+    def models(self) -> Sequence[ModelName]:
+        return [ModelName("churn")]
+
+    def download(self, _model: ModelName, _version: ModelVersion) -> Path:
+        return self.folder
+
+
+@dataclass
+class Scene:
+    rollout: Rollout
+    workers: RecordingWorkers
+    store: SqlEndpointStore
+    registry: FolderRegistry
+
+    def create(self, name: str, config: EndpointConfig) -> Endpoint:
+        return self.rollout.create(self.registry, name, config)  # type: ignore[arg-type]  # the three methods it needs
+
+    def update(self, name: str, config: EndpointConfig) -> Endpoint:
+        return self.rollout.update(self.registry, name, config)  # type: ignore[arg-type]  # the three methods it needs
+
+    def settled(self, name: str) -> Endpoint:
+        deadline = time.monotonic() + 10
+        while (found := self.rollout.get(name)).state.config_update == "IN_PROGRESS":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return found
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    (tmp_path / "MLmodel").write_text(MLMODEL)
+    store, workers = SqlEndpointStore(open_database(f"sqlite:///{tmp_path / 'm.db'}")), RecordingWorkers()
+    rollout = Rollout(store, ManualClock(NOW), Principal("user", "ada"), workers)  # type: ignore[arg-type]  # same methods
+    return Scene(rollout, workers, store, FolderRegistry(tmp_path))
+
+
+def config(version: str, capture: Capture | None = None) -> EndpointConfig:
+    return endpoints.endpoint_config(endpoints.served_entity("churn", version), capture=capture)
+
+
+def test_all_load_before_any_routes(scene: Scene) -> None:
+    made = scene.create("e", config("1"))
+    assert (made.generation, made.state.ready, made.state.paths) == (1, True, {"churn-1": "native: equal"})
+    assert scene.workers.told == [("load", "e", 1), ("activate", "e", 1)]
+
+
+def test_a_failed_load_keeps_what_serves_and_says_why(scene: Scene) -> None:
+    scene.create("e", config("1"))
+    scene.workers.fails = True
+    after = scene.update("e", config("2"))
+    assert (after.generation, after.config, after.pending) == (1, config("1"), None)
+    assert after.state.config_update == "UPDATE_FAILED"
+    assert after.state.message == "worker-0 can't load it (look at the log)"
+    assert after.state.ready
+    assert scene.workers.told[-1] == ("discard", "e", 2)
+    scene.workers.fails = False
+    assert scene.update("e", config("2")).generation == 2
+
+
+def test_one_change_at_a_time(scene: Scene) -> None:
+    scene.create("e", config("1"))
+    scene.workers.may_load.clear()
+    assert scene.update("e", config("2")).state.config_update == "IN_PROGRESS"
+    for change in (lambda: scene.update("e", config("1")), lambda: scene.rollout.delete("e")):
+        with pytest.raises(Conflict):
+            change()
+    scene.workers.may_load.set()
+    assert scene.settled("e").config.served[0].entity_version == "2"
+    scene.rollout.delete("e")
+    assert scene.workers.told[-1] == ("remove", "e")
+
+
+def test_an_update_is_over_when_every_worker_routes_to_it(scene: Scene) -> None:
+    scene.create("e", config("1"))
+    scene.workers.may_activate.clear()
+    assert scene.update("e", config("2")).state.config_update == "IN_PROGRESS"
+    assert scene.rollout.list()[0].state.config_update == "IN_PROGRESS"
+    scene.workers.may_activate.set()
+    assert scene.settled("e").state.config_update == "NOT_UPDATING"
+
+
+def test_what_can_not_be_found_changes_nothing(scene: Scene) -> None:
+    unknown = endpoints.endpoint_config(endpoints.served_entity("chrun", "1"))
+    with pytest.raises(NotFound, match="chrun"):
+        scene.create("e", unknown)
+    with pytest.raises(NotFound, match="endpoint e"):
+        scene.update("e", config("1"))
+    with pytest.raises(NotFound):
+        scene.rollout.delete("e")
+    assert scene.rollout.list() == []
+    assert scene.create("e", config("1")).state.ready  # the name was not left claimed
+
+
+def test_an_update_without_capture_keeps_the_capture(scene: Scene) -> None:
+    capture = Capture("main", "logs", "p")
+    scene.create("e", config("1", capture))
+    assert scene.update("e", config("2")).config.capture == capture
+
+
+def test_an_update_that_died_with_its_process_is_ended(scene: Scene) -> None:
+    scene.create("e", config("1"))
+    endpoints.update(scene.store, ManualClock(NOW), "e", config("2"))
+    scene.rollout.recover()
+    found = scene.rollout.get("e")
+    assert (found.state.config_update, found.state.ready, found.pending) == ("UPDATE_FAILED", True, None)
+    assert "stopped during the update" in found.state.message

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from millrace.api.shapes import read_config, write_endpoint
+from millrace.api.wire import from_wire, to_wire
+from millrace.core.errors import InvalidInput
+from millrace.serving.types import Capture, ServedEntity
+from millrace.testing.endpoints import endpoint
+
+ENTITY = {"entity_name": "ml.models.churn", "entity_version": "3"}
+
+
+def test_the_newer_and_the_older_names_read_alike() -> None:
+    newer = {
+        "served_entities": [{**ENTITY, "name": "a", "workload_size": "Small"}],
+        "traffic_config": {"routes": [{"served_entity_name": "a", "traffic_percentage": 100}]},
+        "auto_capture_config": {"catalog_name": "main", "schema_name": "logs", "table_name_prefix": "p"},
+    }
+    older = {
+        "served_models": [{"model_name": "ml.models.churn", "model_version": 3, "name": "a", "workload_size": "Small"}],
+        "traffic_config": {"routes": [{"served_model_name": "a", "traffic_percentage": 100}]},
+    }
+    gateway = {"inference_table_config": {"schema_name": "logs", "table_name_prefix": "p", "enabled": True}}
+    config = read_config(newer)
+    assert config == read_config(older, gateway)
+    assert config.served == (ServedEntity("a", "ml.models.churn", "3", {"workload_size": "Small"}),)
+    assert config.capture == Capture("main", "logs", "p")
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        (None, "config"),
+        ([], "config"),
+        ({}, "something to serve"),
+        ({"served_entities": {}}, "something to serve"),
+        ({"served_entities": "x"}, "served_entities"),
+        ({"served_entities": [{"entity_version": "1"}]}, "entity_name"),
+        ({"served_entities": [{"entity_name": "m"}]}, "entity_version"),
+        ({"served_entities": [{"entity_name": "m", "entity_version": True}]}, "entity_version"),
+        ({"served_entities": [{"external_model": {"provider": "x"}}]}, "external_model"),
+        ({"served_entities": [ENTITY], "traffic_config": {"routes": [{"traffic_percentage": "all"}]}}, "percentage"),
+        ({"served_entities": [ENTITY], "auto_capture_config": {"schema_name": "s"}}, "table_name_prefix"),
+    ],
+)
+def test_what_is_wrong_is_named(config: object, named: str) -> None:
+    with pytest.raises(InvalidInput, match=named):
+        read_config(config)
+
+
+def test_an_endpoint_is_written_with_what_clients_need() -> None:
+    document = json.loads(json.dumps(write_endpoint(endpoint("churn", 4), "http://host")))
+    assert document["state"] == {"ready": "READY", "config_update": "IN_PROGRESS", "message": "loading"}
+    assert document["config"]["config_version"] == 4
+    assert document["pending_config"]["config_version"] == 5
+    assert document["endpoint_url"] == "http://host/serving-endpoints/churn/invocations"
+    # 2025-03-01T06:00:00Z in milliseconds.
+    assert document["creation_timestamp"] == 1740808800000
+    served = document["config"]["served_entities"][0]
+    assert served["state"]["deployment_state_message"] == "booster: equal on 100 golden rows"
+    assert document["config"]["auto_capture_config"]["table_name_prefix"] == "churn"
+
+
+def test_what_was_written_reads_back() -> None:
+    stored = endpoint("churn", 4)
+    config = read_config(write_endpoint(stored, "http://host")["config"])
+    assert config.traffic == stored.config.traffic
+    assert config.capture == stored.config.capture
+    assert [(s.name, s.entity_name, s.entity_version) for s in config.served] == [
+        (s.name, s.entity_name, s.entity_version) for s in stored.config.served
+    ]
+
+
+def test_workers_get_the_endpoint_as_it_is() -> None:
+    for sent in (replace(endpoint("churn", 4), pending=None), replace(endpoint("plain"), pending=None, plans=())):
+        assert from_wire(json.loads(json.dumps(to_wire(sent)))) == sent
