@@ -4,7 +4,7 @@ set -euo pipefail
 
 missing=()
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
-ldconfig -p | grep -q 'libgomp\.so\.1' || missing+=(libgomp1)
+PATH="$PATH:/usr/sbin:/sbin" ldconfig -p | grep 'libgomp\.so\.1' >/dev/null || missing+=(libgomp1)
 if [ ${#missing[@]} -eq 0 ]; then
   exit 0
 fi
