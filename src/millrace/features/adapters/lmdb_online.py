@@ -117,7 +117,7 @@ class _Environment:
         self._writing = threading.Lock()
         # The map may be resized only while this process has no transaction: readers count themselves.
         self._idle = threading.Condition()
-        self._readers = 0
+        self._readers = self._resizing = 0
 
     @contextmanager
     def reading(self) -> Iterator[lmdb.Transaction]:
@@ -152,6 +152,7 @@ class _Environment:
     def _begin(self) -> lmdb.Transaction:
         while True:
             with self._idle:
+                self._idle.wait_for(lambda: self._resizing == 0)
                 self._readers += 1
             try:
                 return self._lmdb.begin()
@@ -171,8 +172,13 @@ class _Environment:
     def _resize(self, size: int) -> None:
         """Take a new map size (0: the one in the file) as soon as nobody here reads."""
         with self._idle:
-            self._idle.wait_for(lambda: self._readers == 0)
-            self._lmdb.set_mapsize(size)
+            self._resizing += 1  # new readers wait, or there might never be a moment without one
+            try:
+                self._idle.wait_for(lambda: self._readers == 0)
+                self._lmdb.set_mapsize(size)
+            finally:
+                self._resizing -= 1
+                self._idle.notify_all()
 
 
 _LOCK = threading.Lock()
