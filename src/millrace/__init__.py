@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         feature_table,
         label_table,
     )
+    from millrace.pipeline.snapshots import preview
     from millrace.training.candidates import Custom, Dummy, LightGBM, Linear, XGBoost
     from millrace.validation.gates import AtLeast, AtMost, BeatsBaselines, BeatsChampion
     from millrace.workspace import Workspace, open_workspace
@@ -42,6 +43,7 @@ _FROM = {
         "feature_table",
         "label_table",
     ),
+    "millrace.pipeline.snapshots": ("preview",),
     "millrace.training.candidates": ("Custom", "Dummy", "LightGBM", "Linear", "XGBoost"),
     "millrace.validation.gates": ("AtLeast", "AtMost", "BeatsBaselines", "BeatsChampion"),
     "millrace.workspace": ("Workspace", "open_workspace"),
@@ -72,6 +74,7 @@ __all__ = [
     "feature_table",
     "label_table",
     "open_workspace",
+    "preview",
 ]
 
 

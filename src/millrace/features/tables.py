@@ -30,6 +30,7 @@ def create_feature_table(
     partition_columns: Sequence[str] = (),
     description: str = "",
     tags: Mapping[str, str] | None = None,
+    role: str = "features",
 ) -> TableEntry:
     """Make an empty feature table.
 
@@ -45,6 +46,7 @@ def create_feature_table(
         partition_columns: Delta partition columns.
         description: for people.
         tags: free key and value.
+        role: what the table is for: `features` or `labels`.
 
     Raises:
         AlreadyExists: a table of that name exists.
@@ -61,7 +63,7 @@ def create_feature_table(
         available_after=available_after,
         date_stands_for=date_stands_for,
         partition_columns=tuple(partition_columns),
-        role="features",
+        role=role,
     )
     return lake.create(name, schema, definition)
 
@@ -71,7 +73,7 @@ def write_feature_rows(
 ) -> TableVersion:
     """Upsert rows on keys and time. The same rows written twice are there once.
 
-    New columns are added to the table. Columns of the table that the rows lack are null in new rows.
+    New columns are added to the table. Columns that the rows lack keep their values, and are null in new rows.
 
     Raises:
         NotFound: no such table.

@@ -97,7 +97,7 @@ def build_plan(services: Services, pipeline: Pipeline, request: Request | None =
         InvalidInput: a source lacks its columns.
     """
     request = request or Request()
-    due = request.as_of or last_tick(services.clock.now(), _finest(pipeline))
+    due = request.as_of or last_tick(services.clock.now(), finest_step(pipeline))
     pins = Pins(due, request.versions)
     refresh = _refresh_stages(services, pipeline, request, due)
     decision = decide(services, pipeline, due)
@@ -132,7 +132,8 @@ def _is_given(table: object) -> bool:
     return not isinstance(table, FeatureTable | LabelTable)
 
 
-def _finest(pipeline: Pipeline) -> timedelta:
+def finest_step(pipeline: Pipeline) -> timedelta:
+    """The shortest step of the tables that the pipeline computes; a day where it computes none."""
     tables = [table for table in [*pipeline.features, pipeline.label] if isinstance(table, FeatureTable | LabelTable)]
     return min((table.every for table in tables), default=_DAY)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from millrace.core.clock import epoch_us
+from millrace.core.clock import epoch_us, utc
 from millrace.core.errors import InvalidInput, MillraceError
 from millrace.core.names import TableName, did_you_mean
 from millrace.lake.types import TableVersion
@@ -90,19 +90,33 @@ class Snapshots:
 
 
 def pin_sources(
-    services: Services, table: FeatureTable | LabelTable, as_of: datetime, versions: Mapping[TableName, int]
+    services: Services, table: FeatureTable | LabelTable, as_of: datetime | None, versions: Mapping[TableName, int]
 ) -> dict[str, TableVersion]:
     """The version of each source to read, by parameter name, columns checked.
 
+    A table that was loaded after `as_of` is read at its newest version: its rows are then cut by their event time alone.
+
     Raises:
-        NotFound: a source does not exist, or had no version yet.
+        NotFound: a source does not exist.
         InvalidInput: a source lacks its time column.
     """
     pinned = {}
     for name, source in table.sources.items():
-        pinned[name] = services.lake.pin(source.name, as_of, versions)
+        known = as_of if as_of is not None and loaded_by(services, source.name, as_of) else None
+        pinned[name] = services.lake.pin(source.name, known, versions)
         source_rules.check(source, services.lake.schema(source.name, pinned[name].version))
     return pinned
+
+
+def preview(services: Services, table: FeatureTable | LabelTable, at: datetime) -> pa.Table:
+    """What a feature or label function gives for one time, over the newest sources; nothing is stored."""
+    return Snapshots(services, table, pin_sources(services, table, None, {})).at(utc(at))
+
+
+def loaded_by(services: Services, name: str, as_of: datetime) -> bool:
+    """Whether a table had a version at a time."""
+    first = next((info.at for info in services.lake.history(name) if info.at is not None), None)
+    return first is None or first <= as_of
 
 
 def _finish(rows: pa.Table, table: FeatureTable | LabelTable, tick: datetime) -> pa.Table:

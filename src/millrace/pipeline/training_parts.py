@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from millrace.core.clock import iso, parse_time
@@ -12,7 +13,6 @@ from millrace.core.errors import InvalidInput, LawBroken
 from millrace.core.names import TableName
 from millrace.features.training_set import TrainingSet, build_training_set
 from millrace.lake.types import TableVersion, Version
-from millrace.pipeline import sources as source_rules
 from millrace.pipeline.context import Pins, RunContext
 from millrace.pipeline.declare import Label, Pipeline, Split
 from millrace.pipeline.labels import read_known
@@ -62,15 +62,15 @@ def of_run(context: RunContext) -> TrainingParts:
         return found
     kept = context.outputs[STAGE]
     versions = {TableName.parse(name): version for name, version in cast("dict[str, int]", kept["versions"]).items()}
-    parts = assemble(context.services, context.pipeline, Pins(context.pins.as_of, versions))
+    parts = assemble(context.services, context.pipeline, Pins(context.pins.as_of, versions), doubts_of(context))
     if parts.train.record.fingerprint != kept["fingerprint"]:
         raise LawBroken("the training set differs from the one that this run began with", hint="please report this")
     context.scratch[STAGE] = parts
     return parts
 
 
-def assemble(services: Services, pipeline: Pipeline, pins: Pins) -> TrainingParts:
-    """Label rows known at `pins.as_of`, split, each with the features known at its time.
+def assemble(services: Services, pipeline: Pipeline, pins: Pins, warnings: Sequence[str] = ()) -> TrainingParts:
+    """Label rows known at `pins.as_of`, split, each with the features known at its time; `warnings` go into the record.
 
     Raises:
         InvalidInput: no label is known, or none is early enough to train on.
@@ -84,8 +84,8 @@ def assemble(services: Services, pipeline: Pipeline, pins: Pins) -> TrainingPart
             f"the training set is empty: no label is known before the holdout starts ({iso(windows.holdout_from)})",
             hint=f"labels known {label.known_after.days} days later must be older: wait, import more history, or shorten split.holdout",
         )
-    parts = (_build(services, pipeline, rows, pins.as_of, versions) for rows in (train, holdout))
-    return TrainingParts(next(parts), next(parts), windows, versions)
+    build = partial(_build, services, pipeline, pins.as_of, versions, tuple(warnings))
+    return TrainingParts(build(train), build(holdout), windows, versions)
 
 
 def windows_of(output: Mapping[str, object]) -> Windows:
@@ -95,8 +95,19 @@ def windows_of(output: Mapping[str, object]) -> Windows:
     return Windows(parse_time(str(start)) if start else None, *times)
 
 
+def doubts_of(context: RunContext) -> tuple[str, ...]:
+    """What the refreshing stages of this run accepted with a doubt, for the training record."""
+    found = (cast("list[str]", output.get("warnings", [])) for output in context.outputs.values())
+    return tuple(dict.fromkeys(text for warnings in found for text in warnings))
+
+
 def _build(
-    services: Services, pipeline: Pipeline, rows: pa.Table, as_of: datetime, versions: Mapping[TableName, int]
+    services: Services,
+    pipeline: Pipeline,
+    as_of: datetime,
+    versions: Mapping[TableName, int],
+    warnings: tuple[str, ...],
+    rows: pa.Table,
 ) -> TrainingSet:
     label = pipeline.labels
     return build_training_set(
@@ -109,7 +120,7 @@ def _build(
         as_of=as_of,
         versions=versions,
         read=(_version(label.name, versions),),
-        warnings=_doubts(pipeline),
+        warnings=warnings,
     )
 
 
@@ -151,14 +162,3 @@ def _pin_tables(services: Services, pipeline: Pipeline, pins: Pins) -> dict[Tabl
 def _version(name: str, versions: Mapping[TableName, int]) -> TableVersion:
     parsed = TableName.parse(name)
     return TableVersion(parsed, Version(versions[parsed]))
-
-
-def _doubts(pipeline: Pipeline) -> tuple[str, ...]:
-    tables = [*pipeline.features, pipeline.label]
-    found = (
-        source_rules.warning(source)
-        for table in tables
-        if not isinstance(table, Label)
-        for source in table.sources.values()
-    )
-    return tuple(text for text in found if text)

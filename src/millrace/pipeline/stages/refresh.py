@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
 from millrace.core.clock import iso, parse_time
@@ -18,7 +18,7 @@ from millrace.pipeline.declare import FeatureTable, LabelTable, Source
 from millrace.pipeline.fingerprint import fingerprint
 from millrace.pipeline.grid import first_tick, last_tick, ticks
 from millrace.pipeline.port import Services
-from millrace.pipeline.snapshots import Snapshots
+from millrace.pipeline.snapshots import Snapshots, loaded_by
 from millrace.pipeline.stages.stage import Outcome
 
 if TYPE_CHECKING:
@@ -83,6 +83,11 @@ class RefreshSnapshots:
         rows = self._compute(context, missing, replace=bool(rebuild)) if missing else 0
         _remember(services, self.table.name, self._new_state(first, done_to))
         warnings = [text for source in self.table.sources.values() if (text := source_rules.warning(source))]
+        warnings += [
+            f"{pin.name} was loaded after {self.due:%Y-%m-%d}: what was known then is told by event times alone"
+            for pin in self.pinned.values()
+            if not loaded_by(services, str(pin.name), self.due)
+        ]
         output = {
             "table": str(TableName.parse(self.table.name)),
             "version": int(services.lake.pin(self.table.name).version),
@@ -120,7 +125,7 @@ class RefreshSnapshots:
             schema,
             primary_keys=self.table.keys,
             timeseries_column=self.table.time,
-            available_after=self.table.horizon if isinstance(self.table, LabelTable) else None,
+            available_after=self.table.horizon if isinstance(self.table, LabelTable) else timedelta(0),
             description=self.table.description,
             tags={} if isinstance(self.table, LabelTable) else self.table.tags,
             role="labels" if is_label else "features",

@@ -44,7 +44,9 @@ class BuildTrainingSet:
 
     def run(self, context: RunContext) -> Outcome:
         """Pin, split, look up."""
-        parts = training_parts.assemble(context.services, context.pipeline, context.pins)
+        parts = training_parts.assemble(
+            context.services, context.pipeline, context.pins, training_parts.doubts_of(context)
+        )
         context.scratch[self.name] = parts
         detail = f"{parts.train.record.rows:,} rows to train, {parts.holdout.record.rows:,} to judge; {parts.windows}"
         return Outcome(detail, parts.output())

@@ -1,0 +1,184 @@
+"""Looking at what was served: late labels joined, windows judged, episodes opened and closed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from millrace.alerts.deliver import deliver
+from millrace.alerts.evaluate import evaluate
+from millrace.alerts.types import AlertRule, Observation
+from millrace.core.clock import utc
+from millrace.monitoring.refresh import refresh
+from millrace.monitoring.types import MonitorSpec, WindowVerdict
+from millrace.pipeline.context import RunContext
+from millrace.pipeline.declare import Pipeline
+from millrace.pipeline.fingerprint import fingerprint
+from millrace.pipeline.labels import read_known
+from millrace.pipeline.port import Services
+from millrace.pipeline.reference import reference_of
+from millrace.pipeline.retrain import in_production, rule_name, subject
+from millrace.pipeline.split import take
+from millrace.pipeline.stages.stage import Outcome
+from millrace.serving.labels import join_labels
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_WEEK = timedelta(days=7)
+_BAD, _GOOD = {"drift", "degraded"}, {"ok"}
+JOIN = "join labels"
+
+
+@dataclass(frozen=True, slots=True)
+class JoinLabels:
+    """Give logged predictions the labels that have become known. `log` changes when rows or labels came."""
+
+    today: datetime
+    log: str
+
+    @property
+    def name(self) -> str:
+        """`join labels`."""
+        return JOIN
+
+    @property
+    def fingerprint(self) -> str:
+        """The log and the labels."""
+        return fingerprint(self.name, self.log)
+
+    def run(self, context: RunContext) -> Outcome:
+        """One merge, or none."""
+        services, label = context.services, context.pipeline.labels
+        table = context.pipeline.predictions_table
+        oldest = _oldest_unlabelled(services, context.pipeline)
+        if oldest is None or not services.lake.exists(label.name):
+            return Outcome("no prediction waits for a label", {"joined": 0})
+        now = services.clock.now()
+        known = read_known(services, label, services.lake.pin(label.name), now)
+        joined = join_labels(
+            services.lake,
+            table,
+            take(known, label.time, oldest - label.tolerance, None),
+            keys=label.keys,
+            label_column=label.column,
+            label_time=label.time,
+            tolerance=label.tolerance,
+            as_of=now,
+        )
+        return Outcome(f"{joined:,} predictions got their label", {"joined": joined})
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Judge the windows up to today, and let the alert rule hear of it. `log` changes when rows or labels came."""
+
+    today: datetime
+    log: str
+
+    @property
+    def name(self) -> str:
+        """`monitor`."""
+        return "monitor"
+
+    @property
+    def fingerprint(self) -> str:
+        """The day, the log and the labels."""
+        return fingerprint(self.name, self.today, self.log)
+
+    def run(self, context: RunContext) -> Outcome:
+        """Refresh the metric tables, evaluate the rule, send what is in the outbox."""
+        services, pipeline = context.services, context.pipeline
+        verdicts = _judge(context, self.today)
+        episode = evaluate(
+            services.episodes,
+            services.events,
+            services.clock,
+            services.principal,
+            _rule(pipeline),
+            [_observation(pipeline, verdict) for verdict in verdicts],
+        )
+        sent = deliver(services.episodes, services.channels, services.clock)
+        bad = [verdict for verdict in verdicts if verdict.status in _BAD]
+        detail = f"{len(verdicts)} verdicts, {len(bad)} bad" + (f"; episode open: {episode.reason}" if episode else "")
+        return Outcome(detail, {"verdicts": len(verdicts), "bad": len(bad), "sent": sent, "open": episode is not None})
+
+
+def monitor_spec(pipeline: Pipeline) -> MonitorSpec:
+    """The pipeline's monitor over its inference log."""
+    declared = pipeline.monitor
+    if declared is None:
+        return MonitorSpec(str(pipeline.predictions_table), "ml.monitoring")
+    return MonitorSpec(
+        str(pipeline.predictions_table),
+        declared.schema,
+        granularity=declared.granularity,
+        false_alarms_per_year=declared.false_alarms_per_year,
+        effect_floor=declared.effect_floor,
+    )
+
+
+def _judge(context: RunContext, today: datetime) -> list[WindowVerdict]:
+    services, pipeline = context.services, context.pipeline
+    champion = in_production(services, pipeline)
+    if champion is None or "run_id" not in champion.verdict:
+        return []
+    references = {str(champion.version): reference_of(services, str(champion.verdict["run_id"]))}
+    return refresh(services.lake, monitor_spec(pipeline), references, since=_since(context, today), until=today)
+
+
+def _since(context: RunContext, today: datetime) -> datetime:
+    """Where judging starts: the last day that was judged, further back where labels have just changed old windows."""
+    services, pipeline = context.services, context.pipeline
+    last = _last_judged(services, pipeline)
+    if last is None:
+        return _first_prediction(services, pipeline) or today - _WEEK
+    if context.outputs.get(JOIN, {}).get("joined"):
+        return min(last, today - pipeline.labels.known_after - pipeline.labels.tolerance - _WEEK)
+    return min(last, today - timedelta(days=1))
+
+
+def _rule(pipeline: Pipeline) -> AlertRule:
+    alert = pipeline.alerts
+    return AlertRule(
+        rule_name(pipeline),
+        alert.on,
+        alert.breaches,
+        alert.out_of,
+        alert.resolve_after,
+        alert.repeat_after,
+        tuple(alert.channels),
+    )
+
+
+def _observation(pipeline: Pipeline, verdict: WindowVerdict) -> Observation:
+    bad = True if verdict.status in _BAD else False if verdict.status in _GOOD else None
+    data = {"columns": list(verdict.columns), "score": verdict.score, **verdict.figures}
+    return Observation(subject(pipeline, verdict.model_version), verdict.kind, verdict.end, bad, verdict.reason, data)
+
+
+def _last_judged(services: Services, pipeline: Pipeline) -> datetime | None:
+    import pyarrow.compute as pc
+
+    spec = monitor_spec(pipeline)
+    table = f"{spec.output_schema}.{pipeline.predictions_table.table}_drift_summary"
+    if not services.lake.exists(table):
+        return None
+    newest = pc.max(services.lake.read(table, columns=["date"]).column("date")).as_py()
+    return None if newest is None else utc(datetime(newest.year, newest.month, newest.day))  # noqa: DTZ001 - a date
+
+
+def _first_prediction(services: Services, pipeline: Pipeline) -> datetime | None:
+    import pyarrow.compute as pc
+
+    first = pc.min(services.lake.read(pipeline.predictions_table, columns=["timestamp"]).column("timestamp")).as_py()
+    return None if first is None else utc(first)
+
+
+def _oldest_unlabelled(services: Services, pipeline: Pipeline) -> datetime | None:
+    import pyarrow.compute as pc
+
+    rows: pa.Table = services.lake.read(pipeline.predictions_table, columns=["timestamp", "actual_label"])
+    oldest = pc.min(rows.filter(pc.is_null(rows.column("actual_label"))).column("timestamp")).as_py()
+    return None if oldest is None else utc(oldest)
