@@ -23,7 +23,7 @@ def list_(*, home: Home = None, json: Json = False) -> int:
     rows = [
         {
             "name": endpoint.name,
-            "serves": [f"{entity.entity_name} v{entity.entity_version}" for entity in endpoint.config.served],
+            "serves": ", ".join(f"{entity.entity_name} v{entity.entity_version}" for entity in endpoint.config.served),
             "ready": endpoint.state.ready,
             "config_update": endpoint.state.config_update,
             "message": endpoint.state.message,
@@ -33,10 +33,7 @@ def list_(*, home: Home = None, json: Json = False) -> int:
     if json:
         print_json({"endpoints": rows})
     elif rows:
-        print_table(
-            ["endpoint", "serves", "ready", "last change", ""],
-            [(r["name"], ", ".join(r["serves"]), r["ready"], r["config_update"], r["message"]) for r in rows],
-        )  # type: ignore[arg-type]
+        print_table(["endpoint", "serves", "ready", "last change", ""], [list(row.values()) for row in rows])
     else:
         say("there are no endpoints yet; a pipeline makes them: millrace run")
     return 0

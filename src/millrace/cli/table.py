@@ -150,7 +150,7 @@ def preview(
     if json:
         print_json({"table": str(pinned.name), "version": int(pinned.version), "rows": table.to_pylist()})
     else:
-        print_table(table.column_names, [row.values() for row in table.to_pylist()], title=str(pinned))  # type: ignore[misc]
+        print_table(table.column_names, [row.values() for row in table.to_pylist()], title=str(pinned))
     return 0
 
 

@@ -112,7 +112,7 @@ def build_plan(services: Services, pipeline: Pipeline, request: Request | None =
 
 def definition(pipeline: Pipeline) -> str:
     """Hash of everything that a training depends on besides data: another one asks for a training."""
-    computed = [(table.name, table.compute) for table in [*pipeline.features, pipeline.label] if not _is_given(table)]
+    computed = [(table.name, table.compute) for table in computed_tables(pipeline)]
     return fingerprint(
         computed,
         pipeline.labels,
@@ -128,20 +128,19 @@ def definition(pipeline: Pipeline) -> str:
     )
 
 
-def _is_given(table: object) -> bool:
-    return not isinstance(table, FeatureTable | LabelTable)
+def computed_tables(pipeline: Pipeline) -> list[FeatureTable | LabelTable]:
+    """The tables that the pipeline computes: its feature tables, and its labels unless somebody else fills them."""
+    return [table for table in [*pipeline.features, pipeline.label] if isinstance(table, FeatureTable | LabelTable)]
 
 
 def finest_step(pipeline: Pipeline) -> timedelta:
     """The shortest step of the tables that the pipeline computes; a day where it computes none."""
-    tables = [table for table in [*pipeline.features, pipeline.label] if isinstance(table, FeatureTable | LabelTable)]
-    return min((table.every for table in tables), default=_DAY)
+    return min((table.every for table in computed_tables(pipeline)), default=_DAY)
 
 
 def _refresh_stages(services: Services, pipeline: Pipeline, request: Request, due: datetime) -> list[tuple[Stage, str]]:
     stages: list[tuple[Stage, str]] = []
-    tables = [table for table in [*pipeline.features, pipeline.label] if isinstance(table, FeatureTable | LabelTable)]
-    for table in tables:
+    for table in computed_tables(pipeline):
         pinned = pin_sources(services, table, request.as_of, request.versions)
         stage = RefreshSnapshots(table, due, pinned)
         stages.append((stage, f"snapshots up to {stage.last:%Y-%m-%d}"))

@@ -84,7 +84,7 @@ def assemble(services: Services, pipeline: Pipeline, pins: Pins, warnings: Seque
             f"the training set is empty: no label is known before the holdout starts ({iso(windows.holdout_from)})",
             hint=f"labels known {label.known_after.days} days later must be older: wait, import more history, or shorten split.holdout",
         )
-    build = partial(_build, services, pipeline, pins.as_of, versions, tuple(warnings))
+    build = partial(_build, services, pipeline, Pins(pins.as_of, versions), tuple(warnings))
     return TrainingParts(build(train), build(holdout), windows, versions)
 
 
@@ -104,8 +104,7 @@ def doubts_of(context: RunContext) -> tuple[str, ...]:
 def _build(
     services: Services,
     pipeline: Pipeline,
-    as_of: datetime,
-    versions: Mapping[TableName, int],
+    pins: Pins,
     warnings: tuple[str, ...],
     rows: pa.Table,
 ) -> TrainingSet:
@@ -117,9 +116,9 @@ def _build(
         pipeline.all_lookups,
         label.column,
         exclude=(*label.keys, label.time, *pipeline.exclude),
-        as_of=as_of,
-        versions=versions,
-        read=(_version(label.name, versions),),
+        as_of=pins.as_of,
+        versions=pins.versions,
+        read=(_version(label.name, pins.versions),),
         warnings=warnings,
     )
 
