@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,22 +16,39 @@ from pathlib import Path
 from filelock import FileLock
 from sqlalchemy import make_url
 
+from millrace.core.errors import InvalidState
+
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+# What it warns of in its own code, on import, at the first query, when it saves.
+_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
+    (".*Any type hint is inferred as AnyType", UserWarning),
+    ("The ``noload`` loader strategy is deprecated", DeprecationWarning),
+    ("Operation with range is deprecated", DeprecationWarning),  # pandas, of how MLflow writes an example
+)
 
 
 def tell_mlflow() -> None:
-    """Set MLflow's environment variables where the user has not: no telemetry, no progress bars. Before it is imported."""
+    """Call this before importing MLflow or a part of it: no telemetry, no progress bars, no warnings of its own code.
+
+    What the user has set in the environment stays.
+    """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    for message, category in _WARNINGS:
+        warnings.filterwarnings("ignore", message, category)
 
 
 @contextmanager
 def opening_mlflow(url: str) -> Iterator[None]:
-    """Hold this while MLflow first opens the database at `url`: one process at a time, quietly, and SQLite in WAL mode."""
+    """Hold this while MLflow first opens the database at `url`: one process at a time, quietly, and SQLite in WAL mode.
+
+    Raises:
+        InvalidState: the file can't be opened, or is no database.
+    """
     tell_mlflow()
     path = make_url(url).database if url.startswith("sqlite") else None
     with ExitStack() as held:
@@ -56,8 +74,13 @@ def quiet(*loggers: str, level: int = logging.ERROR) -> Iterator[None]:
 
 
 def _write_ahead(path: str) -> None:
-    connection = sqlite3.connect(path, timeout=30)
     try:
-        connection.execute("PRAGMA journal_mode=WAL")
-    finally:
-        connection.close()
+        connection = sqlite3.connect(path, timeout=30)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise InvalidState(
+            f"MLflow's database {path} can't be used: {error}", hint="check MILLRACE_MLFLOW_URL and the home's rights"
+        ) from error

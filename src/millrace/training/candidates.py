@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,8 @@ from millrace.core.names import did_you_mean
 from millrace.training.encode import encoded, text_columns
 from millrace.training.types import FitFunction, TrainingData
 
-_OURS = {"random_state", "n_jobs", "seed", "nthread", "num_threads", "deterministic", "force_row_wise"}
+_SEED = {"random_state", "seed", "random_seed", "deterministic"}
+_THREADS = {"n_jobs", "nthread", "nthreads", "num_thread", "num_threads", "force_row_wise", "force_col_wise"}
 
 
 @dataclass(frozen=True, init=False)
@@ -69,7 +70,7 @@ class XGBoost:
         """Train; one-hot inside the model where there are text columns."""
         from xgboost import XGBClassifier
 
-        _known(self.options, XGBClassifier())
+        _known(self.options, "XGBClassifier", XGBClassifier().get_params())
         model = XGBClassifier(**dict(self.options), random_state=data.seed, n_jobs=data.threads)
         return _fit_trees(model, data)
 
@@ -125,10 +126,18 @@ class LightGBM:
     def fit(self, data: TrainingData) -> object:
         """Train; one-hot inside the model where there are text columns."""
         from lightgbm import LGBMClassifier
+        from lightgbm.basic import _ConfigAliases
 
+        # The class takes every parameter of the library, and the library ignores what it does not know.
+        library = _ConfigAliases._get_all_param_aliases()  # noqa: SLF001 - the only list of them
+        known = {
+            *LGBMClassifier().get_params(),
+            *library,
+            *(alias for aliases in library.values() for alias in aliases),
+        }
+        _known(self.options, "LGBMClassifier", known)
         fixed = {"deterministic": True, "force_row_wise": True, "verbosity": -1}
         model = LGBMClassifier(**fixed | dict(self.options), random_state=data.seed, n_jobs=data.threads)
-        _known(self.options, model)
         return _fit_trees(model, data)
 
 
@@ -245,20 +254,17 @@ class Custom:
 
 def _options(named: Mapping[str, object], more: Mapping[str, object]) -> tuple[tuple[str, object], ...]:
     for option in more:
-        if option in _OURS:
+        if option in _SEED | _THREADS:
             raise InvalidInput(
                 f"a candidate does not set {option}", hint="the run sets seed and threads, so that it can be repeated"
             )
     return tuple({**named, **dict(sorted(more.items()))}.items())
 
 
-def _known(options: tuple[tuple[str, object], ...], model: Any) -> None:
-    known = model.get_params()
+def _known(options: tuple[tuple[str, object], ...], model: str, known: Collection[str]) -> None:
     for option, _ in options:
         if option not in known:
-            raise InvalidInput(
-                f"{type(model).__name__} has no parameter '{option}'", hint=did_you_mean(option, known), option=option
-            )
+            raise InvalidInput(f"{model} has no parameter '{option}'", hint=did_you_mean(option, known), option=option)
 
 
 def _fit_trees(model: Any, data: TrainingData) -> object:

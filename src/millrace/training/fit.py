@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from millrace.core.errors import InvalidInput
+from millrace.database.mlflow import tell_mlflow
 from millrace.features.matrix import model_frame
 from millrace.features.training_set import TrainingSet
 from millrace.tracking.types import ModelToLog
@@ -129,6 +130,7 @@ def _spread(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _signature(fitted: FittedModel) -> object:
+    tell_mlflow()
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 

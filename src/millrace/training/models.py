@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from millrace.core.errors import InvalidInput
+from millrace.database.mlflow import tell_mlflow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +21,7 @@ def load_native(folder: str | Path) -> object:
     Raises:
         InvalidInput: the folder holds no MLflow model.
     """
+    tell_mlflow()
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -46,6 +48,7 @@ def load_native(folder: str | Path) -> object:
 
 def feature_spec_of(folder: str | Path) -> str | None:
     """JSON of the feature spec that travels in the model; None where it has none."""
+    tell_mlflow()
     from mlflow.models import Model
 
     kept = (Model.load(str(folder)).metadata or {}).get("millrace") or {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from millrace.core.errors import InvalidInput
 from millrace.core.names import did_you_mean
-from millrace.database.mlflow import quiet
+from millrace.database.mlflow import quiet, tell_mlflow
 from millrace.tracking.types import ModelToLog
 
 # What may be restored without running code of its own: the libraries that we train with.
@@ -26,8 +27,7 @@ def save_model(model: ModelToLog, path: Path, *, logged: Any, at: datetime) -> N
     Raises:
         InvalidInput: a flavor that is none of `xgboost`, `lightgbm`, `sklearn`.
     """
-    import importlib
-
+    tell_mlflow()
     from mlflow.models import Model
 
     if model.flavor not in _FORMATS:
