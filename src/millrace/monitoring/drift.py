@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from statistics import median
 
 import numpy as np
 
@@ -30,7 +29,7 @@ class Track:
 
     Attributes:
         measure: `KS`, `TV` or `missing share`.
-        typical: what the reference's own windows reach, taken off before the p-value.
+        typical: what the reference's own windows reach, at least half the floor: taken off before the p-value.
         floor: an effect up to here is not called drift.
         counts: windows x (1 + k), summed over the scale.
         rows: values that count at each window.
@@ -70,8 +69,8 @@ def judge_drift(
 ) -> Sequence[WindowVerdict]:
     """A verdict for each window, from it and those before it.
 
-    Drift is called where, for some column and scale (1, 7, 28 windows), the effect is over its floor and its p-value under
-    the budget: `false_alarms_per_year` over the windows of a year, split evenly over columns x (distribution, missing) x scales.
+    Drift is called where, for some column and scale (1, 7, 28 windows), the effect is over its floor and the p-value of what is
+    beyond typical is under the budget: `false_alarms_per_year` over the windows of a year, split evenly over columns x (distribution, missing) x scales.
     Under 30 rows a scale says nothing; the window is `insufficient_data` where none does.
 
     Args:
@@ -105,6 +104,7 @@ def _tracks(
     columns: Mapping[str, ColumnProfile],
 ) -> Iterator[Track]:
     first = windows[0].number
+    variations = [other.variation for other in columns.values()]
     for name, profile in columns.items():
         counts = np.zeros((windows[-1].number - first + 1, len(profile.counts) + 1), dtype=np.int64)
         for window in windows:
@@ -113,9 +113,9 @@ def _tracks(
             summed = rolling(counts, scale)
             days = granularity.length * scale
             if sum(profile.counts) >= LEAST_ROWS:
-                normal = _variation([other.variation for other in columns.values()], profile.variation, days)
+                normal = _variation(variations, profile.variation, days)
                 yield _distribution(name, profile, scale, summed, _levels(normal, spec.effect_floor))
-            normal = _variation([], profile.missing_variation, days)
+            normal = _variation([profile.missing_variation], profile.missing_variation, days)
             yield _missing(name, profile, scale, summed, _levels(normal, MISSING_FLOOR))
 
 
@@ -134,25 +134,27 @@ def _missing(name: str, profile: ColumnProfile, scale: int, counts: Ints, levels
 
 
 def _variation(
-    others: Sequence[Mapping[int, Variation]], own: Mapping[int, Variation], length: timedelta
+    all_columns: Sequence[Mapping[int, Variation]], own: Mapping[int, Variation], length: timedelta
 ) -> Variation | None:
     """What the reference knows about windows of a length: weekly for a week or more, else daily, else what there is.
 
-    A column without enough windows of its own (an answer, known on the holdout only) is taken to vary as the median column does.
+    A column with fewer windows than others (an answer, known on the holdout only) may vary as much as the most variable one: it
+    follows them, and its few neighbouring windows have not seen the seasons.
     """
-    order = (7, 1) if length >= _WEEK else (1, 7)
-    for span in order:
-        if span in own:
-            return own[span]
-    for span in order:
-        known = [other[span] for other in others if span in other]
+    for span in (7, 1) if length >= _WEEK else (1, 7):
+        known = [other[span] for other in all_columns if span in other]
         if known:
-            return Variation(0, median(one.mean for one in known), median(one.sd for one in known))
+            most = max(one.windows for one in known)
+            mine = own.get(span)
+            return mine if mine and mine.windows == most else max(known, key=lambda one: one.limit)
     return None
 
 
 def _levels(normal: Variation | None, floor: float) -> tuple[float, float]:
-    return (normal.typical, max(floor, normal.limit)) if normal else (0.0, floor)
+    """What is granted before the p-value, and the floor. Half the floor is granted to seasons that the reference has not seen."""
+    if normal is None:
+        return floor / 2, floor
+    return max(normal.typical, floor / 2), max(floor, normal.limit)
 
 
 def _suspects(track: Track) -> frozenset[int]:
