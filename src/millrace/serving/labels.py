@@ -134,6 +134,7 @@ def _check_columns(labels: pa.Table, names: Iterable[str]) -> None:
 
 
 def _moments(labels: pa.Table, name: str) -> list[datetime | None]:
+    import pyarrow as pa
     import pyarrow.types as kinds
 
     column = labels.column(name)
@@ -145,7 +146,7 @@ def _moments(labels: pa.Table, name: str) -> list[datetime | None]:
         ]
     if not kinds.is_timestamp(column.type):
         raise InvalidInput(f"label time '{name}' is {column.type}", hint="give a timestamp or a date")
-    return [None if at is None else utc(at) for at in column.cast("timestamp[us, tz=UTC]").to_pylist()]
+    return [None if at is None else utc(at) for at in column.cast(pa.timestamp("us", "UTC")).to_pylist()]
 
 
 def _numbers(labels: pa.Table, name: str) -> list[float | None]:

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cloudpickle  # type: ignore[import-untyped,unused-ignore]
+import numpy as np
+import pandas as pd  # noqa: TID253 - a test of it
+import pytest
+from lightgbm import LGBMClassifier, LGBMRegressor  # noqa: TID253 - a test of it
+from sklearn.compose import make_column_transformer  # noqa: TID253 - a test of it
+from sklearn.impute import SimpleImputer  # noqa: TID253 - a test of it
+from sklearn.linear_model import LinearRegression, LogisticRegression  # noqa: TID253 - a test of it
+from sklearn.model_selection import FixedThresholdClassifier  # noqa: TID253 - a test of it
+from sklearn.pipeline import make_pipeline  # noqa: TID253 - a test of it
+from sklearn.preprocessing import OneHotEncoder  # noqa: TID253 - a test of it
+from xgboost import XGBClassifier, XGBRegressor  # noqa: TID253 - a test of it
+
+from millrace.core.errors import InvalidInput
+from millrace.serving.endpoints import served_entity
+from millrace.serving.mlmodel import read_model_folder
+from millrace.serving.paths.golden import accepted, difference, golden_rows
+from millrace.serving.port import Predictor
+from millrace.serving.predictor import load_predictor
+from millrace.serving.types import LoadPlan, Prediction
+
+NUMBERS = [("a", "double"), ("b", "double"), ("c", "double")]
+MIXED = [("a", "double"), ("region", "string")]
+RANDOM = np.random.default_rng(7)
+FEATURES = pd.DataFrame(RANDOM.normal(size=(300, 3)), columns=["a", "b", "c"]).mask(RANDOM.random((300, 3)) < 0.1)
+LABELS = (FEATURES.a.fillna(0) + FEATURES.b.fillna(0) > 0).astype(int).to_numpy()
+ROWS = [[0.5, -1.0, math.nan], [1e6, 2.0, 0.0], [-3.0, math.nan, 1.0]]
+
+
+def plan(folder: Path) -> LoadPlan:
+    facts = read_model_folder(folder)
+    return LoadPlan(served_entity("ml.models.churn", "1"), str(folder), facts.flavor, facts.inputs, None)
+
+
+def assert_equals_own(predictor: Predictor, model: Any, rows: list[list[Any]] = ROWS) -> None:
+    frame = pd.DataFrame(rows, columns=["a", "b", "c"])
+    prediction = predictor.predict(rows)
+    assert list(prediction.labels) == model.predict(frame).tolist()
+    assert prediction.probabilities == pytest.approx(model.predict_proba(frame)[:, 1].tolist(), abs=1e-6)
+
+
+@pytest.fixture
+def pickled(write_model: Callable[..., Path]) -> Callable[..., Path]:
+    def write(flavor: str, model: Any, inputs: list[tuple[str, str]] = NUMBERS, **more: Any) -> Path:
+        key = "pickled_model" if flavor == "sklearn" else "data"
+        details = {key: "model.pkl", "serialization_format": "cloudpickle", **more}
+        pyfunc = {"loader_module": f"mlflow.{flavor}", "model_path": "model.pkl", "predict_fn": "predict"}
+        folder = write_model(flavor, {flavor: details, "python_function": pyfunc}, inputs)
+        (folder / "model.pkl").write_bytes(cloudpickle.dumps(model))
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def xgboost_folder(write_model: Callable[..., Path]) -> Callable[[Any], Path]:
+    def write(model: Any) -> Path:
+        details = {"data": "model.ubj", "model_class": f"xgboost.sklearn.{type(model).__name__}"}
+        folder = write_model(
+            "xgboost", {"xgboost": details}, NUMBERS, example=FEATURES.head(3).fillna(0).to_numpy().tolist()
+        )
+        model.save_model(folder / "model.ubj")
+        return folder
+
+    return write
+
+
+def test_xgboost_runs_without_a_frame_and_equals_its_own_predict(xgboost_folder: Callable[[Any], Path]) -> None:
+    model = XGBClassifier(n_estimators=20, max_depth=3, n_jobs=1).fit(FEATURES, LABELS)
+    predictor = load_predictor(plan(xgboost_folder(model)))
+    assert predictor.path == "xgboost"
+    assert predictor.why == "equal to the model's own predict on 67 rows"
+    assert_equals_own(predictor, model)
+
+
+def test_xgboost_stopped_early_uses_its_best_trees(xgboost_folder: Callable[[Any], Path]) -> None:
+    model = XGBClassifier(n_estimators=200, max_depth=6, learning_rate=0.5, early_stopping_rounds=3, n_jobs=1)
+    noisy = np.where(RANDOM.random(300) < 0.3, 1 - LABELS, LABELS)
+    model.fit(FEATURES[:200], noisy[:200], eval_set=[(FEATURES[200:], noisy[200:])], verbose=False)
+    assert model.best_iteration + 1 < model.get_booster().num_boosted_rounds()
+    predictor = load_predictor(plan(xgboost_folder(model)))
+    assert predictor.path == "xgboost"
+    assert_equals_own(predictor, model)
+
+
+def test_xgboost_with_three_classes_and_as_a_regressor(xgboost_folder: Callable[[Any], Path], tmp_path: Path) -> None:
+    classes = LABELS + (FEATURES.c.fillna(0).to_numpy() > 1)
+    model = XGBClassifier(n_estimators=5, n_jobs=1).fit(FEATURES, classes)
+    frame = pd.DataFrame(ROWS, columns=["a", "b", "c"])
+    prediction = load_predictor(plan(xgboost_folder(model))).predict(ROWS)
+    assert (list(prediction.labels), prediction.probabilities) == (model.predict(frame).tolist(), None)
+    (tmp_path / "xgboost").rename(tmp_path / "first")
+    regressor = XGBRegressor(n_estimators=5, n_jobs=1).fit(FEATURES, FEATURES.a.fillna(0))
+    prediction = load_predictor(plan(xgboost_folder(regressor))).predict(ROWS)
+    assert list(prediction.labels) == pytest.approx(regressor.predict(frame).tolist())
+
+
+def test_lightgbm_runs_without_a_frame_and_equals_its_own_predict(pickled: Callable[..., Path]) -> None:
+    model = LGBMClassifier(n_estimators=20, verbose=-1, n_jobs=1).fit(FEATURES, LABELS)
+    predictor = load_predictor(plan(pickled("lightgbm", model, model_class="lightgbm.sklearn.LGBMClassifier")))
+    assert predictor.path == "lightgbm"
+    assert_equals_own(predictor, model)
+
+
+def test_lightgbm_as_a_regressor(pickled: Callable[..., Path]) -> None:
+    model = LGBMRegressor(n_estimators=5, verbose=-1, n_jobs=1).fit(FEATURES, FEATURES.a.fillna(0))
+    predictor = load_predictor(plan(pickled("lightgbm", model, model_class="lightgbm.sklearn.LGBMRegressor")))
+    expected = model.predict(pd.DataFrame(ROWS, columns=["a", "b", "c"])).tolist()
+    assert (predictor.path, predictor.predict(ROWS)) == ("lightgbm", Prediction(expected, None))
+
+
+def test_a_linear_pipeline_with_text_equals_its_own_predict(pickled: Callable[..., Path]) -> None:
+    frame = pd.DataFrame(
+        {"a": FEATURES.a, "region": np.where(RANDOM.random(300) < 0.5, "north", "south").astype(object)}
+    )
+    columns = make_column_transformer((SimpleImputer(), ["a"]), (OneHotEncoder(handle_unknown="ignore"), ["region"]))
+    model = make_pipeline(columns, LogisticRegression()).fit(frame, LABELS)
+    predictor = load_predictor(plan(pickled("sklearn", model, MIXED)))
+    assert predictor.path == "sklearn"
+    rows: list[list[Any]] = [[1.0, "north"], [math.nan, "a text nobody has seen"], [2.0, None]]
+    own = pd.DataFrame({"a": [1.0, math.nan, 2.0], "region": pd.Series([row[1] for row in rows], dtype=object)})
+    prediction = predictor.predict(rows)
+    assert list(prediction.labels) == model.predict(own).tolist()
+    assert prediction.probabilities == pytest.approx(model.predict_proba(own)[:, 1].tolist(), abs=1e-12)
+
+
+def test_whole_number_columns_reach_the_model_as_integers(pickled: Callable[..., Path]) -> None:
+    class Kinds(LinearRegression):  # type: ignore[misc,unused-ignore]
+        def predict(self, X: pd.DataFrame) -> np.ndarray:  # noqa: N803 - scikit-learn's name
+            return np.array([" ".join(str(kind) for kind in X.dtypes)] * len(X), dtype=object)
+
+    inputs = [("a", "long"), ("b", "integer"), ("c", "float"), ("d", "boolean")]
+    predictor = load_predictor(plan(pickled("sklearn", Kinds(), inputs)))
+    assert predictor.predict([[1.0, 2.0, 3.0, 1.0]]).labels == ["int64 int32 float32 bool"]
+
+
+def test_a_model_without_probabilities(pickled: Callable[..., Path]) -> None:
+    model = make_pipeline(SimpleImputer(), LinearRegression()).fit(FEATURES, LABELS)
+    prediction = load_predictor(plan(pickled("sklearn", model))).predict(ROWS)
+    assert prediction.probabilities is None
+    assert list(prediction.labels) == pytest.approx(model.predict(pd.DataFrame(ROWS, columns=["a", "b", "c"])).tolist())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # MLflow's own, of each version another
+def test_a_fast_path_that_differs_is_not_used(pickled: Callable[..., Path]) -> None:
+    # Its labels follow another threshold than its probabilities' half: labels out of the probabilities would be wrong.
+    inner = make_pipeline(SimpleImputer(), LogisticRegression())
+    model = FixedThresholdClassifier(inner, threshold=0.9, response_method="predict_proba").fit(FEATURES, LABELS)
+    predictor = load_predictor(plan(pickled("sklearn", model)))
+    assert predictor.path == "pyfunc"
+    assert predictor.why.startswith("sklearn is ruled out: ")
+    assert predictor.why.endswith("labels differ")
+    assert_equals_own(predictor, model, [[0.2, 0.1, 0.0], [4.0, 4.0, 4.0], [-3.0, math.nan, 1.0]])
+    assert "mlflow" in sys.modules
+
+
+def test_a_model_that_can_not_be_loaded_at_all_is_refused(write_model: Callable[..., Path]) -> None:
+    folder = write_model("gone", {"python_function": {"loader_module": "no_such_module_anywhere"}}, NUMBERS)
+    with pytest.raises(InvalidInput, match=r"model 'ml.models.churn' version 1 can't be loaded"):
+        load_predictor(plan(folder))
+
+
+def test_golden_rows_hold_missing_values_and_the_example(tmp_path: Path) -> None:
+    example = tmp_path / "example.json"
+    example.write_text(json.dumps({"columns": ["region", "a"], "data": [["north", 1], [None, None]]}))
+    rows = golden_rows(MIXED, example)
+    assert rows[0] == [1.0, "north"]
+    assert any(isinstance(row[0], float) and math.isnan(row[0]) for row in rows[2:])
+    assert {row[1] for row in rows} == {"north", None, "a text that no training row has"}
+    assert repr(rows) == repr(golden_rows(MIXED, example))
+
+
+def test_rows_that_the_model_itself_refuses_are_left_out() -> None:
+    def own(rows: Any) -> Prediction:
+        if any(math.isnan(row[0]) for row in rows):
+            raise ValueError("no missing values")
+        return Prediction([0] * len(rows), None)
+
+    assert accepted([[1.0], [math.nan], [2.0]], own) == [[1.0], [2.0]]
+
+
+@pytest.mark.parametrize(
+    ("fast", "own", "says"),
+    [
+        (Prediction([1, 0], [0.9, 0.1]), Prediction([1, 0], [0.9, 0.1 + 1e-7]), None),
+        (Prediction([1, 0], [0.9, 0.1]), Prediction([1, 0], [0.9, 0.1001]), "probabilities differ by up to 0.0001"),
+        (Prediction([1, 0], [0.9, math.nan]), Prediction([1, 0], [0.9, 0.1]), "probabilities differ by up to nan"),
+        (Prediction([1, 1], [0.9, 0.1]), Prediction([1, 0], [0.9, 0.1]), "1 of 2 labels differ"),
+        (Prediction([1], None), Prediction([1], [0.5]), "only one of them has probabilities"),
+        (Prediction([1.5], None), Prediction([1.5 + 1e-9], None), None),
+        (Prediction([1.5], None), Prediction([1.6], None), "1 of 1 labels differ"),
+    ],
+)
+def test_what_counts_as_the_same_answer(fast: Prediction, own: Prediction, says: str | None) -> None:
+    assert difference(fast, own) == says
