@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from millrace.core.clock import Clock, iso, utc
-from millrace.core.errors import AlreadyExists, NotFound
-from millrace.core.names import TableName
+from millrace.core.errors import AlreadyExists, Conflict, InvalidInput, NotFound
+from millrace.core.names import TableName, did_you_mean
 from millrace.core.principal import Principal
 from millrace.lake.port import Catalog, TableStore
 from millrace.lake.types import (
@@ -45,8 +46,10 @@ class Lake:
 
         Raises:
             AlreadyExists: a table of that name is in the catalog.
+            InvalidInput: a column that the definition names is not in the schema.
         """
         name, definition = TableName.parse(name), definition or TableDefinition()
+        _refuse_unknown_columns(definition, schema)
         if self.catalog.find(name):
             raise AlreadyExists(f"table {name} exists", hint="choose another name, or drop it first", table=str(name))
         location = Location(f"{self.warehouse}/{name.catalog}/{name.schema}/{name.table}")
@@ -58,7 +61,17 @@ class Lake:
 
     def ensure(self, name: str | TableName, schema: pa.Schema, definition: TableDefinition | None = None) -> TableEntry:
         """The table of that name, made where it is missing."""
-        return self.catalog.find(TableName.parse(name)) or self.create(name, schema, definition)
+        name = TableName.parse(name)
+        found = self.catalog.find(name)
+        if found is not None:
+            return found
+        try:
+            return self.create(name, schema, definition)
+        except AlreadyExists:
+            found = self.catalog.find(name)
+            if found is None:
+                raise
+            return found  # somebody else made it between the look and the leap
 
     def append(
         self, name: str | TableName, rows: pa.Table, why: str = "append", transaction: tuple[str, int] | None = None
@@ -85,8 +98,10 @@ class Lake:
         columns: Sequence[str] | None = None,
         where: object = None,
     ) -> pa.Table:
-        """The rows of a version (None: the newest)."""
-        return self.store.read(self.entry(name).location, None if version is None else Version(version), columns, where)
+        """The rows of a version (None: the newest), in no order; `where` is a pyarrow compute expression."""
+        entry = self.entry(name)
+        with _named(entry.name):
+            return self.store.read(entry.location, None if version is None else Version(version), columns, where)
 
     def entry(self, name: str | TableName) -> TableEntry:
         """The catalog's entry.
@@ -143,16 +158,17 @@ class Lake:
         return changed
 
     def drop(self, name: str | TableName) -> None:
-        """Take the table out of the catalog, then delete its files."""
+        """Delete the table's files and take it out of the catalog; interrupted in between, it can be dropped again."""
         entry = self.entry(name)
-        self.catalog.remove(entry.name)
         self.store.remove(entry.location)
+        self.catalog.remove(entry.name)
 
     def _write(
         self, name: str | TableName, write: _Write, why: str, transaction: tuple[str, int] | None = None
     ) -> TableVersion:
         entry = self.entry(name)
-        version = write(entry.location, self._commit(why, transaction))
+        with _named(entry.name):
+            version = write(entry.location, self._commit(why, transaction))
         return TableVersion(entry.name, version)
 
     def _commit(self, why: str, transaction: tuple[str, int] | None = None) -> CommitInfo:
@@ -172,3 +188,23 @@ class Lake:
                 table=str(name),
             )
         return seen
+
+
+@contextmanager
+def _named(name: TableName) -> Iterator[None]:
+    # The store knows locations only; who asked knows the name.
+    try:
+        yield
+    except (InvalidInput, NotFound, Conflict) as error:
+        raise type(error)(
+            f"table {name}: {error.message}", error.hint, **{**error.facts, "table": str(name)}
+        ) from error
+
+
+def _refuse_unknown_columns(definition: TableDefinition, schema: pa.Schema) -> None:
+    time = (definition.timeseries_column,) if definition.timeseries_column else ()
+    for column in (*definition.primary_keys, *time, *definition.partition_columns):
+        if column not in schema.names:
+            raise InvalidInput(
+                f"column '{column}' is not in the schema", hint=did_you_mean(column, schema.names), column=column
+            )

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,6 +28,7 @@ from deltalake.exceptions import (  # noqa: TID253 - this is its adapter
 
 from millrace.core.clock import epoch_us, from_epoch_us
 from millrace.core.errors import AlreadyExists, Conflict, InvalidInput, InvalidState, NotFound
+from millrace.core.names import did_you_mean
 from millrace.lake.columns import conform, new_columns, refuse_duplicate_keys, storable, storable_schema
 from millrace.lake.types import CommitInfo, Location, TableDefinition, Version, VersionInfo
 
@@ -36,6 +38,8 @@ _KEEP = {
     "delta.deletedFileRetentionDuration": "interval 3650 days",
 }
 _ATTEMPTS = 60
+# delta-rs takes these in a path for URL syntax.
+_UNREADABLE = "%[]^|"
 _LONGEST_WAIT_S = 0.5
 
 
@@ -49,6 +53,7 @@ class DeltaTableStore:
             AlreadyExists: another table is there, with other columns and with data.
         """
         stored = storable_schema(schema)
+        _refuse_unreadable(location)
         existing = self._existing(location)
         if existing is not None and _schema(existing) != stored:
             if existing.version() > 0:
@@ -150,9 +155,10 @@ class DeltaTableStore:
     ) -> pa.Table:
         """The rows of a version (None: the newest), in no order; `where` is a pyarrow compute expression."""
         table = self._open(location, version)
-        unknown = [name for name in columns or () if name not in _schema(table).names]
+        known = _schema(table).names
+        unknown = [name for name in columns or () if name not in known]
         if unknown:
-            raise NotFound(f"there is no column '{unknown[0]}'", hint=f"there is: {', '.join(_schema(table).names)}")
+            raise NotFound(f"there is no column '{unknown[0]}'", hint=did_you_mean(unknown[0], known))
         return _dataset(table, location).to_table(columns=list(columns) if columns is not None else None, filter=where)
 
     def files(self, location: Location, version: Version | None = None) -> Sequence[str]:
@@ -163,7 +169,11 @@ class DeltaTableStore:
         """
         table = self._open(location, version)
         _refuse_hidden_rows(table, location)
-        return sorted(table.file_uris())
+        if "://" in location:
+            return sorted(table.file_uris())
+        # delta-rs gives local paths with a space or an umlaut URL-encoded; the log's paths are encoded once.
+        paths = pa.table(table.get_add_actions()).column("path").to_pylist()
+        return sorted(str(Path(location).absolute() / unquote(path)) for path in paths)
 
     def rows(self, location: Location, version: Version | None = None) -> int:
         """Row count: from the log's statistics, counted where a file has none."""
@@ -217,6 +227,16 @@ class DeltaTableStore:
                 location=location,
             )
         return Version(table.version())
+
+
+def _refuse_unreadable(location: Location) -> None:
+    bad = next((character for character in _UNREADABLE if "://" not in location and character in location), None)
+    if bad:
+        raise InvalidInput(
+            f"no table can be kept under {location}: its path has a '{bad}'",
+            hint="choose a home whose path has none of " + " ".join(_UNREADABLE),
+            location=location,
+        )
 
 
 def _wait_s(attempt: int) -> float:
@@ -307,8 +327,10 @@ def _delta_errors(location: Location, version: Version | None = None) -> Iterato
     except DeltaError as error:
         if version is not None:
             raise NotFound(
-                f"{location} has no version {version}", hint="its newest versions may be older", location=location
+                f"there is no version {version}",
+                hint="it is newer than the newest, or its log is gone",
+                location=location,
             ) from error
         raise InvalidInput(
-            f"the table's storage refused: {error}", hint="see the reason above", location=location
+            f"the storage refused: {error}", hint="the reason is the storage's own", location=location
         ) from error

@@ -1,0 +1,61 @@
+"""Whatever frame a user has, as an Arrow table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from millrace.core.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def to_arrow(frame: object) -> pa.Table:
+    """The rows of a pandas, Polars, Arrow or Spark frame, or of anything with `__arrow_c_stream__`, copied where needed.
+
+    A pandas index is dropped where it has no name and becomes columns where it has one; NaN in pandas is null. Columns
+    of a Spark frame may be null whatever Spark infers: its guess is no promise.
+
+    Raises:
+        InvalidInput: not a frame, or a column with values of different kinds.
+    """
+    import pyarrow as pa
+
+    if isinstance(frame, pa.Table):
+        return frame
+    if isinstance(frame, pa.RecordBatchReader):
+        return frame.read_all()
+    if hasattr(frame, "toArrow"):
+        return _nullable(frame.toArrow())
+    try:
+        if type(frame).__module__.partition(".")[0] == "pandas":
+            return _from_pandas(frame)
+        if hasattr(frame, "__arrow_c_stream__") or isinstance(frame, pa.RecordBatch):
+            return pa.table(frame) if not isinstance(frame, pa.RecordBatch) else pa.Table.from_batches([frame])
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise InvalidInput(
+            f"the frame can't be stored: {' '.join(map(str, error.args))}",
+            hint="give each column values of one kind (numbers, text, times)",
+        ) from error
+    raise InvalidInput(f"a {type(frame).__name__} is not a frame", hint="give a pandas, Polars, Arrow or Spark frame")
+
+
+def _from_pandas(frame: object) -> pa.Table:
+    import pandas as pd
+    import pyarrow as pa
+
+    if not isinstance(frame, pd.DataFrame):
+        raise InvalidInput(
+            f"a pandas {type(frame).__name__} is not a frame", hint="give a DataFrame: series.to_frame()"
+        )
+    rows: Any = frame.reset_index() if any(name is not None for name in frame.index.names) else frame
+    not_text = [column for column in rows.columns if not isinstance(column, str)]
+    if not_text:
+        raise InvalidInput(f"the column name {not_text[0]!r} is not text", hint="rename it: frame.columns = [...]")
+    return pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None)
+
+
+def _nullable(rows: pa.Table) -> pa.Table:
+    import pyarrow as pa
+
+    return rows.cast(pa.schema([field.with_nullable(True) for field in rows.schema]))
