@@ -17,6 +17,7 @@ from millrace.database.mlflow import opening_mlflow, tell_mlflow
 from millrace.registry.types import ModelName, ModelVersion, VersionEntry
 
 KEY_TAG = "millrace.key"
+SOURCE_TAG = "millrace.source"  # the logged model's URI: MLflow keeps only where its files are
 CREATED_TAG = "millrace.created_at"
 ALIAS_TAG = "millrace.alias."  # and the alias: since when it has pointed to the version, in Clock time
 _STAGES = {"production": "Production", "staging": "Staging", "previous": "Archived"}
@@ -57,7 +58,8 @@ class MlflowRegistry:
         for entry in self.versions(model) if key is not None else ():
             if entry.tags.get(KEY_TAG) == key:
                 return entry
-        kept = dict(tags) | {CREATED_TAG: iso(self._clock.now())} | ({KEY_TAG: key} if key is not None else {})
+        kept = dict(tags) | {CREATED_TAG: iso(self._clock.now()), SOURCE_TAG: source}
+        kept |= {KEY_TAG: key} if key is not None else {}
         with _edge():
             self._ensure(model)
             # Resolved here: MLflow would look the model up in the process's global tracking store.
@@ -244,7 +246,7 @@ def _entry(found: Any, aliases: Mapping[str, object] | None = None) -> VersionEn
     return VersionEntry(
         model=ModelName(found.name),
         version=ModelVersion(version),
-        source=f"models:/{found.model_id}" if found.model_id else found.source,
+        source=found.tags.get(SOURCE_TAG) or found.source,
         run_id=found.run_id or None,
         created_at=parse_time(created) if created else from_epoch_us(found.creation_timestamp * _US_PER_MS),
         aliases=tuple(sorted(pointing)),
