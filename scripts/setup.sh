@@ -88,6 +88,10 @@ install_all() {
   if [ -n "${PIP_INDEX_URL:-}" ]; then
     export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}"
   fi
+  # The machine's own authorities, where it has them, so that a proxy that it trusts is trusted here.
+  if [ -z "${SSL_CERT_FILE:-}" ] && [ -s /etc/ssl/certs/ca-certificates.crt ]; then
+    export SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
+  fi
   rm -f "$venv"/.set-up-*
   say "installing requirements/$profile.txt (the first time, this downloads about half a gigabyte)"
   "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --require-hashes --compile-bytecode \
