@@ -1,0 +1,88 @@
+"""Batch scoring from the model alone: its lookups travel with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from millrace.core.errors import InvalidInput, NotFound
+from millrace.features.augment import augment
+from millrace.features.matrix import model_frame
+from millrace.features.spec import from_json
+from millrace.registry.types import ModelName, ModelVersion
+from millrace.training.models import feature_spec_of
+from millrace.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_TYPES = {
+    "double": "float64",
+    "float": "float32",
+    "int": "int32",
+    "integer": "int32",
+    "bigint": "int64",
+    "long": "int64",
+    "string": "string",
+    "boolean": "bool",
+}
+
+
+def score(
+    workspace: Workspace, model_uri: str, rows: pa.Table, result_type: str, params: Mapping[str, object] | None
+) -> pa.Table:
+    """The rows with the features that were looked up, and `prediction`, in their order.
+
+    Raises:
+        NotFound: no such model or version.
+        InvalidInput: an unknown type, or a missing key or input.
+    """
+    import mlflow.pyfunc
+    import pyarrow as pa
+
+    if result_type not in _TYPES:
+        raise InvalidInput(f"result_type '{result_type}' is not known", hint=f"use one of {', '.join(_TYPES)}")
+    folder = local_folder(workspace, model_uri)
+    model = mlflow.pyfunc.load_model(str(folder))
+    kept = feature_spec_of(folder)
+    if kept is None:
+        inputs = [str(name) for name in model.metadata.get_input_schema().input_names()]
+        found = rows
+    else:
+        spec = from_json(kept)
+        inputs = list(spec.inputs)
+        found = augment(workspace.lake, workspace.asof, spec, rows, as_of=workspace.clock.now())
+    predictions = _predict(model, model_frame(found, inputs), params)
+    return found.append_column("prediction", pa.array(predictions).cast(pa.type_for_alias(_TYPES[result_type])))
+
+
+def local_folder(workspace: Workspace, model_uri: str) -> Path:
+    """The folder of `models:/name/1`, `models:/name@alias` or another URI that MLflow can load."""
+    name = model_uri.removeprefix("models:/")
+    if model_uri.startswith("models:/") and not name.startswith("m-"):
+        return _registered(workspace, name)
+    import mlflow.artifacts
+
+    return Path(mlflow.artifacts.download_artifacts(model_uri, tracking_uri=workspace.settings.mlflow_url))
+
+
+def _registered(workspace: Workspace, name: str) -> Path:
+    model, at, alias = name.partition("@")
+    if at:
+        entry = workspace.registry.by_alias(ModelName(model), alias)
+        if entry is None:
+            raise NotFound(f"{model} has no alias '{alias}'", hint="see `millrace log` for what was promoted")
+        return workspace.registry.download(entry.model, entry.version)
+    model, _, version = name.rpartition("/")
+    if not version.isdecimal():
+        raise InvalidInput(
+            f"'models:/{name}' is not a model URI", hint="write models:/name/1 or models:/name@production"
+        )
+    return workspace.registry.download(ModelName(model), ModelVersion(version))
+
+
+def _predict(model: Any, frame: Any, params: Mapping[str, object] | None) -> Any:
+    import numpy as np
+
+    return np.asarray(model.predict(frame, params=dict(params) if params else None)).reshape(len(frame), -1)[:, 0]

@@ -1,0 +1,89 @@
+"""What the client gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from millrace.features import training_set
+from millrace.features.types import TrainingRecord
+from millrace.lake.port import SparkEngine
+from millrace.lake.types import TableEntry
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureTable:
+    """A feature table. `features` are its columns but keys and time, with their Arrow types as text."""
+
+    name: str
+    table_id: str
+    description: str
+    primary_keys: list[str]
+    timeseries_columns: list[str]
+    partition_columns: list[str]
+    features: list[str]
+    column_data_types: Mapping[str, str]
+    tags: Mapping[str, str]
+
+    @classmethod
+    def of(cls, entry: TableEntry, schema: pa.Schema) -> FeatureTable:
+        """From the catalog's entry and the newest schema."""
+        definition = entry.definition
+        times = [definition.timeseries_column] if definition.timeseries_column else []
+        identity = {*definition.primary_keys, *times}
+        return cls(
+            name=str(entry.name),
+            table_id=entry.id,
+            description=definition.description,
+            primary_keys=list(definition.primary_keys),
+            timeseries_columns=times,
+            partition_columns=list(definition.partition_columns),
+            features=[name for name in schema.names if name not in identity],
+            column_data_types={field.name: str(field.type) for field in schema},
+            tags=dict(definition.tags),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """Rows with their features, and the record of what they were made from."""
+
+    built: training_set.TrainingSet
+    spark: SparkEngine
+
+    @property
+    def record(self) -> TrainingRecord:
+        """Pinned tables, rows, fingerprint, warnings."""
+        return self.built.record
+
+    def load_df(self) -> DataFrame:
+        """As a PySpark frame, without the excluded columns."""
+        return self.spark.session().createDataFrame(self.to_arrow())
+
+    def to_pandas(self) -> pd.DataFrame:
+        """As a pandas frame, rows in the order of the request, without the excluded columns."""
+        return self.to_arrow().to_pandas()
+
+    def to_arrow(self) -> pa.Table:
+        """As an Arrow table, rows in the order of the request, without the excluded columns."""
+        return self.built.visible()
+
+    def inputs(self) -> pd.DataFrame:
+        """What a model is trained on: its inputs in order, float64 or text."""
+        return self.built.features()
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedModel:
+    """A stored model. `version` is None where it was not registered."""
+
+    model_uri: str
+    run_id: str
+    registered_model_name: str | None
+    version: str | None
