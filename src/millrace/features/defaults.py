@@ -27,14 +27,19 @@ def typed_default(value: object, kind: pa.DataType, name: str) -> object:
         raise wrong
     if pa.types.is_decimal(kind):
         value = _decimal(value, kind)
+        if value is None:
+            raise wrong
     elif pa.types.is_floating(kind):
         value = float(value)  # type: ignore[arg-type]
     elif isinstance(value, datetime):
         value = utc(value) if kind.tz else utc(value).replace(tzinfo=None)
     try:
-        return pa.scalar(value, kind).as_py()
+        made: object = pa.scalar(value, kind).as_py()
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, TypeError, ValueError) as error:
         raise wrong from error
+    if pa.types.is_integer(kind) and made != value:  # Arrow cuts fractions off
+        raise wrong
+    return made
 
 
 def arrow_type(name: str) -> pa.DataType:
