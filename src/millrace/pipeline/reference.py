@@ -8,8 +8,8 @@ from millrace.features.matrix import model_frame
 from millrace.monitoring.reference import ReferenceProfile
 from millrace.pipeline import training_parts
 from millrace.pipeline.context import RunContext
+from millrace.pipeline.fitted import holdout_scores
 from millrace.pipeline.port import Services
-from millrace.pipeline.stages.train import holdout_scores
 from millrace.tracking.types import RunId
 
 REFERENCE = "reference_profile.json"  # kept with the training run

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, cast
 
-from millrace.alerts.types import Episode
+from millrace.alerts.evaluate import resolve
+from millrace.alerts.types import AlertRule, Episode
 from millrace.core.clock import epoch_us, iso
 from millrace.core.errors import InvalidInput
 from millrace.pipeline.declare import Pipeline
@@ -15,8 +16,6 @@ from millrace.pipeline.labels import read_known
 from millrace.pipeline.port import Services
 from millrace.pipeline.split import find_windows
 from millrace.registry.types import ModelName, Promotion
-
-RULE = "{pipeline}"  # one alert rule per pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +41,40 @@ def decide(services: Services, pipeline: Pipeline, as_of: datetime) -> Decision:
     champion = in_production(services, pipeline)
     if policy is None or champion is None:
         return Decision("calm", "no retraining policy" if policy is None else "nothing in production yet")
-    episode = services.episodes.current(rule_name(pipeline), subject(pipeline, champion.version))
+    episode = services.episodes.current(pipeline.name, subject(pipeline, champion.version))
     if episode is None:
         return Decision("calm", f"no open episode for v{champion.version}")
+    if not set(policy.on) & set(cast("list[str]", episode.data.get("kinds", []))):
+        return Decision(
+            "waiting", f"an episode is open, of a kind that the policy does not retrain on: {episode.reason}", episode
+        )
     if as_of < champion.at + policy.cooldown:
         reason = f"v{champion.version} was promoted {iso(champion.at)}; the cooldown lasts until {iso(champion.at + policy.cooldown)}"
         return Decision("waiting", reason, episode)
     return _by_labels(services, pipeline, as_of, episode)
 
 
-def rule_name(pipeline: Pipeline) -> str:
-    """The name of the pipeline's alert rule."""
-    return RULE.format(pipeline=pipeline.name)
+def alert_rule(pipeline: Pipeline) -> AlertRule:
+    """The pipeline's alerts as a rule, under the pipeline's name."""
+    alert = pipeline.alerts
+    return AlertRule(
+        name=pipeline.name,
+        kinds=tuple(alert.on),
+        breaches=alert.breaches,
+        out_of=alert.out_of,
+        resolve_after=alert.resolve_after,
+        repeat_after=alert.repeat_after,
+        channels=tuple(alert.channels),
+    )
+
+
+def close_episode(services: Services, pipeline: Pipeline, replaced: str, by: str) -> None:
+    """End the open episode of a version that has been replaced: its trouble is over."""
+    rule = alert_rule(pipeline)
+    episode = services.episodes.current(rule.name, subject(pipeline, replaced))
+    if episode is not None:
+        why = f"v{by} has replaced v{replaced}"
+        resolve(services.episodes, services.events, services.clock, rule, episode, why=why)
 
 
 def subject(pipeline: Pipeline, version: str) -> str:

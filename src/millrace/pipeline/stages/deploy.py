@@ -11,12 +11,13 @@ from millrace.pipeline import training_parts
 from millrace.pipeline.champion import TRAINED_TO
 from millrace.pipeline.context import RunContext
 from millrace.pipeline.fingerprint import fingerprint
+from millrace.pipeline.fitted import run_of
 from millrace.pipeline.reference import REFERENCE, reference_profile
+from millrace.pipeline.retrain import close_episode
 from millrace.pipeline.rollback import DEPLOYMENT
 from millrace.pipeline.smoke import smoke_test
 from millrace.pipeline.stages.judge import verdict_of, winner_of
 from millrace.pipeline.stages.stage import Outcome
-from millrace.pipeline.stages.train import run_of
 from millrace.registry.promotion import promote
 from millrace.registry.types import ModelName, ModelVersion
 from millrace.targets.port import DeploymentTarget
@@ -109,6 +110,9 @@ class Promote:
         with context.target() as target:
             _deploy(target, production_spec(context, version))
         _promote(context, version, "production", self.why, self.definition)
+        champion = verdict_of(context)["champion"]
+        if champion is not None and champion != version:
+            close_episode(context.services, pipeline, str(champion), version)
         return Outcome(f"{pipeline.endpoint} serves v{version}", {"version": version, "endpoint": pipeline.endpoint})
 
 

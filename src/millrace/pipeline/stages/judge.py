@@ -10,8 +10,8 @@ from millrace.pipeline import training_parts
 from millrace.pipeline.champion import Champion, champion_on
 from millrace.pipeline.context import RunContext
 from millrace.pipeline.fingerprint import fingerprint
+from millrace.pipeline.fitted import fitted_model, holdout_labels, holdout_scores, run_of
 from millrace.pipeline.stages.stage import Outcome
-from millrace.pipeline.stages.train import fitted_model, holdout_labels, holdout_scores, run_of
 from millrace.statistics.metrics import measure
 from millrace.validation.choose import choose
 from millrace.validation.judge import judge

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from millrace.core.clock import iso
-from millrace.core.errors import InvalidInput
 from millrace.features.spec import to_json
 from millrace.pipeline import training_parts
 from millrace.pipeline.context import RunContext
 from millrace.pipeline.fingerprint import fingerprint
+from millrace.pipeline.fitted import fitted_model, holdout_labels, holdout_scores
 from millrace.pipeline.stages.stage import Outcome
 from millrace.pipeline.training_parts import TrainingParts
 from millrace.statistics.metrics import measure
-from millrace.tracking.types import RunId
-from millrace.training.fit import fit, to_log
-from millrace.training.models import predict_proba
-from millrace.training.types import Candidate, FittedModel
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
+from millrace.training.fit import to_log
+from millrace.training.types import Candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,47 +87,6 @@ class Train:
             "millrace.training_set": parts.train.record.fingerprint,
             "millrace.as_of": iso(context.pins.as_of),
         }
-
-
-def fitted_model(context: RunContext, candidate: Candidate) -> FittedModel:
-    """The candidate fitted on this run's training set: at hand, or fitted again to the same bits."""
-    key = f"fitted {candidate.name}"
-    found = context.scratch.get(key)
-    if isinstance(found, FittedModel):
-        return found
-    parts = training_parts.of_run(context)
-    fitted = fit(candidate, parts.train, seed=context.pipeline.seed, threads=context.services.settings.threads)
-    context.scratch[key] = fitted
-    return fitted
-
-
-def holdout_scores(context: RunContext, candidate: Candidate) -> npt.NDArray[np.float64]:
-    """Probability of class 1 that the fitted candidate gives each holdout row."""
-    key = f"scores {candidate.name}"
-    found = context.scratch.get(key)
-    if isinstance(found, np.ndarray):
-        return found
-    scores = predict_proba(fitted_model(context, candidate).model, training_parts.of_run(context).holdout.features())
-    context.scratch[key] = scores
-    return scores
-
-
-def holdout_labels(parts: TrainingParts) -> npt.NDArray[np.int64]:
-    """The holdout's labels, 0 and 1."""
-    label = parts.holdout.spec.label
-    labels = parts.holdout.table.column(str(label)).to_numpy()
-    if len(np.unique(labels)) < 2:  # noqa: PLR2004 - both classes
-        raise InvalidInput(
-            f"all {len(labels)} holdout labels are {labels[0]}: no metric can tell a good model from a bad one",
-            hint="lengthen split.holdout, or check how the label is made",
-        )
-    return np.asarray(labels, dtype=np.int64)
-
-
-def run_of(context: RunContext, candidate: str) -> tuple[RunId, str]:
-    """The tracked run and model URI of a candidate in this run."""
-    output = context.outputs[f"train {candidate}"]
-    return RunId(str(output["run_id"])), str(output["model_uri"])
 
 
 def _shape(parts: TrainingParts) -> Mapping[str, object]:

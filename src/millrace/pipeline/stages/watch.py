@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from millrace.alerts.deliver import deliver
 from millrace.alerts.evaluate import evaluate
-from millrace.alerts.types import AlertRule, Observation
+from millrace.alerts.types import Observation
 from millrace.core.clock import utc
 from millrace.monitoring.refresh import refresh
 from millrace.monitoring.types import MonitorSpec, WindowVerdict
@@ -18,7 +18,7 @@ from millrace.pipeline.fingerprint import fingerprint
 from millrace.pipeline.labels import read_known
 from millrace.pipeline.port import Services
 from millrace.pipeline.reference import reference_of
-from millrace.pipeline.retrain import in_production, rule_name, subject
+from millrace.pipeline.retrain import alert_rule, in_production, subject
 from millrace.pipeline.split import take
 from millrace.pipeline.stages.stage import Outcome
 from millrace.serving.labels import join_labels
@@ -95,14 +95,16 @@ class Watch:
             services.episodes,
             services.events,
             services.clock,
-            services.principal,
-            _rule(pipeline),
+            alert_rule(pipeline),
             [_observation(pipeline, verdict) for verdict in verdicts],
         )
         sent = deliver(services.episodes, services.channels, services.clock)
         bad = [verdict for verdict in verdicts if verdict.status in _BAD]
-        detail = f"{len(verdicts)} verdicts, {len(bad)} bad" + (f"; episode open: {episode.reason}" if episode else "")
-        return Outcome(detail, {"verdicts": len(verdicts), "bad": len(bad), "sent": sent, "open": episode is not None})
+        is_open = episode is not None and episode.status == "open"
+        detail = f"{len(verdicts)} verdicts, {len(bad)} bad" + (
+            f"; episode open: {episode.reason}" if episode and is_open else ""
+        )
+        return Outcome(detail, {"verdicts": len(verdicts), "bad": len(bad), "sent": sent, "open": is_open})
 
 
 def monitor_spec(pipeline: Pipeline) -> MonitorSpec:
@@ -136,20 +138,8 @@ def _since(context: RunContext, today: datetime) -> datetime:
         return _first_prediction(services, pipeline) or today - _WEEK
     if context.outputs.get(JOIN, {}).get("joined"):
         return min(last, today - pipeline.labels.known_after - pipeline.labels.tolerance - _WEEK)
-    return min(last, today - timedelta(days=1))
-
-
-def _rule(pipeline: Pipeline) -> AlertRule:
-    alert = pipeline.alerts
-    return AlertRule(
-        rule_name(pipeline),
-        alert.on,
-        alert.breaches,
-        alert.out_of,
-        alert.resolve_after,
-        alert.repeat_after,
-        tuple(alert.channels),
-    )
+    # The rule wants the last `out_of` observations each time.
+    return min(last, today - pipeline.alerts.out_of * timedelta(days=1))
 
 
 def _observation(pipeline: Pipeline, verdict: WindowVerdict) -> Observation:
