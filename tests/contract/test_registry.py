@@ -246,7 +246,7 @@ for _ in range(5):
 
 @pytest.mark.slow
 def test_two_processes_register_at_once(house: House) -> None:
-    url, folder = f"sqlite:///{house.root / 'other.db'}", str(house.root)
+    url, folder = f"sqlite:///{house.root / 'mlflow.db'}", str(house.root)
     started = [
         subprocess.Popen(
             [sys.executable, "-c", _REGISTER, url, folder], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

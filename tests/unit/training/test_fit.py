@@ -21,7 +21,7 @@ from millrace.training.models import predict_proba
 from millrace.training.types import Candidate, TrainingData
 
 MakeSet = Callable[..., TrainingSet]
-ALL: list[Candidate] = [XGBoost(n_estimators=15), LightGBM(n_estimators=15), Linear(), Dummy()]
+ALL: list[Candidate] = [XGBoost(n_estimators=6), LightGBM(n_estimators=6), Linear(), Dummy()]
 
 
 def forest(data: TrainingData) -> object:
@@ -58,7 +58,7 @@ def test_they_learn(candidate: Candidate, make_set: MakeSet) -> None:
     training_set = make_set(1200)
     fitted = fit(candidate, training_set, seed=0, threads=1)
     labels = binary_labels(training_set.table, "churned")
-    assert roc_auc(labels, predict_proba(fitted.model, training_set.features())) > 0.8
+    assert roc_auc(labels, predict_proba(fitted.model, training_set.features())) > 0.75
 
 
 def test_the_dummy_says_the_share_of_positives(make_set: MakeSet) -> None:
