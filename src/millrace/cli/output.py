@@ -9,10 +9,12 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from millrace.core.clock import iso
+from millrace.core.clock import iso, utc
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_WIDE = 220  # into a file or a pipe nothing is folded
 
 
 def print_json(data: object) -> None:
@@ -25,7 +27,7 @@ def console() -> Console:
     """Where text for people goes."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
@@ -60,7 +62,7 @@ def shown(value: object) -> str:
         case bool():
             return "yes" if value else "no"
         case datetime():
-            return iso(value)
+            return f"{utc(value):%Y-%m-%d %H:%M:%S}"
         case float():
             return f"{value:.4g}"
         case int():

@@ -7,8 +7,9 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from millrace.core.errors import Conflict
 from millrace.core.events import Event
@@ -20,6 +21,9 @@ from millrace.pipeline.port import Progress, Services
 from millrace.pipeline.stages.judge import STAGE as VALIDATE
 from millrace.pipeline.stages.judge import reasons
 from millrace.pipeline.stages.stage import Outcome
+
+if TYPE_CHECKING:
+    from millrace.targets.port import DeploymentTarget
 
 _LEASE_S = 60.0
 # A run may open an episode that then asks for a retraining, and a retraining changes what is watched: three rounds settle.
@@ -56,18 +60,31 @@ def run_pipeline(
         MillraceError: a stage could not be done; what was done before it stays done.
     """
     request = request or Request()
-    with _alone(services, pipeline):
+    with _alone(services, pipeline), ExitStack() as stack:
+        shared = _opened_once(target, stack)
         reports: list[StageReport] = []
         resumed = _was_interrupted(services, pipeline)
         for _ in range(_ROUNDS):
             plan = build_plan(services, pipeline, request)
             if not plan.needed:
                 break
-            done = _execute(services, pipeline, plan, target, progress)
+            done = _execute(services, pipeline, plan, shared, progress)
             reports += done
             if done and done[-1].status == "refused":
                 break
         return _report(services, pipeline, request, reports, resumed=resumed)
+
+
+def _opened_once(target: OpenTarget, stack: ExitStack) -> OpenTarget:
+    """The target, opened by the first stage that needs it and kept open for the others."""
+    opened: list[DeploymentTarget] = []
+
+    def shared() -> AbstractContextManager[DeploymentTarget]:
+        if not opened:
+            opened.append(stack.enter_context(target()))
+        return nullcontext(opened[0])
+
+    return shared
 
 
 def _report(
