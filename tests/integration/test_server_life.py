@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -16,6 +17,7 @@ import pytest
 
 from millrace.api.discovery import find_server
 from millrace.api.runtime import ServerInfo, read_info, write_info
+from millrace.workspace import open_workspace
 
 pytestmark = pytest.mark.slow
 
@@ -76,9 +78,13 @@ def test_the_life_of_a_server(start: Start, tmp_path: Path) -> None:
 
 
 def test_children_end_when_the_supervisor_is_killed(start: Start, tmp_path: Path) -> None:
+    workspace = open_workspace(tmp_path)
+    workspace.clock.set(datetime(2025, 3, 1, tzinfo=UTC))
+    workspace.close()
     server = start(tmp_path, "--port", "0")
-    _ready(tmp_path)
+    assert _ready(tmp_path).started == "2025-03-01T00:00:00Z"
     children = _children(server.pid)
+    assert len(children) == 2  # in virtual time nothing drains by itself
     server.kill()
     _until(lambda: not any(_runs(child) for child in children), within_s=8)
     # The address that it left behind is not believed, and a new server can start.

@@ -39,6 +39,8 @@ def build(workspace: Workspace, workers: Workers, mlflow: MlflowMount, url: str)
     """The application of a control process, with interrupted updates of an earlier one ended."""
     rollout = Rollout(workspace.endpoints, workspace.clock, current_user(), workers)
     rollout.recover()
+    # Beside: workers that are just starting answer only when they have loaded what the store says.
+    threading.Thread(target=rollout.agree, name="agree", daemon=True).start()
     routes = rest.Rest(workspace, rollout, Status(workspace, workers, rollout, mlflow), mlflow, url).routes
     own = Starlette(
         routes=routes,

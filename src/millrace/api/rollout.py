@@ -81,11 +81,32 @@ class Rollout:
             self._release(name)
 
     def recover(self) -> None:
-        """Fail the updates that an earlier control process did not finish: what served before still serves."""
+        """End the updates that an earlier control process did not finish: what served before still serves."""
         for endpoint in self._store.list():
             if endpoint.state.config_update == "IN_PROGRESS":
                 message = "the server stopped during the update; update it again"
                 endpoints.fail(self._store, self._clock, endpoint.name, message)
+
+    def agree(self) -> None:
+        """Have the workers serve what the store says, where an earlier control process died before it told them."""
+        stored = {endpoint.name: endpoint.generation for endpoint in self._store.list() if endpoint.state.ready}
+        for served in [worker.get("served", {}) for worker in self._workers.status()]:
+            assert isinstance(served, dict)  # noqa: S101 - both ends are ours
+            for name in served.keys() | stored.keys():
+                if served.get(name) != stored.get(name):
+                    self._correct(name)
+
+    def _correct(self, name: str) -> None:
+        try:
+            with self._claim(name):
+                stored = next((found for found in self._store.list() if found.name == name and found.state.ready), None)
+                if stored is None:
+                    self._workers.remove(name)
+                else:
+                    self._workers.activate(name, stored.generation)
+                self._release(name)
+        except Conflict:
+            return  # an update has begun meanwhile, and tells the workers itself
 
     @contextmanager
     def _claim(self, name: str) -> Iterator[None]:

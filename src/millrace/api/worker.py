@@ -97,6 +97,8 @@ class Commands:
         return {}
 
     def _activate(self, name: str, generation: int) -> None:
+        if self._hot.served().get(name) == generation:
+            return
         try:
             self._hot.activate(name, generation)
         except InvalidState:

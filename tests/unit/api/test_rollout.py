@@ -38,6 +38,7 @@ class RecordingWorkers:
     may_load: threading.Event = field(default_factory=threading.Event)
     may_activate: threading.Event = field(default_factory=threading.Event)
     fails: bool = False
+    serving: list[dict[str, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.may_load.set()
@@ -59,6 +60,9 @@ class RecordingWorkers:
 
     def remove(self, name: str) -> None:
         self.told.append(("remove", name))
+
+    def status(self) -> list[dict[str, object]]:
+        return [{"ready": True, "served": served} for served in self.serving] + [{"ready": False}]
 
 
 @dataclass
@@ -178,3 +182,16 @@ def test_an_update_that_died_with_its_process_is_ended(scene: Scene) -> None:
     found = scene.rollout.get("e")
     assert (found.state.config_update, found.state.ready, found.pending) == ("UPDATE_FAILED", True, None)
     assert "stopped during the update" in found.state.message
+
+
+def test_workers_that_were_not_told_are_told(scene: Scene) -> None:
+    scene.create("a", config("1"))
+    scene.create("b", config("1"))
+    scene.workers.told.clear()
+    scene.workers.serving = [{"a": 1, "b": 1}]
+    scene.rollout.agree()
+    assert ("remove", "gone") not in scene.workers.told
+    scene.workers.serving = [{"a": 1, "b": 0, "gone": 3}]
+    scene.rollout.agree()
+    assert {("activate", "b", 1), ("remove", "gone")} <= set(scene.workers.told)
+    assert scene.update("b", config("2")).generation == 2
