@@ -63,15 +63,7 @@ class DeltaTableStore:
             self.remove(location)  # nothing was ever written to it: an interrupted create with other columns
             existing = None
         if existing is None:
-            with _delta_errors(location):
-                DeltaTable.create(
-                    location,
-                    stored,
-                    mode="ignore",
-                    partition_by=list(definition.partition_columns) or None,
-                    configuration=_KEEP,
-                    commit_properties=_properties(commit),
-                )
+            self._make(location, stored, definition, commit)
         return self.version(location)
 
     def append(self, location: Location, rows: pa.Table, commit: CommitInfo) -> Version:
@@ -208,6 +200,21 @@ class DeltaTableStore:
     def _existing(self, location: Location) -> DeltaTable | None:
         return self._open(location) if DeltaTable.is_deltatable(location) else None
 
+    def _make(self, location: Location, schema: pa.Schema, definition: TableDefinition, commit: CommitInfo) -> None:
+        try:
+            with _delta_errors(location):
+                DeltaTable.create(
+                    location,
+                    schema,
+                    partition_by=list(definition.partition_columns) or None,
+                    configuration=_KEEP,
+                    # Tried again, it would put a second definition on top of the one that another process just made.
+                    commit_properties=_properties(commit, retries=0),
+                )
+        except (CommitFailedError, InvalidInput):
+            if self._existing(location) is None:
+                raise
+
     def _commit(self, location: Location, commit: CommitInfo, write: Callable[[DeltaTable], object]) -> Version:
         # Two writers at once: the later one fails, whatever it wrote. It looks at the table again and writes again.
         for attempt in range(_ATTEMPTS):
@@ -251,10 +258,10 @@ def _already_there(table: DeltaTable, commit: CommitInfo) -> bool:
     return seen is not None and seen >= commit.transaction[1]
 
 
-def _properties(commit: CommitInfo) -> CommitProperties:
+def _properties(commit: CommitInfo, retries: int | None = None) -> CommitProperties:
     about = {"millrace.at": str(epoch_us(commit.at)), "millrace.by": str(commit.by), "millrace.why": commit.why}
     transactions = None if commit.transaction is None else [Transaction(*commit.transaction)]
-    return CommitProperties(custom_metadata=about, app_transactions=transactions)
+    return CommitProperties(custom_metadata=about, max_commit_retries=retries, app_transactions=transactions)
 
 
 def _version_info(entry: dict[str, object]) -> VersionInfo:
