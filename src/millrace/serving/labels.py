@@ -16,7 +16,8 @@ from millrace.lake.lake import Lake
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_Match = tuple[str, int, float, datetime | None]
+# Request, row and time of the prediction; its label; the label's time.
+_Match = tuple[str, int, datetime, float, datetime | None]
 
 
 def join_labels(
@@ -43,16 +44,19 @@ def join_labels(
     Raises:
         InvalidInput: a missing column, a key of another type, labels that are no numbers, or two different labels of one
             key and time.
-        NotFound: no such predictions table.
+        NotFound: no such predictions table, or it has no such key column.
     """
     known = _label_index(labels, keys, label_column, label_time, utc(as_of))
-    open_rows = _unlabelled(lake, predictions_table, labels, keys, utc(as_of))
+    moments = [at for times, _ in known.values() for at in (times[0], times[-1])] or [utc(as_of)]
+    # Only predictions that some label can be for: whole files of other days are not read.
+    period = (min(moments), min(max(moments) + tolerance, utc(as_of)))
+    open_rows = _unlabelled(lake, predictions_table, labels, keys, period)
     matches: list[_Match] = []
     for request, row, at, *key in _rows(open_rows, ["request_id", "row", "timestamp", *keys]):
         times, values = known.get(tuple(key), ((), ()))
         place = bisect_right(times, at) - 1
         if place >= 0 and at - times[place] <= tolerance:
-            matches.append((request, row, values[place], times[place]))
+            matches.append((request, row, at, values[place], times[place]))
     return _store(lake, predictions_table, matches)
 
 
@@ -74,10 +78,11 @@ def label_requests(
         raise InvalidInput("a request and row is there more than once", hint="give one label for each")
     known = dict(zip(given, _numbers(labels, label_column), strict=True))
     matches: list[_Match] = []
-    for request, row in _rows(_unlabelled(lake, predictions_table, labels, (), utc(as_of)), ["request_id", "row"]):
+    open_rows = _unlabelled(lake, predictions_table, labels, (), (None, utc(as_of)))
+    for request, row, at in _rows(open_rows, ["request_id", "row", "timestamp"]):
         value = known.get((request, row))
         if value is not None:
-            matches.append((request, row, value, None))
+            matches.append((request, row, at, value, None))
     return _store(lake, predictions_table, matches)
 
 
@@ -103,18 +108,21 @@ def _label_index(
     return index
 
 
-def _unlabelled(lake: Lake, name: str | TableName, labels: pa.Table, keys: Sequence[str], as_of: datetime) -> pa.Table:
+def _unlabelled(
+    lake: Lake, name: str | TableName, labels: pa.Table, keys: Sequence[str], period: tuple[datetime | None, datetime]
+) -> pa.Table:
+    """The predictions without a label from the first to the second time, both inclusive."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    schema = lake.schema(name)
+    first, last = period
+    where = pc.field("actual_label").is_null() & (pc.field("timestamp") <= pa.scalar(last, pa.timestamp("us", "UTC")))
+    if first is not None:
+        where &= pc.field("timestamp") >= pa.scalar(first, pa.timestamp("us", "UTC"))
+    rows = lake.read(name, columns=["request_id", "row", "timestamp", *keys], where=where)
     for key in keys:
-        if key not in schema.names:
-            raise InvalidInput(f"the predictions have no column '{key}'", hint=did_you_mean(key, schema.names))
-        _check_comparable(key, schema.field(key).type, labels.schema.field(key).type)
-    moment = pa.scalar(as_of, pa.timestamp("us", "UTC"))
-    where = pc.field("actual_label").is_null() & (pc.field("timestamp") <= moment)
-    return lake.read(name, columns=["request_id", "row", "timestamp", *keys], where=where)
+        _check_comparable(key, rows.schema.field(key).type, labels.schema.field(key).type)
+    return rows
 
 
 def _check_comparable(key: str, one: pa.DataType, other: pa.DataType) -> None:
@@ -168,9 +176,9 @@ def _store(lake: Lake, name: str | TableName, matches: Sequence[_Match]) -> int:
     if not matches:
         return 0
     time = pa.timestamp("us", "UTC")
-    schema = pa.schema(
-        [("request_id", pa.string()), ("row", pa.int32()), ("actual_label", pa.float64()), ("label_time", time)]
-    )
+    identity = [("request_id", pa.string()), ("row", pa.int32()), ("timestamp", time)]
+    schema = pa.schema([*identity, ("actual_label", pa.float64()), ("label_time", time)])
     columns = [pa.array(values, field.type) for values, field in zip(zip(*matches, strict=True), schema, strict=True)]
-    lake.merge(name, pa.Table.from_arrays(columns, schema=schema), ["request_id", "row"], "labels")
+    # The time says nothing more of which row it is, but by it the merge leaves files of other days unread.
+    lake.merge(name, pa.Table.from_arrays(columns, schema=schema), ["request_id", "row", "timestamp"], "labels")
     return len(matches)

@@ -148,7 +148,7 @@ def test_unknown_tables_and_columns(lake: Lake) -> None:
         join(lake, labels_of((1, "x", T0, True)))
     predict(lake, ("r", 0, T0, 1, "x"))
     labels = labels_of((1, "x", T0, True)).rename_columns(["customer", "shop", "at", "churned"])
-    with pytest.raises(InvalidInput, match="the predictions have no column 'customer'"):
+    with pytest.raises(NotFound, match="no column 'customer'"):
         join_labels(
             lake, TABLE, labels, keys=["customer"], label_column="churned", label_time="at", tolerance=DAY, as_of=LATER
         )
