@@ -23,7 +23,9 @@ from xgboost import XGBClassifier, XGBRegressor  # noqa: TID253 - a test of it
 from millrace.core.errors import InvalidInput
 from millrace.serving.endpoints import served_entity
 from millrace.serving.mlmodel import read_model_folder
+from millrace.serving.paths.frames import to_frame
 from millrace.serving.paths.golden import accepted, difference, golden_rows
+from millrace.serving.paths.pyfunc import _labels
 from millrace.serving.port import Predictor
 from millrace.serving.predictor import load_predictor
 from millrace.serving.types import LoadPlan, Prediction
@@ -203,3 +205,68 @@ def test_rows_that_the_model_itself_refuses_are_left_out() -> None:
 )
 def test_what_counts_as_the_same_answer(fast: Prediction, own: Prediction, says: str | None) -> None:
     assert difference(fast, own) == says
+
+
+def test_a_model_in_skops_format_needs_no_mlflow(write_model: Callable[..., Path]) -> None:
+    from skops.io import dump, dumps, get_untrusted_types  # type: ignore[import-untyped,unused-ignore]
+
+    model = make_pipeline(SimpleImputer(), LogisticRegression()).fit(FEATURES, LABELS)
+    trusted = get_untrusted_types(data=dumps(model))
+    details = {"pickled_model": "model.skops", "serialization_format": "skops", "skops_trusted_types": trusted}
+    folder = write_model("skops", {"sklearn": details}, NUMBERS)
+    dump(model, folder / "model.skops")
+    predictor = load_predictor(plan(folder))
+    assert predictor.path == "sklearn"
+    assert_equals_own(predictor, model)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # MLflow's own, of each version another
+@pytest.mark.parametrize(
+    ("flavor", "details", "why"),
+    [
+        ("xgboost", {"model_class": "xgboost.core.Booster", "data": "m"}, "xgboost is ruled out: it is a Booster"),
+        ("lightgbm", {"data": "m"}, "lightgbm is ruled out: it is a model without a class"),
+        (
+            "sklearn",
+            {"pickled_model": "m", "serialization_format": "x"},
+            "sklearn is ruled out: its format x is unknown",
+        ),
+        ("sklearn", {"pickled_model": "m"}, "sklearn could not be loaded natively (FileNotFoundError)"),
+        ("python_function", {}, "the model has no native flavor"),
+    ],
+)
+def test_the_reason_for_the_slow_path_is_told(
+    write_model: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    *,
+    flavor: str,
+    details: dict[str, str],
+    why: str,
+) -> None:
+    # A model of its own kind, as MLflow lets anybody write one: a module that says how it is loaded.
+    (tmp_path / f"loads_{flavor}.py").write_text(
+        "class Model:\n    def predict(self, frame):\n        return frame.sum(axis=1)\n\n\ndef _load_pyfunc(path):\n    return Model()\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    pyfunc = {"loader_module": f"loads_{flavor}", "env": {}, "python_version": "3.11.0"}
+    folder = write_model("own", {flavor: details, "python_function": pyfunc}, NUMBERS)
+    predictor = load_predictor(plan(folder))
+    assert (predictor.path, predictor.why) == ("pyfunc", why)
+    assert predictor.predict([[1.0, 2.0, 3.5], [0.0, 0.0, -1.0]]) == Prediction([6.5, -1.0], None)
+
+
+def test_what_pyfunc_gives_becomes_one_label_a_row() -> None:
+    assert _labels(np.array([1, 0])) == [1, 0]
+    assert _labels(pd.Series(["a", "b"])) == ["a", "b"]
+    assert _labels(pd.DataFrame({"y": [0.5, 1.5]})) == [0.5, 1.5]
+    assert _labels(pd.DataFrame({"y": [1], "z": [2]})) == [{"y": 1, "z": 2}]
+    assert _labels([1, 2]) == [1, 2]
+
+
+def test_times_reach_the_model_as_times() -> None:
+    frame = to_frame([["2025-03-01T06:00:00+02:00", 1.0], [None, 2.0]], [("at", "datetime"), ("a", "long")])
+    assert frame["at"].tolist()[0] == pd.Timestamp("2025-03-01 04:00:00")
+    assert frame["at"].isna().tolist() == [False, True]
+    assert str(frame["a"].dtype) == "int64"
