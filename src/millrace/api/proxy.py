@@ -17,6 +17,8 @@ _HOP = frozenset(
     {b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"proxy-connection"}
 )
 _MOST_CONNECTIONS = 64
+_STARTING = error_body("TEMPORARILY_UNAVAILABLE", "the server is starting", "try again in a second")
+_STOPPED = error_body("INTERNAL_ERROR", "the control process ended during the request", "see whether it was done")
 
 
 class ControlProxy:
@@ -33,24 +35,36 @@ class ControlProxy:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
-        request = self._client.build_request(
-            scope["method"],
-            httpx.URL(scheme="http", host="control", raw_path=target),
-            headers=[pair for pair in scope["headers"] if pair[0] not in _HOP],
-            content=_body(receive) if _has_body(scope["headers"]) else None,
-        )
+        body = _body(receive) if _has_body(scope["headers"]) else None
         try:
-            response = await self._client.send(request, stream=True)
+            response = await self._send(scope, body)
+        except httpx.ConnectError:
+            # Nothing was sent: every client may safely try again, and ours do.
+            failure = JSONResponse(_STARTING, status_of("TEMPORARILY_UNAVAILABLE"), headers={"retry-after": "1"})
+            await failure(scope, receive, send)
+            return
         except httpx.TransportError:
-            error = error_body("TEMPORARILY_UNAVAILABLE", "the server is starting", "try again in a second")
-            status = status_of("TEMPORARILY_UNAVAILABLE")
-            await JSONResponse(error, status, headers={"retry-after": "1"})(scope, receive, send)
+            await JSONResponse(_STOPPED, 502)(scope, receive, send)
             return
         try:
             await _pass_on(response, send)
         finally:
             await response.aclose()
+
+    async def _send(self, scope: Scope, body: AsyncIterator[bytes] | None) -> httpx.Response:
+        target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+        url = httpx.URL(scheme="http", host="control", raw_path=target)
+        headers = [pair for pair in scope["headers"] if pair[0] not in _HOP]
+        request = self._client.build_request(scope["method"], url, headers=headers, content=body)
+        try:
+            return await self._client.send(request, stream=True)
+        except httpx.ConnectError:
+            raise
+        except httpx.TransportError:
+            # An idle connection may have ended with the process that it led to; reading again does no harm.
+            if scope["method"] not in ("GET", "HEAD") or body is not None:
+                raise
+            return await self._client.send(request, stream=True)
 
 
 async def _pass_on(response: httpx.Response, send: Send) -> None:

@@ -116,3 +116,11 @@ def test_an_answer_names_the_version_that_gave_it() -> None:
     answers = target(answer).query("e", [{"a": 1}])
     assert (answers.predictions, answers.probabilities) == ((1,), (0.75,))
     assert (answers.model_version, answers.request_id) == ("2", "r1")
+
+
+def test_a_server_that_is_starting_is_waited_for() -> None:
+    starting = httpx.Response(503, json={"error_code": "TEMPORARILY_UNAVAILABLE", "message": "starting"})
+    answers = iter([starting, starting])
+    assert target(lambda _: next(answers, httpx.Response(200, json=shown("2")))).status("e") == DeploymentStatus(
+        "e", "ready", "2"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from millrace.targets.types import Answers, DeploymentSpec, DeploymentStatus
 
 _ENDPOINTS = "/api/2.0/serving-endpoints"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+_STARTING, _STARTING_S, _STARTING_PAUSE_S = 503, 30.0, 0.25
 _START_HINT = "start it with `millrace up`"
 _ERRORS: Mapping[str, type[MillraceError]] = {
     kind.error_code: kind
@@ -53,6 +55,8 @@ class MillraceTarget:
             trust_env=False,
         )
         self._versions: dict[tuple[str, str], str] = {}
+        # A target is a value to its users, who seldom close it: its connections end with it.
+        self._close = weakref.finalize(self, self._client.close)
 
     def deploy(self, spec: DeploymentSpec) -> DeploymentStatus:
         """Make or update the endpoint, and wait until it serves the version or has failed."""
@@ -105,8 +109,8 @@ class MillraceTarget:
         return {key: int(value) for key, value in self._call("POST", "/api/millrace/capture/drain").items()}
 
     def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
+        """Close the connections, which else end with this object."""
+        self._close()
 
     def _find(self, endpoint: str) -> dict[str, Any] | None:
         try:
@@ -142,15 +146,24 @@ class MillraceTarget:
         return answer
 
     def _send(self, method: str, path: str, body: object) -> httpx.Response:
+        """Send a request, again while the server says that it is starting: then it has not seen the request."""
+        deadline = time.monotonic() + _STARTING_S
+        while True:
+            response = self._send_once(method, path, body)
+            if response.status_code != _STARTING or time.monotonic() > deadline:
+                break
+            time.sleep(_STARTING_PAUSE_S)
+        if response.is_error:
+            raise _error(response)
+        return response
+
+    def _send_once(self, method: str, path: str, body: object) -> httpx.Response:
         try:
-            response = self._client.request(method, path, json=body)
+            return self._client.request(method, path, json=body)
         except httpx.TransportError as error:
             raise InvalidState(
                 f"the server at {self._url} does not answer: {error}", hint=_START_HINT, url=self._url
             ) from error
-        if response.is_error:
-            raise _error(response)
-        return response
 
 
 def _path(endpoint: str) -> str:
