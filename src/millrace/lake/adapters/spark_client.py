@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from millrace.core.names import DEFAULT_CATALOG, DEFAULT_SCHEMA, TableName
@@ -23,12 +26,34 @@ def open_session(url: str) -> SparkSession:
     time.tzset()
     # pyspark-client 4.2 has not yet declared its support for pandas 3.
     warnings.filterwarnings("ignore", message=".*PySpark does not yet fully support pandas", category=FutureWarning)
-    from pyspark.sql import SparkSession
-
-    session: SparkSession = SparkSession.builder.remote(url).create()
+    # A parent process's engine, inherited: not ours.
+    os.environ.pop("SPARK_REMOTE", None)
+    with _main_module_with_a_file():
+        session = _create(url)
     session.conf.set("spark.sql.session.timeZone", "UTC")
     os.environ["SPARK_REMOTE"] = url
     return session
+
+
+def _create(url: str) -> SparkSession:
+    from pyspark.sql import SparkSession
+
+    session: SparkSession = SparkSession.builder.remote(url).create()
+    return session
+
+
+@contextmanager
+def _main_module_with_a_file() -> Iterator[None]:
+    # In a program without a file (`python -c`, `python -`) the client believes to be in its own tests, and exits.
+    main = sys.modules["__main__"]
+    if hasattr(main, "__file__") or main.__spec__ is not None:
+        yield
+        return
+    main.__file__ = "<command>"
+    try:
+        yield
+    finally:
+        del main.__file__
 
 
 def close_session(session: SparkSession) -> None:
