@@ -18,7 +18,9 @@ from millrace.monitoring.windows import Granularity
 from millrace.statistics.tests import chi2_from_counts, ks_p_value
 
 SCALES = (1, 7, 28)
+BUDGET_SHARE = 0.5
 MISSING_FLOOR = 0.03
+_GRANTED = 0.75
 _TESTS_PER_COLUMN = 2
 _WEEK = timedelta(days=7)
 
@@ -29,11 +31,11 @@ class Track:
 
     Attributes:
         measure: `KS`, `TV` or `missing share`.
-        typical: what the reference's own windows reach, at least half the floor: taken off before the p-value.
+        typical: what the reference's own windows reach, at least 3/4 of the floor: taken off before the p-value.
         floor: an effect up to here is not called drift.
         counts: windows x (1 + k), summed over the scale.
         rows: values that count at each window.
-        distances, effects: at each window; effects have chance taken off.
+        distances, chance: at each window, what was seen and what chance alone shows on average.
     """
 
     profile: ColumnProfile
@@ -45,11 +47,16 @@ class Track:
     counts: Ints
     rows: Ints
     distances: Floats
-    effects: Floats
+    chance: Floats
+
+    @property
+    def effects(self) -> Floats:
+        """Distances with chance taken off, 0 or more."""
+        return np.maximum(self.distances - self.chance, 0.0)
 
     def limit(self, at: int) -> float:
         """The distance that the floor means at a window, chance put back."""
-        return float(self.floor + self.distances[at] - self.effects[at]) if self.effects[at] > 0 else self.floor
+        return float(self.floor + self.chance[at])
 
     def p_value(self, at: int) -> float:
         """Chance of so large a distance, beyond the typical one, if nothing had changed."""
@@ -70,7 +77,7 @@ def judge_drift(
     """A verdict for each window, from it and those before it.
 
     Drift is called where, for some column and scale (1, 7, 28 windows), the effect is over its floor and the p-value of what is
-    beyond typical is under the budget: `false_alarms_per_year` over the windows of a year, split evenly over columns x (distribution, missing) x scales.
+    beyond typical is under the budget: half of `false_alarms_per_year` over the windows of a year, split evenly over columns x (distribution, missing) x scales.
     Under 30 rows a scale says nothing; the window is `insufficient_data` where none does.
 
     Args:
@@ -82,7 +89,7 @@ def judge_drift(
     granularity = Granularity.parse(spec.granularity)
     first = windows[0].number
     tracks = list(_tracks(spec, granularity, windows, columns))
-    alpha = spec.false_alarms_per_year / granularity.windows_per_year
+    alpha = spec.false_alarms_per_year * BUDGET_SHARE / granularity.windows_per_year
     alpha /= max(len(columns), 1) * _TESTS_PER_COLUMN * len(SCALES)
     suspects = [_suspects(track) for track in tracks]
     verdicts = []
@@ -125,12 +132,14 @@ def _distribution(name: str, profile: ColumnProfile, scale: int, counts: Ints, l
     distance = distances(profile.kind, reference, values)
     chance = chance_distances(profile.kind, reference, np.maximum(rows, 1).astype(np.float64))
     measure = "KS" if profile.kind == "numeric" else "TV"
-    return Track(profile, name, measure, scale, *levels, counts, rows, distance, np.maximum(distance - chance, 0.0))
+    return Track(profile, name, measure, scale, *levels, counts, rows, distance, chance)
 
 
 def _missing(name: str, profile: ColumnProfile, scale: int, counts: Ints, levels: tuple[float, float]) -> Track:
     change = np.abs(shares(counts)[:, 0] - profile.missing / max(profile.rows, 1))
-    return Track(profile, name, "missing share", scale, *levels, counts, counts.sum(axis=1), change, change)
+    return Track(
+        profile, name, "missing share", scale, *levels, counts, counts.sum(axis=1), change, np.zeros_like(change)
+    )
 
 
 def _variation(
@@ -151,10 +160,10 @@ def _variation(
 
 
 def _levels(normal: Variation | None, floor: float) -> tuple[float, float]:
-    """What is granted before the p-value, and the floor. Half the floor is granted to seasons that the reference has not seen."""
+    """What is granted before the p-value, and the floor. Three quarters of the floor are granted to seasons that the reference has not seen."""
     if normal is None:
-        return floor / 2, floor
-    return max(normal.typical, floor / 2), max(floor, normal.limit)
+        return _GRANTED * floor, floor
+    return max(normal.typical, _GRANTED * floor), max(floor, normal.limit)
 
 
 def _suspects(track: Track) -> frozenset[int]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from millrace.monitoring.calibrate import LEAST_ROWS
 from millrace.monitoring.counts import WindowCounts
-from millrace.monitoring.drift import SCALES
+from millrace.monitoring.drift import BUDGET_SHARE, SCALES
 from millrace.monitoring.reference import LossProfile
 from millrace.monitoring.types import MonitorSpec, Status, WindowVerdict
 from millrace.monitoring.windows import Granularity
@@ -37,7 +37,7 @@ def judge_performance(
     """A verdict for each window that has labels; none for one without, or without a reference loss.
 
     Degraded where, at some scale, the loss is over the reference's by more than 3 % and the one-sided z-test's p-value is under the
-    budget (`false_alarms_per_year` over the windows of a year and the scales). The test's variance holds that of both
+    budget (half of `false_alarms_per_year` over the windows of a year and the scales; drift has the other half). The test's variance holds that of both
     means and, where the reference has weeks, how much its weeks differ. Windows whose labels cover less than `label_coverage`
     of their rows have not matured: they count nowhere, and are `insufficient_data` themselves.
 
@@ -51,7 +51,7 @@ def judge_performance(
         return []
     granularity = Granularity.parse(spec.granularity)
     mature = {window.number: window for window in windows if _matured(window, spec.label_coverage)}
-    alpha = spec.false_alarms_per_year / granularity.windows_per_year / len(SCALES)
+    alpha = spec.false_alarms_per_year * BUDGET_SHARE / granularity.windows_per_year / len(SCALES)
     verdicts = []
     for window in windows:
         if window.loss.labelled == 0:
@@ -79,7 +79,7 @@ def _changes(past: Sequence[WindowCounts], number: int, reference: LossProfile) 
 
 def _change(scale: int, rows: int, mean: float, mean_square: float, reference: LossProfile) -> Change:
     variance = max(mean_square - mean * mean, 0.0)
-    error = sqrt(variance / rows + reference.sd**2 / reference.rows + reference.between_sd**2)
+    error = sqrt(variance / rows + reference.mean_sd**2 + reference.between_sd**2)
     difference = mean - reference.mean
     z = difference / error if error > 0 else float(np.sign(difference)) * 1e3
     relative = difference / reference.mean if reference.mean > 0 else float(difference > 0)

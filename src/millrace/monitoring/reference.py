@@ -75,6 +75,7 @@ class LossProfile:
         kind: `log_loss` (natural logarithm) where there are probabilities, else `zero_one` (wrong or not).
         rows: labelled rows.
         mean, sd: of the loss per row.
+        mean_sd: standard error of the mean; the same customers come back each week, so only one week's worth of rows is counted.
         between_sd: standard deviation of the loss between the reference's weeks, beyond chance; 0 where unknown.
     """
 
@@ -82,6 +83,7 @@ class LossProfile:
     rows: int
     mean: float
     sd: float
+    mean_sd: float
     between_sd: float = 0.0
 
 
@@ -232,13 +234,15 @@ def _loss(probabilities: Any, predictions: Any, labels: Any, when: Mapping[int, 
     if not known.any():
         return None
     values = losses[known]
-    weeks = when[7][known] if 7 in when else None  # noqa: PLR2004 - days in a week
+    weeks = when[7][known] if 7 in when else np.zeros(len(values), dtype=np.int64)  # noqa: PLR2004 - days in a week
+    sd = float(values.std())
     return LossProfile(
-        "zero_one" if probabilities is None else "log_loss",
-        len(values),
-        float(values.mean()),
-        float(values.std()),
-        0.0 if weeks is None else loss_spread(values, weeks),
+        kind="zero_one" if probabilities is None else "log_loss",
+        rows=len(values),
+        mean=float(values.mean()),
+        sd=sd,
+        mean_sd=sd * float(np.sqrt(len(np.unique(weeks)) / len(values))),
+        between_sd=loss_spread(values, weeks),
     )
 
 

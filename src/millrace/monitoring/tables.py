@@ -121,13 +121,11 @@ def summary_schema(spec: MonitorSpec) -> pa.Schema:
 
 
 def keys(schema: pa.Schema, spec: MonitorSpec) -> Sequence[str]:
-    """The columns that identify a row of a metric table."""
+    """The columns that identify a row of a metric table, as long as it has no slices."""
     identity = (
         "window_start",
         "granularity",
         spec.model_id_col,
-        "slice_key",
-        "slice_value",
         "column_name",
         "drift_type",
     )

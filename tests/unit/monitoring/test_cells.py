@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from millrace.core.errors import InvalidInput
+from millrace.monitoring.cells import (
+    BINS,
+    as_numbers,
+    count_cells,
+    frequent_categories,
+    kind_of,
+    numeric_cells,
+    quantile_edges,
+    text_cells,
+)
+from millrace.monitoring.effects import chance_distances, distances, effects, rolling
+
+_NUMBERS = st.one_of(st.integers(-5, 5).map(float), st.floats(-100, 100), st.sampled_from([0.0, 1.5, 1e9]))
+
+
+def exact_ks(left: Sequence[float], right: Sequence[float]) -> float:
+    def share(values: Sequence[float], at: float) -> float:
+        return sum(value <= at for value in values) / len(values)
+
+    return max(abs(share(left, at) - share(right, at)) for at in {*left, *right})
+
+
+def ks_in_cells(reference: Sequence[float], current: Sequence[float]) -> float:
+    edges = quantile_edges(np.array(reference))
+    counts = [
+        np.bincount(numeric_cells(np.array(values), edges), minlength=len(edges) + 1) for values in (reference, current)
+    ]
+    return float(distances("numeric", counts[0], counts[1][None, :])[0])
+
+
+@given(st.lists(_NUMBERS, min_size=1, max_size=60), st.lists(_NUMBERS, min_size=1, max_size=60))
+@settings(max_examples=150, deadline=None)
+def test_ks_in_cells_is_exact_for_a_reference_of_few_values(reference: list[float], current: list[float]) -> None:
+    assert ks_in_cells(reference, current) == pytest.approx(exact_ks(reference, current), abs=1e-12)
+
+
+@given(st.integers(0, 10_000), st.floats(-1, 1), st.sampled_from([0, 1, 2]))
+@settings(max_examples=30, deadline=None)
+def test_ks_in_cells_is_within_a_bin_of_the_exact_one(seed: int, shift: float, decimals: int) -> None:
+    rng = np.random.default_rng(seed)
+    reference, current = rng.normal(size=700), rng.normal(shift, 1, size=150)
+    bound = 1 / BINS
+    if decimals:  # ties
+        reference, current = np.round(reference, decimals), np.round(current, decimals)
+        bound = 2 / BINS
+    found, exact = ks_in_cells(list(reference), list(current)), exact_ks(list(reference), list(current))
+    assert exact - bound <= found <= exact + 1e-12
+
+
+def test_outer_cells_catch_what_is_out_of_range() -> None:
+    edges = quantile_edges(np.array([1.0, 2.0, 3.0]))
+    cells = numeric_cells(np.array([0.5, -np.inf, 1.0, 3.0, 3.5, np.inf, np.nan]), edges)
+    assert list(cells[:2]) == [0, 0]
+    assert list(cells[4:6]) == [len(edges), len(edges)]
+    assert cells[6] == -1
+    assert 0 < cells[2] < cells[3] < len(edges)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 9), st.one_of(st.none(), st.floats(-3, 3), st.integers(-2, 2).map(float))), max_size=80
+    )
+)
+@settings(max_examples=80, deadline=None)
+def test_counts_of_windows_add_up_to_the_counts_of_the_whole(rows: list[tuple[int, float | None]]) -> None:
+    edges = quantile_edges(np.array([-1.0, 0.0, 0.5, 2.0]))
+    values = np.array([np.nan if value is None else value for _, value in rows], dtype=np.float64)
+    cells, windows = numeric_cells(values, edges), np.array([window for window, _ in rows], dtype=np.int64)
+    counts = count_cells(cells, windows, 10, len(edges) + 1)
+    whole = count_cells(cells, np.zeros(len(rows), dtype=np.int64), 1, len(edges) + 1)
+    assert (counts.sum(axis=0) == whole[0]).all()
+    assert whole[0][0] == sum(value is None for _, value in rows)
+    assert list(counts.sum(axis=1)) == [sum(window == number for window, _ in rows) for number in range(10)]
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=40), st.integers(1, 30))
+@settings(max_examples=60, deadline=None)
+def test_rolling_sums_are_sums_of_the_last_windows(counts: list[int], scale: int) -> None:
+    found = rolling(np.array(counts)[:, None], scale)[:, 0]
+    assert list(found) == [sum(counts[max(0, at - scale + 1) : at + 1]) for at in range(len(counts))]
+
+
+def test_categories_are_the_most_frequent_and_all_others_share_a_cell() -> None:
+    column = pa.chunked_array([["b", "a", "b", None], ["c"]])
+    categories, distinct = frequent_categories(column)
+    assert (categories, distinct) == (("b", "a", "c"), 3)
+    assert list(text_cells(pa.array(["a", "never seen", None, "b"]), categories)) == [1, 3, -1, 0]
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (pa.array([1, None, 3]), [1.0, None, 3.0]),
+        (pa.array([True, False]), [1.0, 0.0]),
+        (pa.array([Decimal("1.25"), None]), [1.25, None]),
+        (pa.array([0, 1], pa.timestamp("ms", "UTC")), [0.0, 1000.0]),
+        (pa.array([1.5, float("nan")]), [1.5, None]),
+    ],
+)
+def test_stored_types_become_numbers(column: pa.Array, expected: list[float | None]) -> None:
+    found = [None if np.isnan(value) else float(value) for value in as_numbers(column, "c")]
+    assert found == expected
+
+
+def test_a_list_is_no_number() -> None:
+    with pytest.raises(InvalidInput, match="column 'c' of type list"):
+        as_numbers(pa.array([[1]]), "c")
+
+
+def test_kinds_of_types() -> None:
+    assert kind_of(pa.string()) == kind_of(pa.dictionary(pa.int32(), pa.string())) == "text"
+    assert kind_of(pa.decimal128(10, 2)) == kind_of(pa.bool_()) == "numeric"
+
+
+def test_the_mean_distance_of_chance_is_what_simulation_shows() -> None:
+    rng = np.random.default_rng(5)
+    reference = np.array([50_000] * 20)
+    numeric = rng.multinomial(200, np.full(20, 1 / 20), size=3000)
+    expected = chance_distances("text", reference, np.array([200.0]))[0]
+    assert distances("text", reference, numeric).mean() == pytest.approx(expected, rel=0.03)
+    # In 20 cells the KS distance is a little less than the continuous one, whose mean the formula gives.
+    continuous = chance_distances("numeric", reference, np.array([200.0]))[0]
+    assert 0.85 * continuous < distances("numeric", reference, numeric).mean() < continuous
+
+
+def test_effects_have_chance_taken_off_and_are_never_negative() -> None:
+    reference = np.array([500, 500])
+    assert effects("numeric", reference, np.array([[50, 50], [0, 0], [100, 0]]))[:2].tolist() == [0.0, 0.0]
+    assert 0.3 < effects("numeric", reference, np.array([[100, 0]]))[0] < 0.5

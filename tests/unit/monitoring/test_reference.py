@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from millrace.core.errors import InvalidInput
+from millrace.monitoring.calibrate import Variation, column_variation, loss_spread, spans
+from millrace.monitoring.losses import row_losses
+from millrace.monitoring.reference import ReferenceProfile
+
+_FLOATS = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True, width=64))
+
+
+@given(st.lists(st.tuples(_FLOATS, st.one_of(st.none(), st.text(max_size=3))), min_size=1, max_size=40))
+@settings(max_examples=60, deadline=None)
+def test_json_brings_every_profile_back_exactly(rows: list[tuple[float | None, str | None]]) -> None:
+    # Moments of numbers near the largest float overflow; their square is what has to fit.
+    numbers = [None if n is None or (math.isfinite(n) and abs(n) > 1e150) else n for n, _ in rows]
+    table = pa.table({"n": pa.array(numbers, pa.float64()), "t": pa.array([text for _, text in rows], pa.string())})
+    profile = ReferenceProfile.build(table)
+    again = ReferenceProfile.from_json(profile.to_json())
+    assert again == profile
+    assert again.fingerprint == profile.fingerprint
+    assert [column.rows for column in profile.columns] == [len(rows), len(rows)]
+
+
+def test_a_profile_holds_moments_counts_and_missing_values() -> None:
+    values = [3.0, 1.0, None, 2.0, 2.0, float("nan"), 0.0]
+    table = pa.table({"x": values, "region": ["n", "s", "n", None, "n", "n", "s"], "id": range(7)})
+    profile = ReferenceProfile.build(table, columns=["x", "region"])
+    x, region = profile.columns
+    known = [3.0, 1.0, 2.0, 2.0, 0.0]
+    assert (x.missing, x.zeros, x.distinct, sum(x.counts)) == (2, 1, 4, 5)
+    assert x.mean == pytest.approx(statistics.fmean(known))
+    assert x.sd == pytest.approx(statistics.pstdev(known))
+    assert (x.low, x.high) == (0.0, 3.0)
+    assert (region.categories, region.counts, region.missing) == (("n", "s"), (4, 2, 0), 1)
+    assert profile.probability is None
+    assert profile.prediction is None
+    assert profile.loss is None
+
+
+def test_answers_and_losses_count_only_where_they_are_known() -> None:
+    table = pa.table({"x": [1.0, 2.0, 3.0, 4.0]})
+    probabilities = pa.array([None, 0.8, 0.4, 0.5])
+    profile = ReferenceProfile.build(
+        table, probabilities, pa.array([1, 1, 0, None]), predictions=pa.array([None, 1, 0, 1])
+    )
+    assert profile.probability is not None
+    assert profile.prediction is not None
+    assert profile.loss is not None
+    assert (profile.probability.rows, profile.probability.missing, profile.prediction.rows) == (3, 0, 3)
+    losses = [-math.log(0.8), -math.log(0.6)]
+    assert profile.loss.rows == 2
+    assert profile.loss.mean == pytest.approx(statistics.fmean(losses))
+    assert profile.loss.sd == pytest.approx(statistics.pstdev(losses))
+    assert profile.loss.mean_sd == pytest.approx(statistics.pstdev(losses) / math.sqrt(2))
+
+
+def test_without_probabilities_the_loss_is_being_wrong() -> None:
+    table = pa.table({"x": [1.0, 2.0, 3.0]})
+    profile = ReferenceProfile.build(
+        table, None, pa.array(["yes", "no", None]), predictions=pa.array(["yes", "yes", "no"])
+    )
+    assert profile.loss is not None
+    assert (profile.loss.kind, profile.loss.rows, profile.loss.mean) == ("zero_one", 2, 0.5)
+
+
+def test_losses_are_finite_at_certainty_and_compare_numbers_as_numbers() -> None:
+    losses = row_losses(pa.array([1, 0]), pa.array([0.0, 0.0]), None)
+    assert losses[0] == pytest.approx(-math.log(1e-6))
+    assert losses[1] == pytest.approx(1e-6, rel=1e-3)
+    assert list(row_losses(pa.array([1, 0]), None, pa.array([1.0, 1.0]))) == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("table", "arguments", "message"),
+    [
+        (pa.table({"x": pa.array([], pa.float64())}), {}, "no rows"),
+        (pa.table({"x": [1.0]}), {"columns": ["y"]}, "no column 'y'"),
+        (pa.table({"x": [1.0]}), {"probabilities": pa.array([0.1, 0.2])}, r"\[2\] values beside 1 rows"),
+        (pa.table({"x": [[1.0]]}), {}, "can't be monitored as a number"),
+    ],
+)
+def test_a_bad_reference_is_refused(table: pa.Table, arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        ReferenceProfile.build(table, **arguments)  # type: ignore[arg-type]
+
+
+def test_text_that_is_no_profile_is_refused() -> None:
+    profile = ReferenceProfile.build(pa.table({"x": [1.0, 2.0]}))
+    for text in ("", "{}", "[1]", '{"format":1}'):
+        with pytest.raises(InvalidInput, match="not a reference profile"):
+            ReferenceProfile.from_json(text)
+    newer = json.dumps(json.loads(profile.to_json()) | {"format": 99})
+    with pytest.raises(InvalidInput, match="format 99"):
+        ReferenceProfile.from_json(newer)
+
+
+def test_variation_of_weeks_that_differ_is_found_and_that_of_equal_weeks_is_not() -> None:
+    rng = np.random.default_rng(2)
+    weeks = np.repeat(np.arange(10), 400)
+    same = rng.integers(0, 20, 4000)
+    moved = np.minimum(same + 5 * (weeks % 2), 19)
+    quiet, _ = column_variation("numeric", same, 20, {7: weeks})
+    loud, _ = column_variation("numeric", moved, 20, {7: weeks})
+    assert quiet[7].windows == loud[7].windows == 10
+    assert quiet[7].limit < 0.1
+    # Half of the weeks lie a quarter of the range higher: each is about that far from the others, less its own half.
+    assert 0.1 < loud[7].mean < 0.25
+
+
+def test_missing_shares_vary_too_and_short_references_say_nothing() -> None:
+    weeks = np.repeat(np.arange(8), 100)
+    cells = np.where(np.arange(800) % 100 < 10 * (weeks % 2), -1, 0)
+    _, missing = column_variation("text", cells, 2, {7: weeks})
+    assert missing[7].mean == pytest.approx(0.4 / 7 / 1, abs=0.02)
+    assert column_variation("text", cells[:300], 2, {7: weeks[:300]}) == ({}, {})
+    assert Variation(8, 0.1, 0.02).limit == pytest.approx(0.22)
+
+
+def test_loss_spread_is_what_weeks_differ_by_beyond_chance() -> None:
+    rng = np.random.default_rng(3)
+    weeks = np.repeat(np.arange(40), 200)
+    means = rng.normal(0, 0.1, 40)
+    assert loss_spread(rng.normal(0, 1, 8000), weeks) < 0.05
+    assert loss_spread(rng.normal(0, 1, 8000) + means[weeks], weeks) == pytest.approx(0.1, abs=0.04)
+    assert loss_spread(rng.normal(0, 1, 300), weeks[:300]) == 0.0
+
+
+def test_timestamps_say_which_day_and_which_week_a_row_is_of() -> None:
+    monday = datetime(2025, 3, 10, tzinfo=UTC)
+    times = [monday, monday + timedelta(hours=23), monday + timedelta(days=6), monday + timedelta(days=7)]
+    when = spans(pa.array(times, pa.timestamp("us", "UTC")))
+    assert [int(n - when[1][0]) for n in when[1]] == [0, 0, 6, 7]
+    assert [int(n - when[7][0]) for n in when[7]] == [0, 0, 0, 1]
+
+
+def test_weeks_of_the_same_customers_count_once_in_the_error_of_the_mean_loss() -> None:
+    start = datetime(2025, 3, 10, tzinfo=UTC)
+    times = pa.array([start + timedelta(weeks=at % 4) for at in range(400)], pa.timestamp("us", "UTC"))
+    table, labels = pa.table({"x": [1.0] * 400}), pa.array([at % 3 == 0 for at in range(400)], pa.bool_())
+    profile = ReferenceProfile.build(table, pa.array([0.3] * 400), labels, timestamps=times)
+    assert profile.loss is not None
+    assert profile.loss.mean_sd == pytest.approx(profile.loss.sd / math.sqrt(100))
