@@ -54,18 +54,20 @@ class Behaviour:
     farewell_basket: float = 0.75
 
 
-# Free delivery for large orders: people come half as often, at steadier intervals, buy more at once and of more kinds. A
-# competitor opens in the north, and who leaves now leaves without a long farewell.
+# Free delivery for large orders: people come a third as often, at steadier intervals, buy three times as much at once, and of
+# more kinds. A competitor opens in the north. Who leaves now leaves without a long farewell. So a month of silence, which
+# used to mean that a customer is gone, now means nothing; two months do.
 STOCKING_UP = replace(
     Behaviour(),
-    days_between=19.0,
-    regularity=2.5,
-    basket=80.0,
+    days_between=28.0,
+    days_between_spread=0.2,
+    regularity=4.5,
+    basket=115.0,
     favourite_share=0.2,
     popularity=(0.12, 0.22, 0.10, 0.22, 0.10, 0.10, 0.06, 0.08),
     region_risk={"north": 1.8, "east": 0.9, "south": 0.8, "west": 0.6},
-    farewell_days=8.0,
-    farewell_pace=0.7,
+    farewell_days=4.0,
+    farewell_pace=1.0,
     farewell_basket=1.0,
 )
 
@@ -74,5 +76,5 @@ STOCKING_UP = replace(
 class ChangeOfBehaviour:
     """From midnight UTC of `start` on, customers follow other rules."""
 
-    start: datetime = datetime(2025, 2, 24, tzinfo=UTC)
-    then: Behaviour = STOCKING_UP
+    start: datetime = datetime(2025, 2, 17, tzinfo=UTC)
+    then: Behaviour = field(default_factory=lambda: STOCKING_UP)
