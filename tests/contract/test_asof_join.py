@@ -360,6 +360,24 @@ def test_law_engine_equals_plain_python_whatever_the_files(tmp_path: Path, quest
     )
 
 
+DAYS = st.integers(0, 4).map(lambda n: date(2024, 3, 31) + timedelta(days=n))
+DATED = st.dictionaries(st.tuples(KEYS, st.one_of(st.none(), DAYS)), st.integers(0, 9), max_size=12)
+
+
+@law
+@given(question=QUESTIONS, rows=DATED, stands=st.sampled_from(["end", "start"]))
+def test_law_dates_and_rows_without_identity(tmp_path: Path, question: Question, rows: Any, stands: str) -> None:
+    dated = features([(key, on, value) for (key, on), value in rows.items()], ts=pa.date32())
+    what = lookup(
+        source(tmp_path, dated, date_stands_for=stands, available_after=question.delay), lookback=question.window
+    )
+    questions = requests(*question.asked)
+    assert values(ENGINE, questions, what, question.as_of) == expected(questions, dated, what, question.as_of)
+    still = dated.group_by("k").aggregate([("v", "max")]).rename_columns(["k", "v"])
+    plain = lookup(source(tmp_path, still, time=None))
+    assert values(ENGINE, questions, plain, question.as_of) == expected(questions, still, plain, question.as_of)
+
+
 @law
 @given(question=QUESTIONS, rows=ROWS, other=ROWS)
 def test_law_2_the_future_changes_nothing(tmp_path: Path, question: Question, rows: Rows, other: Rows) -> None:
