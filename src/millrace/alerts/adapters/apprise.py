@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import warnings
+from functools import lru_cache
 from typing import Any
 
 from millrace.alerts.types import Notification
@@ -71,9 +73,14 @@ def _scheme(url: str) -> str:
     return scheme if separator and scheme.isalnum() else "no scheme"
 
 
+@lru_cache(maxsize=1)
 def _library() -> Any:
-    import apprise
+    """Apprise with its plugins loaded, and its log silent."""
+    with warnings.catch_warnings():
+        # A plugin asks for a module of the standard library that is on its way out.
+        warnings.filterwarnings("ignore", "'imghdr' is deprecated", DeprecationWarning)
+        import apprise
 
-    logger = logging.getLogger("apprise")
-    logger.propagate = False
+        apprise.Apprise.instantiate("json://localhost")
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
     return apprise
