@@ -80,10 +80,12 @@ def refuse_duplicate_keys(rows: pa.Table, keys: Iterable[str]) -> None:
     if missing or not names:
         what = f"key column '{missing[0]}' is missing" if missing else "no key columns were given"
         raise InvalidInput(what, hint=f"the rows have: {', '.join(rows.schema.names)}")
-    counts = rows.select(names).group_by(names).aggregate([([], "count_all")])
+    # pyarrow reads some names (".") as paths: the columns are counted by number.
+    numbered = [str(index) for index in range(len(names))]
+    counts = rows.select(names).rename_columns(numbered).group_by(numbered).aggregate([([], "count_all")])
     doubles = counts.filter(pc.field("count_all") > 1)
     if doubles.num_rows:
-        shown = ", ".join(_shown(row, names) for row in doubles.slice(0, 5).to_pylist())
+        shown = ", ".join(_shown(row, numbered) for row in doubles.slice(0, 5).to_pylist())
         raise InvalidInput(
             f"{doubles.num_rows} keys are there more than once: {shown}",
             hint=f"keep one row for each ({', '.join(names)})",

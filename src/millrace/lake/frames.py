@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def to_arrow(frame: object) -> pa.Table:
     """The rows of a pandas, Polars, Arrow or Spark frame, or of anything with `__arrow_c_stream__`, copied where needed.
 
-    A pandas index is dropped where it has no name and becomes columns where it has one; NaN in pandas is null. Columns
-    of a Spark frame may be null whatever Spark infers: its guess is no promise.
+    A pandas index is dropped where it has no name and becomes columns where it has one; NaN in pandas is null, and times
+    with a zone come out in UTC. Columns of a Spark frame may be null whatever Spark infers: its guess is no promise.
 
     Raises:
         InvalidInput: not a frame, or a column with values of different kinds.
@@ -52,7 +52,15 @@ def _from_pandas(frame: object) -> pa.Table:
     not_text = [column for column in rows.columns if not isinstance(column, str)]
     if not_text:
         raise InvalidInput(f"the column name {not_text[0]!r} is not text", hint="rename it: frame.columns = [...]")
-    return pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None)
+    # pandas 3.1 warns when pyarrow takes times with a zone out of it; without one they are UTC in a table, too.
+    zoned = [name for name, kind in rows.dtypes.items() if isinstance(kind, pd.DatetimeTZDtype)]
+    rows = rows.assign(**{name: rows[name].dt.tz_convert(None) for name in zoned})
+    table = pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None)
+    for name in zoned:
+        index = table.schema.get_field_index(name)
+        column = table.column(index)
+        table = table.set_column(index, name, column.cast(pa.timestamp(column.type.unit, tz="UTC")))
+    return table
 
 
 def _nullable(rows: pa.Table) -> pa.Table:
