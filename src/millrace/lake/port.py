@@ -57,7 +57,10 @@ class TableStore(Protocol):
         ...
 
     def merge(self, location: Location, rows: pa.Table, keys: Sequence[str], commit: CommitInfo) -> Version:
-        """Upsert by the key columns (a null key equals a null key); unknown columns are added to the schema."""
+        """Upsert by the key columns (a null key equals a null key); unknown columns are added to the schema.
+
+        Columns that the rows lack keep their values, and are null in new rows. Two rows with one key raise InvalidInput.
+        """
         ...
 
     def delete(self, location: Location, predicate: str, commit: CommitInfo) -> Version:
@@ -81,11 +84,18 @@ class TableStore(Protocol):
         columns: Sequence[str] | None = None,
         where: object = None,
     ) -> pa.Table:
-        """The rows of a version (None: the newest); `where` is a pyarrow compute expression that is pushed down."""
+        """The rows of a version (None: the newest); `where` is a pyarrow compute expression that is pushed down.
+
+        Their order is not part of a table: sort what has to be in order.
+        """
         ...
 
     def files(self, location: Location, version: Version | None = None) -> Sequence[str]:
-        """Paths of the Parquet files of a version, for engines that read them; partition values are in the files' paths."""
+        """Paths of the Parquet files of a version, for engines that read them.
+
+        Partition columns are in the paths, Hive style and as text, and not in the files. Old files lack new columns
+        (read them by name). A table whose files alone do not say its rows (deletion vectors) raises InvalidState.
+        """
         ...
 
     def rows(self, location: Location, version: Version | None = None) -> int:
@@ -102,7 +112,7 @@ class TableStore(Protocol):
 
 
 class SparkEngine(Protocol):
-    """Runs PySpark. One session at a time per thread; `session` starts the engine on first use."""
+    """Runs PySpark. Thread-safe, with one session for all threads; `session` starts the engine on first use."""
 
     def session(self) -> SparkSession:
         """The session of this engine; the same one each time until `close`."""
@@ -113,7 +123,10 @@ class SparkEngine(Protocol):
         ...
 
     def at(self, now: object, tables: Mapping[TableName, DataFrame]) -> AbstractContextManager[SparkSession]:
-        """The session with `current_date` and `current_timestamp` meaning `now` (an aware datetime), and the frames readable by their names."""
+        """The session with `current_date` and `current_timestamp` meaning `now` (an aware datetime), and the frames readable by their names.
+
+        Frames are lazy: what is to be computed at that time has to be computed before this ends. One thread at a time.
+        """
         ...
 
     def close(self) -> None:

@@ -320,3 +320,12 @@ def test_what_pythons_csv_writes_is_read_back(rows: list[tuple[str, int]]) -> No
     text = pa.string()
     found = CsvFile(out.getvalue().encode(), "f.csv").table({"text": text, "number": text}).to_pydict()
     assert found == {"text": [row[0] for row in rows], "number": [str(row[1]) for row in rows]}
+
+
+def test_text_in_parquet_is_read_as_the_type_that_is_asked_for(lake: Lake, tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(pa.table({"m": ["1.50", None, "x"]}), tmp_path / "f.parquet")
+    with pytest.raises(InvalidInput, match=r"row 3: 'x' in column 'm' is not a number"):
+        import_file(lake, NAME, tmp_path / "f.parquet", types={"m": "decimal(9,2)"})
+    pyarrow.parquet.write_table(pa.table({"m": ["1.50", None]}), tmp_path / "f.parquet")
+    import_file(lake, NAME, tmp_path / "f.parquet", types={"m": "decimal(9,2)"})
+    assert lake.read(NAME).column("m").to_pylist() == [Decimal("1.50"), None]
