@@ -91,7 +91,7 @@ def _take(part: VersionLog, stored: Stored, log_version: int, found: _Found) -> 
     found.profile += profile_rows
     found.drift += drift_rows
     for window, verdict in zip(part.now, drift, strict=True):
-        row = summary_row(part.spec, window, part.reference.fingerprint, verdict, performance.get(window.number))
+        row = summary_row(part.spec, window, part.baseline, verdict, performance.get(window.number))
         if not stored.same((part.version, window.number), row):
             found.summary.append(row)
 

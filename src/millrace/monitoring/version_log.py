@@ -25,6 +25,7 @@ class VersionLog:
     """Rows of one model version.
 
     Attributes:
+        baseline: the reference's fingerprint.
         columns: watched columns.
         rows: n rows of the log.
         numbers: n window numbers.
@@ -35,6 +36,7 @@ class VersionLog:
     spec: MonitorSpec
     version: str
     reference: ReferenceProfile
+    baseline: str
     columns: Mapping[str, ColumnProfile]
     rows: pa.Table
     numbers: Ints
@@ -51,7 +53,7 @@ class VersionLog:
         numbers = Granularity.parse(spec.granularity).numbers(times)
         counted = count_windows(rows, numbers, columns, log_losses(rows, spec, reference))
         windows = {window.number: window for window in counted}
-        return cls(spec, version, reference, columns, rows, numbers, first, windows)
+        return cls(spec, version, reference, reference.fingerprint, columns, rows, numbers, first, windows)
 
     @property
     def now(self) -> Sequence[WindowCounts]:
@@ -60,7 +62,7 @@ class VersionLog:
 
     def judge(self, stored: Stored) -> tuple[Sequence[WindowVerdict], Mapping[int, WindowVerdict]]:
         """The drift verdict of each window to judge, and the performance verdict of those with labels, by number."""
-        past = [window for window in stored.counts(self.version, self.reference.fingerprint) if self._fits(window)]
+        past = [window for window in stored.counts(self.version, self.baseline) if self._fits(window)]
         windows = [*past, *self.now]
         drift = judge_drift(self.spec, self.version, windows, self.columns)
         performance = judge_performance(self.spec, self.version, windows, self.reference.loss)
@@ -90,7 +92,7 @@ class VersionLog:
         rows, labels = set(), set()
         for window in self.now:
             there = stored.rows.get((self.version, window.number))
-            if not there or (there["rows"], there["baseline"]) != (window.rows, self.reference.fingerprint):
+            if not there or (there["rows"], there["baseline"]) != (window.rows, self.baseline):
                 rows.add(window.number)
             elif (there["labelled"], there["loss_sum"]) != (window.loss.labelled, window.loss.total):
                 labels.add(window.number)
