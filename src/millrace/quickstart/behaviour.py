@@ -55,8 +55,8 @@ class Behaviour:
 
 
 # Free delivery for large orders: people come a third as often, at steadier intervals, buy three times as much at once, and of
-# more kinds. A competitor opens in the north. Who leaves now leaves without a long farewell. So a month of silence, which
-# used to mean that a customer is gone, now means nothing; two months do.
+# more kinds. A competitor opens in the north. Who leaves now leaves without a long farewell. So three weeks of silence, after
+# which every second customer used to be lost, mean less; six weeks mean more; and who bought last week may be gone all the same.
 STOCKING_UP = replace(
     Behaviour(),
     days_between=28.0,

@@ -1,7 +1,7 @@
 """A shop's raw data, made by a seeded simulation day by day; `docs/shop.md` explains it.
 
-The same seed gives the same rows. Each day draws from its own random stream, so that everything before a change of
-behaviour is the same with and without it, and a shop that was simulated for longer begins with the same days.
+The same seed and days give the same rows. Each day draws from its own random stream, so that everything before a change of
+behaviour is the same with and without it.
 """
 
 from __future__ import annotations
