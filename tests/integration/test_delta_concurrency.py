@@ -91,7 +91,7 @@ def test_merges_and_appends_at_once_all_arrive(location: Location) -> None:
     assert ids(location) == [number * 1000 + i for number in range(3) for i in range(_EACH)]
     assert {"only_0", "only_1"} <= set(DeltaTableStore().schema(location).names)
     history = DeltaTableStore().history(location)
-    assert [info.version for info in history] == list(range(3 * _EACH + 1))
+    assert len([info for info in history if info.why != "compact"]) == 3 * _EACH + 1
     assert all(info.at == COMMIT.at for info in history)
 
 

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from millrace.targets.port import DeploymentTarget
 
 _LEASE_S = 60.0
-# A run may open an episode that then asks for a retraining, and a retraining changes what is watched: three rounds settle.
+# Watching may open an episode that asks for a retraining, and a retraining changes what is watched: three rounds settle.
 _ROUNDS = 3
+_LOOP = {"train", "watch"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def run_pipeline(
         shared = _opened_once(target, stack)
         reports: list[StageReport] = []
         resumed = _was_interrupted(services, pipeline)
-        for _ in range(_ROUNDS):
+        for _ in range(_ROUNDS if request.parts >= _LOOP else 1):
             plan = build_plan(services, pipeline, request)
             if not plan.needed:
                 break

@@ -89,6 +89,9 @@ class Plan:
         return next((step.done for step in self.steps if step.done and step.done.status == "refused"), None)
 
 
+_NOT_ASKED = (Decision("calm", "not asked about"), Training(None, "not asked for"))
+
+
 def build_plan(services: Services, pipeline: Pipeline, request: Request | None = None) -> Plan:
     """The plan for now, or for the time asked for.
 
@@ -99,11 +102,13 @@ def build_plan(services: Services, pipeline: Pipeline, request: Request | None =
     request = request or Request()
     due = request.as_of or last_tick(services.clock.now(), finest_step(pipeline))
     pins = Pins(due, request.versions)
-    refresh = _refresh_stages(services, pipeline, request, due)
-    decision = decide(services, pipeline, due)
-    training = _training(services, pipeline, request, due, decision)
+    refresh = _refresh_stages(services, pipeline, request, due) if request.parts & {"refresh", "train"} else []
+    decision, training = _NOT_ASKED
+    if "train" in request.parts:
+        decision = decide(services, pipeline, due)
+        training = _training(services, pipeline, request, due, decision)
     stages: list[tuple[Stage, str]] = [(stage, why) for stage, why in refresh if "refresh" in request.parts]
-    if training.key is not None and "train" in request.parts:
+    if training.key is not None:
         stages += _training_stages(pipeline, training, refresh)
     if "watch" in request.parts and pipeline.monitor is not None and services.lake.exists(pipeline.predictions_table):
         stages += _watch_stages(services, pipeline)

@@ -66,5 +66,5 @@ pipeline = mr.Pipeline(
     gates=[mr.AtLeast(accuracy=0.75, f1=0.60, roc_auc=0.80), mr.BeatsBaselines(), mr.BeatsChampion()],
     monitor=mr.Monitor(granularity="1 day", false_alarms_per_year=1),
     alerts=mr.Alert(on=("drift", "performance"), breaches=2, out_of=3),
-    retrain=mr.Retrain(on=("drift", "performance"), cooldown=timedelta(days=14), min_new_labels=2000),
+    retrain=mr.Retrain(on=("drift", "performance"), cooldown=timedelta(days=14), min_new_labels=1300),
 )

@@ -135,6 +135,7 @@ class _Story:
             decision = self._wait_for_labels(tell)
         if decision.state != "due":
             return
+        self._arrive()
         report = run_pipeline(self.workspace, self.pipeline, self._open_target, self.progress)
         if report.status == "refused":
             return

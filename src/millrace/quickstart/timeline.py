@@ -19,7 +19,7 @@ class Timeline:
     """
 
     live: datetime = datetime(2025, 1, 13, tzinfo=UTC)
-    calm_until: datetime = datetime(2025, 6, 30, tzinfo=UTC)
+    calm_until: datetime = datetime(2025, 5, 5, tzinfo=UTC)
     end: datetime = datetime(2025, 12, 22, tzinfo=UTC)
     after: timedelta = timedelta(days=14)
-    requests_per_day: float = 40.0
+    requests_per_day: float = 30.0

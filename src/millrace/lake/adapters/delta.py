@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -29,6 +30,7 @@ from deltalake.exceptions import (  # noqa: TID253 - this is its adapter
 from millrace.core.clock import epoch_us, from_epoch_us
 from millrace.core.errors import AlreadyExists, Conflict, InvalidInput, InvalidState, NotFound
 from millrace.core.names import did_you_mean
+from millrace.lake.adapters.delta_versions import OpenedVersions
 from millrace.lake.columns import conform, new_columns, refuse_duplicate_keys, storable, storable_schema
 from millrace.lake.types import CommitInfo, Location, TableDefinition, Version, VersionInfo
 
@@ -36,15 +38,24 @@ from millrace.lake.types import CommitInfo, Location, TableDefinition, Version, 
 _KEEP = {
     "delta.logRetentionDuration": "interval 36500 days",
     "delta.deletedFileRetentionDuration": "interval 3650 days",
+    # Opening a table replays its log from the last checkpoint: every 10 commits makes that, and each write, several times faster.
+    "delta.checkpointInterval": "10",
 }
 _ATTEMPTS = 60
 # delta-rs takes these in a path for URL syntax.
 _UNREADABLE = "%[]^|"
 _LONGEST_WAIT_S = 0.5
+_MANY_FILES = 32
 
 
 class DeltaTableStore:
-    """Delta tables on a local path or on an object store that both delta-rs and pyarrow know. Thread-safe: no state."""
+    """Delta tables on a local path or on an object store that both delta-rs and pyarrow know. Thread-safe.
+
+    Versions that were opened for reading are remembered: they never change, and replaying a log takes milliseconds.
+    """
+
+    def __init__(self) -> None:
+        self._opened = OpenedVersions()
 
     def create(self, location: Location, schema: pa.Schema, definition: TableDefinition, commit: CommitInfo) -> Version:
         """Make an empty table; where the same one is already there (an interrupted create), do nothing.
@@ -194,8 +205,14 @@ class DeltaTableStore:
             shutil.rmtree(grave)
 
     def _open(self, location: Location, version: Version | None = None) -> DeltaTable:
+        """A version, for reading only."""
         with _delta_errors(location, version):
-            return DeltaTable(location, version=version)
+            return self._opened.get(location, version)
+
+    def _open_to_write(self, location: Location) -> DeltaTable:
+        """The newest version, as an object of its own: writing changes it."""
+        with _delta_errors(location):
+            return DeltaTable(location)
 
     def _existing(self, location: Location) -> DeltaTable | None:
         return self._open(location) if DeltaTable.is_deltatable(location) else None
@@ -218,7 +235,7 @@ class DeltaTableStore:
     def _commit(self, location: Location, commit: CommitInfo, write: Callable[[DeltaTable], object]) -> Version:
         # Two writers at once: the later one fails, whatever it wrote. It looks at the table again and writes again.
         for attempt in range(_ATTEMPTS):
-            table = self._open(location)
+            table = self._open_to_write(location)
             if _already_there(table, commit):
                 break
             try:
@@ -233,7 +250,19 @@ class DeltaTableStore:
                 hint="try again when the other writers are done",
                 location=location,
             )
+        _compact(table, location, commit)
         return Version(table.version())
+
+
+def _compact(table: DeltaTable, location: Location, commit: CommitInfo) -> None:
+    """Many small commits leave many small files, and reading opens each: now and then they are made into one."""
+    if table.metadata().partition_columns or len(pa.table(table.get_add_actions())) < _MANY_FILES:
+        return
+    try:
+        with _delta_errors(location):
+            table.optimize.compact(commit_properties=_properties(replace(commit, why="compact", transaction=None)))
+    except CommitFailedError:  # another writer was first: the next commit compacts
+        table.update_incremental()
 
 
 def _refuse_unreadable(location: Location) -> None:
@@ -282,7 +311,14 @@ def _schema(table: DeltaTable) -> pa.Schema:
 def _dataset(table: DeltaTable, location: Location) -> pyarrow.dataset.Dataset:
     _refuse_hidden_rows(table, location)
     filesystem, path = _filesystem(location)
-    return table.to_pyarrow_dataset(filesystem=pyarrow.fs.SubTreeFileSystem(path, filesystem))
+    rooted = pyarrow.fs.SubTreeFileSystem(path, filesystem)
+    actions = pa.table(table.get_add_actions())
+    if actions.num_rows > _MANY_FILES or table.metadata().partition_columns:
+        return table.to_pyarrow_dataset(
+            filesystem=rooted
+        )  # skips files by their statistics, which takes a while to set up
+    files = [unquote(name) for name in actions.column("path").to_pylist()]
+    return pyarrow.dataset.dataset(files, schema=_schema(table), format="parquet", filesystem=rooted)
 
 
 def _filesystem(location: Location) -> tuple[pyarrow.fs.FileSystem, str]:
@@ -295,7 +331,7 @@ def _filesystem(location: Location) -> tuple[pyarrow.fs.FileSystem, str]:
 def _same_key(rows: pa.Table, keys: Sequence[str]) -> str:
     # A hash join needs plain equality, and null-safe equality matters only where the new rows have a null key.
     return " AND ".join(
-        f"old.{_quoted(key)} {'IS NOT DISTINCT FROM' if rows.column(key).null_count else '='} new.{_quoted(key)}"
+        f"(old.{_quoted(key)} {'IS NOT DISTINCT FROM' if rows.column(key).null_count else '='} new.{_quoted(key)})"
         for key in keys
     )
 
