@@ -126,8 +126,11 @@ def _judge(context: RunContext, today: datetime) -> list[WindowVerdict]:
     champion = in_production(services, pipeline)
     if champion is None or "run_id" not in champion.verdict:
         return []
+    since = _since(context, today)
+    if since >= today:  # the first predictions are of today: no day is over yet
+        return []
     references = {str(champion.version): reference_of(services, str(champion.verdict["run_id"]))}
-    return refresh(services.lake, monitor_spec(pipeline), references, since=_since(context, today), until=today)
+    return refresh(services.lake, monitor_spec(pipeline), references, since=since, until=today)
 
 
 def _since(context: RunContext, today: datetime) -> datetime:
