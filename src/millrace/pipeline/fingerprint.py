@@ -6,14 +6,16 @@ import ast
 import dataclasses
 import hashlib
 import inspect
+import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from datetime import date, timedelta
 from decimal import Decimal
-from types import CodeType, FunctionType
+from pathlib import Path
+from types import CellType, CodeType, FunctionType, ModuleType, NoneType
 
-# Constants whose text is the same in every process; other objects print their address.
-_PLAIN = (str, bytes, int, float, Decimal, date, timedelta, tuple, list, dict, frozenset)
+# Values that are the same text in every process; other objects print their address.
+_SCALARS = (str, bytes, int, float, Decimal, date, timedelta, NoneType)
 
 
 def fingerprint(*parts: object) -> str:
@@ -22,8 +24,14 @@ def fingerprint(*parts: object) -> str:
 
 
 def code_of(function: object) -> str:
-    """The source of a function without comments and layout, with that of the functions and constants it names in its module."""
-    return "\n".join(_collect(function, {}).values())
+    """The source of a function without comments and layout, with what it uses of its project.
+
+    That is the functions and constants that it names, in its own module and in modules beside it or below, and the values
+    that it has bound: defaults, and what a function around it gave it. Libraries count by name only.
+    """
+    found: dict[int, str] = {}
+    _collect(function, found)
+    return "\n".join(found.values())
 
 
 def _canonical(part: object) -> str:
@@ -34,22 +42,41 @@ def _canonical(part: object) -> str:
         return f"{type(part).__name__}({','.join(fields)})"
     if isinstance(part, Mapping):
         return "{" + ",".join(f"{_canonical(key)}:{_canonical(part[key])}" for key in sorted(part, key=str)) + "}"
+    if isinstance(part, Set):  # its own order differs from process to process
+        return "<" + ",".join(sorted(_canonical(item) for item in part)) + ">"
     if isinstance(part, Sequence) and not isinstance(part, str | bytes):
         return "[" + ",".join(_canonical(item) for item in part) + "]"
     return repr(part)
 
 
-def _collect(function: object, seen: dict[str, str]) -> dict[str, str]:
-    if not isinstance(function, FunctionType) or function.__qualname__ in seen:
-        return seen
-    seen[function.__qualname__] = _source(function)
-    for name in _names(function.__code__):
+def _collect(function: object, found: dict[int, str]) -> None:
+    if not isinstance(function, FunctionType) or id(function) in found:
+        return
+    found[id(function)] = _source(function)
+    texts = []
+    for name, value in _used(function):
+        if isinstance(value, FunctionType):
+            if _same_project(value, function):
+                _collect(value, found)
+        elif _is_plain(value):
+            texts.append(f"{name}={_canonical(value)}")
+    found[id(function)] += "".join(f"\n{text}" for text in dict.fromkeys(texts))
+
+
+def _used(function: FunctionType) -> Iterator[tuple[str, object]]:
+    """Names and values: of its module and the modules that it names, of the function around it, and its defaults."""
+    names = _names(function.__code__)
+    for name in names:
         value = function.__globals__.get(name)
-        if isinstance(value, FunctionType) and value.__module__ == function.__module__:
-            _collect(value, seen)
-        elif isinstance(value, _PLAIN):
-            seen.setdefault(name, f"{name}={value!r}")
-    return seen
+        if isinstance(value, ModuleType):
+            if _same_project(value, function):
+                yield from ((f"{name}.{inner}", vars(value)[inner]) for inner in names if inner in vars(value))
+        elif name in function.__globals__:
+            yield name, value
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        yield name, _content(cell)
+    yield "defaults", [value for value in function.__defaults__ or () if _is_plain(value)]
+    yield "keywords", {name: value for name, value in (function.__kwdefaults__ or {}).items() if _is_plain(value)}
 
 
 def _names(code: CodeType) -> list[str]:
@@ -57,8 +84,47 @@ def _names(code: CodeType) -> list[str]:
     return [*code.co_names, *inner]
 
 
+def _content(cell: CellType) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:  # a name that the function around it has not bound yet
+        return None
+
+
+def _is_plain(value: object) -> bool:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return all(_is_plain(getattr(value, field.name)) for field in dataclasses.fields(value))
+    if isinstance(value, Mapping):
+        return all(_is_plain(key) and _is_plain(inner) for key, inner in value.items())
+    if isinstance(value, list | tuple | Set):
+        return all(_is_plain(inner) for inner in value)
+    return isinstance(value, _SCALARS)
+
+
+def _same_project(value: FunctionType | ModuleType, function: FunctionType) -> bool:
+    """Whether something is written in the function's module, or in a module beside it or below that nobody installed."""
+    module = value.__name__ if isinstance(value, ModuleType) else value.__module__
+    if module == function.__module__:
+        return True
+    file = value.__file__ if isinstance(value, ModuleType) else value.__code__.co_filename
+    folder = Path(function.__code__.co_filename).resolve().parent
+    if file is None or str(module).partition(".")[0] in sys.stdlib_module_names:
+        return False
+    path = Path(file).resolve()
+    return path.is_relative_to(folder) and "site-packages" not in path.relative_to(folder).parts
+
+
 def _source(function: FunctionType) -> str:
     try:
         return ast.dump(ast.parse(textwrap.dedent(inspect.getsource(function))))
     except (OSError, SyntaxError, IndentationError):  # typed at a prompt, or cut out of a lambda's line
-        return function.__code__.co_code.hex() + repr(function.__code__.co_consts)
+        return function.__code__.co_code.hex() + _constants(function.__code__)
+
+
+def _constants(code: CodeType) -> str:
+    return _canonical(
+        [
+            (constant.co_code.hex(), _constants(constant)) if isinstance(constant, CodeType) else constant
+            for constant in code.co_consts
+        ]
+    )
