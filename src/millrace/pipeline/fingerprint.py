@@ -8,7 +8,8 @@ import hashlib
 import inspect
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -42,7 +43,7 @@ def _canonical(part: object) -> str:
         return f"{type(part).__name__}({','.join(fields)})"
     if isinstance(part, Mapping):
         return "{" + ",".join(f"{_canonical(key)}:{_canonical(part[key])}" for key in sorted(part, key=str)) + "}"
-    if isinstance(part, Set):  # its own order differs from process to process
+    if isinstance(part, AbstractSet):  # its own order differs from process to process
         return "<" + ",".join(sorted(_canonical(item) for item in part)) + ">"
     if isinstance(part, Sequence) and not isinstance(part, str | bytes):
         return "[" + ",".join(_canonical(item) for item in part) + "]"
@@ -96,7 +97,7 @@ def _is_plain(value: object) -> bool:
         return all(_is_plain(getattr(value, field.name)) for field in dataclasses.fields(value))
     if isinstance(value, Mapping):
         return all(_is_plain(key) and _is_plain(inner) for key, inner in value.items())
-    if isinstance(value, list | tuple | Set):
+    if isinstance(value, list | tuple | AbstractSet):
         return all(_is_plain(inner) for inner in value)
     return isinstance(value, _SCALARS)
 

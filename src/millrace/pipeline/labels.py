@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 def read_known(services: Services, label: Label, pinned: TableVersion, as_of: datetime) -> pa.Table:
     """Keys, time and label (as 0 and 1, int64) of all labels known at `as_of`, ordered by time and keys.
 
+    Rows whose label or time is missing (null, NaN) are left out.
+
     Raises:
         InvalidInput: a column is missing or of a wrong type, or the label is not binary.
     """
@@ -69,15 +71,15 @@ def _with_binary(rows: pa.Table, label: Label) -> pa.Table:
         raise InvalidInput(
             f"label '{label.column}' of {label.name} is {values.type}", hint="labels are 0 and 1, or true and false"
         )
-    rows = rows.filter(pc.is_valid(values))
-    coded = (
-        rows.column(label.column).cast(pa.float64()) if pa.types.is_floating(values.type) else rows.column(label.column)
-    )
-    coded = coded.cast(pa.int64())
-    found = sorted(pc.unique(coded).to_pylist())
+    known = pc.is_valid(values)
+    if pa.types.is_floating(values.type):
+        known = pc.and_kleene(known, pc.invert(pc.is_nan(values)))
+    rows = rows.filter(known)
+    found = pc.unique(rows.column(label.column)).to_pylist()
     if not set(found) <= {0, 1}:
         raise InvalidInput(
-            f"label '{label.column}' of {label.name} has the values {found[:5]}",
+            f"label '{label.column}' of {label.name} has the values {sorted(found)[:5]}",
             hint="labels are 0 and 1, or true and false",
         )
+    coded = rows.column(label.column).cast(pa.int64())
     return rows.set_column(rows.column_names.index(label.column), label.column, coded)

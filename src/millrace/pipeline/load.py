@@ -51,7 +51,7 @@ def _execute(file: Path) -> object:
         spec.loader.exec_module(module)
     except MillraceError as error:
         raise type(error)(f"{file}, line {_line(error, file)}: {error.message}", error.hint) from error
-    except Exception as error:  # the adapter edge to the user's file: whatever it raises is theirs to see
+    except (Exception, SystemExit) as error:  # the adapter edge to the user's file: whatever it raises is theirs to see
         raise InvalidInput(
             f"{file}, line {_line(error, file)}: {type(error).__name__}: {error}",
             hint="the file must run by itself: try `python` on it",
