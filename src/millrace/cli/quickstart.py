@@ -30,13 +30,12 @@ def quickstart(
 
     plan = ShopPlan(seed=seed) if change else ShopPlan(seed=seed, change=None)
     with fresh_home(home, seed) as (workspace, found):
-        if not json:
-            say(found)
         with progress(plain=json) as shown:
+            shown.stage("home", "done", found)
             outcome = live_through(workspace, plan, Timeline(), shown)
         pipeline = load_pipeline(PAGE)
         if json:
-            print_json(as_json(workspace, pipeline, outcome))
+            print_json({"found": found, **as_json(workspace, pipeline, outcome)})
         else:
             for line in as_text(workspace, pipeline, outcome):
                 say(line)

@@ -81,6 +81,23 @@ class _Recorder:
         self._shown.advance(name, done, total)
 
 
+@dataclass(frozen=True)
+class _Prefixed:
+    """The stages of a second run, under names of their own."""
+
+    prefix: str
+    to: Progress
+
+    def stage(self, name: str, status: str, detail: str = "", seconds: float | None = None) -> None:
+        """Pass it on; what is up to date is not worth a line."""
+        if status != "skipped":
+            self.to.stage(self.prefix + name, status, detail, seconds)
+
+    def advance(self, name: str, done: int, total: int) -> None:
+        """Pass it on."""
+        self.to.advance(self.prefix + name, done, total)
+
+
 @dataclass
 class _Story:
     workspace: Workspace
@@ -136,7 +153,8 @@ class _Story:
         if decision.state != "due":
             return
         self._arrive()
-        report = run_pipeline(self.workspace, self.pipeline, self._open_target, self.progress)
+        progress = _Prefixed("retrain: ", self.progress)
+        report = run_pipeline(self.workspace, self.pipeline, self._open_target, progress)
         if report.status == "refused":
             return
         champion = in_production(self.workspace, self.pipeline)
