@@ -1,0 +1,184 @@
+"""What the documents say, done as a reader would do it: their code runs, their commands exist, their links lead somewhere."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from millrace.cli.main import build_app
+from millrace.core.clock import utc
+from millrace.pipeline.load import load_pipeline
+from millrace.pipeline.plan import computed_tables
+from millrace.pipeline.snapshots import preview
+from millrace.workspace import open_workspace
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_LINK = re.compile(r"!?\[[^]]*\]\(([^)#\s]+)(#[^)]*)?\)")
+_BIN = Path(sys.executable).parent
+_PATIENCE_S = 60
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[str]]]:
+    """A folder in which the README's commands have been run, and what each of them said."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "pipeline.py").write_text(_blocks(README, "python")[0])
+    _write_purchases(folder / "transactions.csv")
+    said = [_run(folder, line) for line in _commands(README) if not line.startswith("millrace quickstart")]
+    yield folder, said
+
+
+@pytest.fixture
+def url(project: tuple[Path, list[str]]) -> Iterator[str]:
+    """`millrace up` in the project."""
+    folder, _ = project
+    command = [str(_BIN / "millrace"), "up", "--port", "0", "--json"]
+    server = subprocess.Popen(command, cwd=folder, env=_environment(folder), stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        yield json.loads(server.stdout.readline())["url"]
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.communicate(timeout=_PATIENCE_S)
+
+
+def test_the_readme_takes_a_team_from_a_file_to_production(project: tuple[Path, list[str]]) -> None:
+    imported, plan, first, second, answer, status, log = project[1]
+    assert "rows appended to bronze.transactions, now at version 1" in imported
+    assert "11 of 11 stages would run" in plan
+    assert "churn serves v1" in first
+    assert "nothing to do" in second
+    assert "by v1" in answer
+    assert "ml.models.churn v1" in status
+    assert "nothing is in production" in log
+
+
+def test_on_the_day_of_the_first_question_the_monitor_waits_for_a_finished_day(
+    project: tuple[Path, list[str]],
+) -> None:
+    said = _run(project[0], "millrace run")
+    assert "0 verdicts" in said
+    assert "nothing to do" in _run(project[0], "millrace run")
+
+
+def test_an_endpoint_answers_as_the_page_on_serving_says(project: tuple[Path, list[str]], url: str) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("docs/serving.md asks with curl; install Debian's package curl")
+    blocks = [block for block in _blocks(ROOT / "docs" / "serving.md", "sh") if "millrace up" not in block]
+    script = "\necho\n".join(blocks).replace("http://127.0.0.1:5010", url).replace("'\nask", "'\necho\nask")
+    answers = [json.loads(line) for line in _bash(project[0], script).splitlines() if line.startswith("{")]
+    records, split, instances, inputs, chance, overridden, status = answers
+    assert len(records["predictions"]) == 2
+    assert records == split == instances == inputs
+    assert 0 <= chance["probabilities"][0] <= 1
+    assert overridden["probabilities"] != chance["probabilities"]
+    assert status["endpoints"][0]["paths"]
+
+
+def test_the_page_on_pipelines_is_a_pipeline(tmp_path: Path) -> None:
+    page = tmp_path / "pipeline.py"
+    page.write_text("\n".join(_blocks(ROOT / "docs" / "pipelines.md", "python")))
+    pipeline = load_pipeline(page)
+    _write_sources(tmp_path)
+    workspace = open_workspace(tmp_path / ".millrace")
+    try:
+        for table in computed_tables(pipeline):
+            rows = preview(workspace, table, utc(datetime(2025, 3, 3)))  # noqa: DTZ001 - read as UTC
+            assert rows.num_rows > 0, table.name
+    finally:
+        workspace.close()
+    assert "stages would run" in _run(tmp_path, "millrace plan")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_in_the_documents_is_one(page: Path) -> None:
+    app = build_app()
+    for line in _commands(page):
+        app.parse_args(shlex.split(line)[1:], exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_between_documents_leads_somewhere(page: Path) -> None:
+    for target, _ in _LINK.findall(page.read_text()):
+        assert "://" in target or (page.parent / target).exists(), target
+
+
+def _blocks(page: Path, language: str) -> list[str]:
+    return [text for kind, text in _BLOCK.findall(page.read_text()) if kind == language]
+
+
+def _commands(page: Path) -> list[str]:
+    """The lines with a `millrace` command in a page's shell blocks, without the remarks behind them."""
+    lines = "\n".join(_blocks(page, "sh")).splitlines()
+    return [re.sub(r"\s+# .*", "", line) for line in lines if line.startswith("millrace ")]
+
+
+def _run(folder: Path, command: str) -> str:
+    return _bash(folder, command)
+
+
+def _bash(folder: Path, script: str) -> str:
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env=_environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("MILLRACE_", "MLFLOW_"))}
+    return ours | {"PATH": f"{_BIN}:{os.environ['PATH']}", "MILLRACE_HOME": str(folder / ".millrace")}
+
+
+def _write_purchases(file: Path) -> None:
+    """300 days of 400 customers up to now: they come at a pace of their own, and leave one day."""
+    rng, now = np.random.default_rng(1), datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+    rows = []
+    for customer in range(400):
+        pace, joined = rng.lognormal(2.3, 0.5), 0.0 if customer < 150 else rng.uniform(0, 250)
+        day, leaves = joined + rng.exponential(pace), joined + rng.exponential(200)
+        while day < min(300.0, leaves):
+            rows.append((now - timedelta(days=300 - day), customer, f"{rng.lognormal(3.5, 0.5):.2f}"))
+            day += rng.exponential(pace)
+    with file.open("w", newline="") as opened:
+        writer = csv.writer(opened)
+        writer.writerow(["customer_id", "transaction_date", "amount"])
+        writer.writerows((customer, at.isoformat(timespec="seconds"), amount) for at, customer, amount in sorted(rows))
+
+
+def _write_sources(folder: Path) -> None:
+    """The tables that docs/pipelines.md speaks of, with a few rows in each."""
+    days = [f"2025-0{month}-0{day}T10:00:00" for month in (1, 2, 3, 4) for day in (1, 2)]
+    purchases = [f"{customer},{day},{customer + 1}.50,books" for customer in range(5) for day in days]
+    tables = {
+        "bronze.transactions": ["customer_id,transaction_date,amount,category", *purchases],
+        "bronze.customers": ["customer_id,region,valid_from,valid_to", *(f"{n},west,2024-01-01," for n in range(5))],
+        "bronze.stock": ["category,price_level,copied_on", "books,2,2025-01-01", "books,3,2025-02-01"],
+    }
+    for name, lines in tables.items():
+        (folder / "rows.csv").write_text("\n".join(lines) + "\n")
+        _run(folder, f"millrace table import {name} rows.csv --type 'amount=decimal(18,2)'" if "trans" in name else f"millrace table import {name} rows.csv --type valid_to=date" if "customers" in name else f"millrace table import {name} rows.csv")
