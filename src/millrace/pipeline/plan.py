@@ -14,7 +14,7 @@ from millrace.pipeline.declare import FeatureTable, LabelTable, Pipeline
 from millrace.pipeline.fingerprint import fingerprint
 from millrace.pipeline.grid import last_tick
 from millrace.pipeline.port import Services
-from millrace.pipeline.retrain import Decision, decide, in_production
+from millrace.pipeline.retrain import Decision, decide, in_production, newest_trained
 from millrace.pipeline.snapshots import pin_sources
 from millrace.pipeline.stages.deploy import DeployStaging, Promote, Register
 from millrace.pipeline.stages.judge import Validate
@@ -166,9 +166,11 @@ def _training(services: Services, pipeline: Pipeline, request: Request, due: dat
         return Training(f"asked {iso(due)}", "asked for")
     if champion is None:
         return Training(f"first {iso(due)}", "nothing is in production")
-    if champion.verdict.get("definition") != definition(pipeline):
+    # Beside the champion's own: who rolled a version back does not want it made again.
+    newest = newest_trained(services, pipeline) or champion
+    if definition(pipeline) not in {champion.verdict.get("definition"), newest.verdict.get("definition")}:
         return Training(
-            f"definition of v{champion.version}", f"the pipeline differs from the one that made v{champion.version}"
+            f"definition of v{newest.version}", f"the pipeline differs from the one that made v{newest.version}"
         )
     if decision.state == "due" and decision.episode is not None:
         return Training(f"episode {decision.episode.id}", decision.reason)

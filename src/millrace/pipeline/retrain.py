@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, cast
 
@@ -83,10 +83,22 @@ def subject(pipeline: Pipeline, version: str) -> str:
 
 
 def in_production(services: Services, pipeline: Pipeline) -> Promotion | None:
-    """The newest promotion to production; None before the first."""
-    log: Sequence[Promotion] = services.promotions.read(ModelName(pipeline.model_name))
-    moves = [promotion for promotion in log if promotion.alias == "production"]
-    return moves[-1] if moves else None
+    """The newest promotion to production; None before the first. After a rollback, with the verdict that its version once got."""
+    moves = _to_production(services, pipeline)
+    if not moves:
+        return None
+    judged = next((move for move in reversed(moves) if move.version == moves[-1].version and move.verdict), moves[-1])
+    return replace(moves[-1], verdict=judged.verdict)
+
+
+def newest_trained(services: Services, pipeline: Pipeline) -> Promotion | None:
+    """The newest promotion of a version that had just been trained, whether or not it was rolled back since."""
+    return next((move for move in reversed(_to_production(services, pipeline)) if move.verdict), None)
+
+
+def _to_production(services: Services, pipeline: Pipeline) -> Sequence[Promotion]:
+    log = services.promotions.read(ModelName(pipeline.model_name))
+    return [promotion for promotion in log if promotion.alias == "production"]
 
 
 def _by_labels(services: Services, pipeline: Pipeline, as_of: datetime, episode: Episode) -> Decision:

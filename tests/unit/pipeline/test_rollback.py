@@ -1,0 +1,78 @@
+"""After a rollback nothing is trained again behind anybody's back, and the version that is back is known as before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+import millrace as mr
+from millrace.pipeline.plan import Request, Training, build_plan, definition
+from millrace.pipeline.retrain import in_production
+from millrace.registry.types import ModelName, ModelVersion, Promotion
+from millrace.workspace import Workspace, open_workspace
+
+FIRST = datetime(2025, 3, 3, tzinfo=UTC)
+PIPELINE = mr.Pipeline(
+    name="churn",
+    label=mr.Label("ml.labels.churn", "churned", ("customer_id",), "label_time"),
+    lookups=[mr.FeatureLookup("ml.features.activity", "customer_id", timestamp_lookup_key="label_time")],
+    candidates=[mr.Linear(), mr.Dummy()],
+    gates=[mr.BeatsBaselines()],
+)
+CHANGED = replace(PIPELINE, candidates=[mr.Linear(C=0.1), mr.Dummy()])
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    opened = open_workspace(tmp_path / "home")
+    yield opened
+    opened.close()
+
+
+def test_a_version_that_was_rolled_back_to_is_served_under_its_own_verdict(workspace: Workspace) -> None:
+    _trained(workspace, "1", PIPELINE)
+    _trained(workspace, "2", PIPELINE)
+    _rolled_back(workspace, "1", "2")
+    now = in_production(workspace, PIPELINE)
+    assert now is not None
+    assert (now.version, now.replaced, now.verdict["run_id"]) == ("1", "2", "run of 1")
+
+
+def test_after_a_rollback_nothing_is_trained_by_itself(workspace: Workspace) -> None:
+    _trained(workspace, "1", PIPELINE)
+    _trained(workspace, "2", PIPELINE)
+    _rolled_back(workspace, "1", "2")
+    assert _training(workspace, PIPELINE).key is None
+
+
+def test_a_changed_pipeline_whose_version_was_rolled_back_is_not_trained_again(workspace: Workspace) -> None:
+    _trained(workspace, "1", PIPELINE)
+    _trained(workspace, "2", CHANGED)
+    _rolled_back(workspace, "1", "2")
+    assert _training(workspace, CHANGED).key is None
+    assert _training(workspace, PIPELINE).key is None
+    assert "differs from the one that made v2" in _training(workspace, replace(CHANGED, seed=1)).why
+
+
+def _training(workspace: Workspace, pipeline: mr.Pipeline) -> Training:
+    return build_plan(workspace, pipeline, Request(parts=frozenset({"train"}))).training
+
+
+def _trained(workspace: Workspace, version: str, pipeline: mr.Pipeline) -> None:
+    verdict: dict[str, object] = {"definition": definition(pipeline), "run_id": f"run of {version}"}
+    _promoted(workspace, version, None, verdict)
+
+
+def _rolled_back(workspace: Workspace, to: str, leaving: str) -> None:
+    _promoted(workspace, to, ModelVersion(leaving), {})
+
+
+def _promoted(workspace: Workspace, version: str, replaced: ModelVersion | None, verdict: dict[str, object]) -> None:
+    model = ModelName(PIPELINE.model_name)
+    at = FIRST + timedelta(days=len(workspace.promotions.read(model)))
+    promotion = Promotion(model, ModelVersion(version), "production", replaced, at, "user:ada", "because", verdict)
+    workspace.promotions.append(promotion)
