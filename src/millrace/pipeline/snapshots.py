@@ -78,7 +78,8 @@ class Snapshots:
                 table=self.table.name,
             ) from error
         if rows is None:
-            kind = type(result).__name__
+            kind, library = type(result).__name__, type(result).__module__.partition(".")[0]
+            kind = kind if library == "builtins" else f"{library}.{kind}"
             raise InvalidInput(f"the function of {self.table.name} returned {kind}", hint="return a PySpark DataFrame")
         return rows
 

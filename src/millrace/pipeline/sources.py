@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from millrace.core.clock import epoch_us, utc
@@ -51,14 +51,26 @@ def cut(frame: DataFrame, source: Source, as_of: datetime, schema: pa.Schema, de
     """The rows that were available at `as_of`, inclusive; a DATE stands for the end of its day unless the table says start."""
     if source.history == "none" or source.event_time is None:
         return frame
-    bound = as_of - max(source.available_after, definition.available_after)
-    seen = frame.filter(_at_or_before(source.event_time, bound, schema, definition))
+    seen = frame.filter(_at_or_before(source.event_time, _bound(source, as_of, definition), schema, definition))
     if source.history == "snapshot":
         return _newest_copy(seen, source.event_time)
     if source.history == "scd2" and source.valid_to is not None:
         ended = _at_or_before(source.valid_to, as_of, schema, definition)
         return seen.filter(_column(source.valid_to).isNull() | ~ended)
     return seen
+
+
+def count_seen(times: pa.ChunkedArray, source: Source, as_of: datetime, definition: TableDefinition) -> int:
+    """How many rows with these event times (timestamps or dates) were available at `as_of`, by the rule of `cut`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    bound = _bound(source, as_of, definition)
+    if pa.types.is_date(times.type):
+        last = pa.scalar(_last_day(bound, definition), pa.date32())
+    else:
+        times, last = times.cast(pa.timestamp("us")), pa.scalar(bound.replace(tzinfo=None), pa.timestamp("us"))
+    return int(pc.sum(pc.less_equal(times, last)).as_py() or 0)
 
 
 def earliest(table: pa.Table, column: str) -> datetime | None:
@@ -82,10 +94,17 @@ def _at_or_before(column: str, bound: datetime, schema: pa.Schema, definition: T
     from pyspark.sql import functions as F  # noqa: N812 - the name that everybody uses
 
     if pa.types.is_date(schema.field(column).type):
-        # Day D ends at D+1 00:00, so D is seen from then: D <= bound's day - 1.
-        last = bound.date() if definition.date_stands_for == "start" else (bound - _DAY).date()
-        return _column(column) <= F.lit(last)
+        return _column(column) <= F.lit(_last_day(bound, definition))
     return _column(column) <= F.timestamp_micros(F.lit(epoch_us(bound)))
+
+
+def _bound(source: Source, as_of: datetime, definition: TableDefinition) -> datetime:
+    return as_of - max(source.available_after, definition.available_after)
+
+
+def _last_day(bound: datetime, definition: TableDefinition) -> date:
+    # Day D ends at D+1 00:00, so D is seen from then: D <= bound's day - 1.
+    return bound.date() if definition.date_stands_for == "start" else (bound - _DAY).date()
 
 
 def _column(name: str) -> Column:

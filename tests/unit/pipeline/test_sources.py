@@ -138,3 +138,15 @@ def test_the_earliest_event() -> None:
     assert sources.earliest(events([T, T - DAY, None]), "at") == T - DAY
     assert sources.earliest(events([date(2025, 3, 2)], pa.date32()), "at") == T - DAY
     assert sources.earliest(events([]), "at") is None
+
+
+@pytest.mark.parametrize("kind", [TIMESTAMP, pa.date32()])
+@pytest.mark.parametrize("stands_for", ["end", "start"])
+def test_counting_follows_the_rule_of_cutting(sail: SailEngine, kind: pa.DataType, stands_for: DateStandsFor) -> None:
+    times = [T + n * HOUR for n in (-50, -26, -24, -2, -1, 0, 1, 24)]
+    table = events([time.date() for time in times] if kind == pa.date32() else list(times), kind)
+    source = Source("t", event_time="at", available_after=HOUR)
+    definition = TableDefinition(date_stands_for=stands_for)
+    for as_of in (T, T + HOUR, T - US):
+        count = sources.count_seen(table.column("at"), source, as_of, definition)
+        assert count == len(seen(sail, table, source, as_of, definition))

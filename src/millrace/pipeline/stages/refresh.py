@@ -193,15 +193,11 @@ def _past_changed(services: Services, source: Source, old: int | None, new: Tabl
     between = [info for info in services.lake.history(new.name) if old < info.version <= new.version]
     if any(info.operation not in {"WRITE", "OPTIMIZE"} or info.why == "overwrite" for info in between):
         return True
-    return _count_until(services, source.event_time, new.name, old, until) != _count_until(
-        services, source.event_time, new.name, new.version, until
+    return _count_seen(services, source, new.name, old, until) != _count_seen(
+        services, source, new.name, new.version, until
     )
 
 
-def _count_until(services: Services, column: str, name: TableName, version: int, until: datetime) -> int:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    times = services.lake.read(name, version, [column]).column(column).cast(pa.timestamp("us"))
-    bound = pa.scalar(until.replace(tzinfo=None), pa.timestamp("us"))
-    return int(pc.sum(pc.less_equal(times, bound)).as_py() or 0)
+def _count_seen(services: Services, source: Source, name: TableName, version: int, until: datetime) -> int:
+    times = services.lake.read(name, version, [str(source.event_time)]).column(str(source.event_time))
+    return source_rules.count_seen(times, source, until, services.lake.entry(name).definition)

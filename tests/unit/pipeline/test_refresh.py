@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import millrace as mr
+from millrace.core.errors import InvalidInput
+from millrace.pipeline.declare import FeatureTable, LabelTable
+from millrace.pipeline.snapshots import pin_sources
+from millrace.pipeline.stages import refresh
+from millrace.pipeline.stages.refresh import RefreshSnapshots
+from millrace.pipeline.stages.stage import Outcome
+from millrace.workspace import Workspace
+from tests.unit.pipeline.conftest import Fill
+from tests.unit.pipeline.shop import (
+    DAY,
+    FEATURES,
+    LABELS,
+    PURCHASES,
+    SOURCE,
+    START,
+    WEEK,
+    context,
+    declared,
+    features,
+    features_at,
+    labels,
+    labels_at,
+    purchases,
+    sorted_rows,
+)
+
+US = timedelta(microseconds=1)
+DAYS = mr.Source("bronze.days", event_time="day")
+EARLY = mr.Source("bronze.early", event_time="at")
+REGIONS = mr.Source("bronze.regions", history="none")
+ROWS = [(1, START - DAY, 1.0), (2, START + DAY, 2.0), (1, START + 2 * WEEK, 4.0)]
+
+
+def stage(workspace: Workspace, due: datetime, table: FeatureTable | LabelTable = features) -> RefreshSnapshots:
+    return RefreshSnapshots(table, due, pin_sources(workspace, table, None, {}))
+
+
+def run(workspace: Workspace, due: datetime, table: FeatureTable | LabelTable = features) -> Outcome:
+    return stage(workspace, due, table).run(context(workspace, declared(), due))
+
+
+def stored(workspace: Workspace) -> list[dict[str, object]]:
+    return sorted_rows(workspace.lake.read(FEATURES), "feature_time")
+
+
+def expected(rows: list[tuple[int, datetime, float]], count: int) -> list[dict[str, object]]:
+    return [row for n in range(count) for row in features_at(rows, START + n * WEEK)]
+
+
+def test_only_the_missing_snapshots_are_made(workspace: Workspace, fill: Fill) -> None:
+    fill(PURCHASES, purchases(ROWS))
+    assert run(workspace, START + DAY).output["snapshots"] == 1
+    again = run(workspace, START + 2 * WEEK)
+    assert (again.output["snapshots"], again.detail) == (2, "2 snapshots, 4 rows")
+    assert stored(workspace) == expected(ROWS, 3)
+    version = workspace.lake.pin(FEATURES).version
+    assert run(workspace, START + 3 * WEEK - US).output["snapshots"] == 0
+    assert workspace.lake.pin(FEATURES).version == version
+
+
+def test_an_earlier_due_time_takes_nothing_back(workspace: Workspace, fill: Fill) -> None:
+    fill(PURCHASES, purchases(ROWS))
+    run(workspace, START + 2 * WEEK)
+    assert run(workspace, START + WEEK).output["snapshots"] == 0
+    assert run(workspace, START + 2 * WEEK).output["snapshots"] == 0
+    assert stored(workspace) == expected(ROWS, 3)
+
+
+def test_labels_wait_for_their_horizon(workspace: Workspace, fill: Fill) -> None:
+    fill(PURCHASES, purchases(ROWS))
+    assert stage(workspace, START + 2 * WEEK - US, labels).last == START - WEEK
+    assert run(workspace, START + 3 * WEEK, labels).output["snapshots"] == 2
+    found = sorted_rows(workspace.lake.read(LABELS), "label_time")
+    assert found == [*labels_at(ROWS, START), *labels_at(ROWS, START + WEEK)]
+    definition = workspace.lake.entry(LABELS).definition
+    assert (definition.role, definition.available_after) == ("labels", 2 * WEEK)
+    assert (definition.primary_keys, definition.timeseries_column) == (("customer_id",), "label_time")
+
+
+def test_later_rows_leave_old_snapshots_alone(workspace: Workspace, fill: Fill) -> None:
+    fill(PURCHASES, purchases(ROWS))
+    run(workspace, START + WEEK)
+    later = [(3, START + WEEK + US, 8.0)]
+    fill(PURCHASES, purchases(later))
+    assert run(workspace, START + 2 * WEEK).detail == "1 snapshots, 3 rows"
+    assert stored(workspace) == expected([*ROWS, *later], 3)
+
+
+def test_rows_of_the_past_make_all_snapshots_anew(workspace: Workspace, fill: Fill) -> None:
+    fill(PURCHASES, purchases(ROWS))
+    run(workspace, START + WEEK)
+    late = [(3, START + WEEK, 8.0)]
+    fill(PURCHASES, purchases(late))
+    outcome = run(workspace, START + WEEK)
+    assert outcome.detail == "2 snapshots, 4 rows, all anew because rows of bronze.purchases up to 2025-03-10 changed"
+    assert stored(workspace) == expected([*ROWS, *late], 2)
+
+
+@pytest.mark.parametrize("how", ["delete", "overwrite"])
+def test_rows_that_are_changed_make_all_snapshots_anew(workspace: Workspace, fill: Fill, how: str) -> None:
+    fill(PURCHASES, purchases(ROWS))
+    run(workspace, START + WEEK)
+    left = ROWS[1:]
+    if how == "delete":
+        workspace.lake.delete(PURCHASES, "amount = 1.0")
+    else:
+        workspace.lake.overwrite(PURCHASES, purchases(left))
+    assert "all anew" in run(workspace, START + WEEK).detail
+    assert stored(workspace) == expected(left, 2)
+
+
+def test_other_code_makes_all_snapshots_anew(workspace: Workspace, fill: Fill) -> None:
+    def compute(as_of: datetime, tx: Any = SOURCE) -> Any:
+        del as_of
+        return tx.groupBy("customer_id").count()
+
+    fill(PURCHASES, purchases(ROWS))
+    run(workspace, START + WEEK)
+    outcome = run(workspace, START + WEEK, replace(features, compute=compute))
+    assert outcome.detail == "2 snapshots, 3 rows, all anew because its code changed"
+    assert workspace.lake.schema(FEATURES).names == ["customer_id", "feature_time", "count"]
+
+
+def test_rows_that_arrive_as_late_as_was_said_change_no_old_snapshot(workspace: Workspace, fill: Fill) -> None:
+    late = replace(SOURCE, available_after=2 * DAY)
+
+    def compute(as_of: datetime, tx: Any = late) -> Any:
+        del as_of
+        return tx.groupBy("customer_id").count()
+
+    table = replace(features, compute=compute)
+    fill(PURCHASES, purchases(ROWS[:1]))
+    run(workspace, START + WEEK, table)
+    fill(PURCHASES, purchases([(2, START + WEEK - 2 * DAY + US, 2.0)]))
+    assert run(workspace, START + 2 * WEEK, table).detail == "1 snapshots, 2 rows"
+    fill(PURCHASES, purchases([(2, START + 2 * WEEK - 2 * DAY, 2.0)]))
+    assert "all anew" in run(workspace, START + 2 * WEEK, table).detail
+
+
+def test_rows_of_a_day_that_had_not_ended_change_no_old_snapshot(workspace: Workspace, fill: Fill) -> None:
+    def compute(as_of: datetime, tx: Any = DAYS) -> Any:
+        del as_of
+        return tx.groupBy("customer_id").count()
+
+    def day(at: datetime) -> pa.Table:
+        return pa.table({"customer_id": [1], "day": [at.date()]})
+
+    table = replace(features, compute=compute)
+    fill("bronze.days", day(START - DAY))
+    run(workspace, START + WEEK, table)
+    fill("bronze.days", day(START + WEEK))
+    assert run(workspace, START + 2 * WEEK, table).detail == "1 snapshots, 1 rows"
+    fill("bronze.days", day(START + 2 * WEEK - DAY))
+    assert "all anew" in run(workspace, START + 2 * WEEK, table).detail
+
+
+def test_a_source_without_history_is_read_anew_and_said(workspace: Workspace, fill: Fill) -> None:
+    def compute(as_of: datetime, regions: Any = REGIONS) -> Any:
+        del as_of
+        return regions
+
+    table = replace(features, compute=compute)
+    fill("bronze.regions", pa.table({"customer_id": [1], "region": ["north"]}))
+    first = run(workspace, START, table)
+    assert "keeps no history" in str(first.output["warnings"])
+    fill("bronze.regions", pa.table({"customer_id": [2], "region": ["south"]}))
+    assert "all anew" in run(workspace, START, table).detail
+
+
+def test_sources_loaded_after_the_due_time_are_said(workspace: Workspace, fill: Fill) -> None:
+    fill(PURCHASES, purchases(ROWS))
+    warnings = str(run(workspace, START).output["warnings"])
+    assert "bronze.purchases was loaded after 2025-03-03" in warnings
+    workspace.clock.set(START)
+    fill("bronze.early", purchases(ROWS))
+    early = replace(
+        features,
+        compute=lambda _, tx=EARLY: tx.select("customer_id").distinct(),
+    )
+    assert run(workspace, START + WEEK, replace(early, name="ml.features.early")).output["warnings"] == []
+
+
+def test_without_a_start_the_first_tick_is_where_there_is_something_to_see(workspace: Workspace, fill: Fill) -> None:
+    open_ended = replace(features, start=None)
+    workspace.lake.ensure(PURCHASES, purchases([]).schema)
+    with pytest.raises(InvalidInput, match=r"the sources of ml.features.shop have no rows"):
+        run(workspace, START, open_ended)
+    fill(PURCHASES, purchases(ROWS))
+    assert run(workspace, START, open_ended).output["snapshots"] == 1
+    assert stored(workspace) == expected(ROWS, 1)
+
+
+def test_a_backfill_that_stopped_in_the_middle_is_finished(
+    workspace: Workspace, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[datetime] = []
+
+    def compute(as_of: datetime, tx: Any = SOURCE) -> Any:
+        calls.append(as_of)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return features.compute(as_of, tx)
+
+    monkeypatch.setattr(refresh, "_CHUNK", 1)
+    fill(PURCHASES, purchases(ROWS))
+    table = replace(features, compute=compute)
+    with pytest.raises(KeyboardInterrupt):
+        run(workspace, START + 3 * WEEK, table)
+    assert stored(workspace) == expected(ROWS, 2)
+    run(workspace, START + 3 * WEEK, table)
+    assert stored(workspace) == expected(ROWS, 4)
+
+
+def test_the_fingerprint_follows_code_sources_and_the_last_tick(workspace: Workspace, fill: Fill) -> None:
+    fill(PURCHASES, purchases(ROWS))
+    first = stage(workspace, START + DAY)
+    assert first.name == "features ml.features.shop"
+    assert stage(workspace, START + 2 * DAY).fingerprint == first.fingerprint
+    assert stage(workspace, START + WEEK).fingerprint != first.fingerprint
+    assert stage(workspace, START + DAY, replace(features, every=DAY / 2)).fingerprint != first.fingerprint
+    fill(PURCHASES, purchases([(9, START + WEEK, 1.0)]))
+    assert stage(workspace, START + DAY).fingerprint != first.fingerprint
