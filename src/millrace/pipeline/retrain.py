@@ -104,6 +104,8 @@ def _to_production(services: Services, pipeline: Pipeline) -> Sequence[Promotion
 def _by_labels(services: Services, pipeline: Pipeline, as_of: datetime, episode: Episode) -> Decision:
     policy = pipeline.retrain
     needed = policy.min_new_labels if policy else 0
+    if not services.lake.exists(pipeline.labels.name):  # a pipeline that was just given another label table
+        return Decision("waiting", f"there is no table {pipeline.labels.name} yet", episode)
     try:
         train_to = _train_to(services, pipeline, as_of)
     except InvalidInput as error:

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import millrace as mr
+from millrace.alerts.types import Episode, EpisodeId, Notification
+from millrace.pipeline.plan import build_plan, definition
+from millrace.pipeline.retrain import Decision, alert_rule, close_episode, decide, subject
+from millrace.registry.types import ModelName, ModelVersion, Promotion
+from millrace.workspace import Workspace
+from tests.unit.pipeline.conftest import NOW, Fill, utc_times
+from tests.unit.pipeline.shop import DAY, LABELS, WEEK, declared
+
+PIPELINE = declared()
+PROMOTED = NOW - 10 * WEEK
+BEGAN = NOW - 6 * WEEK
+
+
+def promote(
+    workspace: Workspace,
+    version: str = "1",
+    at: datetime = PROMOTED,
+    alias: str = "production",
+    verdict: Mapping[str, object] | None = None,
+) -> None:
+    promotion = Promotion(
+        ModelName(PIPELINE.model_name), ModelVersion(version), alias, None, at, "user:ada", "because", verdict or {}
+    )
+    workspace.promotions.append(promotion)
+
+
+def open_episode(workspace: Workspace, version: str = "1", kinds: tuple[str, ...] = ("drift",)) -> Episode:
+    episode = Episode(
+        EpisodeId(0),
+        alert_rule(PIPELINE).name,
+        subject(PIPELINE, version),
+        "open",
+        BEGAN,
+        BEGAN + DAY,
+        BEGAN + DAY,
+        None,
+        "spend moved",
+        {"kinds": list(kinds)},
+    )
+    return workspace.episodes.open(episode, Notification(f"k{version}", "t", "b", (), BEGAN))
+
+
+def labels_known(fill: Fill, until: datetime) -> None:
+    """Weekly labels; their horizon is two weeks, so the newest known at `until` is two weeks older."""
+    times = [until - n * WEEK for n in range(20)]
+    fill(LABELS, pa.table({"customer_id": [1] * 20, "label_time": utc_times(times), "came_back": [n % 2 for n in range(20)]}))
+
+
+def predictions(fill: Fill, times: list[datetime], labels: list[int | None]) -> None:
+    rows = {"timestamp": utc_times(times), "actual_label": pa.array(labels, pa.float64())}
+    fill(str(PIPELINE.predictions_table), pa.table(rows))
+
+
+def decided(workspace: Workspace, as_of: datetime = NOW, **changes: Any) -> Decision:
+    return decide(workspace, declared(**changes), as_of)
+
+
+def test_calm_without_a_policy_a_champion_or_an_episode(workspace: Workspace) -> None:
+    assert decided(workspace).reason == "nothing in production yet"
+    promote(workspace, alias="staging")
+    assert decided(workspace).reason == "nothing in production yet"
+    promote(workspace)
+    assert decided(workspace) == Decision("calm", "no open episode for v1")
+    open_episode(workspace)
+    assert decided(workspace, retrain=None) == Decision("calm", "no retraining policy")
+
+
+def test_an_episode_is_of_the_version_that_is_served(workspace: Workspace) -> None:
+    promote(workspace)
+    open_episode(workspace)
+    assert decided(workspace).episode is not None
+    promote(workspace, "2", NOW)
+    assert decided(workspace) == Decision("calm", "no open episode for v2")
+
+
+def test_other_kinds_of_trouble_do_not_retrain(workspace: Workspace) -> None:
+    promote(workspace)
+    episode = open_episode(workspace, kinds=("quality",))
+    found = decided(workspace)
+    assert (found.state, found.episode) == ("waiting", episode)
+    assert "of a kind that the policy does not retrain on: spend moved" in found.reason
+
+
+def test_after_a_promotion_there_is_a_cooldown(workspace: Workspace, fill: Fill) -> None:
+    promote(workspace, at=NOW - 2 * WEEK + timedelta(microseconds=1))
+    open_episode(workspace)
+    labels_known(fill, NOW)
+    found = decided(workspace)
+    assert found.state == "waiting"
+    assert "the cooldown lasts until 2025-06-02T00:00:00.000001Z" in found.reason
+    assert "cooldown" not in decided(workspace, NOW + timedelta(microseconds=1)).reason
+
+
+def test_it_waits_for_a_label_table_that_is_not_there_yet(workspace: Workspace, fill: Fill) -> None:
+    promote(workspace)
+    episode = open_episode(workspace)
+    assert decided(workspace) == Decision("waiting", "there is no table ml.labels.shop yet", episode)
+    labels_known(fill, NOW + 100 * WEEK)
+    assert decided(workspace).reason.startswith("no label of ml.labels.shop is known")
+
+
+def test_it_waits_for_labels_and_is_due_when_they_are_there(workspace: Workspace, fill: Fill) -> None:
+    promote(workspace)
+    open_episode(workspace)
+    labels_known(fill, NOW)
+    found = decided(workspace)
+    assert (found.state, found.labels) == ("waiting", 0)
+    # Known at NOW: labels up to NOW - 2 weeks. The holdout is that week, and training ends two weeks before it.
+    train_to = NOW - 4 * WEEK
+    assert f"training ends {train_to:%Y-%m-%d}" in found.reason
+    inside = [BEGAN + timedelta(microseconds=1), train_to - DAY, train_to]
+    outside = [BEGAN, train_to + timedelta(microseconds=1), NOW]
+    predictions(fill, [*inside[:2], *outside], [0, 1, 1, 1, 1])
+    assert decided(workspace).labels == 2
+    predictions(fill, [train_to], [None])
+    assert (decided(workspace).state, decided(workspace).labels) == ("waiting", 2)
+    predictions(fill, [train_to], [1])
+    found = decided(workspace)
+    assert (found.state, found.labels) == ("due", 3)
+    assert found.reason.startswith("3 of 3 labels of predictions made since 2025-04-21 are known early enough")
+
+
+def test_a_due_retraining_is_planned(workspace: Workspace, fill: Fill) -> None:
+    fill("ml.features.found", pa.table({"customer_id": [1], "spend": [1.0]}))
+    labels_known(fill, NOW)
+    predictions(fill, [NOW - 5 * WEEK] * 3, [0, 1, 1])
+    found = [mr.FeatureLookup("ml.features.found", "customer_id")]
+    given = declared(features=[], lookups=found, label=PIPELINE.labels, monitor=None)
+    promote(workspace, verdict={"definition": definition(given)})
+    assert [step.stage.name for step in build_plan(workspace, given).steps] == ["publish ml.features.found"]
+    episode = open_episode(workspace)
+    plan = build_plan(workspace, given)
+    assert (plan.decision.state, plan.training.key) == ("due", f"episode {episode.id}")
+    assert [step.stage.name for step in plan.needed] == [
+        "publish ml.features.found",
+        "training set",
+        "train linear",
+        "train dummy",
+        "validate",
+        "register",
+        "staging",
+        "production",
+    ]
+
+
+def test_a_replaced_versions_episode_ends(workspace: Workspace) -> None:
+    promote(workspace)
+    episode = open_episode(workspace)
+    close_episode(workspace, PIPELINE, "1", "2")
+    close_episode(workspace, PIPELINE, "1", "2")
+    ended = workspace.episodes.get(episode.id)
+    assert ended.status == "resolved"
+    assert ended.closed_at == NOW
+    (event,) = workspace.events.read(kind="episode.resolved")
+    assert event.subject == "shop v1"
+
+
+@pytest.mark.parametrize("field", ["breaches", "out_of", "resolve_after", "channels"])
+def test_the_alert_rule_is_the_declared_one(field: str) -> None:
+    alert = mr.Alert(breaches=4, out_of=6, resolve_after=5, channels=("json://x",))
+    assert getattr(alert_rule(declared(alerts=alert)), field) == getattr(alert, field)
