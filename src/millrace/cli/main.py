@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 
@@ -61,22 +63,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code: 0 done, 1 failed, 2 usage, 3 a gate said no, 70 a bug, 130 interrupted."""
     # All times are UTC; Spark's collect() would otherwise convert to the machine's zone.
     os.environ["TZ"] = "UTC"
+    interrupt = _CtrlC()
     try:
         result = build_app()(list(sys.argv[1:] if arguments is None else arguments))
-    except CycloptsError as error:
-        return _failed(str(error).strip(), "see --help", EXIT_USAGE)
-    except MillraceError as error:
-        return _failed(error.message, error.hint, error.exit_code)
-    except KeyboardInterrupt:
-        return _failed("interrupted", "", EXIT_INTERRUPTED)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         sys.stderr.close()
         return 0
-    except Exception:  # noqa: BLE001 - the command line's boundary: what comes here is a bug, and says so
-        return _failed(
-            "this is a bug in millrace:\n" + traceback.format_exc(), "please report it with the lines above", EXIT_BUG
-        )
+    except BaseException as error:  # noqa: BLE001 - the command line's boundary
+        return _told(KeyboardInterrupt() if interrupt.pressed else error)
     return result if isinstance(result, int) else 0
+
+
+def _told(error: BaseException) -> int:
+    """Tell what went wrong, and the exit code for it."""
+    if isinstance(error, KeyboardInterrupt):
+        return _failed("interrupted", "", EXIT_INTERRUPTED)
+    if isinstance(error, CycloptsError):
+        return _failed(str(error).strip(), "see --help", EXIT_USAGE)
+    if isinstance(error, MillraceError):
+        return _failed(error.message, error.hint, error.exit_code)
+    if isinstance(error, SystemExit):
+        raise error
+    trace = "".join(traceback.format_exception(error))
+    return _failed(f"this is a bug in millrace:\n{trace}", "please report it with the lines above", EXIT_BUG)
+
+
+class _CtrlC:
+    """Remembers that Ctrl-C was pressed. It stops the embedded Spark server too, so what is raised may be that server's absence."""
+
+    def __init__(self) -> None:
+        self.pressed = False
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._press)
+
+    def _press(self, _signal: int, _frame: object) -> None:
+        self.pressed = True
+        raise KeyboardInterrupt
 
 
 def _failed(message: str, hint: str, code: int) -> int:

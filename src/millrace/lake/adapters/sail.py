@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,8 +86,7 @@ class SailEngine:
                     hidden.append(self._show(session, name, frame))
                 yield session
             finally:
-                for view in hidden:
-                    session.catalog.dropTempView(view)
+                _hide(session, hidden)
 
     def close(self) -> None:
         """Stop the session, then the server: the other way round the interpreter never exits. Idempotent."""
@@ -121,6 +120,9 @@ class SailEngine:
         atexit.register(self.close)
         host, port = server.listening_address or ("127.0.0.1", 0)
         session = open_session(f"sc://{host}:{port}")
+        # A server in this process is never away for a while. Once Ctrl-C has stopped it (Sail listens for that itself), the
+        # client would go on trying for minutes.
+        session.client.set_retry_policies([])
         for name, function, returns in FUNCTIONS:
             session.udf.register(name, function, returns)
         return session
@@ -164,3 +166,13 @@ class SailEngine:
             if not link.is_symlink():
                 link.symlink_to(location, target_is_directory=True)
             return str(link)
+
+
+def _hide(session: SparkSession, views: Sequence[str]) -> None:
+    from pyspark.errors.exceptions.connect import SparkConnectGrpcException
+
+    try:
+        for view in views:
+            session.catalog.dropTempView(view)
+    except SparkConnectGrpcException:  # the server is gone, and its views with it: what ended it is what must be told
+        return
