@@ -37,13 +37,13 @@ _PATIENCE_S = 60
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[str]]]:
+def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A folder in which the README's commands have been run, and what each of them said."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "pipeline.py").write_text(_blocks(README, "python")[0])
     _write_purchases(folder / "transactions.csv")
-    said = [_run(folder, line) for line in _commands(README) if not line.startswith("millrace quickstart")]
-    yield folder, said
+    said = [_bash(folder, line) for line in _commands(README) if not line.startswith("millrace quickstart")]
+    return folder, said
 
 
 @pytest.fixture
@@ -74,9 +74,9 @@ def test_the_readme_takes_a_team_from_a_file_to_production(project: tuple[Path, 
 def test_on_the_day_of_the_first_question_the_monitor_waits_for_a_finished_day(
     project: tuple[Path, list[str]],
 ) -> None:
-    said = _run(project[0], "millrace run")
+    said = _bash(project[0], "millrace run")
     assert "0 verdicts" in said
-    assert "nothing to do" in _run(project[0], "millrace run")
+    assert "nothing to do" in _bash(project[0], "millrace run")
 
 
 def test_an_endpoint_answers_as_the_page_on_serving_says(project: tuple[Path, list[str]], url: str) -> None:
@@ -105,7 +105,7 @@ def test_the_page_on_pipelines_is_a_pipeline(tmp_path: Path) -> None:
             assert rows.num_rows > 0, table.name
     finally:
         workspace.close()
-    assert "stages would run" in _run(tmp_path, "millrace plan")
+    assert "stages would run" in _bash(tmp_path, "millrace plan")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -129,10 +129,6 @@ def _commands(page: Path) -> list[str]:
     """The lines with a `millrace` command in a page's shell blocks, without the remarks behind them."""
     lines = "\n".join(_blocks(page, "sh")).splitlines()
     return [re.sub(r"\s+# .*", "", line) for line in lines if line.startswith("millrace ")]
-
-
-def _run(folder: Path, command: str) -> str:
-    return _bash(folder, command)
 
 
 def _bash(folder: Path, script: str) -> str:
@@ -181,4 +177,5 @@ def _write_sources(folder: Path) -> None:
     }
     for name, lines in tables.items():
         (folder / "rows.csv").write_text("\n".join(lines) + "\n")
-        _run(folder, f"millrace table import {name} rows.csv --type 'amount=decimal(18,2)'" if "trans" in name else f"millrace table import {name} rows.csv --type valid_to=date" if "customers" in name else f"millrace table import {name} rows.csv")
+        column = {"bronze.transactions": "amount=decimal(18,2)", "bronze.customers": "valid_to=date"}.get(name)
+        _bash(folder, f"millrace table import {name} rows.csv" + (f" --type '{column}'" if column else ""))
