@@ -1,5 +1,15 @@
 """Millrace: the whole MLOps loop in one Python package.
 
+What a pipeline's page is made of (`docs/pipelines.md` explains each):
+
+- data: `Source`, `feature_table`, `label_table`, `Label`, `FeatureLookup`, `Split`
+- candidates: `XGBoost`, `LightGBM`, `Linear`, `Dummy`, `Custom`
+- gates: `AtLeast`, `AtMost`, `BeatsBaselines`, `BeatsChampion`
+- the rest of the loop: `Deployment`, `Monitor`, `Alert`, `Retrain`, and `Pipeline` around it all
+
+For notebooks and tests: `open_workspace` opens a home, `preview` tries a feature or label function at one time. The
+client with the steps one by one is `millrace.feature_engineering.FeatureEngineeringClient`.
+
 Names are imported when they are first used, so that `import millrace` costs nothing.
 """
 
