@@ -132,6 +132,8 @@ def _print_report(report: RunReport, *, json: bool) -> None:
             {"status": report.status, "resumed": report.resumed, "stages": stages, "reasons": list(report.reasons)}
         )
         return
+    if report.resumed:
+        say("the run before this one did not come to its end: this one went on where it stopped")
     if report.status == "nothing":
         say("nothing to do: every stage is up to date")
     for reason in report.reasons:
