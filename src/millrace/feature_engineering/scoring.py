@@ -63,8 +63,15 @@ def local_folder(workspace: Workspace, model_uri: str) -> Path:
     if model_uri.startswith("models:/") and not name.startswith("m-"):
         return _registered(workspace, name)
     import mlflow.artifacts
+    from mlflow.exceptions import MlflowException
 
-    return Path(mlflow.artifacts.download_artifacts(model_uri, tracking_uri=workspace.settings.mlflow_url))
+    try:
+        return Path(mlflow.artifacts.download_artifacts(model_uri, tracking_uri=workspace.settings.mlflow_url))
+    except (MlflowException, OSError) as error:
+        raise NotFound(
+            f"there is no model at {model_uri}: {str(error).splitlines()[0]}",
+            hint="write models:/name/1, models:/name@production, or the model_uri that log_model gave",
+        ) from error
 
 
 def _registered(workspace: Workspace, name: str) -> Path:

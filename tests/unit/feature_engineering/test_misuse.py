@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from millrace.core.errors import AlreadyExists, InvalidInput, MillraceError, NotFound
+from millrace.feature_engineering import FeatureEngineeringClient
+from millrace.workspace import Workspace
+from tests.unit.feature_engineering.customers import history, lookup, wide
+
+pytestmark = [
+    # MLflow's own, while models are logged and read.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+
+MISUSE: dict[str, tuple[Callable[[FeatureEngineeringClient, str], object], type[MillraceError], str]] = {
+    "neither rows nor schema": (
+        lambda c, _: c.create_table(name="ml.f.x", primary_keys="id"),
+        InvalidInput,
+        "a table needs df or schema",
+    ),
+    "no such key": (
+        lambda c, _: c.create_table(name="ml.f.x", primary_keys="customer", df=history()),
+        InvalidInput,
+        "the schema has no column 'customer'",
+    ),
+    "a table that is there": (
+        lambda c, t: c.create_table(name=t, primary_keys="customer_id", df=history()),
+        AlreadyExists,
+        "exists",
+    ),
+    "duplicate keys": (
+        lambda c, _: c.create_table(name="ml.f.x", primary_keys="customer_id", df=history(2)),
+        InvalidInput,
+        "2 keys come more than once",
+    ),
+    "not a frame": (lambda c, t: c.write_table(name=t, df=[1, 2]), InvalidInput, "a list is not a frame"),
+    "overwriting": (
+        lambda c, t: c.write_table(name=t, df=history(), mode="overwrite"),
+        InvalidInput,
+        "are not written with mode 'overwrite'",
+    ),
+    "a stream": (
+        lambda c, t: c.write_table(name=t, df=history(), checkpoint_location="/x"),
+        InvalidInput,
+        "streaming writes are not supported",
+    ),
+    "an unknown table": (lambda c, _: c.read_table(name="ml.features.customer"), NotFound, "ml.features.customer"),
+    "an unknown version": (lambda c, t: c.read_table(name=t, version=99), NotFound, "has no version 99"),
+    "dropping an unknown table": (lambda c, _: c.drop_table(name="ml.f.x"), NotFound, "ml.f.x"),
+    "publishing an unknown table": (lambda c, _: c.publish_table(source_table_name="ml.f.x"), NotFound, "ml.f.x"),
+    "another online store": (
+        lambda c, t: c.publish_table(source_table_name=t, online_store="redis"),
+        InvalidInput,
+        "there is no online store 'redis'",
+    ),
+    "another online name": (
+        lambda c, t: c.publish_table(source_table_name=t, online_table_name="a.b.c"),
+        InvalidInput,
+        "an online table has its source's name",
+    ),
+    "a continuous publish": (
+        lambda c, t: c.publish_table(source_table_name=t, publish_mode="CONTINUOUS"),
+        InvalidInput,
+        "publish_mode 'CONTINUOUS' is not supported",
+    ),
+    "both kinds of lookups": (
+        lambda c, t: c.create_training_set(df=wide(2), feature_lookups=[lookup(t)], features=[lookup(t)], label=None),
+        InvalidInput,
+        "give feature_lookups or features",
+    ),
+    "no lookups": (
+        lambda c, _: c.create_training_set(df=wide(2), label=None),
+        InvalidInput,
+        "give feature_lookups or features",
+    ),
+    "no such label": (
+        lambda c, t: c.create_training_set(df=wide(2), feature_lookups=[lookup(t)], label="lable"),
+        InvalidInput,
+        "lable",
+    ),
+    "a lookup in an unknown table": (
+        lambda c, _: c.create_training_set(df=wide(2), feature_lookups=[lookup("ml.f.x")], label=None),
+        NotFound,
+        "ml.f.x",
+    ),
+    "an unknown feature": (
+        lambda c, t: c.create_training_set(
+            df=wide(2), feature_lookups=[lookup(t, feature_names=["spent"])], label=None
+        ),
+        InvalidInput,
+        "spent",
+    ),
+    "another environment": (
+        lambda c, _: c.score_batch(model_uri="models:/a/1", df=wide(2), env_manager="conda"),
+        InvalidInput,
+        "env_manager 'conda' is not supported",
+    ),
+    "an unknown result type": (
+        lambda c, _: c.score_batch(model_uri="models:/a/1", df=wide(2), result_type="money"),
+        InvalidInput,
+        "result_type 'money' is not known",
+    ),
+    "an unknown model": (
+        lambda c, _: c.score_batch(model_uri="models:/ml.models.none/1", df=wide(2)),
+        NotFound,
+        "ml.models.none",
+    ),
+    "an unknown alias": (
+        lambda c, _: c.score_batch(model_uri="models:/ml.models.tree@nothing", df=wide(2)),
+        NotFound,
+        "has no alias 'nothing'",
+    ),
+    "a URI without a version": (
+        lambda c, _: c.score_batch(model_uri="models:/ml.models.tree", df=wide(2)),
+        InvalidInput,
+        "is not a model URI",
+    ),
+    "a URI of another kind": (
+        lambda c, _: c.score_batch(model_uri="runs:/0123/model", df=wide(2)),
+        NotFound,
+        "runs:/0123/model",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MISUSE)
+def test_what_can_not_be_done_is_said_with_a_hint(
+    client: FeatureEngineeringClient, workspace: Workspace, features: str, model_uri: str, case: str
+) -> None:
+    del model_uri
+    call, kind, message = MISUSE[case]
+    with pytest.raises(kind) as refused:
+        call(client, features)
+    assert message in refused.value.message
+    assert refused.value.hint
+    assert not workspace.lake.exists("ml.f.x")
+
+
+def test_models_that_can_not_be_logged(client: FeatureEngineeringClient) -> None:
+    import mlflow.pytorch
+    import mlflow.sklearn
+    from sklearn.dummy import DummyClassifier
+
+    model = DummyClassifier().fit([[1.0]], [0])
+    with pytest.raises(InvalidInput, match="needs a signature") as unsigned:
+        client.log_model(model=model, flavor=mlflow.sklearn)
+    assert unsigned.value.hint
+    with pytest.raises(InvalidInput, match="flavor 'pytorch' is not supported"):
+        client.log_model(model=model, flavor=mlflow.pytorch)
+
+
+def test_scoring_wants_the_keys_and_times_of_the_lookups(client: FeatureEngineeringClient, model_uri: str) -> None:
+    for missing in ("customer_id", "at"):
+        with pytest.raises(InvalidInput, match=missing) as refused:
+            client.score_batch(model_uri=model_uri, df=wide(2).drop(columns=missing))
+        assert refused.value.hint
