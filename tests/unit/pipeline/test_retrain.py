@@ -53,7 +53,10 @@ def open_episode(workspace: Workspace, version: str = "1", kinds: tuple[str, ...
 def labels_known(fill: Fill, until: datetime) -> None:
     """Weekly labels; their horizon is two weeks, so the newest known at `until` is two weeks older."""
     times = [until - n * WEEK for n in range(20)]
-    fill(LABELS, pa.table({"customer_id": [1] * 20, "label_time": utc_times(times), "came_back": [n % 2 for n in range(20)]}))
+    fill(
+        LABELS,
+        pa.table({"customer_id": [1] * 20, "label_time": utc_times(times), "came_back": [n % 2 for n in range(20)]}),
+    )
 
 
 def predictions(fill: Fill, times: list[datetime], labels: list[int | None]) -> None:
