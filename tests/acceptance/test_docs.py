@@ -93,6 +93,14 @@ def test_an_endpoint_answers_as_the_page_on_serving_says(project: tuple[Path, li
     assert status["endpoints"][0]["paths"]
 
 
+def test_a_preview_can_be_of_some_columns(project: tuple[Path, list[str]]) -> None:
+    said = _bash(
+        project[0], "millrace table preview ml.labels.churn --rows 2 --column churned --column label_time --json"
+    )
+    rows = json.loads(said)["rows"]
+    assert [list(row) for row in rows] == [["churned", "label_time"]] * 2
+
+
 def test_the_page_on_pipelines_is_a_pipeline(tmp_path: Path) -> None:
     page = tmp_path / "pipeline.py"
     page.write_text("\n".join(_blocks(ROOT / "docs" / "pipelines.md", "python")))

@@ -135,6 +135,9 @@ def preview(
     name: str,
     *,
     rows: Annotated[int, Parameter(help="How many.")] = 10,
+    columns: Annotated[
+        list[str] | None, Parameter(name="--column", negative="", help="Only this column; may be repeated.")
+    ] = None,
     version: Annotated[int | None, Parameter(help="Of which version; the newest by default.")] = None,
     home: Home = None,
     json: Json = False,
@@ -146,7 +149,7 @@ def preview(
         raise UsageError(f"--rows is {rows}", hint="give a number from 0")
     lake = require_home(home).lake
     pinned = lake.pin(name, versions={} if version is None else {lake.entry(name).name: version})
-    table = lake.read(name, int(pinned.version)).slice(0, rows)
+    table = lake.read(name, int(pinned.version), columns).slice(0, rows)
     if json:
         print_json({"table": str(pinned.name), "version": int(pinned.version), "rows": table.to_pylist()})
     else:

@@ -137,13 +137,13 @@ def _metrics(values: object) -> str:
 
 
 def _next_steps(workspace: Workspace) -> list[str]:
-    home = f" --home {workspace.home}"
+    home, drift = f" --home {workspace.home}", "ml.monitoring.customer_churn_predictions_drift_summary"
     return [
         "",
         "Go on:",
         f"  millrace status{home}                      where the loop stands",
         f"  millrace up{home}                          endpoints and MLflow's UI on one port",
-        f"  millrace table preview ml.monitoring.customer_churn_predictions_drift_summary{home}",
+        f"  millrace table preview {drift} --column date --column status --column reason{home}",
         "  millrace init my_project                   a pipeline of your own",
     ]
 
