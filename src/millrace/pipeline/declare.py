@@ -184,12 +184,15 @@ class Monitor:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """When a bad verdict becomes an episode: `breaches` of the last `out_of`; told to `channels` (Apprise URLs)."""
+    """When a bad verdict becomes an episode: `breaches` of the last `out_of`; told to `channels` (Apprise URLs).
+
+    An episode ends after `resolve_after` good days in a row: a week, because verdicts look a week back themselves.
+    """
 
     on: tuple[str, ...] = ("drift", "performance")
     breaches: int = 2
     out_of: int = 3
-    resolve_after: int = 3
+    resolve_after: int = 7
     repeat_after: timedelta | None = None
     channels: tuple[str, ...] = ()
 
