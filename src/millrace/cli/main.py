@@ -51,6 +51,7 @@ def build_app() -> App:
         version=millrace.__version__,
         exit_on_error=False,
         print_error=False,
+        suppress_keyboard_interrupt=False,
         result_action="return_value",
     )
     for name, path in _COMMANDS.items():
