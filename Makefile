@@ -6,7 +6,7 @@ bin := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 sources := src tests $(wildcard scripts benchmarks)
 
-.PHONY: help setup setup-dev quickstart check test test-all format lock clean
+.PHONY: help setup setup-dev quickstart check test test-all bench-quickstart format lock clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -34,6 +34,9 @@ test: check  ## set up, check, and run all tests that need nothing but Python, w
 test-all: setup-dev  ## what `make test` leaves out: the tests that need Debian packages (installed where missing, as root)
 	scripts/debian_packages.sh
 	$(bin)/pytest -m "postgres or openmp" --no-skips
+
+bench-quickstart: setup  ## measure the quickstart: time, memory, disk; writes docs/benchmarks.md
+	$(bin)/python benchmarks/quickstart.py
 
 format: setup-dev  ## put all code into its form
 	$(bin)/ruff format $(sources)
