@@ -88,14 +88,13 @@ def _pipeline(workspace: Workspace, name: str, file: Path) -> dict[str, object]:
 
 
 def _retraining(workspace: Workspace, name: str, file: Path) -> str:
-    from millrace.pipeline.grid import last_tick
     from millrace.pipeline.load import load_pipeline
-    from millrace.pipeline.plan import finest_step
+    from millrace.pipeline.plan import last_due
     from millrace.pipeline.retrain import decide
 
     try:
         pipeline = load_pipeline(file, name)
-        decision = decide(workspace, pipeline, last_tick(workspace.clock.now(), finest_step(pipeline)))
+        decision = decide(workspace, pipeline, last_due(pipeline, workspace.clock.now()))
     except MillraceError as error:
         return f"unknown: {error.message}"
     return f"{decision.state}: {decision.reason}"

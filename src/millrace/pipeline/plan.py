@@ -100,7 +100,7 @@ def build_plan(services: Services, pipeline: Pipeline, request: Request | None =
         InvalidInput: a source lacks its columns.
     """
     request = request or Request()
-    due = request.as_of or last_tick(services.clock.now(), finest_step(pipeline))
+    due = request.as_of or last_due(pipeline, services.clock.now())
     pins = Pins(due, request.versions)
     refresh = _refresh_stages(services, pipeline, request, due) if request.parts & {"refresh", "train"} else []
     decision, training = _NOT_ASKED
@@ -138,9 +138,13 @@ def computed_tables(pipeline: Pipeline) -> list[FeatureTable | LabelTable]:
     return [table for table in [*pipeline.features, pipeline.label] if isinstance(table, FeatureTable | LabelTable)]
 
 
-def finest_step(pipeline: Pipeline) -> timedelta:
-    """The shortest step of the tables that the pipeline computes; a day where it computes none."""
-    return min((table.every for table in computed_tables(pipeline)), default=_DAY)
+def last_due(pipeline: Pipeline, now: datetime) -> datetime:
+    """The newest tick at or before a time, of all tables that the pipeline computes; of the day where it computes none.
+
+    Each table ticks from its own start, so that a snapshot is due as soon as its time has come.
+    """
+    ticks = (last_tick(now, table.every, table.start) for table in computed_tables(pipeline))
+    return max(ticks, default=last_tick(now, _DAY))
 
 
 def _refresh_stages(services: Services, pipeline: Pipeline, request: Request, due: datetime) -> list[tuple[Stage, str]]:

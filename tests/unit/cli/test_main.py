@@ -100,7 +100,7 @@ def test_settings_that_are_wrong(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> N
 def test_what_no_command_expects(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
 ) -> None:
-    def fail(name: str) -> Path:
+    def fail(_: str) -> Path:
         raise error
 
     monkeypatch.setattr(init_module, "Path", fail)

@@ -9,7 +9,7 @@ import pytest
 import millrace as mr
 from millrace.core.errors import NotFound
 from millrace.core.names import TableName
-from millrace.pipeline.plan import Plan, Request, Step, build_plan, definition, finest_step
+from millrace.pipeline.plan import Plan, Request, Step, build_plan, definition, last_due
 from millrace.registry.types import ModelName, ModelVersion, Promotion
 from millrace.workspace import Workspace
 from tests.unit.pipeline.conftest import NOW, Fill
@@ -182,8 +182,19 @@ def test_a_missing_source_is_named_with_the_nearest(workspace: Workspace) -> Non
     assert "bronze.purchases" in refused.value.hint
 
 
-def test_the_shortest_step_sets_the_pace() -> None:
-    assert finest_step(declared()) == WEEK
-    assert finest_step(declared(features=[replace(features, every=DAY / 2)])) == DAY / 2
+def test_the_newest_tick_of_any_table_is_due() -> None:
+    now = START + WEEK + DAY + DAY / 4
+    assert last_due(declared(), now) == START + WEEK
+    assert last_due(declared(features=[replace(features, every=DAY / 2)]), now) == START + WEEK + DAY
     found = declared(features=[], lookups=[mr.FeatureLookup("a", "b")], label=declared().labels)
-    assert finest_step(found) == timedelta(days=1)
+    assert last_due(found, now) == START + WEEK + DAY
+
+
+def test_a_table_ticks_from_its_own_start(workspace: Workspace) -> None:
+    # Fortnights from START: another grid than the fortnights of 1970.
+    fortnightly = declared(features=[replace(features, every=2 * WEEK)], label=replace(labels, every=2 * WEEK))
+    for now in (START + 2 * WEEK, START + 3 * WEEK, START + 4 * WEEK - DAY):
+        workspace.clock.set(now)
+        plan = build_plan(workspace, fortnightly)
+        assert plan.due == START + 2 * WEEK
+        assert plan.steps[0].why == "snapshots up to 2025-03-17"
