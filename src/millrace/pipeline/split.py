@@ -55,12 +55,17 @@ def find_windows(times: pa.ChunkedArray, label: Label, split: Split, as_of: date
     known = _between(times, None, as_of - label.known_after)
     newest = pc.max(known).as_py()
     if newest is None:
-        raise InvalidInput(
-            f"no label of {label.name} is known at {iso(as_of)}",
-            hint=f"labels are known {label.known_after.days} days after their time: wait, or import more history",
-        )
+        raise no_label(label, as_of)
     first = pc.min(_between(known, utc(newest) - split.holdout + _MICROSECOND, None)).as_py()
     return windows(utc(newest), utc(first), label, split)
+
+
+def no_label(label: Label, as_of: datetime) -> InvalidInput:
+    """The error of labels that are all too young."""
+    return InvalidInput(
+        f"no label of {label.name} is known at {iso(as_of)}",
+        hint=f"labels are known {label.known_after.days} days after their time: wait, or import more history",
+    )
 
 
 def take(labels: pa.Table, column: str, start: datetime | None, end: datetime | None) -> pa.Table:

@@ -14,10 +14,10 @@ from millrace.core.names import TableName
 from millrace.features.training_set import TrainingSet, build_training_set
 from millrace.lake.types import TableVersion, Version
 from millrace.pipeline.context import Pins, RunContext
-from millrace.pipeline.declare import Label, Pipeline, Split
+from millrace.pipeline.declare import Label, LabelTable, Pipeline, Split
 from millrace.pipeline.labels import read_known
 from millrace.pipeline.port import Services
-from millrace.pipeline.split import Windows, find_windows, take
+from millrace.pipeline.split import Windows, find_windows, no_label, take
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,6 +76,8 @@ def assemble(services: Services, pipeline: Pipeline, pins: Pins, warnings: Seque
         InvalidInput: no label is known, or none is early enough to train on.
     """
     label = pipeline.labels
+    if isinstance(pipeline.label, LabelTable) and not services.lake.exists(label.name):
+        raise no_label(label, pins.as_of)
     versions = _pin_tables(services, pipeline, pins)
     known = read_known(services, label, _version(label.name, versions), pins.as_of)
     train, holdout, windows = _split(services, pipeline, known, pins.as_of, versions)

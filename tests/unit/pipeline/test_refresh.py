@@ -9,11 +9,13 @@ import pytest
 
 import millrace as mr
 from millrace.core.errors import InvalidInput
+from millrace.pipeline.context import Pins
 from millrace.pipeline.declare import FeatureTable, LabelTable
 from millrace.pipeline.snapshots import pin_sources
 from millrace.pipeline.stages import refresh
 from millrace.pipeline.stages.refresh import RefreshSnapshots
 from millrace.pipeline.stages.stage import Outcome
+from millrace.pipeline.training_parts import assemble
 from millrace.workspace import Workspace
 from tests.unit.pipeline.conftest import Fill
 from tests.unit.pipeline.shop import (
@@ -117,6 +119,15 @@ def test_rows_that_are_changed_make_all_snapshots_anew(workspace: Workspace, fil
         workspace.lake.overwrite(PURCHASES, purchases(left))
     assert "all anew" in run(workspace, START + WEEK).detail
     assert stored(workspace) == expected(left, 2)
+
+
+def test_rows_that_are_replaced_by_as_many_make_all_snapshots_anew(workspace: Workspace, fill: Fill) -> None:
+    fill(PURCHASES, purchases(ROWS))
+    run(workspace, START + WEEK)
+    corrected = [(customer, at, 2 * amount) for customer, at, amount in ROWS]
+    workspace.lake.overwrite(PURCHASES, purchases(corrected), why="import corrected.csv")
+    assert "all anew" in run(workspace, START + WEEK).detail
+    assert stored(workspace) == expected(corrected, 2)
 
 
 def test_other_code_makes_all_snapshots_anew(workspace: Workspace, fill: Fill) -> None:
@@ -230,3 +241,21 @@ def test_the_fingerprint_follows_code_sources_and_the_last_tick(workspace: Works
     assert stage(workspace, START + DAY, replace(features, every=DAY / 2)).fingerprint != first.fingerprint
     fill(PURCHASES, purchases([(9, START + WEEK, 1.0)]))
     assert stage(workspace, START + DAY).fingerprint != first.fingerprint
+
+
+def test_before_the_first_label_is_known_the_features_are_refreshed_all_the_same(
+    workspace: Workspace, fill: Fill
+) -> None:
+    fill(PURCHASES, purchases(ROWS))
+    outcome = run(workspace, START + DAY, labels)
+    assert outcome.detail == "no label yet: the first, of 2025-03-03T00:00:00Z, is known at 2025-03-17T00:00:00Z"
+    assert not workspace.lake.exists(LABELS)
+    assert run(workspace, START + DAY).output["snapshots"] == 1
+    with pytest.raises(InvalidInput, match=r"no label of ml.labels.shop is known at 2025-03-04"):
+        assemble(workspace, declared(), Pins(START + DAY))
+
+
+def test_before_the_first_snapshot_there_is_nothing_to_refresh(workspace: Workspace, fill: Fill) -> None:
+    fill(PURCHASES, purchases(ROWS))
+    with pytest.raises(InvalidInput, match=r"ml.features.shop has no snapshot yet: its first is of 2025-03-03"):
+        run(workspace, START - DAY)

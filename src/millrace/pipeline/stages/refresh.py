@@ -73,7 +73,11 @@ class RefreshSnapshots:
         )
 
     def run(self, context: RunContext) -> Outcome:
-        """Compute and write what is missing."""
+        """Compute and write what is missing; labels may be too young for any, features may not.
+
+        Raises:
+            InvalidInput: a feature table has no snapshot at the time that is asked for.
+        """
         services = context.services
         state = _state(services, self.table.name)
         rebuild = self._rebuild_reason(services, state)
@@ -81,6 +85,8 @@ class RefreshSnapshots:
         done_to = None if rebuild or state is None else parse_time(str(state["last"]))
         missing = ticks(first if done_to is None else done_to + self.table.every, self.last, self.table.every)
         rows = self._compute(context, missing, replace=bool(rebuild)) if missing else 0
+        if not services.lake.exists(self.table.name):
+            return self._too_early(first)
         _remember(services, self.table.name, self._new_state(first, done_to))
         warnings = [text for source in self.table.sources.values() if (text := source_rules.warning(source))]
         warnings += [
@@ -98,6 +104,16 @@ class RefreshSnapshots:
         }
         again = f", all anew because {rebuild}" if rebuild else ""
         return Outcome(f"{len(missing)} snapshots, {rows:,} rows{again}", output)
+
+    def _too_early(self, first: datetime) -> Outcome:
+        if isinstance(self.table, LabelTable):
+            known = f"the first, of {iso(first)}, is known at {iso(first + self.table.horizon)}"
+            return Outcome(f"no label yet: {known}", {"snapshots": 0, "rows": 0, "warnings": []})
+        raise InvalidInput(
+            f"{self.table.name} has no snapshot yet: its first is of {iso(first)}, and {iso(self.due)} is asked for",
+            hint="ask for a later time, or import earlier rows",
+            table=self.table.name,
+        )
 
     def _compute(self, context: RunContext, missing: list[datetime], *, replace: bool) -> int:
         snapshots = Snapshots(context.services, self.table, self.pinned)
@@ -191,7 +207,7 @@ def _past_changed(services: Services, source: Source, old: int | None, new: Tabl
     if source.history == "none" or source.event_time is None:
         return True
     between = [info for info in services.lake.history(new.name) if old < info.version <= new.version]
-    if any(info.operation not in {"WRITE", "OPTIMIZE"} or info.why == "overwrite" for info in between):
+    if any(info.operation not in {"WRITE", "OPTIMIZE"} for info in between):
         return True
     return _count_seen(services, source, new.name, old, until) != _count_seen(
         services, source, new.name, new.version, until
