@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from types import CellType, CodeType, FunctionType, ModuleType, NoneType
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType, NoneType
 
 # Values that are the same text in every process; other objects print their address.
 _SCALARS = (str, bytes, int, float, Decimal, date, timedelta, NoneType)
@@ -36,8 +37,8 @@ def code_of(function: object) -> str:
 
 
 def _canonical(part: object) -> str:
-    if isinstance(part, FunctionType):
-        return code_of(part)
+    if callable(part) and not isinstance(part, type) and (code := _of_callable(part)) is not None:
+        return code
     if dataclasses.is_dataclass(part) and not isinstance(part, type):
         fields = (f"{f.name}={_canonical(getattr(part, f.name))}" for f in dataclasses.fields(part))
         return f"{type(part).__name__}({','.join(fields)})"
@@ -48,6 +49,24 @@ def _canonical(part: object) -> str:
     if isinstance(part, Sequence) and not isinstance(part, str | bytes):
         return "[" + ",".join(_canonical(item) for item in part) + "]"
     return repr(part)
+
+
+def _of_callable(part: object) -> str | None:
+    """The code of what can be called and what it has bound; None where its value says more (a dataclass), or all that there is."""
+    if isinstance(part, FunctionType):
+        return code_of(part)
+    if isinstance(part, partial):
+        return f"partial({_canonical(part.func)},{_canonical(part.args)},{_canonical(part.keywords)})"
+    if isinstance(part, MethodType):
+        return f"{code_of(part.__func__)} of {_canonical(part.__self__)}"
+    if (inner := getattr(part, "__wrapped__", None)) is not None:
+        return _canonical(inner)
+    if type(part).__repr__ is object.__repr__:  # it would print its address
+        bound = (
+            {name: value for name, value in vars(part).items() if _is_plain(value)} if hasattr(part, "__dict__") else {}
+        )
+        return f"{type(part).__qualname__}({_canonical(bound)}) {code_of(type(part).__call__)}"
+    return None
 
 
 def _collect(function: object, found: dict[int, str]) -> None:
@@ -107,7 +126,8 @@ def _same_project(value: FunctionType | ModuleType, function: FunctionType) -> b
     module = value.__name__ if isinstance(value, ModuleType) else value.__module__
     if module == function.__module__:
         return True
-    file = value.__file__ if isinstance(value, ModuleType) else value.__code__.co_filename
+    # What is built into Python has no file.
+    file = getattr(value, "__file__", None) if isinstance(value, ModuleType) else value.__code__.co_filename
     folder = Path(function.__code__.co_filename).resolve().parent
     if file is None or str(module).partition(".")[0] in sys.stdlib_module_names:
         return False

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import subprocess
@@ -132,6 +133,52 @@ def test_two_helpers_of_one_name_are_two(code: Callable[[str], str]) -> None:
 def test_a_function_that_names_itself_ends(code: Callable[[str], str]) -> None:
     page = "def features(as_of):\n    return features(as_of - 1) if as_of else 0\n"
     assert "features" in code(page)
+
+
+def test_modules_that_are_built_into_python_count_by_name(code: Callable[[str], str]) -> None:
+    page = "import sys\nimport time\n\n\ndef features(as_of):\n    return sys.maxsize, time.gmtime(as_of)\n"
+    assert not hasattr(sys, "__file__")
+    assert code(page) == code(page)
+    assert code(page.replace("time.gmtime", "time.localtime")) != code(page)
+
+
+CALLABLES = """
+import functools
+from millrace.pipeline.fingerprint import fingerprint
+
+def fit(data, depth=1):
+    return depth
+
+class Trainer:
+    def __init__(self, depth):
+        self.depth, self.cache = depth, object()
+    def fit(self, data):
+        return self.depth
+    def __call__(self, data):
+        return self.depth
+
+made = {
+    "partial": functools.partial(fit, depth=3),
+    "method": Trainer(3).fit,
+    "object": Trainer(3),
+    "cached": functools.lru_cache(fit),
+}
+print({name: fingerprint(value) for name, value in made.items()})
+"""
+
+
+def test_whatever_can_be_called_is_the_same_in_every_process_and_counts_by_what_it_does(tmp_path: Path) -> None:
+    def found(text: str) -> dict[str, str]:
+        (tmp_path / "made.py").write_text(text)
+        done = subprocess.run([sys.executable, "made.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return dict(ast.literal_eval(done.stdout))
+
+    first = found(CALLABLES)
+    assert found("import decimal, uuid\n" + CALLABLES) == first  # other addresses
+    deeper = found(CALLABLES.replace("depth=3", "depth=4").replace("Trainer(3)", "Trainer(4)"))
+    assert {name for name in first if deeper[name] != first[name]} == {"partial", "method", "object"}
+    other = found(CALLABLES.replace("return depth", "return depth + 1").replace("self.depth\n", "self.depth + 1\n"))
+    assert {name for name in first if other[name] != first[name]} == set(first)
 
 
 def test_functions_without_a_file_count_too() -> None:
