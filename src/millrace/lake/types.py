@@ -75,7 +75,12 @@ class CommitInfo:
 
 @dataclass(frozen=True, slots=True)
 class VersionInfo:
-    """One version of a table, from its log. `at` is Clock time; None for a commit that millrace did not make."""
+    """One version of a table, from its log. `at` is Clock time; None for a commit that millrace did not make.
+
+    Attributes:
+        operation: as Delta names it (`WRITE`, `MERGE`, `DELETE`, `OPTIMIZE`, ...), but `OVERWRITE` for a write that replaced
+            rows instead of adding some, whoever made it.
+    """
 
     version: Version
     at: datetime | None

@@ -298,10 +298,17 @@ def _version_info(entry: dict[str, object]) -> VersionInfo:
     return VersionInfo(
         version=Version(int(str(entry["version"]))),
         at=None if at is None else from_epoch_us(int(str(at))),
-        operation=str(entry.get("operation", "")),
+        operation=_operation(entry),
         by=None if by is None else str(by),
         why=str(entry.get("millrace.why", "")),
     )
+
+
+def _operation(entry: dict[str, object]) -> str:
+    # Delta calls both a write: only its parameters tell rows that were added from rows that were replaced.
+    parameters = entry.get("operationParameters")
+    mode = parameters.get("mode") if isinstance(parameters, dict) else None
+    return "OVERWRITE" if str(mode).lower() == "overwrite" else str(entry.get("operation", ""))
 
 
 def _schema(table: DeltaTable) -> pa.Schema:
