@@ -30,7 +30,7 @@ class Source:
         history: `append`: rows are events; `snapshot`: a full copy per time, the newest counts; `scd2`: rows hold from
             `event_time` until `valid_to`; `none`: rows are overwritten, so the past can't be known: used with a warning.
         valid_to: the end column of `scd2`, null while a row still holds.
-        available_after: how long after its event a row arrives.
+        available_after: how long after its event a row arrives; that a row of `scd2` has ended is learned as late.
     """
 
     name: str

@@ -51,11 +51,13 @@ def cut(frame: DataFrame, source: Source, as_of: datetime, schema: pa.Schema, de
     """The rows that were available at `as_of`, inclusive; a DATE stands for the end of its day unless the table says start."""
     if source.history == "none" or source.event_time is None:
         return frame
-    seen = frame.filter(_at_or_before(source.event_time, _bound(source, as_of, definition), schema, definition))
+    bound = _bound(source, as_of, definition)
+    seen = frame.filter(_at_or_before(source.event_time, bound, schema, definition))
     if source.history == "snapshot":
         return _newest_copy(seen, source.event_time)
     if source.history == "scd2" and source.valid_to is not None:
-        ended = _at_or_before(source.valid_to, as_of, schema, definition)
+        # That a row has ended is learned with its successor, and as late.
+        ended = _at_or_before(source.valid_to, bound, schema, definition)
         return seen.filter(_column(source.valid_to).isNull() | ~ended)
     return seen
 

@@ -92,6 +92,13 @@ def test_rows_that_hold_for_a_while_are_seen_while_they_hold(sail: SailEngine) -
     assert seen(sail, table, source, T + US) == [3, 4]
 
 
+def test_the_end_of_a_row_is_seen_as_late_as_its_successor(sail: SailEngine) -> None:
+    table = events([T - 2 * DAY, T]).append_column("until", pa.array([T, None], TIMESTAMP))
+    source = Source("t", event_time="at", history="scd2", valid_to="until", available_after=DAY)
+    assert seen(sail, table, source, T + DAY - US) == [0]
+    assert seen(sail, table, source, T + DAY) == [1]
+
+
 def test_rows_without_history_are_all_seen_and_a_warning_says_so(sail: SailEngine) -> None:
     source = Source("bronze.regions", history="none")
     assert seen(sail, events([T + DAY, None]), source, T) == [0, 1]
@@ -117,7 +124,7 @@ def test_what_is_seen_is_what_plain_python_says(
     if history == "snapshot":
         known = [n for n in known if times[n] == max(times[m] for m in known)]
     if history == "scd2":
-        known = [n for n in known if (end := ends[n]) is None or end > as_of]
+        known = [n for n in known if (end := ends[n]) is None or end + delay > as_of]
     valid_to = "until" if history == "scd2" else None
     source = Source("t", event_time="at", history=history, valid_to=valid_to, available_after=delay)
     assert seen(sail, table, source, as_of) == known
