@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -17,14 +18,15 @@ from millrace.workspace import Workspace, open_workspace
 
 MARK = "quickstart"
 _LOCK = "quickstart.lock"
-_OURS = (
+_PIPELINE, _MODEL = "customer_churn", "ml.models.customer_churn"
+_TABLES = {
     "bronze.transactions",
     "bronze.customers",
-    "ml.features.",
-    "ml.labels.",
-    "ml.inference_logs.",
-    "ml.monitoring.",
-)
+    "ml.features.customer_churn_features",
+    "ml.labels.churn_labels",
+}
+_TABLES_OF_TRAFFIC = ("ml.inference_logs.customer_churn_", "ml.monitoring.customer_churn_")
+_ENDPOINTS = {"customer-churn", "customer-churn-staging"}
 _MADE = ("warehouse", "mlartifacts", "online", "capture", "logs", "mlflow.db", "millrace.db")
 
 
@@ -106,18 +108,37 @@ def _status(home: Path) -> str | None:
 
 
 def _foreign(workspace: Workspace, *, marked: bool) -> list[str]:
-    tables = [str(entry.name) for entry in workspace.lake.catalog.list()]
-    models = [str(promotion.model) for promotion in workspace.promotions.read()]
+    """What is in the home and was not made by a quickstart; in a home without its mark that is everything."""
     pipelines = workspace.home_settings.get("pipelines")
-    named = [f"the pipeline {name}" for name in pipelines] if isinstance(pipelines, dict) else []
-    if not marked:
-        return [*tables, *models, *named]
-    others = [table for table in tables if not table.startswith(_OURS)]
-    return (
-        others
-        + [model for model in models if model != "ml.models.customer_churn"]
-        + [n for n in named if n != "the pipeline customer_churn"]
-    )
+    found = [
+        (_TABLES, "", [str(entry.name) for entry in workspace.lake.catalog.list()]),
+        ({_PIPELINE}, "the pipeline ", list(pipelines) if isinstance(pipelines, dict) else []),
+        (_ENDPOINTS, "the endpoint ", [str(endpoint.name) for endpoint in workspace.endpoints.list()]),
+        (
+            {_PIPELINE},
+            "the MLflow experiment ",
+            _mlflow(workspace, "SELECT name FROM experiments WHERE experiment_id IN (SELECT experiment_id FROM runs)"),
+        ),
+        ({_MODEL}, "the model ", _mlflow(workspace, "SELECT name FROM registered_models")),
+    ]
+    return [
+        called + name
+        for ours, called, names in found
+        for name in names
+        if not (marked and (name in ours or name.startswith(_TABLES_OF_TRAFFIC)))
+    ]
+
+
+def _mlflow(workspace: Workspace, query: str) -> list[str]:
+    """Names in the home's MLflow database, read without MLflow, which would go on holding the file that is deleted."""
+    path = workspace.home / "mlflow.db"
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        try:
+            return [str(name) for (name,) in connection.execute(query)]
+        except sqlite3.OperationalError:  # killed before MLflow had made its tables: nothing is in them
+            return []
 
 
 def _delete(home: Path) -> None:
