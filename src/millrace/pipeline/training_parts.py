@@ -34,10 +34,12 @@ class TrainingParts:
     holdout: TrainingSet
     windows: Windows
     versions: Mapping[TableName, int]
+    as_of: datetime
 
     def output(self) -> dict[str, object]:
         """What a run keeps of it, enough to assemble it again."""
         return {
+            "as_of": iso(self.as_of),
             "versions": {str(name): version for name, version in self.versions.items()},
             "rows": self.train.record.rows,
             "holdout_rows": self.holdout.record.rows,
@@ -52,7 +54,9 @@ class TrainingParts:
 
 
 def of_run(context: RunContext) -> TrainingParts:
-    """The parts of this run: at hand, or assembled again from the versions that its training stage pinned.
+    """The parts of this run: at hand, or assembled again as of the time, and from the versions, that its training stage pinned.
+
+    A retraining that is resumed days later has another due time than the run that began it.
 
     Raises:
         LawBroken: assembled again they differ, which pinned versions rule out.
@@ -62,7 +66,8 @@ def of_run(context: RunContext) -> TrainingParts:
         return found
     kept = context.outputs[STAGE]
     versions = {TableName.parse(name): version for name, version in cast("dict[str, int]", kept["versions"]).items()}
-    parts = assemble(context.services, context.pipeline, Pins(context.pins.as_of, versions), doubts_of(context))
+    pins = Pins(parse_time(str(kept["as_of"])), versions)
+    parts = assemble(context.services, context.pipeline, pins, doubts_of(context))
     if parts.train.record.fingerprint != kept["fingerprint"]:
         raise LawBroken("the training set differs from the one that this run began with", hint="please report this")
     context.scratch[STAGE] = parts
@@ -87,14 +92,7 @@ def assemble(services: Services, pipeline: Pipeline, pins: Pins, warnings: Seque
             hint=f"labels known {label.known_after.days} days later must be older: wait, import more history, or shorten split.holdout",
         )
     build = partial(_build, services, pipeline, Pins(pins.as_of, versions), tuple(warnings))
-    return TrainingParts(build(train), build(holdout), windows, versions)
-
-
-def windows_of(output: Mapping[str, object]) -> Windows:
-    """The windows that a training stage kept."""
-    start = output["train_from"]
-    times = (parse_time(str(output[name])) for name in ("train_to", "holdout_from", "holdout_to"))
-    return Windows(parse_time(str(start)) if start else None, *times)
+    return TrainingParts(build(train), build(holdout), windows, versions, pins.as_of)
 
 
 def doubts_of(context: RunContext) -> tuple[str, ...]:

@@ -99,7 +99,6 @@ def _record(parts: TrainingParts) -> str:
     record = parts.train.record
     body = {
         **parts.output(),
-        "as_of": iso(record.as_of),
         "tables": [str(table) for table in record.tables],
         "spec": json.loads(record.spec),
     }
