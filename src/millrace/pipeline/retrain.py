@@ -77,6 +77,17 @@ def close_episode(services: Services, pipeline: Pipeline, replaced: str, by: str
         resolve(services.episodes, services.events, services.clock, rule, episode, why=why)
 
 
+def close_left_behind(services: Services, pipeline: Pipeline) -> None:
+    """End the open episodes of versions that are no longer served: rolled back, or replaced by a run that was killed right then."""
+    champion, rule = in_production(services, pipeline), alert_rule(pipeline)
+    if champion is None:
+        return
+    for episode in services.episodes.list(rule.name):
+        if episode.status == "open" and episode.subject != subject(pipeline, champion.version):
+            why = f"v{champion.version} is in production instead"
+            resolve(services.episodes, services.events, services.clock, rule, episode, why=why)
+
+
 def subject(pipeline: Pipeline, version: str) -> str:
     """What an episode is about: an endpoint serving a version. Another version starts with a clean slate."""
     return f"{pipeline.endpoint} v{version}"

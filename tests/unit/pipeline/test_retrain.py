@@ -10,7 +10,7 @@ import pytest
 import millrace as mr
 from millrace.alerts.types import Episode, EpisodeId, Notification
 from millrace.pipeline.plan import build_plan, definition
-from millrace.pipeline.retrain import Decision, alert_rule, close_episode, decide, subject
+from millrace.pipeline.retrain import Decision, alert_rule, close_episode, close_left_behind, decide, subject
 from millrace.registry.types import ModelName, ModelVersion, Promotion
 from millrace.workspace import Workspace
 from tests.unit.pipeline.conftest import NOW, Fill, utc_times
@@ -166,6 +166,19 @@ def test_a_replaced_versions_episode_ends(workspace: Workspace) -> None:
     assert ended.closed_at == NOW
     (event,) = workspace.events.read(kind="episode.resolved")
     assert event.subject == "shop v1"
+
+
+def test_episodes_of_versions_that_are_no_longer_served_end(workspace: Workspace) -> None:
+    left, served = open_episode(workspace, "1"), open_episode(workspace, "2")
+    close_left_behind(workspace, PIPELINE)
+    assert workspace.episodes.get(left.id).status == "open"  # nothing is in production: nothing is known
+    promote(workspace, "2")
+    close_left_behind(workspace, PIPELINE)
+    close_left_behind(workspace, PIPELINE)
+    ended = workspace.episodes.get(left.id)
+    assert (ended.status, ended.closed_at) == ("resolved", NOW)
+    assert workspace.episodes.get(served.id).status == "open"
+    assert [event.subject for event in workspace.events.read(kind="episode.resolved")] == ["shop v1"]
 
 
 @pytest.mark.parametrize("field", ["breaches", "out_of", "resolve_after", "channels"])

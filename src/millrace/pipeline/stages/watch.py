@@ -18,7 +18,7 @@ from millrace.pipeline.fingerprint import fingerprint
 from millrace.pipeline.labels import read_known
 from millrace.pipeline.port import Services
 from millrace.pipeline.reference import reference_of
-from millrace.pipeline.retrain import alert_rule, in_production, subject
+from millrace.pipeline.retrain import alert_rule, close_left_behind, in_production, subject
 from millrace.pipeline.split import take
 from millrace.pipeline.stages.stage import Outcome
 from millrace.serving.labels import join_labels
@@ -98,6 +98,7 @@ class Watch:
             alert_rule(pipeline),
             [_observation(pipeline, verdict) for verdict in verdicts],
         )
+        close_left_behind(services, pipeline)
         sent = deliver(services.episodes, services.channels, services.clock)
         bad = [verdict for verdict in verdicts if verdict.status in _BAD]
         is_open = episode is not None and episode.status == "open"
