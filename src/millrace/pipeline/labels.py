@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from millrace.core.errors import InvalidInput
-from millrace.core.names import TableName, did_you_mean
+from millrace.core.names import did_you_mean
 from millrace.lake.types import TableVersion
 from millrace.pipeline.declare import Label
 from millrace.pipeline.port import Services
@@ -38,11 +38,6 @@ def read_known(services: Services, label: Label, pinned: TableVersion, as_of: da
     rows = take(rows, label.time, None, as_of - label.known_after)
     rows = rows.sort_by([(label.time, "ascending"), *((key, "ascending") for key in label.keys)])
     return _with_binary(rows, label)
-
-
-def pin(services: Services, name: str, versions: dict[TableName, int] | None) -> TableVersion:
-    """The newest version of a table that the pipeline itself has just brought up to date, or the one asked for."""
-    return services.lake.pin(name, None, versions)
 
 
 def _with_time(rows: pa.Table, label: Label) -> pa.Table:

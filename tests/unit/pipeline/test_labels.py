@@ -8,7 +8,7 @@ import pytest
 
 from millrace.core.errors import InvalidInput
 from millrace.pipeline.declare import Label
-from millrace.pipeline.labels import pin, read_known
+from millrace.pipeline.labels import read_known
 from millrace.workspace import Workspace
 
 T = datetime(2025, 3, 3, tzinfo=UTC)
@@ -20,7 +20,7 @@ def known(workspace: Workspace, labels: Any, times: Any, as_of: datetime = T, kn
     workspace.lake.ensure("ml.labels.churn", rows.schema)
     workspace.lake.overwrite("ml.labels.churn", rows)
     label = Label("ml.labels.churn", "churned", ("id",), "at", known_after)
-    return read_known(workspace, label, pin(workspace, label.name, None), as_of)
+    return read_known(workspace, label, workspace.lake.pin(label.name), as_of)
 
 
 def at(*times: datetime | None) -> pa.Array:
@@ -75,7 +75,7 @@ def test_not_a_number_is_no_label(workspace: Workspace) -> None:
 
 def test_columns_are_checked(workspace: Workspace) -> None:
     known(workspace, [1], at(T - DAY))
-    pinned = pin(workspace, "ml.labels.churn", None)
+    pinned = workspace.lake.pin("ml.labels.churn")
     for label, column in (
         (Label("ml.labels.churn", "churn", ("id",), "at"), "churn"),
         (Label("ml.labels.churn", "churned", ("ids",), "at"), "ids"),
