@@ -19,6 +19,7 @@ import pytest
 from sqlalchemy import select, update
 
 from millrace.api.discovery import running_server
+from millrace.cli.main import main
 from millrace.cli.run import open_target
 from millrace.database.schema import stage_runs
 from millrace.pipeline.context import Quiet
@@ -279,3 +280,83 @@ def test_the_tracked_runs_are_one_per_training_and_candidate(story: Story, home:
     runs = client.search_runs([experiment.experiment_id])
     assert sorted(run.info.run_name for run in runs) == ["dummy"] * 3 + ["linear"] * 3
     assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+# What the commands tell of it. The last one changes it.
+
+
+def _told(home: Home, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, dict[str, Any]]:
+    """A command's text, and its JSON."""
+    texts = []
+    for more in ([], ["--json"]):
+        assert main([*arguments, "--home", str(home.path), *more]) == 0
+        texts.append(capsys.readouterr().out)
+    return texts[0], json.loads(texts[1])
+
+
+def test_plan_says_what_would_run(story: Story, home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    assert story.idle.status == "nothing"
+    text, plan = _told(home, capsys, "plan", str(home.page))
+    assert text.endswith("nothing to do\n")
+    assert plan["training"] == "production serves v2; no retraining is asked for: no open episode for v2"
+    assert not any(step["run"] for step in plan["steps"])
+    text, plan = _told(home, capsys, "plan", str(home.page), "--as-of", "2025-04-07")
+    assert plan["due"] == "2025-04-07T00:00:00Z"
+    assert [step["stage"] for step in plan["steps"] if step["run"]][-3:] == ["register", "staging", "production"]
+    assert "stages would run, as of 2025-04-07 00:00" in text
+
+
+def test_status_says_where_the_loop_stands(story: Story, home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    assert story.idle.status == "nothing"
+    text, facts = _told(home, capsys, "status")
+    (production,) = facts["production"]
+    assert (production["model"], production["version"], production["why"]) == ("ml.models.shop", "2", "asked for")
+    assert {endpoint["name"]: endpoint["serves"] for endpoint in facts["endpoints"]} == {
+        "shop": "ml.models.shop v2",
+        "shop-staging": "ml.models.shop v2",
+    }
+    (pipeline,) = facts["pipelines"]
+    assert (pipeline["name"], pipeline["last_run"]) == ("shop", "done")
+    assert pipeline["retraining"] == "calm: no open episode for v2"
+    customers = set(home.workspace.lake.read("bronze.purchases").column("customer_id").to_pylist())
+    assert facts["online"][0]["keys"] == len(customers)
+    for expected in ("virtual", facts["server"], "ml.models.shop", str(home.page)):
+        assert expected in text
+
+
+def test_log_says_who_promoted_what_and_why(story: Story, home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    assert story.idle.status == "nothing"
+    text, log = _told(home, capsys, "log", "--model", "ml.models.shop")
+    first, last = log["promotions"][1], log["promotions"][-1]
+    assert (first["version"], first["alias"], first["why"]) == ("1", "production", "nothing is in production")
+    assert (last["version"], last["alias"], last["replaced"], last["why"]) == ("2", "production", "1", "asked for")
+    assert last["verdict"]["metrics"]["roc_auc"] > 0.6
+    assert text.count("production") >= 2
+
+
+def test_an_endpoint_is_asked(story: Story, home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    assert story.idle.status == "nothing"
+    text, listed = _told(home, capsys, "endpoint", "list")
+    assert "shop-staging" in text
+    assert [endpoint["ready"] for endpoint in listed["endpoints"]] == [True, True]
+    text, answer = _told(home, capsys, "endpoint", "query", "shop", '[{"customer_id": 0}, {"customer_id": 1}]')
+    assert answer["model_version"] == "2"
+    assert len(answer["predictions"]) == len(answer["probabilities"]) == 2
+    assert "by v2, request " in text
+    assert main(["endpoint", "query", "shpo", '{"customer_id": 0}', "--home", str(home.path)]) == 1
+    said = capsys.readouterr()
+    assert (said.out, said.err.startswith("error: ")) == ("", True)
+    assert main(["endpoint", "query", "shop", '{"customer": 0}', "--home", str(home.path)]) == 1
+    assert "customer_id" in capsys.readouterr().err
+
+
+def test_rollback_puts_the_previous_version_back(story: Story, home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    assert story.idle.status == "nothing"
+    assert main(["rollback", "--why", "a drill", "--home", str(home.path), "--json"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert (done["version"], done["replaced"], done["why"]) == ("1", "2", "a drill")
+    assert home.in_production() == "1"
+    assert _told(home, capsys, "endpoint", "query", "shop", '{"customer_id": 0}')[1]["model_version"] == "1"
+    assert main(["rollback", "ml.models.shop", "--home", str(home.path)]) == 0
+    assert "v2 is back in production, v1 is kept as the previous version" in capsys.readouterr().out
+    assert home.in_production() == "2"
