@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from millrace.targets.port import DeploymentTarget
 
 _LEASE_S = 60.0
+_log = logging.getLogger(__name__)
 # Watching may open an episode that asks for a retraining, and a retraining changes what is watched: three rounds settle.
 _ROUNDS = 3
 _LOOP = {"train", "watch"}
@@ -179,7 +181,10 @@ def _alone(services: Services, pipeline: Pipeline) -> Iterator[None]:
 
     def renew() -> None:
         while not stop.wait(_LEASE_S / 3):
-            services.leases.acquire(name, holder, _LEASE_S)
+            try:
+                services.leases.acquire(name, holder, _LEASE_S)
+            except Exception:  # noqa: BLE001 - the boundary of a background loop: a database that is busy now may answer before the lease ends
+                _log.warning("the lease of %s could not be renewed", name, exc_info=True)
 
     thread = threading.Thread(target=renew, daemon=True)
     thread.start()

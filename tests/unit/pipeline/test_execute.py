@@ -185,6 +185,28 @@ def test_the_lease_is_renewed_while_a_long_stage_runs(workspace: Workspace, monk
     assert str(held[0]).startswith(f"{os.uname().nodename}:{os.getpid()}:")
 
 
+def test_a_database_that_is_busy_once_does_not_end_the_renewing(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute, "_LEASE_S", 0.3)
+    acquire, calls = type(workspace.leases).acquire, []
+
+    def sometimes(self: Any, name: str, holder: str, ttl_s: float) -> bool:
+        calls.append(name)
+        if len(calls) == 2:  # the first renewal
+            raise OSError("database is locked")
+        return acquire(self, name, holder, ttl_s)
+
+    def compute(as_of: datetime, tx: Any = SOURCE) -> Any:
+        threading.Event().wait(0.5)
+        assert workspace.leases.holder("pipeline/shop")
+        return features.compute(as_of, tx)
+
+    monkeypatch.setattr(type(workspace.leases), "acquire", sometimes)
+    run(workspace, declared(features=[replace(features, compute=compute, every=52 * WEEK)]))
+    assert len(calls) > 3
+
+
 def test_the_target_is_opened_by_the_first_that_needs_it_and_once(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
