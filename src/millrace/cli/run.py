@@ -45,11 +45,11 @@ def run(
     workspace = open_workspace(home)
     request = _request(as_of, table_version, retrain=retrain)
     try:
+        _remember(workspace, declared.name, file)
         with progress(plain=json) as shown:
             report = run_pipeline(workspace, declared, lambda: open_target(workspace), shown, request)
     finally:
         workspace.close()
-    _remember(workspace, declared.name, file)
     _print_report(report, json=json)
     return _EXIT_REFUSED if report.status == "refused" else 0
 
