@@ -1,4 +1,7 @@
-"""The quickstart as a user runs it: by the command, in a fresh home, with other seeds, and with nothing changing."""
+"""The quickstart as a user runs it: by the command, in a fresh home, with another seed, and with nothing changing.
+
+`make test` tells two stories side by side; `make test-all` also the one that everybody sees first, alone, with its time.
+"""
 
 from __future__ import annotations
 
@@ -19,20 +22,22 @@ import pytest
 
 from millrace.workspace import Workspace, open_workspace
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 Report = dict[str, Any]
 _FEATURES = "ml.features.customer_churn_features"
 _PREDICTIONS = "ml.inference_logs.customer_churn_predictions"
-_TIMEOUT_S = 280
-# Another shop, whose change shows on another day.
+_TIMEOUT_S = 800
+# Another shop, whose change shows on another day than the default's, which docs/quickstart.md tells.
 _OTHER_SEED = "3"
+_DEFAULT_DETECTED = "2025-03-04T00:00:00Z"
+_LIMIT_S = 120
 
 
 @pytest.fixture(scope="module")
 def stories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Report, Path]]:
-    """Three quickstarts side by side: as it is, with another seed, and without a change of behaviour."""
-    options = {"default": [], "other": ["--seed", _OTHER_SEED], "calm": ["--no-change"]}
+    """Two quickstarts side by side: with another seed, and without a change of behaviour."""
+    options = {"other": ["--seed", _OTHER_SEED], "calm": ["--no-change"]}
     homes = {name: tmp_path_factory.mktemp(name) / "home" for name in options}
     started = {name: _start([*given, "--home", str(homes[name])]) for name, given in options.items()}
     found = {}
@@ -45,12 +50,12 @@ def stories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Report,
 
 @pytest.fixture(scope="module")
 def report(stories: dict[str, tuple[Report, Path]]) -> Report:
-    return stories["default"][0]
+    return stories["other"][0]
 
 
 @pytest.fixture(scope="module")
 def workspace(stories: dict[str, tuple[Report, Path]]) -> Iterator[Workspace]:
-    opened = open_workspace(stories["default"][1])
+    opened = open_workspace(stories["other"][1])
     yield opened
     opened.close()
 
@@ -137,12 +142,20 @@ def test_late_labels_are_what_the_customers_did(workspace: Workspace) -> None:
         assert row["actual_label"] == float(not came_back)
 
 
-def test_another_seed_is_another_shop_noticed_on_another_day(stories: dict[str, tuple[Report, Path]]) -> None:
-    default, other = stories["default"][0], stories["other"][0]
-    assert other["retrained"]
-    assert other["drift"]["detected"] != default["drift"]["detected"]
-    assert other["models"][0]["metrics"] != default["models"][0]["metrics"]
-    assert other["online_offline_differences"] == 0
+def test_another_seed_is_noticed_on_another_day(report: Report) -> None:
+    assert report["drift"]["detected"] != _DEFAULT_DETECTED
+
+
+@pytest.mark.alone
+def test_the_default_story_takes_less_than_two_minutes(tmp_path: Path, stories: dict[str, tuple[Report, Path]]) -> None:
+    begun = time.monotonic()
+    out, err = _start(["--home", str(tmp_path / "home")]).communicate(timeout=_TIMEOUT_S)
+    seconds = time.monotonic() - begun
+    told = json.loads(out.strip().splitlines()[-1])
+    assert told["drift"]["detected"] == _DEFAULT_DETECTED, err
+    assert told["retrained_version"] == "2"
+    assert told["online_offline_differences"] == 0
+    assert seconds < _LIMIT_S
 
 
 def test_without_a_change_nothing_is_noticed_and_nothing_is_retrained(stories: dict[str, tuple[Report, Path]]) -> None:
