@@ -147,7 +147,7 @@ def test_another_seed_is_noticed_on_another_day(report: Report) -> None:
 
 
 @pytest.mark.alone
-def test_the_default_story_takes_less_than_two_minutes(tmp_path: Path, stories: dict[str, tuple[Report, Path]]) -> None:
+def test_the_default_story_takes_less_than_two_minutes(tmp_path: Path) -> None:
     begun = time.monotonic()
     out, err = _start(["--home", str(tmp_path / "home")]).communicate(timeout=_TIMEOUT_S)
     seconds = time.monotonic() - begun
