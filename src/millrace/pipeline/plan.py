@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from millrace.core.clock import iso
 from millrace.core.names import TableName
 from millrace.jobs.types import StageRun
+from millrace.pipeline.admit import admit
 from millrace.pipeline.context import Pins
 from millrace.pipeline.declare import FeatureTable, LabelTable, Pipeline
 from millrace.pipeline.fingerprint import fingerprint
@@ -96,11 +97,12 @@ def build_plan(services: Services, pipeline: Pipeline, request: Request | None =
     """The plan for now, or for the time asked for.
 
     Raises:
-        NotFound: a source is missing.
-        InvalidInput: a source lacks its columns.
+        NotFound: a source is missing, or a version is pinned of a table that the pipeline does not read.
+        InvalidInput: a source lacks its columns, or the time asked for has not come.
     """
-    request = request or Request()
-    due = request.as_of or last_due(pipeline, services.clock.now())
+    request, now = request or Request(), services.clock.now()
+    admit(pipeline, now, request.as_of, request.versions)
+    due = request.as_of or last_due(pipeline, now)
     pins = Pins(due, request.versions)
     refresh = _refresh_stages(services, pipeline, request, due) if request.parts & {"refresh", "train"} else []
     decision, training = _NOT_ASKED
@@ -151,7 +153,7 @@ def _refresh_stages(services: Services, pipeline: Pipeline, request: Request, du
     stages: list[tuple[Stage, str]] = []
     for table in computed_tables(pipeline):
         pinned = pin_sources(services, table, request.as_of, request.versions)
-        stage = RefreshSnapshots(table, due, pinned)
+        stage = RefreshSnapshots(table, due, pinned, aside=_is_pinned(request))
         stages.append((stage, f"snapshots up to {stage.last:%Y-%m-%d}"))
     features = {stage.table.name: stage.fingerprint for stage, _ in stages if isinstance(stage, RefreshSnapshots)}
     for name in dict.fromkeys(lookup.table_name for lookup in pipeline.all_lookups):
@@ -160,9 +162,13 @@ def _refresh_stages(services: Services, pipeline: Pipeline, request: Request, du
     return stages
 
 
+def _is_pinned(request: Request) -> bool:
+    return request.as_of is not None or bool(request.versions)
+
+
 def _training(services: Services, pipeline: Pipeline, request: Request, due: datetime, decision: Decision) -> Training:
     champion = in_production(services, pipeline)
-    if request.as_of is not None or request.versions:
+    if _is_pinned(request):
         return Training(
             f"pinned {iso(due)} {sorted(map(str, request.versions.items()))}", f"asked for, as of {iso(due)}"
         )
@@ -211,9 +217,14 @@ def _watch_stages(services: Services, pipeline: Pipeline) -> list[tuple[Stage, s
 
 def _steps(services: Services, pipeline: Pipeline, stages: Sequence[tuple[Stage, str]]) -> tuple[Step, ...]:
     steps: list[Step] = []
-    stopped = False
+    stopped, anew = False, set[TableName]()
     for stage, why in stages:
         done = services.runs.done(pipeline.name, stage.name, stage.fingerprint)
+        if isinstance(stage, RefreshSnapshots) and (done is None or not stage.stands(services)):
+            done = None
+            anew.add(TableName.parse(stage.table.name))
+        if isinstance(stage, Publish) and TableName.parse(stage.table) in anew:
+            done = None
         steps.append(_step(stage, why, done, stopped=stopped and _belongs_to_training(stage)))
         stopped = stopped or (done is not None and done.status == "refused")
     return tuple(steps)

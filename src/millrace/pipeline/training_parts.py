@@ -95,6 +95,12 @@ def assemble(services: Services, pipeline: Pipeline, pins: Pins, warnings: Seque
     return TrainingParts(build(train), build(holdout), windows, versions, pins.as_of)
 
 
+def made_in(context: RunContext) -> dict[TableName, int]:
+    """The versions of the pipeline's own tables that the refreshing stages of this run made or found."""
+    made = (output for output in context.outputs.values() if "table" in output and "snapshots" in output)
+    return {TableName.parse(str(output["table"])): int(str(output["version"])) for output in made}
+
+
 def doubts_of(context: RunContext) -> tuple[str, ...]:
     """What the refreshing stages of this run accepted with a doubt, for the training record."""
     found = (cast("list[str]", output.get("warnings", [])) for output in context.outputs.values())
@@ -150,8 +156,8 @@ def _holdout_table(
 
 
 def _pin_tables(services: Services, pipeline: Pipeline, pins: Pins) -> dict[TableName, int]:
-    # The pipeline's own tables are functions of their pinned sources, cut by event time: their newest version holds
-    # everything that an earlier one did, so they are pinned as they are now.
+    # The pipeline's own tables are functions of their pinned sources, so it does not matter when their versions were
+    # committed: those that this run made or found are among the pins, and of others the newest is taken.
     names = [pipeline.labels.name, *(lookup.table_name for lookup in pipeline.all_lookups)]
     names += [pipeline.holdout] if pipeline.holdout else []
     pinned = (services.lake.pin(name, None, pins.versions) for name in names)

@@ -9,8 +9,11 @@ import pytest
 
 import millrace as mr
 from millrace.core.errors import InvalidInput
+from millrace.core.names import TableName
 from millrace.pipeline.context import Pins
 from millrace.pipeline.declare import FeatureTable, LabelTable
+from millrace.pipeline.execute import run_pipeline
+from millrace.pipeline.plan import Request
 from millrace.pipeline.snapshots import pin_sources
 from millrace.pipeline.stages import refresh
 from millrace.pipeline.stages.refresh import RefreshSnapshots
@@ -26,12 +29,14 @@ from tests.unit.pipeline.shop import (
     SOURCE,
     START,
     WEEK,
+    Told,
     context,
     declared,
     features,
     features_at,
     labels,
     labels_at,
+    no_target,
     purchases,
     sorted_rows,
 )
@@ -128,6 +133,78 @@ def test_rows_that_are_replaced_by_as_many_make_all_snapshots_anew(workspace: Wo
     workspace.lake.overwrite(PURCHASES, purchases(corrected), why="import corrected.csv")
     assert "all anew" in run(workspace, START + WEEK).detail
     assert stored(workspace) == expected(corrected, 2)
+
+
+def test_a_run_as_of_a_time_makes_a_version_of_its_own_and_takes_nothing_from_production(
+    workspace: Workspace, fill: Fill
+) -> None:
+    workspace.clock.set(START + DAY)
+    fill(PURCHASES, purchases(ROWS[:2]))
+    workspace.clock.set(START + 3 * WEEK)
+    late = [(9, START - DAY, 9.0)]
+    fill(PURCHASES, purchases([*ROWS[2:], *late]))
+    refresh_only = frozenset({"refresh"})
+
+    def done(request: Request) -> dict[str, Any]:
+        report = run_pipeline(workspace, declared(), no_target, Told(), replace(request, parts=refresh_only))
+        latest = workspace.runs.stages(workspace.runs.runs("shop")[0].id)[0]
+        return {**latest.output, "status": report.status}
+
+    done(Request())
+    live, online = stored(workspace), workspace.online.table(TableName.parse(FEATURES))
+    assert live == expected([*ROWS, *late], 4)
+    pinned = done(Request(as_of=START + WEEK))
+    then = sorted_rows(workspace.lake.read(FEATURES, pinned["version"]), "feature_time")
+    assert then == expected(ROWS[:2], 2)  # the late row was not there then
+    assert stored(workspace) == live
+    after = workspace.online.table(TableName.parse(FEATURES))
+    assert after is not None
+    assert online is not None
+    assert (after.keys, after.newest_us) == (online.keys, online.newest_us)
+    assert done(Request())["status"] == "nothing"
+    assert run(workspace, START + 4 * WEEK).output["snapshots"] == 1
+
+
+def test_a_run_as_of_a_time_that_is_killed_half_way_is_made_good(
+    workspace: Workspace, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.clock.set(START + DAY)
+    fill(PURCHASES, purchases(ROWS[:2]))
+    workspace.clock.set(START + 3 * WEEK)
+    fill(PURCHASES, purchases([*ROWS[2:], (9, START - DAY, 9.0)]))
+    refresh_only = Request(parts=frozenset({"refresh"}))
+    run_pipeline(workspace, declared(), no_target, Told(), refresh_only)
+    live = stored(workspace)
+    overwrite = type(workspace.lake).overwrite
+
+    def killed(self: Any, name: str, rows: pa.Table, why: str = "") -> Any:
+        if why.startswith("as it was"):
+            raise KeyboardInterrupt
+        return overwrite(self, name, rows, why)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(workspace.lake), "overwrite", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_pipeline(workspace, declared(), no_target, Told(), replace(refresh_only, as_of=START + WEEK))
+    assert stored(workspace) != live
+    run_pipeline(workspace, declared(), no_target, Told(), refresh_only)
+    assert stored(workspace) == live
+
+
+def test_a_page_that_is_edited_and_edited_back_has_its_own_features_again(workspace: Workspace, fill: Fill) -> None:
+    def compute(as_of: datetime, tx: Any = SOURCE) -> Any:
+        del as_of
+        return tx.groupBy("customer_id").count()
+
+    fill(PURCHASES, purchases(ROWS))
+    workspace.clock.set(START + WEEK)
+    for table in (features, replace(features, compute=compute), features):
+        page = declared(features=[table])
+        run_pipeline(workspace, page, no_target, Told(), Request(parts=frozenset({"refresh"})))
+    assert stored(workspace) == expected(ROWS, 2)
+    online = workspace.online.table(TableName.parse(FEATURES))
+    assert online is not None
+    assert "spend" in online.types
 
 
 def test_other_code_makes_all_snapshots_anew(workspace: Workspace, fill: Fill) -> None:

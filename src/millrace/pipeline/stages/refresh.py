@@ -34,11 +34,14 @@ class RefreshSnapshots:
 
     Attributes:
         pinned: source versions by parameter name.
+        aside: whether somebody asked for a time or for versions: what differs from the table as it is then becomes a version
+            of its own, and the table goes on as it was, for production lives on it.
     """
 
     table: FeatureTable | LabelTable
     due: datetime
     pinned: Mapping[str, TableVersion]
+    aside: bool = False
 
     @property
     def name(self) -> str:
@@ -72,6 +75,11 @@ class RefreshSnapshots:
             "refresh", self.table.name, self.code, self.last, {k: str(v) for k, v in self.pinned.items()}
         )
 
+    def stands(self, services: Services) -> bool:
+        """Whether the table still is what this code made; it is not where the page was edited, run, and edited back."""
+        state = _state(services, self.table.name)
+        return state is None or state["code"] == self.code
+
     def run(self, context: RunContext) -> Outcome:
         """Compute and write what is missing; labels may be too young for any, features may not.
 
@@ -84,23 +92,21 @@ class RefreshSnapshots:
         first = self._first(services)
         done_to = None if rebuild or state is None else parse_time(str(state["last"]))
         missing = ticks(first if done_to is None else done_to + self.table.every, self.last, self.table.every)
-        rows = self._compute(context, missing, replace=bool(rebuild)) if missing else 0
-        if not services.lake.exists(self.table.name):
-            return self._too_early(first)
-        _remember(services, self.table.name, self._new_state(first, done_to))
-        warnings = [text for source in self.table.sources.values() if (text := source_rules.warning(source))]
-        warnings += [
-            f"{pin.name} was loaded after {self.due:%Y-%m-%d}: what was known then is told by event times alone"
-            for pin in self.pinned.values()
-            if not loaded_by(services, str(pin.name), self.due)
-        ]
+        if rebuild and self.aside and state is not None:
+            rows, version = self._compute_aside(context, missing, state)
+        else:
+            rows = self._compute(context, missing, replace=bool(rebuild)) if missing else 0
+            if not services.lake.exists(self.table.name):
+                return self._too_early(first)
+            _remember(services, self.table.name, self._new_state(first, done_to))
+            version = int(services.lake.pin(self.table.name).version)
         output = {
             "table": str(TableName.parse(self.table.name)),
-            "version": int(services.lake.pin(self.table.name).version),
+            "version": version,
             "snapshots": len(missing),
             "rows": rows,
             "sources": {str(pin.name): int(pin.version) for pin in self.pinned.values()},
-            "warnings": warnings,
+            "warnings": self._warnings(services),
         }
         again = f", all anew because {rebuild}" if rebuild else ""
         return Outcome(f"{len(missing)} snapshots, {rows:,} rows{again}", output)
@@ -114,6 +120,30 @@ class RefreshSnapshots:
             hint="ask for a later time, or import earlier rows",
             table=self.table.name,
         )
+
+    def _warnings(self, services: Services) -> list[str]:
+        without = [text for source in self.table.sources.values() if (text := source_rules.warning(source))]
+        return without + [
+            f"{pin.name} was loaded after {self.due:%Y-%m-%d}: what was known then is told by event times alone"
+            for pin in self.pinned.values()
+            if not loaded_by(services, str(pin.name), self.due)
+        ]
+
+    def _compute_aside(
+        self, context: RunContext, missing: list[datetime], state: Mapping[str, object]
+    ) -> tuple[int, int]:
+        """Rows and number of a version that holds what was asked for; the newest version is again what it was before."""
+        services, name = context.services, self.table.name
+        if not missing:  # nothing could be known then; what the table has is later, and is cut by its time
+            return 0, int(services.lake.pin(name).version)
+        before = services.lake.read(name)
+        # Killed from here on, the next run that is not pinned makes all anew.
+        _remember(services, name, {**state, "code": "set aside"})
+        rows = self._compute(context, missing, replace=True)
+        version = int(services.lake.pin(name).version)
+        services.lake.overwrite(name, before, why=f"as it was before a run as of {iso(self.due)}")
+        _remember(services, name, state)
+        return rows, version
 
     def _compute(self, context: RunContext, missing: list[datetime], *, replace: bool) -> int:
         snapshots = Snapshots(context.services, self.table, self.pinned)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from millrace.core.clock import iso
 from millrace.features.spec import to_json
 from millrace.pipeline import training_parts
-from millrace.pipeline.context import RunContext
+from millrace.pipeline.context import Pins, RunContext
 from millrace.pipeline.fingerprint import fingerprint
 from millrace.pipeline.fitted import fitted_model, holdout_labels, holdout_scores
 from millrace.pipeline.stages.stage import Outcome
@@ -36,9 +36,8 @@ class BuildTrainingSet:
 
     def run(self, context: RunContext) -> Outcome:
         """Pin, split, look up."""
-        parts = training_parts.assemble(
-            context.services, context.pipeline, context.pins, training_parts.doubts_of(context)
-        )
+        pins = Pins(context.pins.as_of, {**training_parts.made_in(context), **context.pins.versions})
+        parts = training_parts.assemble(context.services, context.pipeline, pins, training_parts.doubts_of(context))
         context.scratch[self.name] = parts
         detail = f"{parts.train.record.rows:,} rows to train, {parts.holdout.record.rows:,} to judge; {parts.windows}"
         return Outcome(detail, parts.output())
