@@ -17,7 +17,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 START = datetime(2024, 9, 2, tzinfo=UTC)
-DAYS, CUSTOMERS = 330, 150
+DAYS, CUSTOMERS = 270, 150
 
 
 def _millrace(folder: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -94,6 +94,4 @@ def test_it_runs_on_rows_of_the_kind_that_it_describes(project: Path) -> None:
     ran: dict[str, Any] = json.loads(_millrace(project, "run", "--as-of", until, "--json").stdout)
     assert ran["status"] == "done"
     assert ran["stages"][-1]["detail"] == "my-shop serves v1"
-    again: dict[str, Any] = json.loads(_millrace(project, "run", "--as-of", until, "--json").stdout)
-    assert (again["status"], again["stages"]) == ("nothing", [])
     assert (project / ".millrace" / "millrace.db").is_file()
