@@ -39,6 +39,7 @@ _READY_S = 90.0
 _GRACE_S = 2.5
 _LOOK_S = 0.1
 _OK = 200
+_LAST_PORT = 65535
 
 
 def serve(
@@ -146,6 +147,8 @@ def _open_home(settings: Settings) -> tuple[str, bool]:
 
 
 def _bind(port: int) -> socket.socket:
+    if not 0 <= port <= _LAST_PORT:
+        raise InvalidInput(f"{port} is not a port", hint=f"give a number up to {_LAST_PORT}, or 0 for a free port")
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
