@@ -75,8 +75,9 @@ class SqlCatalog:
             return [_entry(row) for row in connection.execute(query)]
 
     def _unknown(self, name: TableName) -> NotFound:
-        known = (str(entry.name) for entry in self.list())
-        return NotFound(f"table {name} does not exist", hint=did_you_mean(str(name), known), table=str(name))
+        known = [str(entry.name) for entry in self.list()]
+        hint = did_you_mean(str(name), known) if known else f"import it first: millrace table import {name} FILE"
+        return NotFound(f"table {name} does not exist", hint=hint, table=str(name))
 
 
 def _named(name: TableName) -> ColumnElement[bool]:
