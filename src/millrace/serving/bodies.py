@@ -130,6 +130,9 @@ def _predict_proba(content: Mapping[str, object]) -> bool:
         return False
     if not isinstance(params, dict):
         raise InvalidInput("params is not an object", hint='send {"params": {"predict_proba": true}}')
+    unknown = sorted(params.keys() - {"predict_proba"})
+    if unknown:
+        raise InvalidInput(f"params has no '{unknown[0]}'", hint='there is: {"predict_proba": true}')
     asked = params.get("predict_proba", False)
     if not isinstance(asked, bool):
         raise InvalidInput("params: predict_proba is neither true nor false", hint="send true or false")
