@@ -67,7 +67,7 @@ def serve(
     if workers < 1:
         raise InvalidInput(f"{workers} workers can't serve", hint="give at least 1")
     settings = Settings.load(home)
-    settings.home.mkdir(parents=True, exist_ok=True)
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _stop_on_signals() as stop, _only_server(settings.home):
         started, virtual = _open_home(settings)
         with _bind(port) as listener:

@@ -43,7 +43,7 @@ def fresh_home(home: Path | None, seed: int) -> Iterator[tuple[Workspace, str]]:
     """
     settings = Settings.load(home)
     _check_settings(settings)
-    settings.home.mkdir(parents=True, exist_ok=True)
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = FileLock(settings.home / _LOCK)
     try:
         lock.acquire(timeout=0)

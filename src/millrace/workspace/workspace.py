@@ -164,7 +164,7 @@ def open_workspace(home: str | Path | None = None, *, principal: Principal | Non
     """
     settings = Settings.load(home)
     try:
-        settings.home.mkdir(parents=True, exist_ok=True)
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidState(
             f"the home {settings.home} can't be made: {error.strerror}",
