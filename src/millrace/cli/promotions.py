@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from millrace.cli.options import Home, Json
 from millrace.cli.output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from millrace.registry.types import Promotion
 
 Model = Annotated[str | None, Parameter(name="--model", help="Only this registered model.")]
 
@@ -21,11 +25,8 @@ def log(*, model: Model = None, home: Home = None, json: Json = False) -> int:
     if json:
         print_json({"promotions": [_as_dict(promotion) for promotion in promotions]})
     elif promotions:
-        rows = [
-            (p.at, p.model, f"v{p.version}", p.alias, f"v{p.replaced}" if p.replaced else None, p.by, p.why)
-            for p in promotions
-        ]
-        print_table(["at", "model", "version", "alias", "replaced", "by", "why"], rows)
+        rows = [_row(promotion) for promotion in promotions]
+        print_table(["at", "model", "version", "alias", "replaced", "by", "why", "verdict"], rows)
     else:
         say("nothing was promoted yet")
     return 0
@@ -53,6 +54,20 @@ def rollback(
     else:
         say(f"{done.model}: v{done.version} is back in production, v{done.replaced} is kept as the previous version")
     return 0
+
+
+def _row(p: Promotion) -> tuple[object, ...]:
+    replaced = f"v{p.replaced}" if p.replaced else None
+    return (p.at, p.model, f"v{p.version}", p.alias, replaced, p.by, p.why, verdict_line(p.verdict))
+
+
+def verdict_line(verdict: Mapping[str, object]) -> str | None:
+    """The gates' verdict in a few words; None where no gates judged, as in a rollback."""
+    results = verdict.get("results")
+    if not isinstance(results, Sequence) or not results:
+        return None
+    passed = sum(bool(result["passed"]) for result in results)
+    return f"{verdict.get('winner')}: {passed} of {len(results)} gates passed"
 
 
 def _as_dict(promotion: object) -> dict[str, object]:
