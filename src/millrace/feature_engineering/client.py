@@ -261,5 +261,6 @@ def _point_mlflow_at(workspace: Workspace) -> None:
     """Let `mlflow.start_run()` beside this client write into the same home, unless the user has said where."""
     import os
 
-    if "MLFLOW_TRACKING_URI" not in os.environ and "mlflow" not in sys.modules:
+    mlflow = sys.modules.get("mlflow")  # imported before or not: it reads the environment when it is first used
+    if "MLFLOW_TRACKING_URI" not in os.environ and not (mlflow and mlflow.is_tracking_uri_set()):
         os.environ["MLFLOW_TRACKING_URI"] = os.environ["MLFLOW_REGISTRY_URI"] = workspace.settings.mlflow_url

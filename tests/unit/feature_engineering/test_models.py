@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -124,3 +128,22 @@ def test_a_model_without_lookups_scores_columns_as_they_are(client: FeatureEngin
     assert found.column("prediction").to_pylist() == [0.0, 0.0, 1.0, 1.0]
     with pytest.raises(InvalidInput, match="'a'"):
         client.score_batch(model_uri=logged.model_uri, df=rows[["b"]])
+
+
+@pytest.mark.parametrize("before", ["import mlflow", "import os"])
+def test_runs_beside_the_client_are_of_its_home(tmp_path: Path, before: str) -> None:
+    program = f"""
+{before}
+from pathlib import Path
+from millrace.feature_engineering import FeatureEngineeringClient
+from millrace.workspace import open_workspace
+workspace = open_workspace(Path("home"))
+FeatureEngineeringClient(workspace=workspace)
+import mlflow
+assert mlflow.get_tracking_uri() == workspace.settings.mlflow_url, mlflow.get_tracking_uri()
+mlflow.set_tracking_uri("sqlite:///elsewhere.db")
+FeatureEngineeringClient(workspace=workspace)
+assert mlflow.get_tracking_uri() == "sqlite:///elsewhere.db"
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True, timeout=60)

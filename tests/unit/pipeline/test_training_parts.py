@@ -21,8 +21,11 @@ PIPELINE = declared(features=[], lookups=FOUND, label=LABEL)
 
 
 @pytest.fixture(autouse=True)
-def _tables(workspace: Workspace, fill: Fill) -> None:
+def _tables(workspace: Workspace, fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
     """Labels that somebody else fills, some of them of times whose labels are not to be known yet."""
+    monkeypatch.setenv(
+        "MLFLOW_TRACKING_URI", workspace.settings.mlflow_url
+    )  # or the client would, for all tests to come
     keyed = FeatureEngineeringClient(workspace=workspace)
     keyed.create_table(
         name="ml.features.found", primary_keys="customer_id", df=pa.table({"customer_id": [1], "spend": [1.0]})
