@@ -162,7 +162,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory, record: list[Purchase]) -> 
     workspace.clock.set(AS_OF)
     imported = _millrace(home, "table", "import", PURCHASES, root / "purchases.csv", "--type", "amount=decimal(10,2)")
     pipeline = load_pipeline(page)
-    answers = {}
+    answers: dict[tuple[int, datetime], float] = {}
     with running_server(home) as server:
         report = _millrace(home, "run", page, "--as-of", "1997-12-31")
         target = MillraceTarget(server.url, home_token(home))
