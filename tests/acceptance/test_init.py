@@ -52,7 +52,7 @@ def _write_transactions(file: Path) -> None:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("init")
     said = _millrace(folder, "init", "my-shop")
-    assert said.stdout.startswith("made my-shop/ with README.md, pipeline.py, test_pipeline.py")
+    assert said.stdout.startswith("made my-shop/ with .gitignore, README.md, pipeline.py, test_pipeline.py")
     return folder / "my-shop"
 
 

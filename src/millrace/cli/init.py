@@ -9,7 +9,13 @@ from millrace.cli.options import Json
 from millrace.cli.output import print_json, say
 from millrace.core.errors import AlreadyExists, UsageError
 
-_FILES = {"pipeline.py.txt": "pipeline.py", "test_pipeline.py.txt": "test_pipeline.py", "README.md.txt": "README.md"}
+_FILES = {
+    "pipeline.py.txt": "pipeline.py",
+    "test_pipeline.py.txt": "test_pipeline.py",
+    "README.md.txt": "README.md",
+    # The home has the token and everything that was asked: nothing for a repository.
+    "gitignore.txt": ".gitignore",
+}
 
 
 def init(name: str, *, json: Json = False) -> int:

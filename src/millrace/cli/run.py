@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from cyclopts import Parameter
 from millrace.cli.options import AsOf, Home, Json, PipelineFile, PipelineName, TableVersions
 from millrace.cli.output import print_json, print_table, say
 from millrace.core.clock import parse_time
-from millrace.core.errors import UsageError
+from millrace.core.errors import InvalidInput, UsageError
 from millrace.core.names import TableName
 
 if TYPE_CHECKING:
@@ -102,10 +103,17 @@ def _request(as_of: str | None, versions: list[str] | None, *, retrain: bool) ->
     from millrace.pipeline.plan import Request
 
     return Request(
-        as_of=parse_time(as_of) if as_of else None,
+        as_of=_time(as_of) if as_of else None,
         versions=dict(_version(text) for text in versions or []),
         retrain=retrain,
     )
+
+
+def _time(text: str) -> datetime:
+    try:
+        return parse_time(text)
+    except InvalidInput as error:
+        raise UsageError(f"--as-of: {error.message}", hint=error.hint) from error
 
 
 def _version(text: str) -> tuple[TableName, int]:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from millrace.targets.port import DeploymentTarget
     from millrace.tracking.port import Tracking
 
+_PLACE = "home"  # where a home was made
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -161,6 +163,7 @@ def open_workspace(home: str | Path | None = None, *, principal: Principal | Non
     Raises:
         InvalidState: the home can't be made or its database can't be opened.
         NewerHome: it was written by a newer millrace.
+        InvalidState: it was copied or moved here from another place.
     """
     settings = Settings.load(home)
     try:
@@ -172,6 +175,7 @@ def open_workspace(home: str | Path | None = None, *, principal: Principal | Non
         ) from error
     engine = open_database(settings.database_url)
     kept = HomeSettings(engine)
+    _check_place(settings, kept)
     return Workspace(settings, principal or current_user(), engine, kept, HomeClock(kept), SqlEventLog(engine))
 
 
@@ -188,3 +192,18 @@ def require_home(home: str | Path | None = None, *, principal: Principal | None 
             hint="run `millrace quickstart` or `millrace init NAME`, or name the home with --home",
         )
     return open_workspace(home, principal=principal)
+
+
+def _check_place(settings: Settings, kept: HomeSettings) -> None:
+    """Refuse a home that was moved or copied: its tables and models are known by their whole paths, which lead to the original."""
+    if str(settings.home) not in settings.database_url:
+        return  # a database that several homes share
+    here, made = str(settings.home.resolve()), kept.get(_PLACE)
+    if made is None:
+        kept.set(_PLACE, here)
+    elif made != here:
+        raise InvalidState(
+            f"the home at {here} was made at {made}, where its tables and models are",
+            hint="move or mount it back there, or make a new home and import the tables",
+            made=made,
+        )

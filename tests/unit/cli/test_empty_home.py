@@ -64,7 +64,7 @@ def test_a_pipeline_without_its_tables(cli: Cli, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "code"),
     [
-        ("--as-of", "yesterday", 1),
+        ("--as-of", "yesterday", 2),
         ("--table-version", "bronze.t", 2),
         ("--table-version", "bronze.t=x", 2),
         ("--pipeline", "chrun", 1),

@@ -10,6 +10,7 @@ import pytest
 import millrace as mr
 from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName
+from millrace.features.tables import write_feature_rows
 from millrace.pipeline.context import Pins
 from millrace.pipeline.declare import FeatureTable, LabelTable
 from millrace.pipeline.execute import run_pipeline
@@ -336,3 +337,39 @@ def test_before_the_first_snapshot_there_is_nothing_to_refresh(workspace: Worksp
     fill(PURCHASES, purchases(ROWS))
     with pytest.raises(InvalidInput, match=r"ml.features.shop has no snapshot yet: its first is of 2025-03-03"):
         run(workspace, START - DAY)
+
+
+def test_a_first_run_that_was_killed_keeps_nothing_of_code_that_changed_since(
+    workspace: Workspace, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(PURCHASES, purchases(ROWS))
+    monkeypatch.setattr(refresh, "_CHUNK", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(refresh, "write_feature_rows", _written_once_then_killed())
+        with pytest.raises(KeyboardInterrupt):
+            run(workspace, START + WEEK)
+    assert stored(workspace) == expected(ROWS, 1)
+    doubled = replace(features, compute=lambda as_of, tx=SOURCE: features.compute(as_of, tx=tx.union(tx)))
+    assert "its first run was interrupted" in run(workspace, START + WEEK, doubled).detail
+    assert {row["feature_time"] for row in stored(workspace)} == {START, START + WEEK}
+    assert stored(workspace)[0] != expected(ROWS, 1)[0]
+
+
+def _written_once_then_killed() -> Any:
+    calls = []
+
+    def write(*given: Any, **named: Any) -> Any:
+        calls.append(given)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return write_feature_rows(*given, **named)
+
+    return write
+
+
+def test_a_table_that_somebody_else_filled_is_not_written_over(workspace: Workspace, fill: Fill) -> None:
+    fill(PURCHASES, purchases(ROWS))
+    fill(FEATURES, purchases(ROWS))
+    with pytest.raises(InvalidInput, match="rows that no pipeline made"):
+        run(workspace, START)
+    assert workspace.lake.rows(FEATURES) == len(ROWS)

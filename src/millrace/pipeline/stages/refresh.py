@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _STATE = "snapshots"  # the key in a table's properties under which its state is kept
 _CHUNK = 26
+_BEGUN = "begun"  # in place of the code's hash, until the first run is complete
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,8 @@ class RefreshSnapshots:
             tags={} if isinstance(self.table, LabelTable) else self.table.tags,
             role="labels" if is_label else "features",
         )
+        # Killed before its first run is complete, the table is told from a complete one, and made anew.
+        _remember(services, self.table.name, {"code": _BEGUN, "last": iso(self.last), "sources": {}})
 
     def _first(self, services: Services) -> datetime:
         if self.table.start is not None:
@@ -191,9 +194,20 @@ class RefreshSnapshots:
             )
         return first_tick(max(times), self.table.every)
 
+    def _check_ours(self, services: Services) -> None:
+        if services.lake.exists(self.table.name) and services.lake.rows(self.table.name):
+            raise InvalidInput(
+                f"table {self.table.name} has rows that no pipeline made",
+                hint="give the pipeline's table another name, or look these rows up without computing them",
+                table=self.table.name,
+            )
+
     def _rebuild_reason(self, services: Services, state: Mapping[str, object] | None) -> str | None:
         if state is None:
+            self._check_ours(services)
             return None
+        if state["code"] == _BEGUN:
+            return "its first run was interrupted"
         if state["code"] != self.code:
             return "its code changed"
         seen_to = parse_time(str(state["last"]))
