@@ -76,7 +76,7 @@ class CatalogSuite:
         assert list(opened().list()) == []
         with pytest.raises(NotFound) as caught:
             opened().get(TableName.parse("sales"))
-        assert caught.value.hint == "import it first: millrace table import sales FILE"
+        assert caught.value.hint == "import it first: millrace table import default.sales FILE"
 
     def test_list_is_sorted_and_filtered(self, opened: Callable[[], Catalog]) -> None:
         catalog = opened()

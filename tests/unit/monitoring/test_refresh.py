@@ -159,6 +159,7 @@ class BreaksOff(DeltaTableStore):
     """A store whose process dies at the n-th write."""
 
     def __init__(self, writes: int) -> None:
+        super().__init__()
         self.left = writes
 
     def append(self, location: Location, rows: pa.Table, commit: CommitInfo) -> Version:
