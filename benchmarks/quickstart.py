@@ -43,7 +43,7 @@ def main() -> None:
     rows = [
         ("wall time, slower of two runs", f"{max(r.seconds for r in runs):.0f} s", f"{_LIMIT_S} s"),
         ("peak memory, all processes", f"{max(r.peak_mb for r in runs):,.0f} MB", f"{_LIMIT_MB:,} MB"),
-        ("disk: the virtual environment", f"{_disk_mb(_ROOT / '.venv'):,.0f} MB", f"{_LIMIT_DISK_MB:,} MB"),
+        (_disk_label(), f"{_disk_mb(_ROOT / '.venv'):,.0f} MB", f"{_LIMIT_DISK_MB:,} MB"),
         ("two runs print the same numbers", "yes" if first == second else "NO", "yes"),
         ("`millrace --help`, best of five", f"{help_s:.2f} s", f"{_LIMIT_HELP_S} s"),
     ]
@@ -95,11 +95,15 @@ def _pss_mb(pid: int) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
+def _disk_label() -> str:
+    # What the tests need comes on top: run this after `make setup` alone for the figure that the limit is about.
+    return "disk: .venv, with the tests' packages" if (_ROOT / ".venv" / ".set-up-dev").exists() else "disk: .venv"
+
+
 def _disk_mb(folder: Path) -> float:
-    return (
-        int(subprocess.run(["du", "-sk", str(folder)], capture_output=True, text=True, check=True).stdout.split()[0])
-        / 1024
-    )
+    """Decimal megabytes on disk."""
+    listing = subprocess.run(["du", "-sk", str(folder)], capture_output=True, text=True, check=True).stdout
+    return int(listing.split()[0]) * 1024 / 1e6
 
 
 def _timed(command: list[str]) -> float:
