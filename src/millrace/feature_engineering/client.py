@@ -89,11 +89,16 @@ class FeatureEngineeringClient:
         return self.get_table(name=name)
 
     def write_table(
-        self, *, name: str, df: object, mode: str = "merge", checkpoint_location: str | None = None
+        self,
+        *,
+        name: str,
+        df: object,
+        mode: str = "merge",
+        checkpoint_location: str | None = None,
+        trigger: Mapping[str, object] | None = None,
     ) -> None:
-        """Upsert rows on keys and time. `mode` is `merge`; streams (`checkpoint_location`) are not taken."""
-        if checkpoint_location is not None:
-            raise InvalidInput("streaming writes are not supported", hint="write batches, without checkpoint_location")
+        """Upsert rows on keys and time. `mode` is `merge`; streams (`checkpoint_location`, `trigger`) are not taken."""
+        _only_default(checkpoint_location=checkpoint_location, trigger=trigger)
         write_feature_rows(self._workspace.lake, name, frames.to_arrow(df), mode=mode)
 
     def read_table(self, *, name: str, version: int | None = None) -> DataFrame:
@@ -131,6 +136,9 @@ class FeatureEngineeringClient:
         label: str | None,
         exclude_columns: Sequence[str] | None = None,
         features: Sequence[FeatureLookup] | None = None,
+        feature_spec: str | None = None,
+        use_spark_native_join: bool = False,  # noqa: ARG002 - other engines' matter
+        use_timeseries_filtering: bool = False,  # noqa: ARG002 - other engines' matter
     ) -> TrainingSet:
         """Each row of `df` with the features that were known at its time: as many rows, in their order.
 
@@ -140,11 +148,15 @@ class FeatureEngineeringClient:
             label: the column to predict; None where there is none.
             exclude_columns: columns that the model does not see.
             features: `feature_lookups` under another name.
+            feature_spec: named feature specs are not supported yet.
+            use_spark_native_join: accepted; says how another engine would join, and changes no result.
+            use_timeseries_filtering: accepted, as well.
 
         Raises:
             NotFound: an unknown table.
             InvalidInput: both or neither of `feature_lookups` and `features`, or a lookup that does not fit.
         """
+        _only_default(feature_spec=feature_spec)
         if (feature_lookups is None) == (features is None):
             raise InvalidInput(
                 "give feature_lookups or features, one of the two", hint="feature_lookups=[FeatureLookup(...)]"
@@ -168,6 +180,7 @@ class FeatureEngineeringClient:
         flavor: ModuleType,
         training_set: TrainingSet | None = None,
         registered_model_name: str | None = None,
+        await_registration_for: int = 300,  # noqa: ARG002 - registering is done when the call returns
         infer_input_example: bool = False,
         extra_pip_requirements: Sequence[str] | None = None,
         signature: object = None,
@@ -181,6 +194,7 @@ class FeatureEngineeringClient:
             flavor: an MLflow flavor module, as `mlflow.sklearn` or `mlflow.xgboost`.
             training_set: what the model was trained on: its lookups go with the model.
             registered_model_name: one to three levels.
+            await_registration_for: accepted; a version is ready when the call returns.
             infer_input_example: keep some training rows as the model's example.
             extra_pip_requirements: beside those that the flavor needs.
             signature: an MLflow signature; inferred from the training set where None.
@@ -209,6 +223,7 @@ class FeatureEngineeringClient:
         result_type: str = "double",
         env_manager: str = "local",
         params: Mapping[str, object] | None = None,
+        use_spark_native_join: bool = False,  # noqa: ARG002 - other engines' matter
     ) -> DataFrame:
         """The rows of `df` with the model's features and a column `prediction`; a feature that `df` has is not looked up.
 
@@ -218,6 +233,7 @@ class FeatureEngineeringClient:
             result_type: Spark SQL type of `prediction`.
             env_manager: only `local`: the model runs in this environment.
             params: handed to the model's `predict`.
+            use_spark_native_join: accepted; says how another engine would join, and changes no result.
 
         Raises:
             InvalidInput: `env_manager` is another one, or a key or input is missing.
@@ -236,6 +252,10 @@ class FeatureEngineeringClient:
         online_store: str | None = None,
         online_table_name: str | None = None,
         publish_mode: str = "TRIGGERED",
+        filter_condition: str | None = None,
+        mode: str = "merge",
+        streaming: bool = False,
+        features: Sequence[str] | None = None,
     ) -> OnlineTable:
         """Bring the online store up to date with a feature table, as of now.
 
@@ -244,7 +264,14 @@ class FeatureEngineeringClient:
             online_store: None: the home's own.
             online_table_name: None: as the source.
             publish_mode: `TRIGGERED` or `SNAPSHOT`: both publish now; `CONTINUOUS` is not supported.
+            filter_condition: not supported: all keys are published.
+            mode: `merge`.
+            streaming: not supported.
+            features: not supported: all columns are published.
         """
+        _only_default(filter_condition=filter_condition, streaming=streaming or None, features=features)
+        if mode != "merge":
+            raise InvalidInput(f"mode '{mode}' is not supported", hint="use merge: the newest row of each key is there")
         if online_store not in _ONLINE:
             raise InvalidInput(
                 f"there is no online store '{online_store}'", hint="leave online_store out: the home has one"
@@ -255,6 +282,13 @@ class FeatureEngineeringClient:
             raise InvalidInput(f"publish_mode '{publish_mode}' is not supported", hint="use TRIGGERED")
         workspace = self._workspace
         return publish(workspace.lake, workspace.online, source_table_name, as_of=workspace.clock.now())
+
+
+def _only_default(**options: object) -> None:
+    """Refuse options that are known elsewhere and do nothing here: what is asked for is done, or said not to be."""
+    for name, given in options.items():
+        if given is not None:
+            raise InvalidInput(f"{name} is not supported", hint=f"leave {name} out")
 
 
 def _point_mlflow_at(workspace: Workspace) -> None:

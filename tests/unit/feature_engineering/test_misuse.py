@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from millrace.core.errors import AlreadyExists, InvalidInput, MillraceError, NotFound
-from millrace.feature_engineering import FeatureEngineeringClient
+from millrace.feature_engineering import FeatureEngineeringClient, FeatureLookup
 from millrace.workspace import Workspace
 from tests.unit.feature_engineering.customers import history, lookup, wide
 
@@ -46,7 +48,7 @@ MISUSE: dict[str, tuple[Callable[[FeatureEngineeringClient, str], object], type[
     "a stream": (
         lambda c, t: c.write_table(name=t, df=history(), checkpoint_location="/x"),
         InvalidInput,
-        "streaming writes are not supported",
+        "checkpoint_location is not supported",
     ),
     "an unknown table": (lambda c, _: c.read_table(name="ml.features.customer"), NotFound, "ml.features.customer"),
     "an unknown version": (lambda c, t: c.read_table(name=t, version=99), NotFound, "has no version 99"),
@@ -158,3 +160,25 @@ def test_scoring_wants_the_keys_and_times_of_the_lookups(client: FeatureEngineer
         with pytest.raises(InvalidInput, match=missing) as refused:
             client.score_batch(model_uri=model_uri, df=wide(2).drop(columns=missing))
         assert refused.value.hint
+
+
+def test_options_known_elsewhere_are_taken_where_they_change_nothing_and_refused_where_they_would(
+    client: FeatureEngineeringClient,
+) -> None:
+    nothing: dict[str, Any] = {"use_spark_native_join": True, "use_timeseries_filtering": True}
+    rows = pa.table({"customer_id": [1], "churned": [0]})
+    with pytest.raises(NotFound, match=r"no\.such"):
+        client.create_training_set(
+            df=rows, feature_lookups=[FeatureLookup("no.such", "customer_id")], label="churned", **nothing
+        )
+    refused: list[dict[str, Any]] = [
+        {"filter_condition": "x > 1"},
+        {"streaming": True},
+        {"features": ["x"]},
+        {"mode": "overwrite"},
+    ]
+    for option in refused:
+        with pytest.raises(InvalidInput, match="not supported"):
+            client.publish_table(source_table_name="no.such", **option)
+    with pytest.raises(InvalidInput, match="feature_spec is not supported"):
+        client.create_training_set(df=rows, feature_spec="ml.specs.one", label="churned")
