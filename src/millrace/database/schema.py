@@ -165,15 +165,3 @@ outbox = Table(
     Column("last_error", Text),
     Index("ix_outbox_sent", "sent_us", "id"),
 )
-
-retrainings = Table(
-    "retrainings",
-    METADATA,
-    _id(),
-    Column("pipeline", String(200), nullable=False),
-    Column("episode_id", _SERIAL, nullable=False, unique=True),
-    Column("status", String(20), nullable=False),
-    Column("requested_us", BigInteger, nullable=False),
-    Column("ended_us", BigInteger),
-    Column("data", Document, nullable=False),
-)

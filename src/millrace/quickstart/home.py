@@ -70,7 +70,7 @@ def mark_finished(workspace: Workspace, seed: int) -> None:
 
 def _check_settings(settings: Settings) -> None:
     inside = (settings.database_url, settings.mlflow_url, settings.warehouse)
-    if any(str(settings.home) not in place for place in inside):
+    if any(f"{settings.home}/" not in place for place in inside):
         raise InvalidState(
             "the environment puts databases or tables outside the home",
             hint="unset MILLRACE_DATABASE_URL, MILLRACE_MLFLOW_URL and MILLRACE_WAREHOUSE for the quickstart: it starts clean each time",

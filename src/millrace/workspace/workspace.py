@@ -196,7 +196,7 @@ def require_home(home: str | Path | None = None, *, principal: Principal | None 
 
 def _check_place(settings: Settings, kept: HomeSettings) -> None:
     """Refuse a home that was moved or copied: its tables and models are known by their whole paths, which lead to the original."""
-    if str(settings.home) not in settings.database_url:
+    if f"{settings.home}/" not in settings.database_url:
         return  # a database that several homes share
     here, made = str(settings.home.resolve()), kept.get(_PLACE)
     if made is None:
