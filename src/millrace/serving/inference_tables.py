@@ -36,6 +36,8 @@ PAYLOAD = pa.schema(
         ("served_entity_id", pa.string()),
         ("requester", pa.string()),
         ("request_metadata", pa.map_(pa.string(), pa.string())),
+        # Ours: what the model was given and what it thought, a JSON object a row.
+        ("features", pa.string()),
     ]
 )
 _HEAD = [
@@ -120,7 +122,23 @@ def _payload_row(description: Description, record: Record) -> dict[str, object]:
             ("model_name", description.model_name),
             ("model_version", description.model_version),
         ],
+        "features": _features_text(description, record["rows"]),
     }
+
+
+def _features_text(description: Description, rows: Sequence[Sequence[Any]]) -> str:
+    """JSON: for each row of the request the inputs by name, the probability, and where the looked-up ones came from."""
+    names = [name for name, _ in description.inputs]
+    return orjson.dumps(
+        [
+            {
+                "inputs": dict(zip(names, inputs, strict=True)),
+                "probability": probability,
+                "sources": _sources(sources),
+            }
+            for _, inputs, _, probability, sources in rows
+        ]
+    ).decode()
 
 
 def _prediction_row(description: Description, record: Record, number: int, row: Sequence[Any]) -> dict[str, object]:
@@ -155,12 +173,14 @@ def _key(name: str, kind: str, value: object) -> object:
 
 def _sources_text(sources: Sequence[Sequence[Any]]) -> str:
     """JSON: which row of which version each looked-up feature came from."""
-    return orjson.dumps(
-        [
-            {"table": table, "event_time": None if at is None else iso(from_epoch_us(at)), "version": version}
-            for table, at, version in sources
-        ]
-    ).decode()
+    return orjson.dumps(_sources(sources)).decode()
+
+
+def _sources(sources: Sequence[Sequence[Any]]) -> list[dict[str, object]]:
+    return [
+        {"table": table, "event_time": None if at is None else iso(from_epoch_us(at)), "version": version}
+        for table, at, version in sources
+    ]
 
 
 def _fitting(values: list[object], kind: pa.DataType) -> pa.Array:

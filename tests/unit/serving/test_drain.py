@@ -88,6 +88,10 @@ def test_a_request_becomes_a_payload_row(lake: Lake, log: CaptureLog, root: Path
                 ("model_name", "ml.models.churn"),
                 ("model_version", "1"),
             ],
+            "features": (
+                '[{"inputs":{"spend":10.5,"region":"north"},"probability":0.75,'
+                '"sources":[{"table":"ml.features.churn","event_time":"2025-03-01T00:00:00Z","version":12}]}]'
+            ),
         }
     ]
     assert not list(root.glob("*.segment"))
