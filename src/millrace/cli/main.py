@@ -27,6 +27,7 @@ _COMMANDS = {
     "log": "millrace.cli.promotions:log",
     "rollback": "millrace.cli.promotions:rollback",
     "table": "millrace.cli.table:app",
+    "features": "millrace.cli.features:app",
     "endpoint": "millrace.cli.endpoint:app",
 }
 _SHORT = {
@@ -39,6 +40,7 @@ _SHORT = {
     "log": "Print the promotions: who, when, why, from what verdict.",
     "rollback": "Put the previous version back into production.",
     "table": "Import, list, show and preview tables.",
+    "features": "List, show, refresh, publish and audit feature tables.",
     "endpoint": "List endpoints, and ask one for predictions.",
 }
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 from millrace.core.clock import utc
 from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName, did_you_mean
+from millrace.features.attach import attach
 from millrace.features.port import AsOfJoin
 from millrace.features.resolve import resolve_all
-from millrace.features.training_set import attach
 from millrace.features.types import FeatureSpec
 from millrace.lake.lake import Lake
 from millrace.lake.types import TableVersion

@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from millrace.core.clock import utc
-from millrace.core.errors import InvalidInput, LawBroken
+from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName, did_you_mean
+from millrace.features.attach import attach
 from millrace.features.fingerprint import fingerprint
 from millrace.features.matrix import model_frame
 from millrace.features.port import AsOfJoin
@@ -102,26 +103,6 @@ def build_training_set(
         warnings=tuple(dict.fromkeys([*warnings, *_doubts([found for _, found in resolved])])),
     )
     return TrainingSet(table, record, spec)
-
-
-def attach(join: AsOfJoin, requests: pa.Table, lookups: Sequence[ResolvedLookup], as_of: datetime) -> pa.Table:
-    """The requests with each lookup's columns added on the right; rows and their order stay.
-
-    Raises:
-        LawBroken: an engine returned another number of rows.
-    """
-    table = requests
-    for lookup in lookups:
-        found = join.lookup(requests, lookup, as_of)
-        if len(found) != len(requests) or found.column_names != list(lookup.columns.values()):
-            raise LawBroken(
-                f"the lookup of {lookup.source.table} gave {len(found)} rows for {len(requests)}",
-                hint="this is a bug in the engine: please report it",
-                table=str(lookup.source.table),
-            )
-        for name in found.column_names:
-            table = table.append_column(found.schema.field(name), found.column(name))
-    return table
 
 
 def _spec(

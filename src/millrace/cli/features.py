@@ -1,0 +1,7 @@
+"""`millrace features`: what is done with feature tables."""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+app = App(name="features", help="List, show, refresh, publish and audit feature tables.")

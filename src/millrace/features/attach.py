@@ -1,0 +1,32 @@
+"""The requests with the features of several lookups beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import pyarrow as pa
+
+from millrace.core.errors import LawBroken
+from millrace.features.port import AsOfJoin
+from millrace.features.types import ResolvedLookup
+
+
+def attach(join: AsOfJoin, requests: pa.Table, lookups: Sequence[ResolvedLookup], as_of: datetime) -> pa.Table:
+    """The requests with each lookup's columns added on the right; rows and their order stay.
+
+    Raises:
+        LawBroken: an engine returned another number of rows.
+    """
+    table = requests
+    for lookup in lookups:
+        found = join.lookup(requests, lookup, as_of)
+        if len(found) != len(requests) or found.column_names != list(lookup.columns.values()):
+            raise LawBroken(
+                f"the lookup of {lookup.source.table} gave {len(found)} rows for {len(requests)}",
+                hint="this is a bug in the engine: please report it",
+                table=str(lookup.source.table),
+            )
+        for name in found.column_names:
+            table = table.append_column(found.schema.field(name), found.column(name))
+    return table
