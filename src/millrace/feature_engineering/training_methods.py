@@ -68,7 +68,7 @@ class TrainingMethods:
             exclude=list(exclude_columns or ()),
             as_of=self._workspace.clock.now(),
         )
-        return TrainingSet(found, self._workspace.spark)
+        return TrainingSet(found, self._workspace.spark, self._workspace.lake)
 
     def log_model(
         self,

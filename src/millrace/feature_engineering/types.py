@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from millrace.features import training_set
 from millrace.features.types import TrainingRecord
+from millrace.lake.lake import Lake
 from millrace.lake.port import SparkEngine
 from millrace.lake.types import TableEntry
 
@@ -56,6 +57,7 @@ class TrainingSet:
 
     built: training_set.TrainingSet
     spark: SparkEngine
+    lake: Lake
 
     @property
     def record(self) -> TrainingRecord:

@@ -119,6 +119,8 @@ class TrainingRecord:
         fingerprint: SHA-256 over the rows, their order and types.
         spec: JSON of the feature spec.
         warnings: what was accepted with a doubt (a source without history).
+        split: where these are some rows of a larger training set, how they were taken out of it, JSON-compatible; see
+            `features/splits.py`.
     """
 
     tables: tuple[TableVersion, ...]
@@ -127,6 +129,7 @@ class TrainingRecord:
     fingerprint: str
     spec: str
     warnings: tuple[str, ...] = ()
+    split: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ class TableDefinition:
         available_after: a row with event time `ts` can be seen from `ts + available_after`.
         date_stands_for: which end of the day a DATE event time means.
         partition_columns: Delta partition columns.
+        freshness: how old the newest available row may be before the table counts as late; None where nobody said.
         role: `table`, `features`, `labels`, `training_set`, `inference_log`, `metrics`.
         properties: facts that other parts keep with the table, JSON-compatible.
     """
@@ -41,6 +42,7 @@ class TableDefinition:
     available_after: timedelta = timedelta(0)
     date_stands_for: DateStandsFor = "end"
     partition_columns: tuple[str, ...] = ()
+    freshness: timedelta | None = None
     role: str = "table"
     properties: Mapping[str, object] = field(default_factory=dict)
 
@@ -80,6 +82,9 @@ class VersionInfo:
     Attributes:
         operation: as Delta names it (`WRITE`, `MERGE`, `DELETE`, `OPTIMIZE`, ...), but `OVERWRITE` for a write that replaced
             rows instead of adding some, whoever made it.
+        inserted: rows added; None where the log does not say.
+        updated: rows replaced by another with the same key; None where the log does not say.
+        deleted: rows removed; None where the log does not say.
     """
 
     version: Version
@@ -87,6 +92,9 @@ class VersionInfo:
     operation: str
     by: str | None
     why: str
+    inserted: int | None = None
+    updated: int | None = None
+    deleted: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

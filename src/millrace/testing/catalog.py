@@ -23,6 +23,7 @@ _FULL = TableDefinition(
     available_after=timedelta(days=3, microseconds=7),
     date_stands_for="start",
     partition_columns=("region",),
+    freshness=timedelta(hours=36),
     role="features",
     properties={"ratio": 1.0, "nested": {"list": [1, "two", None, True]}},
 )

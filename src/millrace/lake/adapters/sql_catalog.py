@@ -123,6 +123,7 @@ def _definition_document(definition: TableDefinition) -> Mapping[str, object]:
         "available_after_us": definition.available_after // _MICROSECOND,
         "date_stands_for": definition.date_stands_for,
         "partition_columns": list(definition.partition_columns),
+        "freshness_us": None if definition.freshness is None else definition.freshness // _MICROSECOND,
         "role": definition.role,
         "properties": dict(definition.properties),
     }
@@ -137,6 +138,11 @@ def _definition(document: Mapping[str, Any]) -> TableDefinition:
         available_after=document["available_after_us"] * _MICROSECOND,
         date_stands_for=document["date_stands_for"],
         partition_columns=tuple(document["partition_columns"]),
+        freshness=_duration(document.get("freshness_us")),  # homes of the first version have none
         role=document["role"],
         properties=document["properties"],
     )
+
+
+def _duration(microseconds: int | None) -> timedelta | None:
+    return None if microseconds is None else microseconds * _MICROSECOND
