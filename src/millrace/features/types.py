@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName
@@ -13,6 +14,8 @@ from millrace.lake.types import DateStandsFor, Location, TableVersion, Version
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+ScalarType: TypeAlias = Literal["float", "int", "str", "bool", "date", "datetime", "Decimal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,102 @@ class FeatureLookup:
     def keys(self) -> tuple[str, ...]:
         """The lookup key as a tuple."""
         return (self.lookup_key,) if isinstance(self.lookup_key, str) else tuple(self.lookup_key)
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureFunction:
+    """A feature that a registered Python function computes from other columns, row by row.
+
+    Attributes:
+        udf_name: the function's name, one to three levels.
+        input_bindings: parameter to column: of the request, of a lookup, or of a function earlier in the list.
+        output_name: the column that it makes; None: the last part of `udf_name`.
+    """
+
+    udf_name: str
+    input_bindings: Mapping[str, str] | None = None
+    output_name: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.output_name is not None and not self.output_name:
+            raise InvalidInput("output_name is empty", hint="name the column, or leave output_name out")
+
+    @property
+    def bindings(self) -> Mapping[str, str]:
+        """Parameter to column, empty where none was given."""
+        return self.input_bindings or {}
+
+    @property
+    def output(self) -> str:
+        """The column that it makes."""
+        return self.output_name or self.udf_name.rpartition(".")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a feature function.
+
+    Attributes:
+        nullable: whether the function is called with None; where it is not, a null makes the result null without a call.
+        required: whether it has no default and has to be bound.
+    """
+
+    name: str
+    type: ScalarType
+    nullable: bool
+    required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionDefinition:
+    """A feature function as it is kept: its source, and what its annotations say.
+
+    Attributes:
+        name: one to three levels, in its short form.
+        entry: what the source calls it.
+        source: its text without decorators, complete in itself.
+        returns: the type of its result.
+        returns_null: whether the result may be None.
+        code_hash: SHA-256 of the code without comments and layout, and its types.
+    """
+
+    name: str
+    entry: str
+    source: str
+    parameters: tuple[Parameter, ...]
+    returns: ScalarType
+    returns_null: bool
+    code_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionVersion:
+    """A registered function. Versions count from 1; what a version says never changes."""
+
+    definition: FunctionDefinition
+    version: int
+    description: str
+    owner: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BoundFunction:
+    """A function with its columns, as a model carries it: the code that it was trained with.
+
+    Attributes:
+        version: in the home where it was bound.
+        bindings: parameter to column, in the order of the parameters.
+        output: the column that it makes.
+        types: parameter to the Arrow type name of its column when it was bound. A request's values are read as that
+            type, so that the function is given what it was given in training.
+    """
+
+    function: FunctionDefinition
+    version: int
+    bindings: Mapping[str, str]
+    output: str
+    types: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +197,9 @@ class FeatureSpec:
         label: the label column, never a feature.
         exclude: columns that the training set had and the model did not see.
         inputs: the model's input columns in order: looked-up outputs and request columns.
-        request_columns: inputs that the request itself must carry (not looked up).
+        request_columns: what the request itself must carry: inputs that are not looked up, and columns that functions
+            read. The times of the question are not among them: a lookup inside a request is asked at the Clock's time.
+        functions: in the order in which they are computed, after the lookups.
     """
 
     lookups: tuple[FeatureLookup, ...]
@@ -106,6 +207,19 @@ class FeatureSpec:
     exclude: tuple[str, ...]
     inputs: tuple[str, ...]
     request_columns: tuple[str, ...] = ()
+    functions: tuple[BoundFunction, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFeatureSpec:
+    """A feature spec that is kept under a name. `spec` holds the code of its functions as it was when it was made."""
+
+    name: str
+    spec: FeatureSpec
+    description: str
+    owner: str
+    created_at: datetime
+    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +235,8 @@ class TrainingRecord:
         warnings: what was accepted with a doubt (a source without history).
         split: where these are some rows of a larger training set, how they were taken out of it, JSON-compatible; see
             `features/splits.py`.
+        code: SHA-256 of each piece of code that the rows depend on: feature functions by name, and what the caller
+            named beside them (a pipeline's feature tables).
     """
 
     tables: tuple[TableVersion, ...]
@@ -130,6 +246,13 @@ class TrainingRecord:
     spec: str
     warnings: tuple[str, ...] = ()
     split: Mapping[str, object] = field(default_factory=dict)
+    code: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def code_hash(self) -> str | None:
+        """One SHA-256 over all of `code`; None where the rows depend on none that is known."""
+        lines = "".join(f"{name}={self.code[name]}\n" for name in sorted(self.code))
+        return hashlib.sha256(lines.encode()).hexdigest() if lines else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +265,9 @@ class OnlineTable:
         published_at: Clock time of the last publish.
         keys: how many distinct keys.
         newest_us: the newest event time (end of day for dates), microseconds; None without rows or time.
+        source: which table it was published from, and how its times are read: changes can be published on top of it only
+            from the same one.
+        more_waiting: some key has more rows that are not yet available than the store keeps.
     """
 
     name: TableName
@@ -153,11 +279,17 @@ class OnlineTable:
     published_at: datetime
     keys: int
     newest_us: int | None
+    source: str = ""
+    more_waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class OnlineRow:
-    """One stored row of a key: its event time (already the end of the day for dates) and its values by column."""
+    """One stored row of a key: its event time (already the end of the day for dates) and its values by column.
+
+    Attributes:
+        version: a Delta version of the table that has this row as it is here: the one that was published last.
+    """
 
     ts_us: int | None
     values: Mapping[str, object]
