@@ -85,6 +85,16 @@ class TestCreate:
         with pytest.raises(InvalidInput, match="choose a home"):
             store.create(Location(str(tmp_path / f"a{bad}41" / "t")), people(1).schema, PLAIN, commit())
 
+    def test_rows_may_come_with_the_table_in_one_commit(self, store: TableStore, location: Location) -> None:
+        rows = people(1, 2, part=["a", "b"])
+        assert store.create(location, rows.schema, TableDefinition(partition_columns=("part",)), commit(), rows) == 0
+        assert [row["id"] for row in rows_of(store, location)] == [1, 2]
+        assert (store.history(location)[0].at, store.history(location)[0].inserted) == (T0, 2)
+        for again in (rows, None):
+            with pytest.raises(AlreadyExists):
+                store.create(location, rows.schema, PLAIN, commit(), again)
+        assert store.version(location) == 0
+
     def test_an_unknown_location_is_not_found(self, store: TableStore, location: Location) -> None:
         for call in (store.version, store.read, store.files, store.rows, store.history, store.schema):
             with pytest.raises(NotFound):
@@ -279,6 +289,38 @@ class TestOverwriteAndDelete:
         with pytest.raises(InvalidInput, match="nope"):
             store.delete(location, "nope = 1", commit())
 
+    def test_rows_are_deleted_by_key_and_counted(self, store: TableStore, location: Location) -> None:
+        made(store, location, people(1, 1, 2, 3, None, day=[1, 2, 1, 1, 1]))
+        assert store.delete_keys(location, people(1, 1, None, 9), commit()) == (2, 3)
+        assert [row["id"] for row in rows_of(store, location)] == [2, 3]
+        assert store.delete_keys(location, people(2, day=[2]), commit()) == (2, 0)
+        assert store.delete_keys(location, people(2, day=[1]), commit()) == (3, 1)
+        assert store.delete_keys(location, people(), commit()) == (3, 0)
+        with pytest.raises(InvalidInput, match="column 'id' is string"):
+            store.delete_keys(location, pa.table({"id": ["3"]}), commit())
+        assert store.rows(location) == 1
+
+    @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        there=st.sets(
+            st.tuples(st.sampled_from(["", "1", "11", "a'b"]), st.sampled_from(["1", "11", "'"])), max_size=8
+        ),
+        gone=st.lists(st.tuples(st.sampled_from(["1", "11", "a'b"]), st.sampled_from(["1", "11", "'"])), max_size=6),
+    )
+    def test_deleting_by_key_equals_taking_out_of_a_set(
+        self, tmp_path_factory: pytest.TempPathFactory, there: set[tuple[str, str]], gone: list[tuple[str, str]]
+    ) -> None:
+        def table(pairs: list[tuple[str, str]]) -> pa.Table:
+            schema = pa.schema([("a", pa.string()), ("b", pa.string())])
+            return pa.table([pa.array([pair[i] for pair in pairs], pa.string()) for i in (0, 1)], schema=schema)
+
+        store, location = DeltaTableStore(), Location(str(tmp_path_factory.mktemp("laws") / "t"))
+        rows = table(sorted(there))
+        store.create(location, rows.schema, TableDefinition(partition_columns=("b",)), commit(), rows)
+        _, deleted = store.delete_keys(location, table(gone), commit())
+        left = {(row["a"], row["b"]) for row in store.read(location).to_pylist()}
+        assert (left, deleted) == (there - set(gone), len(there & set(gone)))
+
     def test_remove_leaves_nothing_and_can_be_repeated(self, store: TableStore, location: Location) -> None:
         made(store, location, people(1))
         store.remove(location)
@@ -296,6 +338,19 @@ class TestReading:
             (0, T0, "user:ada", "create"),
             (1, T0 + timedelta(hours=1), "user:ada", "load"),
             (2, T0 + timedelta(hours=2), "user:ada", "correct"),
+        ]
+
+    def test_history_says_how_many_rows_each_commit_touched(self, store: TableStore, location: Location) -> None:
+        made(store, location, people(1, 2, x=[1, 1]))
+        store.merge(location, people(2, 3, 4, x=[2, 2, 2]), ["id"], commit())
+        store.delete_keys(location, people(1), commit())
+        store.delete(location, "id > 2", commit())
+        touched = [(info.operation, info.inserted, info.updated, info.deleted) for info in store.history(location)]
+        assert touched[1:] == [
+            ("WRITE", 2, None, None),
+            ("MERGE", 2, 1, 0),
+            ("DELETE", 0, 0, 1),
+            ("DELETE", None, None, 2),
         ]
 
     def test_a_commit_of_somebody_else_has_no_clock_time(self, store: TableStore, location: Location) -> None:
@@ -345,6 +400,47 @@ class TestReading:
         assert sorted(found) == list(enumerate(parts, start=1))
         store.merge(location, people(2, part=["c/d"], x=["new"]), ["id"], commit())
         assert rows_of(store, location)[1] == {"id": 2, "part": "c/d", "x": "new"}
+
+    @pytest.mark.parametrize(
+        "parts",
+        [
+            pa.array(["it's", "b"]),
+            pa.array([-1, 2**60], pa.int64()),
+            pa.array([True, False]),
+            pa.array([date(1969, 12, 31), date(2025, 1, 1)]),
+        ],
+        ids=lambda parts: str(parts.type),
+    )
+    def test_writers_of_different_partitions_do_not_collide(
+        self, store: TableStore, location: Location, parts: pa.Array, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rows = people(1, 1, part=parts, x=[0, 0])
+        store.create(location, rows.schema, TableDefinition(partition_columns=("part",)), commit(), rows)
+        keys, opened = ["id", "part"], store._open_to_write(location)  # type: ignore[attr-defined]
+        store.merge(location, people(1, part=parts.slice(0, 1), x=[1]), keys, commit())
+        # The second one still sees the table as it was before the first one's commit, and has only one attempt.
+        monkeypatch.setattr(store, "_open_to_write", lambda _: opened)
+        monkeypatch.setattr("millrace.lake.adapters.delta._ATTEMPTS", 1)
+        store.merge(location, people(1, 2, part=parts.take(pa.array([1, 1])), x=[2, 3]), keys, commit())
+        monkeypatch.undo()
+        found = store.read(location).sort_by([("id", "ascending"), ("x", "ascending")])
+        assert found.select(["part", "x"]).to_pydict() == {
+            "part": parts.take(pa.array([0, 1, 1])).to_pylist(),
+            "x": [1, 2, 3],
+        }
+
+    def test_an_empty_text_is_no_partition(self, store: TableStore, location: Location) -> None:
+        rows = people(1, part=["a"])
+        made(store, location, rows, TableDefinition(partition_columns=("part",)))
+        empty = people(2, part=[""])
+        for write in (
+            lambda: store.append(location, empty, commit()),
+            lambda: store.merge(location, empty, ["id"], commit()),
+            lambda: store.overwrite(location, empty, commit()),
+        ):
+            with pytest.raises(InvalidInput, match="'part' has an empty text"):
+                write()
+        assert rows_of(store, location) == rows.to_pylist()
 
     def test_rows_are_counted_where_the_log_has_no_statistics(self, store: TableStore, location: Location) -> None:
         import json

@@ -41,8 +41,23 @@ class Lake:
     principal: Principal
     warehouse: str
 
-    def create(self, name: str | TableName, schema: pa.Schema, definition: TableDefinition | None = None) -> TableEntry:
-        """Make an empty table and enter it in the catalog.
+    def create(
+        self,
+        name: str | TableName,
+        schema: pa.Schema,
+        definition: TableDefinition | None = None,
+        *,
+        rows: pa.Table | None = None,
+        owner: str | None = None,
+    ) -> TableEntry:
+        """Make a table and enter it in the catalog: with its first rows, or not at all.
+
+        Args:
+            name: one to three levels.
+            schema: all columns.
+            definition: keys, time, rules.
+            rows: its first rows, in the columns of the schema; None makes it empty.
+            owner: who answers for it; None is who makes it.
 
         Raises:
             AlreadyExists: a table of that name is in the catalog.
@@ -52,11 +67,16 @@ class Lake:
         _refuse_unknown_columns(definition, schema)
         if self.catalog.find(name):
             raise AlreadyExists(f"table {name} exists", hint="choose another name, or drop it first", table=str(name))
-        location = Location(f"{self.warehouse}/{name.catalog}/{name.schema}/{name.table}")
+        location = self._make(name, schema, definition, rows)
         now = self.clock.now()
-        self.store.create(location, schema, definition, self._commit("create"))
-        entry = TableEntry(TableId(str(uuid.uuid4())), name, location, str(self.principal), now, now, definition)
-        self.catalog.add(entry)
+        owner = owner or str(self.principal)
+        entry = TableEntry(TableId(str(uuid.uuid4())), name, location, owner, now, now, definition)
+        try:
+            self.catalog.add(entry)
+        except AlreadyExists:
+            if rows is not None:
+                self.store.remove(location)  # another was faster, and these rows are nobody's
+            raise
         return entry
 
     def ensure(self, name: str | TableName, schema: pa.Schema, definition: TableDefinition | None = None) -> TableEntry:
@@ -90,6 +110,15 @@ class Lake:
     def delete(self, name: str | TableName, predicate: str, why: str = "delete") -> TableVersion:
         """Remove the rows for which the SQL predicate holds."""
         return self._write(name, lambda at, commit: self.store.delete(at, predicate, commit), why)
+
+    def delete_keys(
+        self, name: str | TableName, keys: pa.Table, why: str = "delete by key"
+    ) -> tuple[TableVersion, int]:
+        """Remove, in one commit, the rows that agree with a row of `keys` in all its columns; and how many they were."""
+        entry = self.entry(name)
+        with _named(entry.name):
+            version, deleted = self.store.delete_keys(entry.location, keys, self._commit(why))
+        return TableVersion(entry.name, version), deleted
 
     def read(
         self,
@@ -157,11 +186,29 @@ class Lake:
         self.catalog.update(changed)
         return changed
 
+    def hand_over(self, name: str | TableName, owner: str) -> TableEntry:
+        """Let somebody else answer for the table."""
+        changed = replace(self.entry(name), owner=owner, updated_at=self.clock.now())
+        self.catalog.update(changed)
+        return changed
+
     def drop(self, name: str | TableName) -> None:
         """Delete the table's files and take it out of the catalog; interrupted in between, it can be dropped again."""
         entry = self.entry(name)
         self.store.remove(entry.location)
         self.catalog.remove(entry.name)
+
+    def _make(self, name: TableName, schema: pa.Schema, definition: TableDefinition, rows: pa.Table | None) -> Location:
+        plain, commit = Location(f"{self.warehouse}/{name.catalog}/{name.schema}/{name.table}"), self._commit("create")
+        try:
+            self.store.create(plain, schema, definition, commit, rows)
+        except AlreadyExists:
+            # The place is taken, and not by a table of the catalog: somebody was killed between writing and entering
+            # it, or is about to enter it. Either way it is not ours, and a place of one's own is always free.
+            own = Location(f"{plain}-{uuid.uuid4().hex[:8]}")
+            self.store.create(own, schema, definition, commit, rows)
+            return own
+        return plain
 
     def _write(
         self, name: str | TableName, write: _Write, why: str, transaction: tuple[str, int] | None = None

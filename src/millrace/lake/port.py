@@ -44,8 +44,19 @@ class TableStore(Protocol):
     precision raise InvalidInput. A missing location raises NotFound.
     """
 
-    def create(self, location: Location, schema: pa.Schema, definition: TableDefinition, commit: CommitInfo) -> Version:
-        """Make an empty table; where one is already there (an interrupted create), do nothing."""
+    def create(
+        self,
+        location: Location,
+        schema: pa.Schema,
+        definition: TableDefinition,
+        commit: CommitInfo,
+        rows: pa.Table | None = None,
+    ) -> Version:
+        """Make a table: empty, or with its first rows in the same commit, so that it is there with them or not at all.
+
+        Where an empty one with these columns is already there (an interrupted create), nothing is done; another table
+        raises AlreadyExists and is not touched.
+        """
         ...
 
     def append(self, location: Location, rows: pa.Table, commit: CommitInfo) -> Version:
@@ -65,6 +76,13 @@ class TableStore(Protocol):
 
     def delete(self, location: Location, predicate: str, commit: CommitInfo) -> Version:
         """Remove the rows for which the SQL predicate holds."""
+        ...
+
+    def delete_keys(self, location: Location, keys: pa.Table, commit: CommitInfo) -> tuple[Version, int]:
+        """Remove, in one commit, the rows that agree with a row of `keys` in all its columns; and how many they were.
+
+        Where there are none, there is no commit. A key may be given twice. Unknown columns raise InvalidInput.
+        """
         ...
 
     def schema(self, location: Location, version: Version | None = None) -> pa.Schema: ...

@@ -70,8 +70,49 @@ def test_files_of_another_table_are_never_taken_over(lake: Lake) -> None:
     lake.append("t", ONE)
     lake.catalog.remove(entry.name)
     for make in (lake.create, lake.ensure):
-        with pytest.raises(AlreadyExists, match="holds another table"):
-            make("t", pa.schema([("other", pa.string())]))
+        made = make("t", pa.schema([("other", pa.string())]))
+        assert made.location != entry.location
+        assert lake.rows("t") == 0
+        lake.drop("t")
+    assert lake.store.rows(entry.location) == 1
+
+
+def test_a_table_is_made_with_its_rows_or_not_at_all(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(lake.catalog), "add", lambda _, entry: killed(entry))
+        with pytest.raises(KeyboardInterrupt):
+            lake.create("t", SCHEMA, rows=ONE)
+    assert not lake.exists("t")
+    entry = lake.create("t", SCHEMA, rows=pa.concat_tables([ONE, ONE]), owner="team:growth")
+    assert (lake.rows("t"), lake.pin("t").version, entry.owner) == (2, 0, "team:growth")
+
+
+def test_of_many_who_make_one_table_with_rows_one_wins_with_its_own(lake: Lake) -> None:
+    def make(number: int) -> int | None:
+        try:
+            lake.create("bronze.t", SCHEMA, rows=ONE.set_column(0, "id", pa.array([number])))
+        except AlreadyExists:
+            return None
+        return number
+
+    winners = [number for number in race(4, make) if number is not None]
+    assert lake.read("bronze.t").column("id").to_pylist() == winners
+    warehouse = Path(lake.entry("bronze.t").location).parent
+    assert len(list(warehouse.iterdir())) == 1
+
+
+def test_rows_are_deleted_by_key_in_one_commit(lake: Lake) -> None:
+    lake.create("t", SCHEMA, rows=pa.concat_tables([ONE, ONE.set_column(0, "id", pa.array([2]))]))
+    keys = ONE.select(["id"])
+    assert lake.delete_keys("t", keys, "asked to") == (lake.pin("t"), 1)
+    assert lake.delete_keys("t", keys) == (lake.pin("t"), 0)
+    newest = lake.history("t")[-1]
+    assert (newest.version, newest.operation, newest.why, newest.deleted) == (1, "DELETE", "asked to", 1)
+    with pytest.raises(InvalidInput, match="there is no column 'idd'"):
+        lake.delete_keys("t", keys.rename_columns(["idd"]))
 
 
 def test_many_who_ensure_one_table_all_get_it(lake: Lake) -> None:

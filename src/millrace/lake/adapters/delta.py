@@ -10,26 +10,29 @@ import secrets
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset
 import pyarrow.fs
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake  # noqa: TID253 - this is its adapter
-from deltalake.exceptions import (  # noqa: TID253 - this is its adapter
-    CommitFailedError,
-    DeltaError,
-    TableNotFoundError,
-)
+from deltalake import DeltaTable, write_deltalake  # noqa: TID253 - this is its adapter
+from deltalake.exceptions import CommitFailedError  # noqa: TID253 - this is its adapter
 
-from millrace.core.clock import epoch_us, from_epoch_us
-from millrace.core.errors import AlreadyExists, Conflict, InvalidInput, InvalidState, NotFound
+from millrace.core.errors import AlreadyExists, Conflict, InvalidInput, NotFound
 from millrace.core.names import did_you_mean
+from millrace.lake.adapters.delta_files import (
+    MANY_FILES,
+    dataset_of,
+    delta_errors,
+    filesystem_of,
+    refuse_hidden_rows,
+    schema_of,
+)
+from millrace.lake.adapters.delta_keys import refuse_empty_partitions, same_key
+from millrace.lake.adapters.delta_log import already_there, commit_properties, version_info
 from millrace.lake.adapters.delta_versions import OpenedVersions
 from millrace.lake.columns import conform, new_columns, refuse_duplicate_keys, storable, storable_schema
 from millrace.lake.types import CommitInfo, Location, TableDefinition, Version, VersionInfo
@@ -45,7 +48,6 @@ _ATTEMPTS = 60
 # delta-rs takes these in a path for URL syntax.
 _UNREADABLE = "%[]^|"
 _LONGEST_WAIT_S = 0.5
-_MANY_FILES = 32
 
 
 class DeltaTableStore:
@@ -57,39 +59,49 @@ class DeltaTableStore:
     def __init__(self) -> None:
         self._opened = OpenedVersions()
 
-    def create(self, location: Location, schema: pa.Schema, definition: TableDefinition, commit: CommitInfo) -> Version:
-        """Make an empty table; where the same one is already there (an interrupted create), do nothing.
+    def create(
+        self,
+        location: Location,
+        schema: pa.Schema,
+        definition: TableDefinition,
+        commit: CommitInfo,
+        rows: pa.Table | None = None,
+    ) -> Version:
+        """Make a table: empty, or with its first rows in the same commit.
+
+        An empty one that is already there with these columns (an interrupted create) is left as it is.
 
         Raises:
-            AlreadyExists: another table is there, with other columns and with data.
+            AlreadyExists: another table is there: with other columns, or with rows of its own.
         """
         stored = storable_schema(schema)
         _refuse_unreadable(location)
         existing = self._existing(location)
-        if existing is not None and _schema(existing) != stored:
-            if existing.version() > 0:
-                raise AlreadyExists(
-                    f"{location} holds another table", hint="move it away, or choose another name", location=location
-                )
-            self.remove(location)  # nothing was ever written to it: an interrupted create with other columns
+        if existing is not None and (rows is not None or schema_of(existing) != stored):
+            if rows is not None or existing.version() > 0 or _has_rows(existing):
+                raise _taken(location)
+            self.remove(location)  # nothing was ever written to it: an interrupted create
             existing = None
         if existing is None:
-            self._make(location, stored, definition, commit)
+            self._make(location, stored, definition, commit, None if rows is None else storable(rows))
+        if rows is None and _has_rows(self._open(location, Version(0))):
+            raise _taken(location)
         return self.version(location)
 
     def append(self, location: Location, rows: pa.Table, commit: CommitInfo) -> Version:
         """Add rows; new columns are added to the schema; a changed type raises InvalidInput. No rows: no commit."""
 
         def write(table: DeltaTable) -> None:
-            schema = _schema(table)
+            schema = schema_of(table)
             fitting, added = conform(rows, schema), new_columns(rows, schema)
+            refuse_empty_partitions(fitting, _partitions(table))
             if fitting.num_rows or added:
                 write_deltalake(
                     table,
                     fitting,
                     mode="append",
                     schema_mode="merge" if added else None,
-                    commit_properties=_properties(commit),
+                    commit_properties=commit_properties(commit),
                 )
 
         return self._commit(location, commit, write)
@@ -99,8 +111,9 @@ class DeltaTableStore:
         stored = storable(rows)
 
         def write(table: DeltaTable) -> None:
+            refuse_empty_partitions(stored, _partitions(table))
             write_deltalake(
-                table, stored, mode="overwrite", schema_mode="overwrite", commit_properties=_properties(commit)
+                table, stored, mode="overwrite", schema_mode="overwrite", commit_properties=commit_properties(commit)
             )
 
         return self._commit(location, commit, write)
@@ -114,18 +127,19 @@ class DeltaTableStore:
         refuse_duplicate_keys(rows, keys)
 
         def write(table: DeltaTable) -> None:
-            schema = _schema(table)
+            schema = schema_of(table)
             fitting, added = conform(rows, schema, fill=False), new_columns(rows, schema)
             _refuse_missing(schema, fitting.schema)
+            refuse_empty_partitions(fitting, _partitions(table))
             if not fitting.num_rows:
                 return
             table.merge(
                 fitting,
-                _same_key(fitting, keys),
+                same_key(fitting, keys, _partitions(table)),
                 source_alias="new",
                 target_alias="old",
                 merge_schema=bool(added),
-                commit_properties=_properties(commit),
+                commit_properties=commit_properties(commit),
             ).when_matched_update_all().when_not_matched_insert_all().execute()
 
         return self._commit(location, commit, write)
@@ -133,12 +147,45 @@ class DeltaTableStore:
     def delete(self, location: Location, predicate: str, commit: CommitInfo) -> Version:
         """Remove the rows for which the SQL predicate holds."""
         return self._commit(
-            location, commit, lambda table: table.delete(predicate, commit_properties=_properties(commit))
+            location, commit, lambda table: table.delete(predicate, commit_properties=commit_properties(commit))
         )
+
+    def delete_keys(self, location: Location, keys: pa.Table, commit: CommitInfo) -> tuple[Version, int]:
+        """Remove the rows that agree with a row of `keys` in all its columns; and how many they were.
+
+        No rows: no commit. Keys may be there more than once, and a null key is the key of a null.
+
+        Raises:
+            InvalidInput: a column of another type, or one that the table does not have.
+        """
+        deleted = 0
+
+        def write(table: DeltaTable) -> None:
+            nonlocal deleted
+            schema = schema_of(table)
+            _refuse_unknown(keys, schema)
+            names = keys.column_names
+            fitting = conform(keys, schema, fill=False).group_by(names).aggregate([]).select(names)
+            if not fitting.num_rows:
+                return
+            done = (
+                table.merge(
+                    fitting,
+                    same_key(fitting, names, _partitions(table)),
+                    source_alias="new",
+                    target_alias="old",
+                    commit_properties=commit_properties(commit),
+                )
+                .when_matched_delete()
+                .execute()
+            )
+            deleted = int(done["num_target_rows_deleted"])
+
+        return self._commit(location, commit, write), deleted
 
     def schema(self, location: Location, version: Version | None = None) -> pa.Schema:
         """Columns and types of a version."""
-        return _schema(self._open(location, version))
+        return schema_of(self._open(location, version))
 
     def version(self, location: Location) -> Version:
         """The newest version."""
@@ -146,8 +193,8 @@ class DeltaTableStore:
 
     def history(self, location: Location) -> Sequence[VersionInfo]:
         """All versions that the log still knows, oldest first."""
-        with _delta_errors(location):
-            return [_version_info(entry) for entry in reversed(self._open(location).history())]
+        with delta_errors(location):
+            return [version_info(entry) for entry in reversed(self._open(location).history())]
 
     def read(
         self,
@@ -158,11 +205,13 @@ class DeltaTableStore:
     ) -> pa.Table:
         """The rows of a version (None: the newest), in no order; `where` is a pyarrow compute expression."""
         table = self._open(location, version)
-        known = _schema(table).names
+        known = schema_of(table).names
         unknown = [name for name in columns or () if name not in known]
         if unknown:
             raise NotFound(f"there is no column '{unknown[0]}'", hint=did_you_mean(unknown[0], known))
-        return _dataset(table, location).to_table(columns=list(columns) if columns is not None else None, filter=where)
+        return dataset_of(table, location).to_table(
+            columns=list(columns) if columns is not None else None, filter=where
+        )
 
     def files(self, location: Location, version: Version | None = None) -> Sequence[str]:
         """Paths of a version's Parquet files. Partition columns are not in the files but in their paths, Hive style.
@@ -171,7 +220,7 @@ class DeltaTableStore:
             InvalidState: the table has deletion vectors or mapped columns, so that its files alone do not say its rows.
         """
         table = self._open(location, version)
-        _refuse_hidden_rows(table, location)
+        refuse_hidden_rows(table, location)
         if "://" in location:
             return sorted(table.file_uris())
         # delta-rs gives local paths with a space or an umlaut URL-encoded; the log's paths are encoded once.
@@ -181,10 +230,10 @@ class DeltaTableStore:
     def rows(self, location: Location, version: Version | None = None) -> int:
         """Row count: from the log's statistics, counted where a file has none."""
         table = self._open(location, version)
-        _refuse_hidden_rows(table, location)
+        refuse_hidden_rows(table, location)
         counts = pa.table(table.get_add_actions()).column("num_records")
         if counts.null_count:
-            return int(_dataset(table, location).count_rows())
+            return int(dataset_of(table, location).count_rows())
         return int(pc.sum(counts).as_py() or 0)
 
     def size_bytes(self, location: Location) -> int:
@@ -194,7 +243,7 @@ class DeltaTableStore:
 
     def remove(self, location: Location) -> None:
         """Delete the files; nothing where there are none. On a local path the table is gone at once, then its files."""
-        filesystem, path = _filesystem(location)
+        filesystem, path = filesystem_of(location)
         if not isinstance(filesystem, pyarrow.fs.LocalFileSystem):
             if filesystem.get_file_info(path).type is not pyarrow.fs.FileType.NotFound:
                 filesystem.delete_dir(path)
@@ -206,40 +255,57 @@ class DeltaTableStore:
 
     def _open(self, location: Location, version: Version | None = None) -> DeltaTable:
         """A version, for reading only."""
-        with _delta_errors(location, version):
+        with delta_errors(location, version):
             return self._opened.get(location, version)
 
     def _open_to_write(self, location: Location) -> DeltaTable:
         """The newest version, as an object of its own: writing changes it."""
-        with _delta_errors(location):
+        with delta_errors(location):
             return DeltaTable(location)
 
     def _existing(self, location: Location) -> DeltaTable | None:
         return self._open(location) if DeltaTable.is_deltatable(location) else None
 
-    def _make(self, location: Location, schema: pa.Schema, definition: TableDefinition, commit: CommitInfo) -> None:
+    def _make(
+        self,
+        location: Location,
+        schema: pa.Schema,
+        definition: TableDefinition,
+        commit: CommitInfo,
+        rows: pa.Table | None = None,
+    ) -> None:
+        # Tried again, it would put a second definition on top of the one that another process just made.
+        once, partitions = commit_properties(commit, retries=0), list(definition.partition_columns) or None
         try:
-            with _delta_errors(location):
-                DeltaTable.create(
-                    location,
-                    schema,
-                    partition_by=list(definition.partition_columns) or None,
-                    configuration=_KEEP,
-                    # Tried again, it would put a second definition on top of the one that another process just made.
-                    commit_properties=_properties(commit, retries=0),
-                )
+            with delta_errors(location):
+                if rows is None:
+                    DeltaTable.create(
+                        location, schema, partition_by=partitions, configuration=_KEEP, commit_properties=once
+                    )
+                else:
+                    refuse_empty_partitions(rows, definition.partition_columns)
+                    write_deltalake(
+                        location,
+                        rows,
+                        mode="error",
+                        partition_by=partitions,
+                        configuration=_KEEP,
+                        commit_properties=once,
+                    )
         except (CommitFailedError, InvalidInput):
             if self._existing(location) is None:
                 raise
+            if rows is not None:
+                raise _taken(location) from None
 
     def _commit(self, location: Location, commit: CommitInfo, write: Callable[[DeltaTable], object]) -> Version:
         # Two writers at once: the later one fails, whatever it wrote. It looks at the table again and writes again.
         for attempt in range(_ATTEMPTS):
             table = self._open_to_write(location)
-            if _already_there(table, commit):
+            if already_there(table, commit):
                 break
             try:
-                with _delta_errors(location):
+                with delta_errors(location):
                     write(table)
                 break
             except CommitFailedError:
@@ -256,11 +322,13 @@ class DeltaTableStore:
 
 def _compact(table: DeltaTable, location: Location, commit: CommitInfo) -> None:
     """Many small commits leave many small files, and reading opens each: now and then they are made into one."""
-    if table.metadata().partition_columns or len(pa.table(table.get_add_actions())) < _MANY_FILES:
+    if table.metadata().partition_columns or len(pa.table(table.get_add_actions())) < MANY_FILES:
         return
     try:
-        with _delta_errors(location):
-            table.optimize.compact(commit_properties=_properties(replace(commit, why="compact", transaction=None)))
+        with delta_errors(location):
+            table.optimize.compact(
+                commit_properties=commit_properties(replace(commit, why="compact", transaction=None))
+            )
     except CommitFailedError:  # another writer was first: the next commit compacts
         table.update_incremental()
 
@@ -280,107 +348,28 @@ def _wait_s(attempt: int) -> float:
     return longest * (1 + secrets.randbelow(1000)) / 1000
 
 
-def _already_there(table: DeltaTable, commit: CommitInfo) -> bool:
-    if commit.transaction is None:
-        return False
-    seen = table.transaction_version(commit.transaction[0])
-    return seen is not None and seen >= commit.transaction[1]
+def _refuse_unknown(rows: pa.Table, table: pa.Schema) -> None:
+    unknown = new_columns(rows, table)
+    if unknown or not rows.column_names:
+        what = f"there is no column '{unknown[0]}'" if unknown else "no key columns were given"
+        raise InvalidInput(what, hint=did_you_mean(unknown[0], table.names) if unknown else "name the rows by a key")
 
 
-def _properties(commit: CommitInfo, retries: int | None = None) -> CommitProperties:
-    about = {"millrace.at": str(epoch_us(commit.at)), "millrace.by": str(commit.by), "millrace.why": commit.why}
-    transactions = None if commit.transaction is None else [Transaction(*commit.transaction)]
-    return CommitProperties(custom_metadata=about, max_commit_retries=retries, app_transactions=transactions)
+def _partitions(table: DeltaTable) -> list[str]:
+    return list(table.metadata().partition_columns)
 
 
-def _version_info(entry: dict[str, object]) -> VersionInfo:
-    at, by = entry.get("millrace.at"), entry.get("millrace.by")
-    return VersionInfo(
-        version=Version(int(str(entry["version"]))),
-        at=None if at is None else from_epoch_us(int(str(at))),
-        operation=_operation(entry),
-        by=None if by is None else str(by),
-        why=str(entry.get("millrace.why", "")),
+def _has_rows(table: DeltaTable) -> bool:
+    return len(pa.table(table.get_add_actions())) > 0
+
+
+def _taken(location: Location) -> AlreadyExists:
+    return AlreadyExists(
+        f"{location} holds another table", hint="move it away, or choose another name", location=location
     )
-
-
-def _operation(entry: dict[str, object]) -> str:
-    # Delta calls both a write: only its parameters tell rows that were added from rows that were replaced.
-    parameters = entry.get("operationParameters")
-    mode = parameters.get("mode") if isinstance(parameters, dict) else None
-    return "OVERWRITE" if str(mode).lower() == "overwrite" else str(entry.get("operation", ""))
-
-
-def _schema(table: DeltaTable) -> pa.Schema:
-    return pa.schema(table.schema().to_arrow())
-
-
-def _dataset(table: DeltaTable, location: Location) -> pyarrow.dataset.Dataset:
-    _refuse_hidden_rows(table, location)
-    filesystem, path = _filesystem(location)
-    rooted = pyarrow.fs.SubTreeFileSystem(path, filesystem)
-    actions = pa.table(table.get_add_actions())
-    if actions.num_rows > _MANY_FILES or table.metadata().partition_columns:
-        return table.to_pyarrow_dataset(
-            filesystem=rooted
-        )  # skips files by their statistics, which takes a while to set up
-    files = [unquote(name) for name in actions.column("path").to_pylist()]
-    return pyarrow.dataset.dataset(files, schema=_schema(table), format="parquet", filesystem=rooted)
-
-
-def _filesystem(location: Location) -> tuple[pyarrow.fs.FileSystem, str]:
-    if "://" in location:
-        filesystem, path = pyarrow.fs.FileSystem.from_uri(location)
-        return filesystem, path
-    return pyarrow.fs.LocalFileSystem(), str(Path(location).absolute())
-
-
-def _same_key(rows: pa.Table, keys: Sequence[str]) -> str:
-    # A hash join needs plain equality, and null-safe equality matters only where the new rows have a null key.
-    return " AND ".join(
-        f"(old.{_quoted(key)} {'IS NOT DISTINCT FROM' if rows.column(key).null_count else '='} new.{_quoted(key)})"
-        for key in keys
-    )
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _refuse_missing(table: pa.Schema, given: pa.Schema) -> None:
     missing = [field.name for field in table if not field.nullable and field.name not in given.names]
     if missing:
         raise InvalidInput(f"column '{missing[0]}' is missing", hint="the table has no nulls in it: give its values")
-
-
-def _refuse_hidden_rows(table: DeltaTable, location: Location) -> None:
-    features = set(table.protocol().reader_features or ())
-    mapped = table.metadata().configuration.get("delta.columnMapping.mode", "none") != "none"
-    if mapped or features & {"deletionVectors", "columnMapping"}:
-        raise InvalidState(
-            f"{location} uses {'column mapping' if mapped else 'deletion vectors'}, which can't be read here",
-            hint="rewrite it without that table feature (purge deletion vectors, copy mapped columns to a new table)",
-            location=location,
-        )
-
-
-@contextmanager
-def _delta_errors(location: Location, version: Version | None = None) -> Iterator[None]:
-    try:
-        yield
-    except CommitFailedError:
-        raise
-    except TableNotFoundError as error:
-        raise NotFound(
-            f"there is no table at {location}", hint="was it moved or deleted?", location=location
-        ) from error
-    except DeltaError as error:
-        if version is not None:
-            raise NotFound(
-                f"there is no version {version}",
-                hint="it is newer than the newest, or its log is gone",
-                location=location,
-            ) from error
-        raise InvalidInput(
-            f"the storage refused: {error}", hint="the reason is the storage's own", location=location
-        ) from error

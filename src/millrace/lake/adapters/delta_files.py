@@ -1,0 +1,85 @@
+"""A Delta table's Parquet files, as pyarrow reads them; and delta-rs's errors, as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.fs
+from deltalake import DeltaTable  # noqa: TID253 - this is its adapter
+from deltalake.exceptions import (  # noqa: TID253 - this is its adapter
+    CommitFailedError,
+    DeltaError,
+    TableNotFoundError,
+)
+
+from millrace.core.errors import InvalidInput, InvalidState, NotFound
+from millrace.lake.types import Location, Version
+
+MANY_FILES = 32
+
+
+def schema_of(table: DeltaTable) -> pa.Schema:
+    """Columns and types of the version that is open."""
+    return pa.schema(table.schema().to_arrow())
+
+
+def dataset_of(table: DeltaTable, location: Location) -> pyarrow.dataset.Dataset:
+    """The rows of the version that is open."""
+    refuse_hidden_rows(table, location)
+    filesystem, path = filesystem_of(location)
+    rooted = pyarrow.fs.SubTreeFileSystem(path, filesystem)
+    actions = pa.table(table.get_add_actions())
+    if actions.num_rows > MANY_FILES or table.metadata().partition_columns:
+        return table.to_pyarrow_dataset(
+            filesystem=rooted
+        )  # skips files by their statistics, which takes a while to set up
+    files = [unquote(name) for name in actions.column("path").to_pylist()]
+    return pyarrow.dataset.dataset(files, schema=schema_of(table), format="parquet", filesystem=rooted)
+
+
+def filesystem_of(location: Location) -> tuple[pyarrow.fs.FileSystem, str]:
+    """Pyarrow's file system of a location, and the path in it."""
+    if "://" in location:
+        filesystem, path = pyarrow.fs.FileSystem.from_uri(location)
+        return filesystem, path
+    return pyarrow.fs.LocalFileSystem(), str(Path(location).absolute())
+
+
+def refuse_hidden_rows(table: DeltaTable, location: Location) -> None:
+    """Raise InvalidState for a table whose files alone do not say its rows."""
+    features = set(table.protocol().reader_features or ())
+    mapped = table.metadata().configuration.get("delta.columnMapping.mode", "none") != "none"
+    if mapped or features & {"deletionVectors", "columnMapping"}:
+        raise InvalidState(
+            f"{location} uses {'column mapping' if mapped else 'deletion vectors'}, which can't be read here",
+            hint="rewrite it without that table feature (purge deletion vectors, copy mapped columns to a new table)",
+            location=location,
+        )
+
+
+@contextmanager
+def delta_errors(location: Location, version: Version | None = None) -> Iterator[None]:
+    """Raise ours for delta-rs's errors; a lost race stays CommitFailedError, for the caller to try again."""
+    try:
+        yield
+    except CommitFailedError:
+        raise
+    except TableNotFoundError as error:
+        raise NotFound(
+            f"there is no table at {location}", hint="was it moved or deleted?", location=location
+        ) from error
+    except DeltaError as error:
+        if version is not None:
+            raise NotFound(
+                f"there is no version {version}",
+                hint="it is newer than the newest, or its log is gone",
+                location=location,
+            ) from error
+        raise InvalidInput(
+            f"the storage refused: {error}", hint="the reason is the storage's own", location=location
+        ) from error

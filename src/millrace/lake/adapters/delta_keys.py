@@ -1,0 +1,68 @@
+"""How rows are matched by key in a Delta merge: the condition, and which partitions it can touch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as kinds
+
+from millrace.core.errors import InvalidInput
+
+# A condition with more values takes longer to work through than it saves.
+_MOST_PARTITIONS = 500
+
+
+def same_key(rows: pa.Table, keys: Sequence[str], partitions: Sequence[str] = ()) -> str:
+    """The SQL condition under which a row of the table (`old`) is one of `rows` (`new`).
+
+    Partition columns among the keys are also named with their values: a merge then opens those partitions only, and
+    does not collide with one that writes to others at the same moment.
+    """
+    named = [_within(rows.column(name), name) for name in partitions if name in keys]
+    return " AND ".join([*(_equal(rows, key) for key in keys), *(condition for condition in named if condition)])
+
+
+def refuse_empty_partitions(rows: pa.Table, partitions: Sequence[str]) -> None:
+    """Raise InvalidInput for an empty text in a partition column: Delta keeps it as null."""
+    for name in partitions:
+        column = rows.column(name) if name in rows.column_names else None
+        if column is not None and kinds.is_string(column.type) and pc.any(pc.equal(column, "")).as_py():
+            raise InvalidInput(
+                f"partition column '{name}' has an empty text, which a partition can't be",
+                hint="give these rows another value, or don't partition by this column",
+                column=name,
+            )
+
+
+def _equal(rows: pa.Table, key: str) -> str:
+    # A hash join needs plain equality, and null-safe equality matters only where the new rows have a null key.
+    null_safe = rows.column(key).null_count > 0
+    return f"(old.{_quoted(key)} {'IS NOT DISTINCT FROM' if null_safe else '='} new.{_quoted(key)})"
+
+
+def _within(column: pa.ChunkedArray, name: str) -> str | None:
+    values = column.unique().to_pylist()
+    literals = [_literal(value, column.type) for value in values]
+    known = [literal for literal in literals if literal is not None]
+    if not known or len(known) < len(values) or len(values) > _MOST_PARTITIONS:
+        return None
+    return f"old.{_quoted(name)} IN ({', '.join(known)})"
+
+
+def _literal(value: object, kind: pa.DataType) -> str | None:
+    """A value in SQL; None for null, and for types whose text form is not certain."""
+    if value is None:
+        return None
+    if kinds.is_string(kind):
+        return "'" + str(value).replace("'", "''") + "'"
+    if kinds.is_integer(kind):
+        return str(value)
+    if kinds.is_boolean(kind):
+        return "true" if value else "false"
+    return f"DATE '{value}'" if kinds.is_date(kind) else None
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
