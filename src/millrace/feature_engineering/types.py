@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from millrace.features import training_set
 from millrace.features.types import TrainingRecord
 from millrace.lake.lake import Lake
 from millrace.lake.port import SparkEngine
-from millrace.lake.types import TableEntry
+from millrace.lake.types import DateStandsFor, TableEntry, VersionInfo
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FeatureTable:
-    """A feature table. `features` are its columns but keys and time, with their Arrow types as text."""
+    """A feature table. `features` are its columns but keys and time, with their Arrow types as text.
+
+    Attributes:
+        available_after: a row with event time `ts` can be seen from `ts + available_after`.
+        date_stands_for: which end of the day a DATE event time means.
+        freshness: how old the newest available row may be; None where nobody said.
+    """
 
     name: str
     table_id: str
@@ -31,6 +38,12 @@ class FeatureTable:
     features: list[str]
     column_data_types: Mapping[str, str]
     tags: Mapping[str, str]
+    owner: str
+    created_at: datetime
+    updated_at: datetime
+    available_after: timedelta
+    date_stands_for: DateStandsFor
+    freshness: timedelta | None
 
     @classmethod
     def of(cls, entry: TableEntry, schema: pa.Schema) -> FeatureTable:
@@ -48,6 +61,49 @@ class FeatureTable:
             features=[name for name in schema.names if name not in identity],
             column_data_types={field.name: str(field.type) for field in schema},
             tags=dict(definition.tags),
+            owner=entry.owner,
+            created_at=entry.created_at,
+            updated_at=entry.updated_at,
+            available_after=definition.available_after,
+            date_stands_for=definition.date_stands_for,
+            freshness=definition.freshness,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TableChange:
+    """One version of a table: who made it, when by the Clock, why, and what it did to the rows.
+
+    Attributes:
+        at: None for a commit that millrace did not make; so is `by`.
+        operation: `WRITE`, `MERGE`, `DELETE`, `OVERWRITE`, `OPTIMIZE`, `CREATE TABLE`, ...
+        inserted, updated, deleted: rows that the commit touched; None where the log does not say.
+        rows: how many the table had after it.
+    """
+
+    version: int
+    at: datetime | None
+    by: str | None
+    operation: str
+    why: str
+    inserted: int | None
+    updated: int | None
+    deleted: int | None
+    rows: int
+
+    @classmethod
+    def of(cls, info: VersionInfo, rows: int) -> TableChange:
+        """From the log's line, and the table's rows at that version."""
+        return cls(
+            version=int(info.version),
+            at=info.at,
+            by=info.by,
+            operation=info.operation,
+            why=info.why,
+            inserted=info.inserted,
+            updated=info.updated,
+            deleted=info.deleted,
+            rows=rows,
         )
 
 
