@@ -1,0 +1,67 @@
+"""What a child process does: a scratch home made and changed, the pipeline loaded in it, its functions asked again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from millrace.core.errors import MillraceError
+from millrace.features.tables import check_identity
+from millrace.pipeline.audit.around import look_around
+from millrace.pipeline.audit.job import Answer, Job, Snapshot
+from millrace.pipeline.audit.scratch import change_tables, copy_tables
+from millrace.pipeline.audit.training import audit_training_set
+from millrace.pipeline.audit.watch import Watch
+from millrace.pipeline.declare import FeatureTable, LabelTable, Pipeline
+from millrace.pipeline.load import load_pipeline
+from millrace.pipeline.port import Services
+from millrace.pipeline.snapshots import preview
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def do(services: Services, job: Job, watch: Watch) -> Answer:
+    """Do a job in a scratch home that has its facts, and no tables yet. What the user's code raises is in the answer."""
+    copy_tables(services.lake, job.database_url, services.settings.database_url)
+    change_tables(services.lake, job.rules, job)
+    try:
+        with watch:
+            pipeline = load_pipeline(job.file, job.pipeline)
+    except MillraceError as error:
+        return Answer(error=(error.message, error.hint))
+    if job.snapshots is not None:
+        return _training(services, pipeline, job)
+    with watch:
+        rows, failures = _compute(services, pipeline, job)
+    findings = [*look_around(job.file), *watch.findings()] if job.look else []
+    return Answer(rows, failures, findings)
+
+
+def _training(services: Services, pipeline: Pipeline, job: Job) -> Answer:
+    earlier = Answer.load(job.snapshots) if job.snapshots else Answer()
+    try:
+        return Answer(findings=audit_training_set(services, pipeline, job, earlier))
+    except MillraceError as error:
+        return Answer(error=(error.message, error.hint))
+
+
+def _compute(services: Services, pipeline: Pipeline, job: Job) -> tuple[dict[Snapshot, pa.Table], dict[Snapshot, str]]:
+    rows: dict[Snapshot, pa.Table] = {}
+    failures: dict[Snapshot, str] = {}
+    wanted: list[tuple[FeatureTable | LabelTable, datetime]] = [
+        (table, time) for table in pipeline.features for time in job.features
+    ]
+    if isinstance(pipeline.label, LabelTable):
+        wanted += [(pipeline.label, time) for time in job.labels]
+    for table, time in wanted:
+        try:
+            rows[table.name, time] = _checked(preview(services, table, time), table)
+        except MillraceError as error:
+            failures[table.name, time] = str(error)
+    return rows, failures
+
+
+def _checked(rows: pa.Table, table: FeatureTable | LabelTable) -> pa.Table:
+    check_identity(rows, (*table.keys, table.time), table.name)
+    return rows

@@ -1,0 +1,87 @@
+"""What the tables' own histories say: rows that were loaded later than the times that they are about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from millrace.core.clock import iso, utc
+from millrace.core.names import TableName
+from millrace.pipeline.audit.findings import Finding
+from millrace.pipeline.audit.rules import TableRule, table_lookups
+from millrace.pipeline.audit.times import Times
+from millrace.pipeline.declare import LabelTable, Pipeline
+from millrace.pipeline.port import Services
+from millrace.pipeline.snapshots import loaded_by
+
+_LATE = timedelta(days=1)
+_MOST_VERSIONS = 50
+
+
+def judge_histories(services: Services, pipeline: Pipeline, rules: Sequence[TableRule], times: Times) -> list[Finding]:
+    """Warnings about tables that were loaded after the times that are audited, and labels that come later than they say."""
+    found = [*_loaded_later(services, rules, times.cuts), *_lookups_loaded_later(services, pipeline, times.samples)]
+    return [*found, *_late_labels(services, pipeline)]
+
+
+def _loaded_later(services: Services, rules: Sequence[TableRule], cuts: Sequence[datetime]) -> Iterator[Finding]:
+    for rule in rules:
+        if not rule.declared or not rule.is_timed:
+            continue
+        later = [cut for cut in cuts if not loaded_by(services, rule.name, cut)]
+        if later:
+            yield Finding(
+                "history",
+                "warning",
+                rule.name,
+                f"{rule.name} was loaded after {len(later)} of {len(cuts)} audited times: what was known then is told by event "
+                "times alone; a row that was corrected before it was loaded can't be told from one that was always so",
+                "load it as it comes in; of what is there, make sure that rows were never changed after their time",
+            )
+
+
+def _lookups_loaded_later(services: Services, pipeline: Pipeline, times: Sequence[datetime]) -> Iterator[Finding]:
+    own = {TableName.parse(table.name) for table in pipeline.features}
+    asked = dict.fromkeys(TableName.parse(str(getattr(lookup, "table_name", ""))) for lookup in table_lookups(pipeline))
+    for name in asked:
+        if name in own or not times or loaded_by(services, str(name), times[0]):
+            continue
+        yield Finding(
+            "history",
+            "warning",
+            str(name),
+            f"{name}, which others fill, was loaded after the label time {iso(times[0])}: its rows may have been computed "
+            "with what was known when they were loaded",
+            "make sure that each row holds only what was known at its time",
+        )
+
+
+def _late_labels(services: Services, pipeline: Pipeline) -> Iterator[Finding]:
+    label = pipeline.label
+    if isinstance(label, LabelTable) or label.known_after > timedelta(0):
+        return
+    lags = _lags(services, label.name, label.time)
+    if lags and min(lags) > _LATE:
+        yield Finding(
+            "history",
+            "warning",
+            label.name,
+            f"labels of {label.name} were committed at least {min(lags).days} days after their time, and known_after is zero: "
+            "training takes them for known at once",
+            f"say known_after=timedelta(days={min(lags).days}) or more",
+            evidence={"commits": len(lags)},
+        )
+
+
+def _lags(services: Services, name: str, time: str) -> list[timedelta]:
+    """For each commit that millrace made after the first rows: how long after its newest label time."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    commits = [info for info in services.lake.history(name) if info.at is not None and info.operation == "WRITE"]
+    lags = []
+    for info in commits[1:][-_MOST_VERSIONS:]:  # the first rows are often a whole history
+        newest = pc.max(services.lake.read(name, info.version, [time]).column(time).cast(pa.timestamp("us"))).as_py()
+        if newest is not None and info.at is not None:
+            lags.append(info.at - utc(newest))
+    return lags

@@ -1,0 +1,171 @@
+"""Which rows of which tables belong to the past at a time, and so must stay as they are while the future is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from millrace.core.names import TableName
+from millrace.lake.lake import Lake
+from millrace.lake.types import DateStandsFor, TableDefinition, TableEntry
+from millrace.pipeline.declare import Pipeline, Source
+
+_ROLES = frozenset(
+    {"table", "features", "labels", "training_set"}
+)  # what feature code may read; logs and metrics are not
+_MOST_ROWS = 1_000_000  # a larger table that the pipeline does not name is left alone
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One way in which rows of a table become known.
+
+    Attributes:
+        time: the event time column.
+        delay: how long after its event time a row can be seen.
+        valid_to: column with the time at which a row ended, learned as late as a row; None where rows don't end.
+    """
+
+    time: str
+    delay: timedelta
+    valid_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableRule:
+    """How a table is changed.
+
+    Attributes:
+        name: the table, three levels.
+        views: a row that any of them shows is of the past. None of them: nobody can tell the table's past from its future.
+        keep: columns that identify, and stay as they are.
+        unique: columns whose values together come once, or nothing.
+        date_stands_for: which end of its day a DATE means.
+        declared: whether the pipeline names the table.
+    """
+
+    name: str
+    views: tuple[View, ...]
+    keep: tuple[str, ...]
+    unique: tuple[str, ...]
+    date_stands_for: DateStandsFor
+    declared: bool
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether past and future rows can be told apart."""
+        return bool(self.views)
+
+
+def find_rules(lake: Lake, pipeline: Pipeline, page: str = "") -> list[TableRule]:
+    """A rule for each table that the pipeline names, or that its functions could read.
+
+    Args:
+        lake: the tables.
+        pipeline: its sources, label and lookups are declared; its own tables are not sources.
+        page: the text of the pipeline's files; a table whose name is in it is changed however large it is.
+    """
+    sources = _by_table(declared_sources(pipeline))
+    asked = {TableName.parse(lookup.table_name) for lookup in table_lookups(pipeline)}
+    named = {*sources, *asked, TableName.parse(pipeline.labels.name)}
+    entries = [entry for entry in lake.catalog.list() if entry.name in named or _may_be_read(lake, entry, page)]
+    shared = _shared_columns(lake, [entry.name for entry in entries if entry.name in named])
+    keys = frozenset(_key_columns(pipeline))
+    return [_rule(entry, sources.get(entry.name, ()), shared | keys, entry.name in named) for entry in entries]
+
+
+def declared_sources(pipeline: Pipeline) -> list[Source]:
+    """All sources that the pipeline's functions take, those behind windows too."""
+    tables = [*pipeline.features, pipeline.label]
+    return [source for table in tables for source in getattr(table, "sources", {}).values()]
+
+
+def table_lookups(pipeline: Pipeline) -> list[object]:
+    """The lookups that read a table; functions of other columns read none."""
+    return [lookup for lookup in pipeline.all_lookups if hasattr(lookup, "table_name")]
+
+
+def _by_table(sources: Iterable[Source]) -> dict[TableName, list[Source]]:
+    found: dict[TableName, list[Source]] = {}
+    for source in sources:
+        found.setdefault(TableName.parse(source.name), []).append(source)
+    return found
+
+
+def _may_be_read(lake: Lake, entry: TableEntry, page: str) -> bool:
+    if entry.name.table in page:
+        return True
+    return entry.definition.role in _ROLES and lake.rows(entry.name) <= _MOST_ROWS
+
+
+def _key_columns(pipeline: Pipeline) -> Iterable[str]:
+    yield from pipeline.labels.keys
+    for table in pipeline.features:
+        yield from table.keys
+
+
+def _shared_columns(lake: Lake, names: Sequence[TableName]) -> frozenset[str]:
+    # Columns that two tables have are what they are joined by.
+    counted: dict[str, int] = {}
+    for name in names:
+        for column in lake.schema(name).names:
+            counted[column] = counted.get(column, 0) + 1
+    return frozenset(column for column, count in counted.items() if count > 1)
+
+
+def _rule(entry: TableEntry, sources: Sequence[Source], keys: frozenset[str], declared: bool) -> TableRule:  # noqa: FBT001 - private
+    definition = entry.definition
+    views = tuple(dict.fromkeys(_views(definition, sources)))
+    times = {view.time for view in views}
+    identity = (*definition.primary_keys, *filter(None, (definition.timeseries_column,)))
+    return TableRule(
+        name=str(entry.name),
+        views=views,
+        keep=tuple(sorted({*definition.primary_keys, *keys} - times)),
+        unique=identity if definition.primary_keys else (),
+        date_stands_for=definition.date_stands_for,
+        declared=declared,
+    )
+
+
+def _views(definition: TableDefinition, sources: Sequence[Source]) -> Iterable[View]:
+    for source in sources:
+        if source.history != "none" and source.event_time is not None:
+            yield View(source.event_time, max(source.available_after, definition.available_after), source.valid_to)
+    if not sources and definition.timeseries_column is not None:
+        yield View(definition.timeseries_column, definition.available_after)
+
+
+def to_document(rules: Sequence[TableRule]) -> list[Mapping[str, object]]:
+    """JSON of the rules."""
+    return [
+        {
+            "name": rule.name,
+            "views": [[view.time, view.delay // timedelta(microseconds=1), view.valid_to] for view in rule.views],
+            "keep": list(rule.keep),
+            "unique": list(rule.unique),
+            "date_stands_for": rule.date_stands_for,
+            "declared": rule.declared,
+        }
+        for rule in rules
+    ]
+
+
+def from_document(document: Sequence[Mapping[str, object]]) -> list[TableRule]:
+    """The rules of a JSON document."""
+    return [_from(one) for one in document]
+
+
+def _from(one: Mapping[str, object]) -> TableRule:
+    from typing import cast
+
+    views = cast("list[tuple[str, int, str | None]]", one["views"])
+    return TableRule(
+        name=str(one["name"]),
+        views=tuple(View(time, timedelta(microseconds=delay), valid_to) for time, delay, valid_to in views),
+        keep=tuple(cast("list[str]", one["keep"])),
+        unique=tuple(cast("list[str]", one["unique"])),
+        date_stands_for=cast("DateStandsFor", one["date_stands_for"]),
+        declared=bool(one["declared"]),
+    )
