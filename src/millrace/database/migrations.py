@@ -13,9 +13,24 @@ VERSION_KEY = "schema_version"
 
 Step = Callable[[Connection], None]
 
+
+def _add_feature_functions(connection: Connection) -> None:
+    """2: feature functions with their versions, and named feature specs."""
+    serial = "BIGSERIAL" if connection.dialect.name == "postgresql" else "INTEGER NOT NULL"
+    connection.exec_driver_sql(
+        f"CREATE TABLE feature_functions (id {serial} PRIMARY KEY, name VARCHAR(400) NOT NULL, version INTEGER NOT NULL, "
+        "definition TEXT NOT NULL, description TEXT NOT NULL, owner VARCHAR(200) NOT NULL, created_us BIGINT NOT NULL, "
+        "UNIQUE (name, version))"
+    )
+    connection.exec_driver_sql(
+        "CREATE TABLE feature_specs (name VARCHAR(400) NOT NULL PRIMARY KEY, spec TEXT NOT NULL, "
+        "description TEXT NOT NULL, owner VARCHAR(200) NOT NULL, created_us BIGINT NOT NULL, updated_us BIGINT NOT NULL)"
+    )
+
+
 # Append only. The first step leads from schema version 1 to 2, and so on. A new database gets today's schema at once, so
 # each change to `schema.py` is made twice: there, and as a step here that brings older databases to the same state.
-STEPS: Sequence[Step] = ()
+STEPS: Sequence[Step] = (_add_feature_functions,)
 
 
 def migrate(connection: Connection, steps: Sequence[Step] = STEPS) -> None:

@@ -165,3 +165,27 @@ outbox = Table(
     Column("last_error", Text),
     Index("ix_outbox_sent", "sent_us", "id"),
 )
+
+feature_functions = Table(
+    "feature_functions",
+    METADATA,
+    _id(),
+    Column("name", String(400), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("definition", Document, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("owner", String(200), nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    UniqueConstraint("name", "version"),
+)
+
+feature_specs = Table(
+    "feature_specs",
+    METADATA,
+    Column("name", String(400), primary_key=True),
+    Column("spec", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("owner", String(200), nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+)

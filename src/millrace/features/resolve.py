@@ -93,6 +93,14 @@ def resolve_all(
     return found
 
 
+def columns_after(request_schema: pa.Schema, resolved: Sequence[ResolvedLookup]) -> pa.Schema:
+    """The request's columns, then those that the lookups add, with their types."""
+    fields = list(request_schema)
+    for found in resolved:
+        fields += [pa.field(output, found.source.schema.field(name).type) for name, output in found.columns.items()]
+    return pa.schema(fields)
+
+
 def outputs_of(lookup: FeatureLookup) -> tuple[str, ...]:
     """Output columns of a lookup that names its features; empty where it takes all of the table."""
     return tuple(lookup.rename_outputs.get(name, name) for name in lookup.feature_names or ())

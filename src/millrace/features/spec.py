@@ -10,22 +10,25 @@ from decimal import Decimal
 
 from millrace.core.clock import epoch_us, from_epoch_us
 from millrace.core.errors import InvalidInput
+from millrace.features.function_json import bound_in, bound_out
 from millrace.features.types import FeatureLookup, FeatureSpec
 
-_FORMAT = 1
+_FORMAT = 2  # 1 where there are no functions: what reads only that reads it as before
 _US = timedelta(microseconds=1)
 
 
 def to_json(spec: FeatureSpec) -> str:
     """The spec as one line of JSON, the same text for equal specs."""
-    body = {
-        "format": _FORMAT,
+    body: dict[str, object] = {
+        "format": _FORMAT if spec.functions else 1,
         "lookups": [_lookup_out(lookup) for lookup in spec.lookups],
         "label": spec.label,
         "exclude": list(spec.exclude),
         "inputs": list(spec.inputs),
         "request_columns": list(spec.request_columns),
     }
+    if spec.functions:
+        body["functions"] = [bound_out(function) for function in spec.functions]
     return json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -48,6 +51,7 @@ def from_json(text: str) -> FeatureSpec:
             exclude=tuple(body["exclude"]),
             inputs=tuple(body["inputs"]),
             request_columns=tuple(body["request_columns"]),
+            functions=tuple(bound_in(function) for function in body.get("functions", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise InvalidInput("this is not a feature spec", hint="log the model with its training set again") from error

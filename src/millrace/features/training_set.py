@@ -15,11 +15,19 @@ from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName, did_you_mean
 from millrace.features.attach import attach
 from millrace.features.fingerprint import fingerprint
+from millrace.features.functions import FunctionFinder, add_functions, bind_functions, code_of, columns_read
 from millrace.features.matrix import model_frame
 from millrace.features.port import AsOfJoin
-from millrace.features.resolve import frozen, resolve_all
+from millrace.features.resolve import columns_after, frozen, resolve_all
 from millrace.features.spec import to_json
-from millrace.features.types import FeatureLookup, FeatureSpec, ResolvedLookup, TrainingRecord
+from millrace.features.types import (
+    BoundFunction,
+    FeatureFunction,
+    FeatureLookup,
+    FeatureSpec,
+    ResolvedLookup,
+    TrainingRecord,
+)
 from millrace.lake.lake import Lake
 from millrace.lake.types import TableVersion
 
@@ -32,8 +40,8 @@ class TrainingSet:
     """Rows, what they were made from, and how a model's features are found again.
 
     Attributes:
-        table: the request columns as they were given, in their order, then the features in the order of the lookups.
-            Excluded columns are in it, so that rows can be told apart and split by time.
+        table: the request columns as they were given, in their order, then the features in the order of the lookups, then
+            those of functions. Excluded columns are in it, so that rows can be told apart and split by time.
         record: pinned tables, fingerprint, warnings.
         spec: label, model inputs, lookups.
     """
@@ -60,7 +68,7 @@ def build_training_set(
     lake: Lake,
     join: AsOfJoin,
     requests: pa.Table,
-    lookups: Sequence[FeatureLookup],
+    features: Sequence[FeatureLookup | FeatureFunction],
     label: str | None,
     *,
     exclude: Sequence[str] = (),
@@ -68,6 +76,8 @@ def build_training_set(
     versions: Mapping[TableName, int] | None = None,
     read: Sequence[TableVersion] = (),
     warnings: Sequence[str] = (),
+    functions: FunctionFinder | None = None,
+    code: Mapping[str, str] | None = None,
 ) -> TrainingSet:
     """Look up the features of each request row as they were known at its time.
 
@@ -75,32 +85,40 @@ def build_training_set(
         lake: where the feature tables are.
         join: the engine.
         requests: one row per example: keys, times, the label, and columns that are inputs as they are.
-        lookups: in the order in which their columns are added.
+        features: lookups and functions. Columns are added in their order, those of the lookups first; a function may read
+            what the request, any lookup, and the functions before it have.
         label: the column to predict; None where there is none.
         exclude: columns that the model does not see.
         as_of: no table version committed after it and no feature row available after it is used.
         versions: table versions that win over `as_of`.
         read: table versions that the requests were made from, for the record.
         warnings: doubts about how the requests were made, for the record.
+        functions: finds registered functions by name; None where no feature is one.
+        code: hashes of the code that made the requests and the tables, by name, for the record.
 
     Raises:
-        NotFound: an unknown table, or no version at that time.
-        InvalidInput: a lookup, a label or an exclusion does not fit.
+        NotFound: an unknown table or function, or no version at that time.
+        InvalidInput: a lookup, a function, a label or an exclusion does not fit.
     """
     as_of = utc(as_of)
     _check_label(label, requests)
+    lookups = [each for each in features if isinstance(each, FeatureLookup)]
+    called = [each for each in features if isinstance(each, FeatureFunction)]
     resolved = resolve_all(lake, lookups, requests.schema, as_of, versions, request_wins=False, label=label)
-    table = attach(join, requests, [found for _, found in resolved], as_of)
+    found = [each for _, each in resolved]
+    bound = bind_functions(called, functions, columns_after(requests.schema, found), label=label)
+    table = add_functions(attach(join, requests, found, as_of), bound)
     _check_excluded(exclude, table.column_names, label)
-    spec = _spec(requests, resolved, label, tuple(exclude), table)
-    tables = dict.fromkeys([*read, *(found.source.table for _, found in resolved)])
+    spec = _spec(requests, resolved, bound, table, label=label, exclude=tuple(exclude))
+    tables = dict.fromkeys([*read, *(each.source.table for each in found)])
     record = TrainingRecord(
         tables=tuple(tables),
         as_of=as_of,
         rows=len(table),
         fingerprint=fingerprint(table),
         spec=to_json(spec),
-        warnings=tuple(dict.fromkeys([*warnings, *_doubts([found for _, found in resolved])])),
+        warnings=tuple(dict.fromkeys([*warnings, *_doubts(found)])),
+        code={**(code or {}), **code_of(bound)},
     )
     return TrainingSet(table, record, spec)
 
@@ -108,17 +126,22 @@ def build_training_set(
 def _spec(
     requests: pa.Table,
     resolved: Sequence[tuple[FeatureLookup, ResolvedLookup]],
+    functions: tuple[BoundFunction, ...],
+    table: pa.Table,
+    *,
     label: str | None,
     exclude: tuple[str, ...],
-    table: pa.Table,
 ) -> FeatureSpec:
     inputs = tuple(name for name in table.column_names if name != label and name not in exclude)
+    times = {lookup.timestamp_lookup_key for lookup, _ in resolved}
+    asked = [*inputs, *(name for name in columns_read(functions) if name not in times)]
     return FeatureSpec(
         lookups=tuple(frozen(lookup, found) for lookup, found in resolved),
         label=label,
         exclude=exclude,
         inputs=inputs,
-        request_columns=tuple(name for name in inputs if name in requests.column_names),
+        request_columns=tuple(name for name in dict.fromkeys(asked) if name in requests.column_names),
+        functions=functions,
     )
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from millrace.core.errors import InvalidState, NewerHome, UsageError
 from millrace.database import schema
 from millrace.database.engine import open_database
-from millrace.database.migrations import VERSION_KEY, migrate, version
+from millrace.database.migrations import STEPS, VERSION_KEY, migrate, version
 from millrace.database.settings import HomeSettings
 
 
@@ -28,7 +28,7 @@ def test_a_new_database_has_every_table_and_a_version(url: str) -> None:
     engine = reopened(url)
     with engine.connect() as connection:
         assert set(inspect(connection).get_table_names()) == set(schema.METADATA.tables)
-        assert version(connection) == 1
+        assert version(connection) == 1 + len(STEPS)
     engine.dispose()
 
 
@@ -42,7 +42,7 @@ def test_a_newer_home_is_refused_and_left_as_it_is(url: str) -> None:
     HomeSettings(engine).set(VERSION_KEY, 999)
     with pytest.raises(NewerHome) as caught:
         open_database(url)
-    assert caught.value.facts == {"found": 999, "known": 1}
+    assert caught.value.facts == {"found": 999, "known": 1 + len(STEPS)}
     assert "upgrade millrace" in caught.value.hint
     assert HomeSettings(engine).get(VERSION_KEY) == 999
     engine.dispose()
@@ -62,10 +62,10 @@ def _columns(connection: Connection) -> set[str]:
 
 def test_an_older_home_goes_through_the_steps_it_lacks_once(url: str) -> None:
     engine = reopened(url)
-    for steps, expected in [((_add_colour,), 2), ((_add_colour, _add_size), 3), ((_add_colour, _add_size), 3)]:
+    for added, expected in [((_add_colour,), 1), ((_add_colour, _add_size), 2), ((_add_colour, _add_size), 2)]:
         with engine.begin() as connection:
-            migrate(connection, steps)
-            assert version(connection) == expected
+            migrate(connection, (*STEPS, *added))
+            assert version(connection) == 1 + len(STEPS) + expected
     with engine.connect() as connection:
         assert {"colour", "size"} <= _columns(connection)
     engine.dispose()
@@ -79,9 +79,9 @@ def test_a_step_that_fails_leaves_the_home_as_it_was(url: str) -> None:
         raise RuntimeError("power cut")
 
     with pytest.raises(RuntimeError, match="power cut"), engine.begin() as connection:
-        migrate(connection, (breaks,))
+        migrate(connection, (*STEPS, breaks))
     with engine.connect() as connection:
-        assert version(connection) == 1
+        assert version(connection) == 1 + len(STEPS)
         assert "colour" not in _columns(connection)
     engine.dispose()
 
@@ -124,3 +124,28 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: P
         open_database(f"postgresql://ada:secret@/millrace?host={tmp_path}")
     assert "secret" not in str(caught.value)
     assert str(tmp_path) in caught.value.message.replace("%2F", "/")
+
+
+def _described(connection: Connection, table: str) -> object:
+    found = inspect(connection)
+    columns = [(each["name"], str(each["type"]), each["nullable"]) for each in found.get_columns(table)]
+    unique = [each["column_names"] for each in found.get_unique_constraints(table)]
+    return columns, found.get_pk_constraint(table)["constrained_columns"], unique
+
+
+def test_a_home_of_the_first_version_comes_to_todays_tables(url: str, tmp_path: Path) -> None:
+    added = ("feature_functions", "feature_specs")
+    new = open_database(f"sqlite:///{tmp_path / 'new.db'}")
+    old = reopened(url)
+    with old.begin() as connection:
+        for table in added:
+            connection.execute(text(f"DROP TABLE {table}"))
+    HomeSettings(old).set(VERSION_KEY, 1)
+    old.dispose()
+    old = open_database(url)
+    with new.connect() as fresh, old.connect() as upgraded:
+        assert version(upgraded) == version(fresh) == 1 + len(STEPS)
+        for table in added:
+            assert _described(upgraded, table) == _described(fresh, table)
+    new.dispose()
+    old.dispose()

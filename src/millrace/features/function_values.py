@@ -1,0 +1,302 @@
+"""The values that feature functions are given and give back: the same on every path, checked at both ends."""
+
+from __future__ import annotations
+
+import base64
+import math
+import struct
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import TypeAlias
+
+import pyarrow as pa
+
+from millrace.core.clock import from_epoch_us, iso, utc
+from millrace.core.errors import InvalidInput
+from millrace.features.defaults import arrow_type
+from millrace.features.types import Parameter, ScalarType
+
+Reader: TypeAlias = Callable[[object], object]
+
+_SCALE = 18
+_EXACT_INT = 2**53  # JSON senders write whole numbers up to here as 5 or as 5.0
+_WHOLE_DIGITS = 38 - _SCALE
+_INT64 = range(-(2**63), 2**63)
+
+RESULT_TYPES: Mapping[ScalarType, pa.DataType] = {
+    "float": pa.float64(),
+    "int": pa.int64(),
+    "str": pa.string(),
+    "bool": pa.bool_(),
+    "date": pa.date32(),
+    "datetime": pa.timestamp("us", "UTC"),
+    "Decimal": pa.decimal128(38, _SCALE),
+}
+_FAMILIES: Mapping[ScalarType, frozenset[str]] = {
+    "float": frozenset({"float", "int"}),
+    "int": frozenset({"int"}),
+    "str": frozenset({"str"}),
+    "bool": frozenset({"bool"}),
+    "date": frozenset({"date"}),
+    "datetime": frozenset({"datetime"}),
+    "Decimal": frozenset({"Decimal", "int"}),
+}
+
+
+def family(kind: pa.DataType) -> ScalarType | None:
+    """What a column's type is to a function; None: functions don't take it."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return "str"
+    tests: Mapping[ScalarType, Callable[[pa.DataType], bool]] = {
+        "float": pa.types.is_floating,
+        "int": pa.types.is_integer,
+        "bool": pa.types.is_boolean,
+        "date": pa.types.is_date,
+        "datetime": pa.types.is_timestamp,
+        "Decimal": pa.types.is_decimal,
+    }
+    return next((name for name, belongs in tests.items() if belongs(kind)), None)
+
+
+def takes(parameter: Parameter, kind: pa.DataType) -> bool:
+    """Whether a column of this type can be bound to the parameter.
+
+    That is one of its own family; of whole numbers also where a float or a Decimal is wanted; of nulls anywhere.
+    """
+    return bool(pa.types.is_null(kind)) or family(kind) in _FAMILIES[parameter.type]
+
+
+def stored_type(parameter: Parameter, kind: pa.DataType) -> str:
+    """The Arrow type name that a bound column's values are read as; the parameter's own where the column has only nulls."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_null(kind):
+        kind = RESULT_TYPES[parameter.type]
+    return str(kind)
+
+
+def value_reader(column: str, stored: str, parameter: Parameter | None = None) -> Reader:
+    """A function from a value, stored or sent as JSON, to the value that a column of this type holds; null stays None.
+
+    JSON has no dates, times and decimals: they are read from text (ISO 8601, digits). Times come out aware in UTC,
+    decimals in the column's scale, floats in its precision.
+
+    Args:
+        column: for messages.
+        stored: Arrow type name.
+        parameter: where it wants a float or a Decimal, a whole number becomes one.
+    """
+    kind = arrow_type(stored)
+    read = _reader(kind)
+    wanted = _SENT[family(kind) or "str"]
+    widen = _WIDEN.get(parameter.type) if parameter and family(kind) == "int" else None
+
+    def reader(value: object) -> object:
+        if value is None:
+            return None
+        try:
+            return read(value) if widen is None else widen(read(value))
+        except (TypeError, ValueError, InvalidOperation, OverflowError) as error:
+            raise InvalidInput(
+                f"column '{column}' has a {type(value).__name__}, not a {stored}",
+                hint=f"send {wanted}",
+                column=column,
+            ) from error
+
+    return reader
+
+
+def column_values(column: pa.ChunkedArray, read: Reader) -> list[object]:
+    """What `read` makes of each value of a column.
+
+    Raises:
+        InvalidInput: a time with nanoseconds that would be lost.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not pa.types.is_timestamp(column.type):
+        return [read(value) for value in column.to_pylist()]
+    try:
+        # By way of whole numbers: what is said of time zones is UTC already, and Arrow's own zones are slow.
+        moments = column.cast(pa.timestamp("us", column.type.tz)).cast(pa.int64()).to_pylist()
+    except pa.ArrowInvalid as error:
+        raise InvalidInput(
+            "a column that a function reads has times that microseconds can't hold",
+            hint="round its times to microseconds first",
+        ) from error
+    return [None if moment is None else read(from_epoch_us(moment)) for moment in moments]
+
+
+def checked(kind: ScalarType, value: object) -> object:
+    """A function's result in the one form that its type has.
+
+    A whole number becomes a float where that is promised, a decimal has 18 digits after the point, a time is in UTC.
+
+    Raises:
+        TypeError: another type. ValueError: the type can't hold it.
+    """
+    return _CHECKS[kind](value)
+
+
+def json_value(value: object) -> object:
+    """A value as JSON has it: times and dates in ISO 8601, decimals as digits in a text, bytes in base64, NaN as null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, datetime):
+        return iso(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return value
+
+
+def _reader(kind: pa.DataType) -> Reader:
+    name = family(kind)
+    if name == "Decimal":
+        return lambda value: _in_scale(_decimal(value), kind.scale)
+    if name == "float":
+        return _READ_FLOAT[kind.bit_width]
+    if name is None:
+        raise InvalidInput(f"a {kind} column can't be given to a function", hint="bind another column")
+    return _READ[name]
+
+
+def _integer(value: object) -> int:
+    if type(value) is int:
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT_INT:
+        return int(value)
+    raise TypeError
+
+
+def _double(value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    raise TypeError
+
+
+def _packed(code: str) -> Reader:
+    def read(value: object) -> float:
+        number = _double(value)
+        try:
+            (rounded,) = struct.unpack(code, struct.pack(code, number))
+        except OverflowError:
+            return math.copysign(math.inf, number)
+        return float(rounded)
+
+    return read
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise TypeError
+
+
+def _boolean(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise TypeError
+
+
+def _date(value: object) -> date:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    return date.fromisoformat(_text(value))
+
+
+def _time(value: object) -> datetime:
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(_text(value))
+    return moment if moment.tzinfo is UTC else utc(moment)
+
+
+def _decimal(value: object) -> Decimal:
+    if isinstance(value, Decimal):
+        return value
+    if type(value) is int or isinstance(value, str):
+        return Decimal(value)
+    raise TypeError
+
+
+def _in_scale(value: Decimal, scale: int) -> Decimal:
+    """In that many digits after the point, where that is the same number."""
+    if not value.is_finite():
+        raise ValueError
+    moved = _scaled(value, scale)
+    return value if moved is None else moved
+
+
+def _scaled(value: Decimal, scale: int) -> Decimal | None:
+    # By its digits, so that the thread's decimal context has no say. None: it has more digits than that.
+    sign, digits, exponent = value.as_tuple()
+    shift = scale + int(exponent)
+    if shift < 0 and any(digits[shift:]):
+        return None
+    return Decimal((sign, digits + (0,) * shift if shift >= 0 else digits[:shift] or (0,), -scale))
+
+
+def _result_int(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value not in _INT64:
+            raise ValueError
+        return int(value)
+    raise TypeError
+
+
+def _result_text(value: object) -> str:
+    text = _text(value)
+    if not text.isascii():
+        text.encode()  # half of a surrogate pair is no text: UnicodeEncodeError is a ValueError
+    return text
+
+
+def _result_date(value: object) -> date:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    raise TypeError
+
+
+def _result_time(value: object) -> datetime:
+    if isinstance(value, datetime):
+        return utc(value)
+    raise TypeError
+
+
+def _result_decimal(value: object) -> Decimal:
+    if not isinstance(value, Decimal):
+        raise TypeError
+    if not value.is_finite() or (value and value.adjusted() >= _WHOLE_DIGITS):
+        raise ValueError
+    moved = _scaled(value, _SCALE) if value else Decimal((0, (0,), -_SCALE))
+    if moved is None:
+        raise ValueError
+    return moved
+
+
+_READ_FLOAT: Mapping[int, Reader] = {16: _packed("<e"), 32: _packed("<f"), 64: _double}
+_WIDEN: Mapping[ScalarType, Callable[..., object]] = {"float": float, "Decimal": Decimal}
+_READ: Mapping[str, Reader] = {"int": _integer, "str": _text, "bool": _boolean, "date": _date, "datetime": _time}
+_SENT: Mapping[str, str] = {
+    "float": "a number",
+    "int": "a whole number",
+    "str": "a text",
+    "bool": "true or false",
+    "date": "a date as 2025-03-01",
+    "datetime": "a time as 2025-03-01T06:00:00Z",
+    "Decimal": "its digits as a text",
+}
+_CHECKS: Mapping[ScalarType, Reader] = {
+    "float": _double,
+    "int": _result_int,
+    "str": _result_text,
+    "bool": _boolean,
+    "date": _result_date,
+    "datetime": _result_time,
+    "Decimal": _result_decimal,
+}
