@@ -3,6 +3,7 @@
 What a pipeline's page is made of (`docs/pipelines.md` explains each):
 
 - data: `Source`, `feature_table`, `label_table`, `Label`, `FeatureLookup`, `Split`
+- functions as features: `feature_function` registers one, `FeatureFunction` uses it
 - candidates: `XGBoost`, `LightGBM`, `Linear`, `Dummy`, `Custom`
 - gates: `AtLeast`, `AtMost`, `BeatsBaselines`, `BeatsChampion`
 - the rest of the loop: `Deployment`, `Monitor`, `Alert`, `Retrain`, and `Pipeline` around it all
@@ -19,7 +20,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from millrace.features.types import FeatureLookup
+    from millrace.features.function_store import feature_function
+    from millrace.features.types import FeatureFunction, FeatureLookup
     from millrace.pipeline.declare import (
         Alert,
         Deployment,
@@ -40,7 +42,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _FROM = {
-    "millrace.features.types": ("FeatureLookup",),
+    "millrace.features.function_store": ("feature_function",),
+    "millrace.features.types": ("FeatureFunction", "FeatureLookup"),
     "millrace.pipeline.declare": (
         "Alert",
         "Deployment",
@@ -69,6 +72,7 @@ __all__ = [
     "Custom",
     "Deployment",
     "Dummy",
+    "FeatureFunction",
     "FeatureLookup",
     "Label",
     "LightGBM",
@@ -81,6 +85,7 @@ __all__ = [
     "Workspace",
     "XGBoost",
     "__version__",
+    "feature_function",
     "feature_table",
     "label_table",
     "open_workspace",

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from millrace.core.clock import utc
 from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName
-from millrace.features.types import FeatureLookup
+from millrace.features.types import FeatureFunction, FeatureLookup
 from millrace.lake.types import History
 from millrace.training.types import Candidate
 from millrace.validation.types import Gate
@@ -220,7 +220,8 @@ class Pipeline:
         name: letters, digits and `_`.
         features: feature tables that the pipeline computes.
         label: labels that it computes (LabelTable) or finds (Label).
-        lookups: None: all features of each feature table, by its keys, at the label's time.
+        lookups: what to look up, and functions over it. Where it has no lookup: all features of each feature table, by its
+            keys, at the label's time.
         candidates: what is trained; the best that passes the gates goes on.
         gates: what the best must hold.
         holdout: a table (keys, time, label) instead of a split in time.
@@ -233,7 +234,7 @@ class Pipeline:
     candidates: Sequence[Candidate]
     gates: Sequence[Gate]
     features: Sequence[FeatureTable] = ()
-    lookups: Sequence[FeatureLookup] | None = None
+    lookups: Sequence[FeatureLookup | FeatureFunction] | None = None
     split: Split = field(default_factory=Split)
     holdout: str | None = None
     exclude: Sequence[str] = ()
@@ -269,10 +270,16 @@ class Pipeline:
     @property
     def all_lookups(self) -> tuple[FeatureLookup, ...]:
         """The lookups as given, or one per feature table."""
-        if self.lookups is not None:
-            return tuple(self.lookups)
+        given = tuple(each for each in self.lookups or () if isinstance(each, FeatureLookup))
+        if given or (self.lookups is not None and not self.functions):
+            return given
         time = self.labels.time
         return tuple(FeatureLookup(table.name, table.keys, timestamp_lookup_key=time) for table in self.features)
+
+    @property
+    def functions(self) -> tuple[FeatureFunction, ...]:
+        """The functions among the lookups, in order."""
+        return tuple(each for each in self.lookups or () if isinstance(each, FeatureFunction))
 
     @property
     def model_name(self) -> str:

@@ -11,6 +11,7 @@ from millrace.core.settings import Settings
 
 if TYPE_CHECKING:
     from millrace.alerts.port import Channels, EpisodeStore
+    from millrace.features.function_store import FunctionStore
     from millrace.features.port import AsOfJoin, OnlineStore
     from millrace.jobs.port import Leases, RunStore
     from millrace.lake.lake import Lake
@@ -38,6 +39,8 @@ class Services(Protocol):
     def asof(self) -> AsOfJoin: ...
     @property
     def online(self) -> OnlineStore: ...
+    @property
+    def functions(self) -> FunctionStore: ...
     @property
     def tracking(self) -> Tracking: ...
     @property

@@ -20,6 +20,7 @@ from millrace.database.settings import HomeSettings
 
 if TYPE_CHECKING:
     from millrace.alerts.port import Channels, EpisodeStore
+    from millrace.features.function_store import FeatureSpecStore, FunctionStore
     from millrace.features.port import AsOfJoin, OnlineStore
     from millrace.jobs.port import Leases, RunStore
     from millrace.lake.lake import Lake
@@ -86,6 +87,20 @@ class Workspace:
         from millrace.features.adapters.lmdb_online import LmdbOnlineStore
 
         return LmdbOnlineStore(self.home / "online")
+
+    @cached_property
+    def functions(self) -> FunctionStore:
+        """Registered feature functions."""
+        from millrace.features.adapters.sql_functions import SqlFunctionStore
+
+        return SqlFunctionStore(self.engine, self.clock, self.principal)
+
+    @cached_property
+    def feature_specs(self) -> FeatureSpecStore:
+        """Feature specs by name."""
+        from millrace.features.adapters.sql_feature_specs import SqlFeatureSpecStore
+
+        return SqlFeatureSpecStore(self.engine, self.clock, self.principal)
 
     @cached_property
     def tracking(self) -> Tracking:
