@@ -2,6 +2,7 @@
 
 What a pipeline's page is made of (`docs/pipelines.md` explains each):
 
+- window features: `Windows` of `Sum`, `Mean`, `Count`, `CountDistinct`, `Min`, `Max`, `Stddev`, `Last`; `window_table`
 - data: `Source`, `feature_table`, `label_table`, `Label`, `FeatureLookup`, `Split`
 - functions as features: `feature_function` registers one, `FeatureFunction` uses it
 - candidates: `XGBoost`, `LightGBM`, `Linear`, `Dummy`, `Custom`
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from millrace.features.function_store import feature_function
     from millrace.features.types import FeatureFunction, FeatureLookup
+    from millrace.features.windows import Count, CountDistinct, Last, Max, Mean, Min, Stddev, Sum
     from millrace.pipeline.declare import (
         Alert,
         Deployment,
@@ -31,8 +33,10 @@ if TYPE_CHECKING:
         Retrain,
         Source,
         Split,
+        Windows,
         feature_table,
         label_table,
+        window_table,
     )
     from millrace.pipeline.snapshots import preview
     from millrace.training.candidates import Custom, Dummy, LightGBM, Linear, XGBoost
@@ -44,6 +48,7 @@ __version__ = "0.1.0"
 _FROM = {
     "millrace.features.function_store": ("feature_function",),
     "millrace.features.types": ("FeatureFunction", "FeatureLookup"),
+    "millrace.features.windows": ("Count", "CountDistinct", "Last", "Max", "Mean", "Min", "Stddev", "Sum"),
     "millrace.pipeline.declare": (
         "Alert",
         "Deployment",
@@ -53,8 +58,10 @@ _FROM = {
         "Retrain",
         "Source",
         "Split",
+        "Windows",
         "feature_table",
         "label_table",
+        "window_table",
     ),
     "millrace.pipeline.snapshots": ("preview",),
     "millrace.training.candidates": ("Custom", "Dummy", "LightGBM", "Linear", "XGBoost"),
@@ -69,19 +76,28 @@ __all__ = [
     "AtMost",
     "BeatsBaselines",
     "BeatsChampion",
+    "Count",
+    "CountDistinct",
     "Custom",
     "Deployment",
     "Dummy",
     "FeatureFunction",
     "FeatureLookup",
     "Label",
+    "Last",
     "LightGBM",
     "Linear",
+    "Max",
+    "Mean",
+    "Min",
     "Monitor",
     "Pipeline",
     "Retrain",
     "Source",
     "Split",
+    "Stddev",
+    "Sum",
+    "Windows",
     "Workspace",
     "XGBoost",
     "__version__",
@@ -90,6 +106,7 @@ __all__ = [
     "label_table",
     "open_workspace",
     "preview",
+    "window_table",
 ]
 
 

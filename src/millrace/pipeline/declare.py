@@ -11,43 +11,31 @@ from millrace.core.clock import utc
 from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName
 from millrace.features.types import FeatureFunction, FeatureLookup
-from millrace.lake.types import History
+from millrace.pipeline.source import Source
+from millrace.pipeline.windows import OnlyWindows, Windows
 from millrace.training.types import Candidate
 from millrace.validation.types import Gate
 
 Compute = Callable[..., object]
 _NO_TIME = timedelta(0)
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A table of the lake that feature code reads, and how it keeps history.
-
-    Attributes:
-        name: the table, one to three levels.
-        event_time: column that says when a row happened (`append`), when its copy was taken (`snapshot`), or since when it
-            holds (`scd2`). A DATE means the end of that day.
-        history: `append`: rows are events; `snapshot`: a full copy per time, the newest counts; `scd2`: rows hold from
-            `event_time` until `valid_to`; `none`: rows are overwritten, so the past can't be known: used with a warning.
-        valid_to: the end column of `scd2`, null while a row still holds.
-        available_after: how long after its event a row arrives; that a row of `scd2` has ended is learned as late.
-    """
-
-    name: str
-    event_time: str | None = None
-    history: History = "append"
-    valid_to: str | None = None
-    available_after: timedelta = _NO_TIME
-
-    def __post_init__(self) -> None:
-        TableName.parse(self.name)
-        if self.event_time is None and self.history != "none":
-            raise InvalidInput(
-                f"source {self.name} has no event_time",
-                hint='name the column that says when a row happened, or say history="none" for a table without history',
-            )
-        if (self.history == "scd2") != (self.valid_to is not None):
-            raise InvalidInput(f"source {self.name}: valid_to goes with history='scd2'", hint="give both, or neither")
+__all__ = [
+    "Alert",
+    "Compute",
+    "Deployment",
+    "FeatureTable",
+    "Label",
+    "LabelTable",
+    "Monitor",
+    "OnlyWindows",
+    "Pipeline",
+    "Retrain",
+    "Source",
+    "Split",
+    "Windows",
+    "feature_table",
+    "label_table",
+    "window_table",
+]
 
 
 @dataclass(frozen=True)
@@ -55,7 +43,8 @@ class FeatureTable:
     """A feature table computed by a PySpark function, as a time series of snapshots on a grid of times.
 
     Attributes:
-        compute: `f(as_of, **frames)`; each parameter whose default is a Source gets that table's rows up to `as_of`.
+        compute: `f(as_of, **frames)`; each parameter whose default is a Source gets that table's rows up to `as_of`,
+            one whose default is Windows gets these features as of `as_of`.
         every: distance of the snapshots.
         start: the first snapshot; None: the first tick of the grid after the sources' earliest event.
         time: name of the event time column that millrace adds.
@@ -75,8 +64,13 @@ class FeatureTable:
 
     @property
     def sources(self) -> Mapping[str, Source]:
-        """Parameter name to source, read off the function's signature."""
+        """Parameter name to source, read off the function's signature; of windows, the source that they are over."""
         return _sources(self.compute)
+
+    @property
+    def windows(self) -> Mapping[str, Windows]:
+        """Parameter name to window features, of those parameters that are not sources themselves."""
+        return _windows(self.compute)
 
 
 @dataclass(frozen=True)
@@ -108,8 +102,13 @@ class LabelTable:
 
     @property
     def sources(self) -> Mapping[str, Source]:
-        """Parameter name to source, read off the function's signature."""
+        """Parameter name to source, read off the function's signature; of windows, the source that they are over."""
         return _sources(self.compute)
+
+    @property
+    def windows(self) -> Mapping[str, Windows]:
+        """Parameter name to window features, as of the end of the horizon."""
+        return _windows(self.compute)
 
     @property
     def label(self) -> Label:
@@ -342,9 +341,35 @@ def label_table(
     )
 
 
+def window_table(
+    name: str,
+    windows: Windows,
+    *,
+    every: timedelta,
+    start: datetime | None = None,
+    time: str = "feature_time",
+    description: str = "",
+    tags: Mapping[str, str] | None = None,
+) -> FeatureTable:
+    """A feature table of window features, without a function."""
+    begin = utc(start) if start else None
+    described = description or f"Window features over {windows.source.name}"
+    return FeatureTable(name, OnlyWindows(windows), windows.keys, every, begin, time, described, tags or {})
+
+
 def _sources(compute: Compute) -> Mapping[str, Source]:
-    parameters = inspect.signature(compute).parameters.values()
-    return {parameter.name: parameter.default for parameter in parameters if isinstance(parameter.default, Source)}
+    found = {name: given.source if isinstance(given, Windows) else given for name, given in _given(compute).items()}
+    return {name: given for name, given in found.items() if isinstance(given, Source)}
+
+
+def _windows(compute: Compute) -> Mapping[str, Windows]:
+    return {name: given for name, given in _given(compute).items() if isinstance(given, Windows)}
+
+
+def _given(compute: Compute) -> Mapping[str, object]:
+    if isinstance(compute, OnlyWindows):
+        return {"rows": compute.windows}
+    return {parameter.name: parameter.default for parameter in inspect.signature(compute).parameters.values()}
 
 
 def _summary(compute: Compute) -> str:

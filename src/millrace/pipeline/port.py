@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from millrace.alerts.port import Channels, EpisodeStore
     from millrace.features.function_store import FunctionStore
     from millrace.features.port import AsOfJoin, OnlineStore
+    from millrace.features.windows import WindowEngine
     from millrace.jobs.port import Leases, RunStore
     from millrace.lake.lake import Lake
     from millrace.lake.port import SparkEngine
@@ -37,6 +38,8 @@ class Services(Protocol):
     def spark(self) -> SparkEngine: ...
     @property
     def asof(self) -> AsOfJoin: ...
+    @property
+    def windows(self) -> WindowEngine: ...
     @property
     def online(self) -> OnlineStore: ...
     @property

@@ -14,6 +14,7 @@ from millrace.lake.types import TableVersion
 from millrace.pipeline import sources as source_rules
 from millrace.pipeline.declare import FeatureTable, LabelTable, Source
 from millrace.pipeline.port import Services
+from millrace.pipeline.windows import OnlyWindows, window_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,14 +43,35 @@ class Snapshots:
         Raises:
             InvalidInput: the function failed, or did not return a frame with the keys.
         """
-        seen_until = tick + self.table.horizon if isinstance(self.table, LabelTable) else tick
+        return self._at(tick, self._window_rows([tick]))
+
+    def _at(self, tick: datetime, windowed: Mapping[str, Mapping[datetime, pa.Table]]) -> pa.Table:
+        seen_until = self._seen_until(tick)
+        if isinstance(self.table.compute, OnlyWindows):
+            (rows,) = (found[seen_until] for found in windowed.values())
+            return _finish(rows, self.table, tick)
         frames = {
-            name: self._frame(source, self.pinned[name], seen_until) for name, source in self.table.sources.items()
+            name: self._frame(source, self.pinned[name], seen_until)
+            for name, source in self.table.sources.items()
+            if name not in windowed
         }
         named = {self.pinned[name].name: frame for name, frame in frames.items()}
-        with self.services.spark.at(seen_until, named):
+        with self.services.spark.at(seen_until, named) as session:
+            for name, found in windowed.items():
+                frames[name] = session.createDataFrame(found[seen_until])
             rows = self._call(tick, seen_until, frames)
         return _finish(rows, self.table, tick)
+
+    def _seen_until(self, tick: datetime) -> datetime:
+        return tick + self.table.horizon if isinstance(self.table, LabelTable) else tick
+
+    def _window_rows(self, ticks: Sequence[datetime]) -> Mapping[str, Mapping[datetime, pa.Table]]:
+        """Window features by parameter name, as of what each tick sees: of all ticks in one pass."""
+        times = [self._seen_until(tick) for tick in ticks]
+        return {
+            name: window_rows(self.services, windows, self.pinned[name], times)
+            for name, windows in self.table.windows.items()
+        }
 
     def chunks(
         self, ticks: Sequence[datetime], size: int, report: Callable[[int], None]
@@ -59,8 +81,9 @@ class Snapshots:
 
         for start in range(0, len(ticks), size):
             some, parts = ticks[start : start + size], []
+            windowed = self._window_rows(some)
             for tick in some:
-                parts.append(self.at(tick))
+                parts.append(self._at(tick, windowed))
                 report(start + len(parts))
             yield some, pa.concat_tables(parts, promote_options="permissive")
 

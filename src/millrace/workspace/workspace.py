@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from millrace.alerts.port import Channels, EpisodeStore
     from millrace.features.function_store import FeatureSpecStore, FunctionStore
     from millrace.features.port import AsOfJoin, OnlineStore
+    from millrace.features.windows import WindowEngine
     from millrace.jobs.port import Leases, RunStore
     from millrace.lake.lake import Lake
     from millrace.lake.port import SparkEngine
@@ -80,6 +81,17 @@ class Workspace:
         from millrace.features.adapters.duckdb_asof import DuckDbAsOfJoin
 
         return DuckDbAsOfJoin(self.settings.threads)
+
+    @cached_property
+    def windows(self) -> WindowEngine:
+        """Window features over the lake's files."""
+        if self.settings.spark_remote:
+            from millrace.features.adapters.spark_windows import SparkWindows
+
+            return SparkWindows(self.spark)
+        from millrace.features.adapters.duckdb_windows import DuckDbWindows
+
+        return DuckDbWindows(self.settings.threads)
 
     @cached_property
     def online(self) -> OnlineStore:

@@ -78,6 +78,12 @@ def _result(feature: WindowFeature, number: int, ticks: Ticks) -> SparkColumn:
     value = F.when(F.col(f"c{number}") & inside, F.col(f"v{number}"))
     if feature.kind == "last":
         return F.max(value).getField("value")
+    if feature.kind in {"min", "max"} and pa.types.is_floating(feature.type):
+        # Engines differ in where NaN stands; here it is the greatest.
+        number_only, any_nan = F.when(~F.isnan(value), value), F.max(F.when(F.isnan(value), value))
+        if feature.kind == "min":
+            return F.coalesce(F.min(number_only), any_nan)
+        return F.coalesce(any_nan, F.max(number_only))
     functions = {
         "sum": F.sum,
         "mean": F.avg,
