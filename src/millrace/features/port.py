@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from millrace.core.names import TableName
 from millrace.features.types import OnlineRow, OnlineTable, ResolvedLookup
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Key = tuple[object, ...]
+EncodedBatch = tuple[Sequence[bytes], Sequence[bytes]]
+"""Keys, and for each the rows of that key, as an online store keeps them."""
 
 
 class AsOfJoin(Protocol):
@@ -28,28 +30,71 @@ class AsOfJoin(Protocol):
         ...
 
 
-class OnlineStore(Protocol):
-    """Per key the newest available feature row and those not yet available. Any number of reading processes, one writer.
+@runtime_checkable
+class SharedAsOfJoin(AsOfJoin, Protocol):
+    """An engine that does what several lookups of the same requests have in common once."""
 
-    Reads never wait for a writer and see whole publishes. What `publish` returned from is durable.
+    def lookup_all(self, requests: pa.Table, lookups: Sequence[ResolvedLookup], as_of: datetime) -> Sequence[pa.Table]:
+        """For each lookup what `lookup` gives, in their order."""
+        ...
+
+
+class OnlineStore(Protocol):
+    """Per key the newest available feature row and those not yet available.
+
+    Any number of processes read and publish; one publish at a time takes effect, the others wait or raise Conflict. Each
+    publish is atomic and durable: reads see the whole of it or nothing of it, never wait for it, and need not be opened
+    again to see it. A process that is killed while it publishes leaves what was published before. What `replace` and
+    `change` returned from survives a crash of the process; whether it survives a crash of the machine is said by the adapter.
+
+    Rows come as batches of keys and of what each key has, as `features/online_key_bytes.py` and `features/online_codec.py` write
+    them, keys unique and ascending. Batches may be asked for more than once, where a store has to begin anew, so
+    they can't be a generator. Thread-safe.
+
+    Raises (all methods): InvalidState where the store can't be reached or opened.
     """
 
-    def publish(self, table: OnlineTable, rows: Iterable[tuple[Key, Sequence[OnlineRow]]], *, replace: bool) -> None:
-        """Write the rows of each given key (replacing that key's), newest first; with `replace`, drop all other keys."""
+    def replace(self, table: OnlineTable, batches: Iterable[EncodedBatch]) -> OnlineTable:
+        """Publish these keys, dropping all others of the table; returns it with its count of keys."""
+        ...
+
+    def change(
+        self,
+        base: OnlineTable,
+        table: OnlineTable,
+        batches: Iterable[EncodedBatch],
+        removed: Sequence[bytes],
+    ) -> OnlineTable:
+        """Publish these keys, replacing the rows of each, and drop the removed ones; all other keys stay as they are.
+
+        Raises:
+            Conflict: the table is not (any more) as `base` says; nothing was changed.
+            InvalidInput: the columns of `table` are not those of `base`.
+        """
         ...
 
     def table(self, name: TableName) -> OnlineTable | None:
-        """What is known of a published table; None where it was never published."""
+        """What is known of a published table, the same object until the next publish; None where it was never published.
+
+        A table that an older millrace published in another format counts as not published.
+        """
         ...
 
-    def tables(self) -> Sequence[OnlineTable]: ...
+    def tables(self) -> Sequence[OnlineTable]:
+        """All published tables, by name."""
+        ...
 
     def get(self, name: TableName, keys: Sequence[Key]) -> Sequence[Sequence[OnlineRow]]:
-        """The stored rows of each key, newest first; an empty sequence for an unknown key or one with a null in it."""
+        """The stored rows of each key, newest first, all as of one publish.
+
+        An empty sequence for an unknown key or one with a null in it, and for all keys of a table that is not published.
+        """
         ...
 
     def remove(self, name: TableName) -> None:
         """Drop a table from the store; nothing where it isn't there."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of it. Idempotent."""
+        ...

@@ -2,27 +2,60 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from millrace.core.clock import epoch_us, utc
-from millrace.core.errors import InvalidInput
+from millrace.core.clock import epoch_us, iso, utc
+from millrace.core.errors import Conflict, InvalidInput, NotFound
 from millrace.core.names import TableName
-from millrace.features.identity import MICROSECOND, event_us, group_ids
-from millrace.features.online_codec import can_store
-from millrace.features.port import Key, OnlineStore
-from millrace.features.types import OnlineRow, OnlineTable
+from millrace.features.identity import MICROSECOND
+from millrace.features.online_codec import RowCodec, can_store
+from millrace.features.online_key_bytes import encode_keys
+from millrace.features.online_table import feature_types
+from millrace.features.port import OnlineStore
+from millrace.features.publish_rows import MOST_WAITING, KeptRows, event_times, identified
+from millrace.features.table_changes import changed_keys
+from millrace.features.types import OnlineTable
 from millrace.lake.lake import Lake
-from millrace.lake.types import TableDefinition, Version
+from millrace.lake.types import TableEntry
 
-MOST_WAITING = 64
-"""How many rows of a key that are not yet available are kept, the next ones to become available first."""
+__all__ = ["MOST_WAITING", "PublishMode", "Published", "publish", "publish_table"]
 
-_BATCH = 20_000
+PublishMode = Literal["SNAPSHOT", "TRIGGERED"]
+Told = Callable[[int, int], None]
+
+_ATTEMPTS = 5
+_MOST_FILTERED = 100_000  # keys: looking for more of them takes longer than reading all rows
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a publish did.
+
+    Attributes:
+        table: as it is online now.
+        mode: what was done.
+        written: how many keys were written.
+        removed: how many keys were dropped because the table has no row of them any more; None for a snapshot, which does not count them.
+        why: why the whole table was published where only changes were asked for; else empty.
+    """
+
+    table: OnlineTable
+    mode: PublishMode
+    written: int
+    removed: int | None = None
+    why: str = ""
+
+    @property
+    def online_table_name(self) -> str:
+        """The table's name online: the same as in the lake."""
+        return str(self.table.name)
 
 
 def publish(
@@ -33,13 +66,39 @@ def publish(
     as_of: datetime,
     versions: Mapping[TableName, int] | None = None,
 ) -> OnlineTable:
-    """Replace what the online store has of a table with its rows as of a time.
+    """Replace what the online store has of a table with its rows as of a time. See `publish_table`."""
+    return publish_table(lake, online, name, as_of=as_of, versions=versions).table
 
-    Columns of nested types stay out: no model can take them.
+
+def publish_table(
+    lake: Lake,
+    online: OnlineStore,
+    name: str | TableName,
+    *,
+    as_of: datetime,
+    versions: Mapping[TableName, int] | None = None,
+    mode: PublishMode = "SNAPSHOT",
+    told: Told | None = None,
+) -> Published:
+    """Bring what the online store has of a table to what the table has as of a time.
+
+    Both modes end with the same content. `SNAPSHOT` writes all keys. `TRIGGERED` writes the keys that changed since the last
+    publish, or of which a row became available since, and drops those that are gone; where that can't be known it
+    publishes the whole table and says why. Columns of nested types stay out: no model can take them.
+
+    Args:
+        lake: where the table is.
+        online: where to put it.
+        name: the table.
+        as_of: the version, and what is available, are those of this time.
+        versions: publishes the table at this version instead.
+        mode: `SNAPSHOT` or `TRIGGERED`.
+        told: called with the keys written so far and how many there are.
 
     Raises:
         NotFound: no such table, or no version at that time.
         InvalidInput: the table has no primary keys.
+        Conflict: other processes publish the same table all the time.
     """
     entry = lake.entry(name)
     if not entry.definition.primary_keys:
@@ -48,93 +107,127 @@ def publish(
             hint="create it as a feature table, with primary keys",
             table=str(entry.name),
         )
-    as_of = utc(as_of)
+    target = _target(lake, entry, utc(as_of), versions)
+    for attempt in range(_ATTEMPTS):
+        try:
+            return _Publishing(lake, online, entry, target, told).run(mode)
+        except Conflict:
+            if attempt == _ATTEMPTS - 1:
+                raise
+    raise AssertionError
+
+
+def _target(lake: Lake, entry: TableEntry, as_of: datetime, versions: Mapping[TableName, int] | None) -> OnlineTable:
+    """The table as it is to be, but for what its rows say."""
     pinned = lake.pin(entry.name, as_of, versions)
-    schema = lake.schema(entry.name, pinned.version)
-    stored = [field.name for field in schema if can_store(str(field.type))]
-    rows = _identified(lake.read(entry.name, pinned.version, stored), entry.definition)
-    times = _times(rows, entry.definition)
-    kept, group = _kept(rows, times, entry.definition, epoch_us(as_of))
-    table = OnlineTable(
+    schema, definition = lake.schema(entry.name, pinned.version), entry.definition
+    return OnlineTable(
         name=entry.name,
-        primary_keys=entry.definition.primary_keys,
-        timeseries_column=entry.definition.timeseries_column,
-        available_after=entry.definition.available_after,
-        types={field.name: str(field.type) for field in rows.schema},
+        primary_keys=definition.primary_keys,
+        timeseries_column=definition.timeseries_column,
+        available_after=definition.available_after,
+        types={field.name: str(field.type) for field in schema if can_store(str(field.type))},
         version=pinned.version,
         published_at=as_of,
-        keys=len(np.unique(group)),
-        newest_us=int(times[kept].max()) if times is not None and len(kept) else None,
+        keys=0,
+        newest_us=None,
+        source=f"{entry.id}/{definition.date_stands_for}",
     )
-    online.publish(table, _by_key(rows, times, kept, group, table), replace=True)
-    return online.table(entry.name) or table
 
 
-def _identified(rows: pa.Table, definition: TableDefinition) -> pa.Table:
-    """Rows with all of their identity; others, written by other programs, can never be found."""
-    identity = [*definition.primary_keys]
-    if definition.timeseries_column is not None:
-        identity.append(definition.timeseries_column)
-    valid = np.ones(len(rows), dtype=bool)
-    for name in identity:
-        valid &= rows.column(name).is_valid().to_numpy()
-    return rows.filter(pa.array(valid, pa.bool_()))
+@dataclass(frozen=True, slots=True)
+class _Publishing:
+    lake: Lake
+    online: OnlineStore
+    entry: TableEntry
+    target: OnlineTable
+    told: Told | None
+
+    def run(self, mode: PublishMode) -> Published:
+        if mode == "SNAPSHOT":
+            return self._all()
+        base = self.online.table(self.entry.name)
+        why = _why_all(base, self.target)
+        if base is None or why:
+            return self._all(why)
+        try:
+            changed = self._changed(base)
+        except NotFound:
+            return self._all(f"version {base.version}, which was published last, is gone")
+        return self._some(base, changed)
+
+    def _all(self, why: str = "") -> Published:
+        rows = self._read([*self.target.types])
+        times = event_times(rows, self.entry.definition)
+        kept = self._keep(rows)
+        table = replace(self.target, newest_us=_newest(times), more_waiting=kept.more_waiting)
+        return Published(self.online.replace(table, kept), "SNAPSHOT", kept.keys, why=why)
+
+    def _changed(self, base: OnlineTable) -> pa.Table:
+        """The keys to write anew, a table of their columns; a key may come more than once."""
+        table, columns = self.target, [*self.target.types]
+        if base.version == table.version:
+            return self.lake.schema(self.entry.name, table.version).empty_table().select([*table.primary_keys])
+        return changed_keys(self.lake, self.entry, base.version, table.version, columns)
+
+    def _some(self, base: OnlineTable, changed: pa.Table) -> Published:
+        definition, keys = self.entry.definition, [*self.target.primary_keys]
+        time = [] if definition.timeseries_column is None else [definition.timeseries_column]
+        newest_us = base.newest_us
+        if time:
+            every = self._read([*keys, *time])
+            times = event_times(every, definition)
+            newest_us = _newest(times)
+            changed = pa.concat_tables(
+                [changed, every.select(keys).filter(_became_available(times, base, self.target))]
+            )
+        touched = pc.unique(encode_keys([changed.column(name) for name in keys]))
+        kept = self._keep(self._rows_of(changed, touched))
+        gone = touched.filter(pc.invert(pc.is_in(touched, value_set=kept.encoded_keys()))).to_pylist()
+        table = replace(self.target, newest_us=newest_us, more_waiting=kept.more_waiting)
+        return Published(self.online.change(base, table, kept, gone), "TRIGGERED", kept.keys, len(gone))
+
+    def _rows_of(self, changed: pa.Table, touched: pa.Array) -> pa.Table:
+        """All rows of these keys."""
+        keys, columns = [*self.target.primary_keys], [*self.target.types]
+        if not len(touched):
+            return self.lake.schema(self.entry.name, self.target.version).empty_table().select(columns)
+        where = None
+        if len(touched) <= _MOST_FILTERED:
+            # With several key columns this finds more than is wanted, never less.
+            where = pc.field(keys[0]).isin(pc.unique(changed.column(keys[0])))
+        rows = self._read(columns, where)
+        return rows.filter(pc.is_in(encode_keys([rows.column(name) for name in keys]), value_set=touched))
+
+    def _read(self, columns: list[str], where: object = None) -> pa.Table:
+        return identified(self.lake.read(self.entry.name, self.target.version, columns, where), self.entry.definition)
+
+    def _keep(self, rows: pa.Table) -> KeptRows:
+        codec = RowCodec(feature_types(self.target))
+        return KeptRows(rows, self.entry.definition, epoch_us(self.target.published_at), codec, self.told)
 
 
-def _times(rows: pa.Table, definition: TableDefinition) -> np.ndarray | None:
-    name = definition.timeseries_column
-    if name is None:
-        return None
-    times: np.ndarray = event_us(rows.column(name), name, definition.date_stands_for).to_numpy(zero_copy_only=False)
-    return times
+def _why_all(base: OnlineTable | None, target: OnlineTable) -> str:
+    """Why changes alone can't be published; empty where they can."""
+    if base is None:
+        return "it was not published before"
+    rules = ("available_after", "timeseries_column", "primary_keys")
+    reasons = {
+        "another table of this name was published last": base.source != target.source,
+        "its columns changed": base.types != target.types,
+        "its definition changed": any(getattr(base, rule) != getattr(target, rule) for rule in rules),
+        f"a key had more than {MOST_WAITING} rows that wait, and not all were kept": base.more_waiting,
+        f"it was published as of {iso(base.published_at)}, which is later": base.published_at > target.published_at,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
 
 
-def _kept(
-    rows: pa.Table, times: np.ndarray | None, definition: TableDefinition, as_of_us: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the rows to store, by key and newest first, and the key's number of each."""
-    group = group_ids([rows.column(name) for name in definition.primary_keys])
-    if times is None:
-        order = np.argsort(group, kind="stable")
-        return order, group[order]
-    order = np.lexsort((-times, group))
-    group, available = group[order], times[order] + definition.available_after // MICROSECOND <= as_of_us
-    starts = np.flatnonzero(np.diff(group, prepend=-1))
-    # 0 for the newest available row of a key, -1 for the next one to become available, and so on.
-    age = np.arange(len(group)) - _first_available(available, starts, np.append(starts[1:], len(group)))
-    keep = (age <= 0) & (age >= -MOST_WAITING)
-    return order[keep], group[keep]
+def _became_available(times: np.ndarray | None, base: OnlineTable, target: OnlineTable) -> pa.Array:
+    """Which rows were waiting at the last publish and are not any more: their keys' older rows are not needed now."""
+    assert times is not None  # noqa: S101 - for the type checker: the table has a time
+    available = times + target.available_after // MICROSECOND
+    return pa.array((available > epoch_us(base.published_at)) & (available <= epoch_us(target.published_at)))
 
 
-def _first_available(available: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """For each row the index of its key's first available row; the key's end where none is available."""
-    waiting = np.add.reduceat(~available, starts) if len(starts) else np.zeros(0, dtype=np.int64)
-    return np.repeat(starts + waiting, ends - starts)
-
-
-def _by_key(
-    rows: pa.Table, times: np.ndarray | None, kept: np.ndarray, group: np.ndarray, table: OnlineTable
-) -> Iterator[tuple[Key, list[OnlineRow]]]:
-    identity = {*table.primary_keys, table.timeseries_column}
-    names = [name for name in rows.column_names if name not in identity]
-    starts = np.flatnonzero(np.diff(group, prepend=-1))
-    for first in range(0, len(starts), _BATCH):
-        begin = int(starts[first])
-        end = int(starts[first + _BATCH]) if first + _BATCH < len(starts) else len(kept)
-        part = rows.take(pa.array(kept[begin:end]))
-        instants = [None] * len(part) if times is None else times[kept[begin:end]].tolist()
-        yield from _batch(part, names, instants, group[begin:end], table)
-
-
-def _batch(
-    part: pa.Table, names: list[str], instants: list[int | None], group: np.ndarray, table: OnlineTable
-) -> Iterator[tuple[Key, list[OnlineRow]]]:
-    keys = list(zip(*(part.column(name).to_pylist() for name in table.primary_keys), strict=True))
-    columns = [part.column(name).to_pylist() for name in names]
-    values = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)] or [{} for _ in keys]
-    edges = [*np.flatnonzero(np.diff(group, prepend=-1)).tolist(), len(part)]
-    for begin, end in itertools.pairwise(edges):
-        yield (
-            keys[begin],
-            [OnlineRow(instants[at], values[at], Version(table.version)) for at in range(begin, end)],
-        )
+def _newest(times: np.ndarray | None) -> int | None:
+    return int(times.max()) if times is not None and len(times) else None
