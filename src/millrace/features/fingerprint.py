@@ -24,15 +24,22 @@ def fingerprint(table: pa.Table) -> str:
         column = _plain(table.column(name))
         _add(digest, name.encode())
         _add(digest, str(column.type).encode())
-        _add(digest, np.packbits(column.is_valid().to_numpy(zero_copy_only=False)).tobytes())
+        _add(digest, _present(column))
         for part in _values(column):
             _add(digest, part)
     return digest.hexdigest()
 
 
-def _add(digest: hashlib._Hash, part: bytes) -> None:
-    digest.update(np.int64(len(part)).tobytes())
-    digest.update(part)
+def _add(digest: hashlib._Hash, part: bytes | np.ndarray) -> None:
+    digest.update(np.int64(part.nbytes if isinstance(part, np.ndarray) else len(part)).tobytes())
+    digest.update(memoryview(part))
+
+
+def _present(column: pa.Array) -> np.ndarray:
+    """A bit for each row, 1 where there is a value."""
+    if not column.null_count:
+        return np.packbits(np.ones(len(column), np.bool_))
+    return np.packbits(column.is_valid().to_numpy(zero_copy_only=False))
 
 
 def _plain(column: pa.ChunkedArray) -> pa.Array:
@@ -46,7 +53,7 @@ def _plain(column: pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks()
 
 
-def _values(column: pa.Array) -> list[bytes]:
+def _values(column: pa.Array) -> list[bytes | np.ndarray]:
     kind = column.type
     if pa.types.is_null(kind) or len(column) == 0:
         return []
@@ -59,13 +66,14 @@ def _values(column: pa.Array) -> list[bytes]:
         filled = pc.fill_null(column.cast(pa.binary()), b"")
         return [pc.binary_length(filled).to_numpy(zero_copy_only=False).tobytes(), b"".join(filled.to_pylist())]
     if pa.types.is_primitive(kind):
-        return [_numbers(column).tobytes()]
+        return [np.ascontiguousarray(_numbers(column))]
     return [repr(column.to_pylist()).encode()]
 
 
 def _numbers(column: pa.Array) -> np.ndarray:
     zero = pa.scalar(0, pa.uint8()).cast(column.type)
-    values: np.ndarray = pc.fill_null(column, zero).to_numpy(zero_copy_only=False).copy()
-    if values.dtype.kind == "f":
-        values[np.isnan(values)] = np.nan
+    values: np.ndarray = (pc.fill_null(column, zero) if column.null_count else column).to_numpy(zero_copy_only=False)
+    # The least value is NaN where any is: most columns need no copy.
+    if values.dtype.kind == "f" and np.isnan(values.min()):
+        values = np.where(np.isnan(values), values.dtype.type(np.nan), values)
     return values

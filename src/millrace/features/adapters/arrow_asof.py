@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from millrace.core.clock import epoch_us
 from millrace.core.errors import LawBroken
+from millrace.features.adapters.arrow_asked import Asked, alike, filled
 from millrace.features.adapters.arrow_gather import gather
-from millrace.features.adapters.arrow_keys import KeyCodes, comparable
 from millrace.features.adapters.arrow_newest import Newest
 from millrace.features.adapters.arrow_parts import Footers, Part, list_parts, unreadable
-from millrace.features.identity import DAY_US, MICROSECOND, event_us, question_us
+from millrace.features.identity import DAY_US, MICROSECOND, event_us
 from millrace.features.types import FeatureSource, ResolvedLookup
 
 _Item = TypeVar("_Item")
@@ -45,22 +43,35 @@ class ArrowAsOfJoin:
             InvalidState: the files of the table could not be read.
             LawBroken: the newest row of a key is there twice.
         """
-        with _reading(lookup.source):
-            parts = list(list_parts(lookup.source, self.footers))
-            rows = self._rows(requests, lookup, epoch_us(as_of), parts)
-            return gather(parts, rows, lookup, self._each)
+        return self.lookup_all(requests, [lookup], as_of)[0]
 
-    def _rows(self, requests: pa.Table, lookup: ResolvedLookup, as_of_us: int, parts: Sequence[Part]) -> np.ndarray:
+    def lookup_all(self, requests: pa.Table, lookups: Sequence[ResolvedLookup], as_of: datetime) -> list[pa.Table]:
+        """See `SharedAsOfJoin.lookup_all`. Lookups with the same keys and times have their requests sorted once."""
+        as_of_us = epoch_us(as_of)
+        asked: dict[object, Asked] = {}
+        for lookup in lookups:
+            if alike(requests, lookup) not in asked:
+                asked[alike(requests, lookup)] = Asked(requests, lookup, as_of_us)
+        # A thread for each lookup is better used than several threads for one.
+        each = replace(self, threads=max(1, self.threads // max(1, len(lookups))))
+        return self._each(lambda one: each._answers(asked[alike(requests, one)], one, as_of_us), lookups)  # noqa: SLF001 - its own
+
+    def _answers(self, asked: Asked, lookup: ResolvedLookup, as_of_us: int) -> pa.Table:
+        try:
+            parts = list(list_parts(lookup.source, self.footers))
+            rows = self._rows(asked, lookup, as_of_us, parts)
+            return gather(parts, rows, lookup, self._each)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise unreadable(lookup.source) from error
+
+    def _rows(self, asked: Asked, lookup: ResolvedLookup, as_of_us: int, parts: Sequence[Part]) -> np.ndarray:
         """Per request the number of the row that answers it, -1 for none."""
-        source = lookup.source
-        keys = _Keys(requests, lookup)
-        asked_us, known = _asked(requests, lookup, as_of_us)
-        newest = Newest(keys.codes.codes, asked_us, known, keys.codes.count)
-        wanted = [part for part in parts if len(newest) and _may_answer(part, keys.codes, newest, lookup, as_of_us)]
+        source, newest = lookup.source, Newest(asked.questions)
+        wanted = [part for part in parts if len(asked.questions) and _may_answer(part, asked, lookup, as_of_us)]
 
         def search(piece: tuple[pa.Table, int]) -> None:
             stored, first = piece
-            codes = keys.of(stored)
+            codes = asked.codes_of(stored)
             seen_us, seen = _seen(stored, source, as_of_us)
             rows = np.flatnonzero(seen & (codes >= 0))
             newest.add(codes[rows], seen_us[rows], rows + first)
@@ -85,32 +96,6 @@ class ArrowAsOfJoin:
             return list(pool.map(work, items))
 
 
-class _Keys:
-    """The requests' keys, and the same numbers for stored ones."""
-
-    def __init__(self, requests: pa.Table, lookup: ResolvedLookup) -> None:
-        self._names = lookup.source.primary_keys
-        self._stored = [lookup.source.schema.field(name).type for name in self._names]
-        self._asked = [requests.schema.field(name).type for name in lookup.keys]
-        self.codes = KeyCodes(self._comparable([requests.column(name) for name in lookup.keys], lookup.keys))
-
-    def of(self, rows: pa.Table) -> np.ndarray:
-        return self.codes.of(self._comparable(rows.columns, self._names))
-
-    def _comparable(self, columns: Sequence[pa.ChunkedArray], names: Sequence[str]) -> list[pa.Array]:
-        kinds = zip(columns, self._stored, self._asked, names, strict=False)  # rows have their time after the keys
-        return [comparable(column, stored, asked, name) for column, stored, asked, name in kinds]
-
-
-def _asked(requests: pa.Table, lookup: ResolvedLookup, as_of_us: int) -> tuple[np.ndarray, np.ndarray]:
-    """The time of each question in microseconds, and which questions have one."""
-    count = len(requests)
-    if lookup.timestamp_key is None:
-        return np.full(count, as_of_us), np.ones(count, np.bool_)
-    times = question_us(requests.column(lookup.timestamp_key), lookup.timestamp_key)
-    return _filled(times), times.is_valid().to_numpy(zero_copy_only=False)
-
-
 def _seen(stored: pa.Table, source: FeatureSource, as_of_us: int) -> tuple[np.ndarray, np.ndarray]:
     """From when each stored row can be seen, and whether that is so at the reading."""
     time = source.timeseries_column
@@ -119,7 +104,7 @@ def _seen(stored: pa.Table, source: FeatureSource, as_of_us: int) -> tuple[np.nd
         return always, np.ones(len(stored), np.bool_)
     times = event_us(stored.column(time), time, source.date_stands_for)
     delay = source.available_after // MICROSECOND
-    event = _filled(times)
+    event = filled(times)
     # Compared before the delay is added, so that no sum is too large.
     seen = event <= min(as_of_us, _LARGEST) - delay
     if times.null_count:
@@ -127,18 +112,18 @@ def _seen(stored: pa.Table, source: FeatureSource, as_of_us: int) -> tuple[np.nd
     return event + delay, seen
 
 
-def _may_answer(part: Part, keys: KeyCodes, newest: Newest, lookup: ResolvedLookup, as_of_us: int) -> bool:
+def _may_answer(part: Part, asked: Asked, lookup: ResolvedLookup, as_of_us: int) -> bool:
     """Whether a row of this part can answer anything, from what its file says of keys and times."""
-    source = lookup.source
-    if keys.span is not None and _outside(part.bounds(source.primary_keys[0]), *keys.span):
+    source, questions = lookup.source, asked.questions
+    if asked.span is not None and _outside(part.bounds(source.primary_keys[0]), *asked.span):
         return False
     if source.timeseries_column is None:
         return True
     first = None
     if lookup.lookback is not None:
-        first = newest.first_us - lookup.lookback // MICROSECOND
+        first = questions.first_us - lookup.lookback // MICROSECOND
     bounds = part.bounds(source.timeseries_column)
-    return not _outside(_seen_bounds(bounds, source), first, min(newest.last_us, as_of_us))
+    return not _outside(_seen_bounds(bounds, source), first, min(questions.last_us, as_of_us))
 
 
 def _outside(bounds: tuple[object, object] | None, first: int | None, last: int) -> bool:
@@ -183,17 +168,3 @@ def _pieces(parts: Sequence[Part], read: Sequence[pa.Table]) -> Iterator[tuple[p
 
 def _time(source: FeatureSource) -> list[str]:
     return [] if source.timeseries_column is None else [source.timeseries_column]
-
-
-def _filled(times: pa.Array) -> np.ndarray:
-    """Microseconds, 0 where there are none."""
-    values: np.ndarray = (pc.fill_null(times, 0) if times.null_count else times).to_numpy()
-    return values
-
-
-@contextmanager
-def _reading(source: FeatureSource) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, pa.ArrowInvalid) as error:
-        raise unreadable(source) from error
