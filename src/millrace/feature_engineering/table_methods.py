@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from millrace.feature_engineering import frames
 from millrace.feature_engineering.options import only_default
-from millrace.feature_engineering.types import FeatureTable, TableChange
+from millrace.feature_engineering.types import FeatureTable, TableChange, TrainingSet
 from millrace.features.freshness import Freshness, table_freshness
+from millrace.features.saved_sets import load_training_set
 from millrace.features.tables import (
     create_feature_table,
     delete_feature_rows,
@@ -141,6 +142,16 @@ class TableMethods:
     def table_freshness(self, *, name: str) -> Freshness:
         """How old the newest row is that can be seen now, and whether that is late."""
         return table_freshness(self._workspace.lake, name)
+
+    def load_training_set(self, *, name: str) -> TrainingSet:
+        """A training set that was saved as a table: the same rows, order, types and record.
+
+        Raises:
+            NotFound: no such table.
+            InvalidInput: the table is no saved training set.
+        """
+        workspace = self._workspace
+        return TrainingSet(load_training_set(workspace.lake, name), workspace.spark, workspace.lake)
 
     def drop_table(self, *, name: str) -> None:
         """Drop a table here, its files, and what the online store has of it."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from millrace.features import training_set
+from millrace.features import splits, training_set
+from millrace.features.saved_sets import save_training_set
 from millrace.features.types import TrainingRecord
 from millrace.lake.lake import Lake
 from millrace.lake.port import SparkEngine
-from millrace.lake.types import DateStandsFor, TableEntry, VersionInfo
+from millrace.lake.types import DateStandsFor, TableEntry, TableVersion, VersionInfo
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,6 +136,62 @@ class TrainingSet:
     def inputs(self) -> pd.DataFrame:
         """What a model is trained on: its inputs in order, float64 or text."""
         return self.built.features()
+
+    def split_by_time(
+        self,
+        *,
+        time: str | None = None,
+        at: datetime | tuple[datetime, datetime] | None = None,
+        last: splits.Reach | None = None,
+        known_after: timedelta = timedelta(0),
+    ) -> tuple[TrainingSet, ...]:
+        """Earlier rows train, later ones judge; a row whose label is known only after its part's end is in neither.
+
+        Args:
+            time: the column with each row's time; None is the one that the lookups ask by.
+            at: where the test part begins; two times make a validation part between them.
+            last: instead of `at`, the share of rows, or the time back from the newest row, that is for the test; two
+                values for validation and test.
+            known_after: how long after its time a row's label is known.
+        """
+        found = splits.split_by_time(self.built, time=time, at=at, last=last, known_after=known_after)
+        return self._each(found)
+
+    def split_by_group(
+        self, *, group: str | Sequence[str], test: splits.Share = 0.2, seed: int = 0
+    ) -> tuple[TrainingSet, ...]:
+        """All rows of a group are in one part, which a hash of the group and the seed decides.
+
+        Args:
+            group: the column, or columns, that name the group.
+            test: the share of groups in the test part; two values for validation and test.
+            seed: another seed, another choice.
+        """
+        return self._each(splits.split_by_group(self.built, group=group, test=test, seed=seed))
+
+    def split_at_random(
+        self, *, test: splits.Share = 0.2, seed: int = 0, stratify: bool = False
+    ) -> tuple[TrainingSet, ...]:
+        """Rows are drawn; rows of one key come to both sides, which the record then says.
+
+        Args:
+            test: the share of rows in the test part; two values for validation and test.
+            seed: another seed, another draw.
+            stratify: draw from each label value on its own.
+        """
+        return self._each(splits.split_at_random(self.built, test=test, seed=seed, stratify=stratify))
+
+    def save(self, name: str, *, description: str = "", owner: str | None = None) -> TableVersion:
+        """Make a table of this training set; the client's `load_training_set` reads it back, row for row.
+
+        Raises:
+            AlreadyExists: there is a table of that name.
+            InvalidInput: a column that a table can't hold.
+        """
+        return save_training_set(self.lake, self.built, name, description=description, owner=owner)
+
+    def _each(self, parts: Sequence[training_set.TrainingSet]) -> tuple[TrainingSet, ...]:
+        return tuple(TrainingSet(part, self.spark, self.lake) for part in parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ def test_a_training_set_has_each_row_with_what_was_known_at_its_time_in_order(
     with pytest.raises(InvalidInput, match=r"'at' of type timestamp.* can't be a model input"):
         made.inputs()
     assert made.record.rows == 40
-    assert [str(table) for table in made.record.tables] == [f"{features}@1"]
+    assert [str(table) for table in made.record.tables] == [f"{features}@0"]
 
 
 def test_excluded_columns_are_not_in_the_frames(client: FeatureEngineeringClient, features: str) -> None:
