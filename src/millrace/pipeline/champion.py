@@ -48,7 +48,9 @@ def champion_on(context: RunContext, parts: TrainingParts) -> Champion | None:
         return None
     folder = services.registry.download(version.model, version.version)
     spec = from_json(feature_spec_of(folder) or parts.holdout.record.spec)
-    requests = parts.holdout.table.select([*label.keys, label.time])
+    holdout = parts.holdout.table
+    asked = [name for name in spec.request_columns if name in holdout.column_names]
+    requests = holdout.select(list(dict.fromkeys([*label.keys, label.time, *asked])))
     rows = augment(services.lake, services.asof, spec, requests, as_of=context.pins.as_of, versions=parts.versions)
     scores = predict_proba(load_native(folder), model_frame(rows, spec.inputs))
     return Champion(version, scores, _has_seen(version, parts))

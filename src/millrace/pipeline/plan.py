@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from millrace.core.clock import iso
 from millrace.core.names import TableName
+from millrace.features.function_store import FunctionStore, code_hash
 from millrace.jobs.types import StageRun
 from millrace.pipeline.admit import admit
 from millrace.pipeline.context import Pins
@@ -111,15 +112,20 @@ def build_plan(services: Services, pipeline: Pipeline, request: Request | None =
         training = _training(services, pipeline, request, due, decision)
     stages: list[tuple[Stage, str]] = [(stage, why) for stage, why in refresh if "refresh" in request.parts]
     if training.key is not None:
-        stages += _training_stages(pipeline, training, refresh)
+        stages += _training_stages(services, pipeline, training, refresh)
     if "watch" in request.parts and pipeline.monitor is not None and services.lake.exists(pipeline.predictions_table):
         stages += _watch_stages(services, pipeline)
     return Plan(pipeline.name, due, pins, training, decision, _steps(services, pipeline, stages))
 
 
-def definition(pipeline: Pipeline) -> str:
-    """Hash of everything that a training depends on besides data: another one asks for a training."""
+def definition(pipeline: Pipeline, functions: FunctionStore) -> str:
+    """Hash of everything that a training depends on besides data: another one asks for a training.
+
+    Raises:
+        NotFound: the pipeline uses a feature function that nobody has registered.
+    """
     computed = [(table.name, table.compute) for table in computed_tables(pipeline)]
+    called = [(function, code_hash(functions, function.udf_name)) for function in pipeline.functions]
     return fingerprint(
         computed,
         pipeline.labels,
@@ -132,6 +138,7 @@ def definition(pipeline: Pipeline) -> str:
         pipeline.choose_by,
         pipeline.model_name,
         pipeline.seed,
+        *called,
     )
 
 
@@ -178,7 +185,10 @@ def _training(services: Services, pipeline: Pipeline, request: Request, due: dat
         return Training(f"first {iso(due)}", "nothing is in production")
     # Beside the champion's own: who rolled a version back does not want it made again.
     newest = newest_trained(services, pipeline) or champion
-    if definition(pipeline) not in {champion.verdict.get("definition"), newest.verdict.get("definition")}:
+    if definition(pipeline, services.functions) not in {
+        champion.verdict.get("definition"),
+        newest.verdict.get("definition"),
+    }:
         return Training(
             f"definition of v{newest.version}", f"the pipeline differs from the one that made v{newest.version}"
         )
@@ -189,9 +199,9 @@ def _training(services: Services, pipeline: Pipeline, request: Request, due: dat
 
 
 def _training_stages(
-    pipeline: Pipeline, training: Training, refresh: Sequence[tuple[Stage, str]]
+    services: Services, pipeline: Pipeline, training: Training, refresh: Sequence[tuple[Stage, str]]
 ) -> list[tuple[Stage, str]]:
-    described = definition(pipeline)
+    described = definition(pipeline, services.functions)
     # A first or asked-for training is made again when the data behind it changed; a retraining happens once per episode.
     data = [] if (training.key or "").startswith("episode") else [stage.fingerprint for stage, _ in refresh]
     group = fingerprint(training.key, described, data)

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, cast
 from millrace.core.clock import iso, parse_time
 from millrace.core.errors import InvalidInput, LawBroken
 from millrace.core.names import TableName
+from millrace.features.function_store import finder
 from millrace.features.training_set import TrainingSet, build_training_set
 from millrace.lake.types import TableVersion, Version
 from millrace.pipeline.context import Pins, RunContext
 from millrace.pipeline.declare import Label, LabelTable, Pipeline, Split
+from millrace.pipeline.fingerprint import fingerprint
 from millrace.pipeline.labels import read_known
 from millrace.pipeline.port import Services
 from millrace.pipeline.split import Windows, find_windows, no_label, take
@@ -119,14 +121,23 @@ def _build(
         services.lake,
         services.asof,
         rows,
-        pipeline.all_lookups,
+        [*pipeline.all_lookups, *pipeline.functions],
         label.column,
         exclude=(*label.keys, label.time, *pipeline.exclude),
         as_of=pins.as_of,
         versions=pins.versions,
         read=(_version(label.name, pins.versions),),
         warnings=warnings,
+        functions=finder(services.functions),
+        code=_code_of(pipeline),
     )
+
+
+def _code_of(pipeline: Pipeline) -> dict[str, str]:
+    code = {table.name: fingerprint(table.compute) for table in pipeline.features}
+    if isinstance(pipeline.label, LabelTable):
+        code[pipeline.label.name] = fingerprint(pipeline.label.compute)
+    return code
 
 
 def _split(

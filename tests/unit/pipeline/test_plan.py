@@ -41,7 +41,7 @@ def do(workspace: Workspace, plan: Plan, outcomes: dict[str, str] | None = None)
 
 
 def promote(workspace: Workspace, pipeline: mr.Pipeline) -> None:
-    verdict = {"definition": definition(pipeline)}
+    verdict = {"definition": definition(pipeline, workspace.functions)}
     model = ModelName(pipeline.model_name)
     workspace.promotions.append(Promotion(model, ModelVersion("1"), "production", None, NOW, "user:ada", "", verdict))
 

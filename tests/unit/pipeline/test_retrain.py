@@ -139,7 +139,7 @@ def test_a_due_retraining_is_planned(workspace: Workspace, fill: Fill) -> None:
     predictions(fill, [NOW - 5 * WEEK] * 3, [0, 1, 1])
     found = [mr.FeatureLookup("ml.features.found", "customer_id")]
     given = declared(features=[], lookups=found, label=PIPELINE.labels, monitor=None)
-    promote(workspace, verdict={"definition": definition(given)})
+    promote(workspace, verdict={"definition": definition(given, workspace.functions)})
     assert [step.stage.name for step in build_plan(workspace, given).steps] == ["publish ml.features.found"]
     episode = open_episode(workspace)
     plan = build_plan(workspace, given)

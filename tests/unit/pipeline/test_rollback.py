@@ -63,7 +63,10 @@ def _training(workspace: Workspace, pipeline: mr.Pipeline) -> Training:
 
 
 def _trained(workspace: Workspace, version: str, pipeline: mr.Pipeline) -> None:
-    verdict: dict[str, object] = {"definition": definition(pipeline), "run_id": f"run of {version}"}
+    verdict: dict[str, object] = {
+        "definition": definition(pipeline, workspace.functions),
+        "run_id": f"run of {version}",
+    }
     _promoted(workspace, version, None, verdict)
 
 

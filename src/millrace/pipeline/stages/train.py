@@ -99,6 +99,8 @@ def _record(parts: TrainingParts) -> str:
     body = {
         **parts.output(),
         "tables": [str(table) for table in record.tables],
+        "code": dict(record.code),
+        "code_hash": record.code_hash,
         "spec": json.loads(record.spec),
     }
     return json.dumps(body, indent=2)
