@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
@@ -140,8 +140,14 @@ class SparkEngine(Protocol):
         """A lazy frame over one version of a Delta table."""
         ...
 
-    def at(self, now: object, tables: Mapping[TableName, DataFrame]) -> AbstractContextManager[SparkSession]:
+    def at(
+        self, now: object, tables: Mapping[TableName, DataFrame], cut: Callable[[TableName], DataFrame] | None = None
+    ) -> AbstractContextManager[SparkSession]:
         """The session with `current_date` and `current_timestamp` meaning `now` (an aware datetime), and the frames readable by their names.
+
+        Any other name is asked of `cut` (None: there is none), once; it raises NotFound for what is no table. In this thread
+        nothing else can be read (no path, no frame, no view that was made outside), and nothing be written: InvalidInput.
+        An engine whose clock can't be set refuses those functions.
 
         Frames are lazy: what is to be computed at that time has to be computed before this ends. One thread at a time.
         """

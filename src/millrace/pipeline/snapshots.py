@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 SIGNIFICANT_DIGITS = 12
+STATE = "snapshots"  # the key in a computed table's properties under which its state is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,19 @@ class Snapshots:
 
     Attributes:
         table: the declaration.
-        pinned: source versions by parameter name.
+        pinned: source versions by parameter name, and those of other tables that it is known to read by their names, as
+            `pin_sources` gives them.
+        as_of: which version of a table that nobody knew of is read: the one at that time; None: the newest.
+        versions: versions that were asked for.
+        used: the tables beyond its parameters that the function has read by their names so far, each at one version.
     """
 
     services: Services
     table: FeatureTable | LabelTable
     pinned: Mapping[str, TableVersion]
+    as_of: datetime | None = None
+    versions: Mapping[TableName, int] = field(default_factory=dict)
+    used: dict[TableName, TableVersion] = field(default_factory=dict)
 
     def at(self, tick: datetime) -> pa.Table:
         """The rows of one snapshot: keys, time, and what the function returned, in its order.
@@ -56,11 +64,28 @@ class Snapshots:
             if name not in windowed
         }
         named = {self.pinned[name].name: frame for name, frame in frames.items()}
-        with self.services.spark.at(seen_until, named) as session:
+        with self.services.spark.at(seen_until, named, lambda name: self._named(name, seen_until)) as session:
             for name, found in windowed.items():
                 frames[name] = session.createDataFrame(found[seen_until])
             rows = self._call(tick, seen_until, frames)
         return _finish(rows, self.table, tick)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a training record must say of the tables that were read by their names."""
+        return _warnings(self.services, self.table, self.used.values())
+
+    def _named(self, name: TableName, seen_until: datetime) -> DataFrame:
+        """A table that the function reads by its name: cut by the rule of its Source, or by what the catalog knows."""
+        if name == TableName.parse(self.table.name):
+            raise InvalidInput(
+                f"the function of {name} reads {name} itself",
+                hint="compute from its sources, or make a second table from this one",
+            )
+        source = rule_of(self.services, self.table, name)
+        pin = self.used.get(name) or self.pinned.get(str(name))
+        self.used[name] = pin = pin or _pin(self.services, str(name), self.as_of, self.versions)
+        return self._frame(source, pin, seen_until)
 
     def _seen_until(self, tick: datetime) -> datetime:
         return tick + self.table.horizon if isinstance(self.table, LabelTable) else tick
@@ -126,10 +151,47 @@ def pin_sources(
     """
     pinned = {}
     for name, source in table.sources.items():
-        known = as_of if as_of is not None and loaded_by(services, source.name, as_of) else None
-        pinned[name] = services.lake.pin(source.name, known, versions)
+        pinned[name] = _pin(services, source.name, as_of, versions)
         source_rules.check(source, services.lake.schema(source.name, pinned[name].version))
-    return pinned
+    declared = {pin.name for pin in pinned.values()}
+    others = [name for name in _read_before(services, table.name) if name not in declared]
+    return pinned | {str(name): _pin(services, str(name), as_of, versions) for name in others}
+
+
+def rule_of(services: Services, table: FeatureTable | LabelTable, name: TableName) -> Source:
+    """How a table is cut for a function: by the Source that declares it, else by what the catalog knows of it.
+
+    Raises:
+        NotFound: no such table.
+    """
+    declared = (source for source in table.sources.values() if TableName.parse(source.name) == name)
+    return next(declared, None) or source_rules.implied(services.lake.entry(name))
+
+
+def implied_warnings(
+    services: Services, table: FeatureTable | LabelTable, pinned: Mapping[str, TableVersion]
+) -> list[str]:
+    """What a training record must say of the tables that a function is known to read by their names."""
+    return _warnings(services, table, [pin for name, pin in pinned.items() if name not in table.sources])
+
+
+def _warnings(services: Services, table: FeatureTable | LabelTable, pins: Iterable[TableVersion]) -> list[str]:
+    found = (source_rules.warning(rule_of(services, table, pin.name), is_implied=True) for pin in pins)
+    return [text for text in found if text]
+
+
+def _pin(services: Services, name: str, as_of: datetime | None, versions: Mapping[TableName, int]) -> TableVersion:
+    known = as_of if as_of is not None and loaded_by(services, name, as_of) else None
+    return services.lake.pin(name, known, versions)
+
+
+def _read_before(services: Services, name: str) -> list[TableName]:
+    """The tables that a computed table was made from, as its last run left word; without those that are gone."""
+    if not services.lake.exists(name):
+        return []
+    state = services.lake.entry(name).definition.properties.get(STATE)
+    sources = state.get("sources", {}) if isinstance(state, Mapping) else {}
+    return [TableName.parse(source) for source in sources if services.lake.exists(source)]
 
 
 def preview(services: Services, table: FeatureTable | LabelTable, at: datetime) -> pa.Table:
@@ -168,12 +230,12 @@ def round_floats(table: pa.Table) -> pa.Table:
     """Floats to 12 significant digits: parallel sums differ in the last bits from run to run, stored features must not."""
     import pyarrow as pa
 
-    for index, field in enumerate(table.schema):
-        if pa.types.is_float64(field.type):
+    for index, column in enumerate(table.schema):
+        if pa.types.is_float64(column.type):
             values = table.column(index).combine_chunks()
             rounded = _round(values.fill_null(0.0).to_numpy(zero_copy_only=False))
             table = table.set_column(
-                index, field, pa.array(rounded, mask=values.is_null().to_numpy(zero_copy_only=False))
+                index, column, pa.array(rounded, mask=values.is_null().to_numpy(zero_copy_only=False))
             )
     return table
 

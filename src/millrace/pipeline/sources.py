@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from millrace.core.clock import epoch_us, utc
 from millrace.core.errors import InvalidInput
 from millrace.core.names import did_you_mean
-from millrace.lake.types import TableDefinition
+from millrace.lake.types import TableDefinition, TableEntry
 from millrace.pipeline.declare import Source
 
 if TYPE_CHECKING:
@@ -40,10 +40,25 @@ def check(source: Source, schema: pa.Schema) -> None:
             )
 
 
-def warning(source: Source) -> str | None:
+def implied(entry: TableEntry) -> Source:
+    """The rule for a table that feature code reads by its name alone: what the catalog knows of it.
+
+    A table with a timeseries column holds events: it is cut by that, after its `available_after`. Of any other nothing is known, so it is
+    read whole, with a warning that the training record keeps.
+    """
+    time = entry.definition.timeseries_column
+    return Source(str(entry.name), event_time=time) if time else Source(str(entry.name), history="none")
+
+
+def warning(source: Source, *, is_implied: bool = False) -> str | None:
     """What a training record must say of a source without history; None for the others."""
     if source.history != "none":
         return None
+    if is_implied:
+        return (
+            f"{source.name} is read by its name, and has no timeseries column: its rows are read as they are now, whatever"
+            " time is asked for; declare it as a Source with an event_time"
+        )
     return f"{source.name} keeps no history: its rows are read as they are now, whatever time is asked for"
 
 

@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,14 +21,17 @@ from millrace.core.clock import utc
 from millrace.core.errors import InvalidInput, InvalidState
 from millrace.core.names import TableName
 from millrace.lake.adapters.sail_moment import FUNCTIONS, moment
-from millrace.lake.adapters.spark_client import close_session, open_session, read_delta, spellings
+from millrace.lake.adapters.spark_client import close_session, open_session, read_delta
 from millrace.lake.types import Location, Version
 
 if TYPE_CHECKING:
     from pysail.spark import SparkConnectServer
     from pyspark.sql import DataFrame, SparkSession
 
-_NOT_WORD = re.compile(r"\W")
+    from millrace.lake.adapters.lake_session import LakeSession
+    from millrace.lake.adapters.session_scope import Cut
+    from millrace.lake.lake import Lake
+
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./:+-]+")
 _MONTH_S = 30 * 24 * 3600
 
@@ -41,17 +44,15 @@ class SailEngine:
     be computed at that time has to be computed before `at` ends.
     """
 
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
+    def __init__(self, threads: int, lake: Lake | None = None) -> None:
+        self._threads, self._lake = threads, lake
         self._lock = threading.RLock()
         self._server: SparkConnectServer | None = None
-        self._session: SparkSession | None = None
+        self._session: LakeSession | None = None
         self._owner = 0
-        self._views: dict[TableName, tuple[str, str]] = {}
-        self._namespaces: set[str] = set()
         self._links: tempfile.TemporaryDirectory[str] | None = None
 
-    def session(self) -> SparkSession:
+    def session(self) -> LakeSession:
         """The session, the same each time until `close`; the server is started on first use.
 
         Raises:
@@ -67,8 +68,8 @@ class SailEngine:
         return read_delta(self.session(), self._path(location), version)
 
     @contextmanager
-    def at(self, now: object, tables: Mapping[TableName, DataFrame]) -> Iterator[SparkSession]:
-        """The session at a time, with the frames readable by their names in `spark.table` and in SQL.
+    def at(self, now: object, tables: Mapping[TableName, DataFrame], cut: Cut | None = None) -> Iterator[SparkSession]:
+        """The session at a time, with the frames readable by their names in `spark.table` and in SQL, and others by `cut`.
 
         Raises:
             InvalidInput: `now` is not a datetime.
@@ -79,14 +80,8 @@ class SailEngine:
         if not isinstance(now, datetime):
             raise InvalidInput(f"'{now}' is not a time", hint="give an aware datetime")
         session = self.session()
-        with moment(utc(now)):
-            hidden: list[str] = []
-            try:
-                for name, frame in tables.items():
-                    hidden.append(self._show(session, name, frame))
-                yield session
-            finally:
-                _hide(session, hidden)
+        with moment(utc(now)), session.scope(tables, cut):
+            yield session
 
     def close(self) -> None:
         """Stop the session, then the server: the other way round the interpreter never exits. Idempotent."""
@@ -95,8 +90,6 @@ class SailEngine:
                 return
             session, server, links = self._session, self._server, self._links
             self._session = self._server = self._links = None
-            self._views.clear()
-            self._namespaces.clear()
             if session is not None:
                 close_session(session)
             if server is not None:
@@ -105,7 +98,7 @@ class SailEngine:
                 links.cleanup()
             atexit.unregister(self.close)
 
-    def _start(self) -> SparkSession:
+    def _start(self) -> LakeSession:
         self._set_environment()
         from pysail.spark import SparkConnectServer
 
@@ -119,7 +112,7 @@ class SailEngine:
         self._server, self._owner = server, os.getpid()
         atexit.register(self.close)
         host, port = server.listening_address or ("127.0.0.1", 0)
-        session = open_session(f"sc://{host}:{port}")
+        session = open_session(f"sc://{host}:{port}", lake=self._lake, read=self.read, clock_is_set=True)
         # A server in this process is never away for a while. Once Ctrl-C has stopped it (Sail listens for that itself), the
         # client would go on trying for minutes.
         session.client.set_retry_policies([])
@@ -134,26 +127,6 @@ class SailEngine:
         # A session that idles for 15 minutes would be dropped.
         os.environ.setdefault("SAIL_SPARK__SESSION_TIMEOUT_SECS", str(_MONTH_S))
 
-    def _show(self, session: SparkSession, name: TableName, frame: DataFrame) -> str:
-        # A view by name can only select from something by name. It selects from a temporary view, which is cheap to
-        # replace, and is itself made again only when the columns change, which Sail would not follow.
-        known, columns = self._views.get(name, (f"source_{len(self._views)}_{_NOT_WORD.sub('_', str(name))}", ""))
-        frame.createOrReplaceTempView(known)
-        now = str([(field.name, field.dataType) for field in frame.schema])
-        if now != columns:
-            for parts in spellings(name):
-                self._make_view(session, parts, known)
-            self._views[name] = (known, now)
-        return known
-
-    def _make_view(self, session: SparkSession, parts: tuple[str, ...], source: str) -> None:
-        quoted = [f"`{part}`" for part in parts]
-        namespace = ".".join(quoted[:-1])
-        if namespace and namespace not in self._namespaces:
-            session.sql(f"CREATE DATABASE IF NOT EXISTS {namespace}").collect()
-            self._namespaces.add(namespace)
-        session.sql(f"CREATE OR REPLACE VIEW {'.'.join(quoted)} AS SELECT * FROM {source}").collect()
-
     def _path(self, location: Location) -> str:
         # Sail reads no Delta log under a path with a space or an umlaut in it: it is shown a plain link instead.
         if _PLAIN_PATH.fullmatch(location):
@@ -166,13 +139,3 @@ class SailEngine:
             if not link.is_symlink():
                 link.symlink_to(location, target_is_directory=True)
             return str(link)
-
-
-def _hide(session: SparkSession, views: Sequence[str]) -> None:
-    from pyspark.errors.exceptions.connect import SparkConnectGrpcException
-
-    try:
-        for view in views:
-            session.catalog.dropTempView(view)
-    except SparkConnectGrpcException:  # the server is gone, and its views with it: what ended it is what must be told
-        return

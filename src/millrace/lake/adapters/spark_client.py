@@ -8,17 +8,19 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
-from millrace.core.names import DEFAULT_CATALOG, DEFAULT_SCHEMA, TableName
 from millrace.lake.types import Version
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from millrace.lake.adapters.lake_session import LakeSession, Read
+    from millrace.lake.lake import Lake
 
-def open_session(url: str) -> SparkSession:
-    """A new session, in UTC. `SparkSession.builder.getOrCreate()` in feature code finds it.
+
+def open_session(url: str, *, lake: Lake | None = None, read: Read, clock_is_set: bool) -> LakeSession:
+    """A new session, in UTC. `SparkSession.builder.getOrCreate()` in feature code finds it. Arguments: see `LakeSession`.
 
     The whole process is set to UTC: `collect()` gives naive times in the process's own zone.
     """
@@ -29,16 +31,11 @@ def open_session(url: str) -> SparkSession:
     # A parent process's engine, inherited: not ours.
     os.environ.pop("SPARK_REMOTE", None)
     with _main_module_with_a_file():
-        session = _create(url)
+        from millrace.lake.adapters.lake_session import open_lake_session
+
+        session = open_lake_session(url, lake=lake, read=read, clock_is_set=clock_is_set)
     session.conf.set("spark.sql.session.timeZone", "UTC")
     os.environ["SPARK_REMOTE"] = url
-    return session
-
-
-def _create(url: str) -> SparkSession:
-    from pyspark.sql import SparkSession
-
-    session: SparkSession = SparkSession.builder.remote(url).create()
     return session
 
 
@@ -64,15 +61,8 @@ def close_session(session: SparkSession) -> None:
 
 def read_delta(session: SparkSession, path: str, version: Version) -> DataFrame:
     """A lazy frame over one version of a Delta table."""
-    frame: DataFrame = session.read.format("delta").option("versionAsOf", int(version)).load(path)
-    return frame
+    from pyspark.sql.connect.readwriter import DataFrameReader
 
-
-def spellings(name: TableName) -> list[tuple[str, ...]]:
-    """The ways to write a table's name, as parts: three levels, and fewer where the first are the defaults."""
-    parts: list[tuple[str, ...]] = [(name.catalog, name.schema, name.table)]
-    if name.catalog == DEFAULT_CATALOG:
-        parts.append((name.schema, name.table))
-        if name.schema == DEFAULT_SCHEMA:
-            parts.append((name.table,))
-    return parts
+    # PySpark's own reader: that of a session refuses paths while a feature function runs.
+    reader = DataFrameReader(cast("Any", session)).format("delta").option("versionAsOf", int(version))
+    return cast("DataFrame", reader.load(path))

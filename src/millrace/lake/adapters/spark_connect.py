@@ -9,27 +9,34 @@ from typing import TYPE_CHECKING
 
 from millrace.core.errors import InvalidState
 from millrace.core.names import TableName
-from millrace.lake.adapters.spark_client import close_session, open_session, read_delta, spellings
+from millrace.lake.adapters.spark_client import close_session, open_session, read_delta
 from millrace.lake.types import Location, Version
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from millrace.lake.adapters.lake_session import LakeSession
+    from millrace.lake.adapters.session_scope import Cut
+    from millrace.lake.lake import Lake
+
 
 class SparkConnectEngine:
     """PySpark on `sc://host:port`; the port's `SparkEngine`. Thread-safe.
 
-    Two things a real Spark can't be given: `current_date` and its kin mean the cluster's own time, so feature code must
-    use `as_of`; and frames get names of one level only (`spark.table("transactions")`): other tables are read through
-    the feature function's parameters.
+    One thing a real Spark can't be given: `current_date` and its kin mean the cluster's own time. Inside `at` they are
+    refused, with the hint to use `as_of`.
+
+    Args:
+        url: where Spark listens.
+        lake: the tables of its session; without it, tables are read by Delta's own reader only.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, lake: Lake | None = None) -> None:
+        self._url, self._lake = url, lake
         self._lock = threading.RLock()
-        self._session: SparkSession | None = None
+        self._session: LakeSession | None = None
 
-    def session(self) -> SparkSession:
+    def session(self) -> LakeSession:
         """The session, the same each time until `close`.
 
         Raises:
@@ -41,23 +48,25 @@ class SparkConnectEngine:
             return self._session
 
     def read(self, location: Location, version: Version) -> DataFrame:
-        """A lazy frame over one version of a Delta table."""
-        return read_delta(self.session(), location, version)
+        """A lazy frame over one version of a Delta table, by Delta's reader where the cluster has it, else from its files.
+
+        Raises:
+            InvalidState: the cluster does not see the table's files.
+        """
+        session = self.session()
+        if self._lake is None:
+            return read_delta(session, location, version)
+        from millrace.lake.adapters.spark_bridge import read_version
+
+        with session.trusted():
+            return read_version(session, self._lake.store, location, version)
 
     @contextmanager
-    def at(self, now: object, tables: Mapping[TableName, DataFrame]) -> Iterator[SparkSession]:  # noqa: ARG002 - the port's: a real Spark's clock can't be set
-        """The session with the frames of one-level names readable by them; its clock stays the cluster's."""
-        session, shown = self.session(), []
-        try:
-            for name, frame in tables.items():
-                for parts in spellings(name):
-                    if len(parts) == 1:
-                        frame.createOrReplaceTempView(parts[0])
-                        shown.append(parts[0])
+    def at(self, now: object, tables: Mapping[TableName, DataFrame], cut: Cut | None = None) -> Iterator[SparkSession]:  # noqa: ARG002 - the port's: a real Spark's clock can't be set
+        """The session with the frames readable by their names, and others by `cut`; asking for the cluster's clock is refused."""
+        session = self.session()
+        with session.scope(tables, cut):
             yield session
-        finally:
-            for view in shown:
-                session.catalog.dropTempView(view)
 
     def close(self) -> None:
         """Stop the session. Idempotent."""
@@ -66,11 +75,11 @@ class SparkConnectEngine:
             if session is not None:
                 close_session(session)
 
-    def _open(self) -> SparkSession:
+    def _open(self) -> LakeSession:
         from pyspark.errors import PySparkException
 
         try:
-            return open_session(self._url)
+            return open_session(self._url, lake=self._lake, read=self.read, clock_is_set=False)
         except PySparkException as error:
             raise InvalidState(
                 f"no Spark at {self._url}: {error}",

@@ -1,0 +1,109 @@
+"""A frame saved under a name by a session: what Spark's save modes mean for tables of the lake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from millrace.core.errors import AlreadyExists, InvalidInput
+from millrace.core.names import TableName, did_you_mean
+from millrace.lake.lake import Lake
+from millrace.lake.types import TableDefinition, TableEntry, TableVersion
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SaveMode = Literal["error", "ignore", "append", "overwrite", "insert", "replace"]
+_WHY = "saved by a Spark session"
+
+
+def save_rows(
+    lake: Lake,
+    name: TableName,
+    rows: Callable[[], pa.Table],
+    mode: SaveMode,
+    *,
+    partitions: Sequence[str] = (),
+    description: str = "",
+) -> TableVersion | None:
+    """Write rows to a table, which is made and entered in the catalog where it is missing; None where nothing was to be done.
+
+    Args:
+        lake: where.
+        name: the table.
+        rows: computes the rows; called only where they are needed.
+        mode: `error` refuses an existing table, `ignore` leaves it as it is, `append` adds rows by column names,
+            `overwrite` replaces rows and columns, `insert` adds rows to a table that must be there, `replace` replaces those
+            of a table that must be there.
+        partitions: partition columns of a new table; an existing one has to have the same.
+        description: of a new table.
+
+    Raises:
+        AlreadyExists: the table is there, and the mode is `error`.
+        NotFound: the table is not there, and the mode is `insert` or `replace`.
+        InvalidInput: it is a feature table, or one that millrace keeps, or has other partition columns.
+    """
+    found = lake.catalog.find(name)
+    if found is None and mode in {"insert", "replace"}:
+        lake.entry(name)  # says what is missing
+    if found is not None and mode == "ignore":
+        return None
+    if found is not None and mode == "error":
+        raise AlreadyExists(
+            f"table {name} exists", hint="use mode('append') or mode('overwrite'), or another name", table=str(name)
+        )
+    if found is not None:
+        _check_writable(found, partitions)
+    if found is not None:
+        return _change(lake, found, rows(), is_overwrite=mode in {"overwrite", "replace"})
+    made = rows()
+    definition = TableDefinition(description, partition_columns=tuple(partitions))
+    lake.create(name, made.schema, definition, rows=made)
+    return lake.pin(name)
+
+
+def check_own(entry: TableEntry, what: str) -> None:
+    """Refuse a change by a session to a table that has rules of its own.
+
+    Raises:
+        InvalidInput: it is a feature table, or one that millrace keeps.
+    """
+    if entry.definition.primary_keys:
+        raise InvalidInput(
+            f"{entry.name} has primary keys, which {what} would not check",
+            hint="use FeatureEngineeringClient: write_table, delete_rows, drop_table",
+            table=str(entry.name),
+        )
+    if entry.definition.role != "table":
+        raise InvalidInput(
+            f"{entry.name} is kept by millrace ({entry.definition.role})",
+            hint="save your rows in a table of your own",
+            table=str(entry.name),
+        )
+
+
+def _check_writable(entry: TableEntry, partitions: Sequence[str]) -> None:
+    check_own(entry, "a session's write")
+    if partitions and tuple(partitions) != tuple(entry.definition.partition_columns):
+        raise InvalidInput(
+            f"{entry.name} is partitioned by {_listed(entry.definition.partition_columns)}, not by {_listed(partitions)}",
+            hint="leave partitionBy out, or drop the table first",
+            table=str(entry.name),
+        )
+
+
+def _change(lake: Lake, entry: TableEntry, rows: pa.Table, *, is_overwrite: bool) -> TableVersion:
+    if not is_overwrite:
+        return lake.append(entry.name, rows, _WHY)
+    for column in entry.definition.partition_columns:
+        if column not in rows.column_names:
+            raise InvalidInput(
+                f"{entry.name} is partitioned by '{column}', which the rows lack",
+                hint=did_you_mean(column, rows.column_names),
+                column=column,
+            )
+    return lake.overwrite(entry.name, rows, _WHY)
+
+
+def _listed(columns: Sequence[str]) -> str:
+    return ", ".join(columns) or "nothing"
