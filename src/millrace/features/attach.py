@@ -8,7 +8,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from millrace.core.errors import LawBroken
-from millrace.features.port import AsOfJoin
+from millrace.features.port import AsOfJoin, SharedAsOfJoin
 from millrace.features.types import ResolvedLookup
 
 
@@ -18,15 +18,22 @@ def attach(join: AsOfJoin, requests: pa.Table, lookups: Sequence[ResolvedLookup]
     Raises:
         LawBroken: an engine returned another number of rows.
     """
-    table = requests
-    for lookup in lookups:
-        found = join.lookup(requests, lookup, as_of)
+    columns, fields = list(requests.columns), list(requests.schema)
+    for lookup, found in zip(lookups, _found(join, requests, lookups, as_of), strict=True):
         if len(found) != len(requests) or found.column_names != list(lookup.columns.values()):
             raise LawBroken(
                 f"the lookup of {lookup.source.table} gave {len(found)} rows for {len(requests)}",
                 hint="this is a bug in the engine: please report it",
                 table=str(lookup.source.table),
             )
-        for name in found.column_names:
-            table = table.append_column(found.schema.field(name), found.column(name))
-    return table
+        columns += found.columns
+        fields += list(found.schema)
+    return pa.table(columns, schema=pa.schema(fields, requests.schema.metadata))
+
+
+def _found(
+    join: AsOfJoin, requests: pa.Table, lookups: Sequence[ResolvedLookup], as_of: datetime
+) -> Sequence[pa.Table]:
+    if isinstance(join, SharedAsOfJoin):
+        return join.lookup_all(requests, lookups, as_of)
+    return [join.lookup(requests, lookup, as_of) for lookup in lookups]

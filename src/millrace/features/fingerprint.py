@@ -32,7 +32,7 @@ def fingerprint(table: pa.Table) -> str:
 
 def _add(digest: hashlib._Hash, part: bytes | np.ndarray) -> None:
     digest.update(np.int64(part.nbytes if isinstance(part, np.ndarray) else len(part)).tobytes())
-    digest.update(memoryview(part))
+    digest.update(part.data if isinstance(part, np.ndarray) else part)
 
 
 def _present(column: pa.Array) -> np.ndarray:
