@@ -22,28 +22,32 @@ transactions = mr.Source("bronze.transactions", event_time="transaction_date")
 customers = mr.Source("bronze.customers", event_time="signup_date")
 
 
+spend = mr.Windows(
+    transactions,
+    keys=["customer_id"],
+    total_spend=mr.Sum("amount", over=ACTIVE),
+    mean_spend=mr.Mean("amount", over=ACTIVE),
+    transaction_count=mr.Count(over=ACTIVE),
+    spend_volatility=mr.Stddev("amount", over=ACTIVE),
+    distinct_categories=mr.CountDistinct("product_category", over=ACTIVE),
+    last_purchase=mr.Last("transaction_date", over=ACTIVE),
+    recent_count=mr.Count(over=RECENT),
+    recent_spend=mr.Sum("amount", over=RECENT),
+)
+
+
 @mr.feature_table("ml.features.customer_churn_features", keys=["customer_id"], every=WEEK, start=START)
-def customer_churn_features(as_of: datetime, tx: DataFrame = transactions, people: DataFrame = customers) -> DataFrame:
+def customer_churn_features(as_of: datetime, spent: DataFrame = spend, people: DataFrame = customers) -> DataFrame:
     """What was known of each active customer, each Monday."""
-    when, amount = F.col("transaction_date"), F.col("amount")
-    is_recent = when > F.lit(as_of - RECENT)
-    spend = (
-        tx.where(when > F.lit(as_of - ACTIVE))
-        .groupBy("customer_id")
-        .agg(
-            F.sum("amount").alias("total_spend"),
-            F.avg("amount").alias("mean_spend"),
-            F.count("*").alias("transaction_count"),
-            F.stddev("amount").alias("spend_volatility"),
-            F.count_distinct("product_category").alias("distinct_categories"),
-            F.datediff(F.lit(as_of), F.max("transaction_date")).alias("days_since_last_purchase"),
-            (F.count(F.when(is_recent, 1)) * 3 / F.count("*")).alias("recent_activity"),
-            F.sum(F.when(is_recent, amount)).alias("recent_spend"),
-        )
+    features = spent.select(
+        *("customer_id", "total_spend", "mean_spend", "transaction_count", "spend_volatility", "distinct_categories"),
+        F.datediff(F.lit(as_of), "last_purchase").alias("days_since_last_purchase"),
+        (F.col("recent_count") * 3 / F.col("transaction_count")).alias("recent_activity"),
+        "recent_spend",
     )
     regions = [(F.col("region") == region).cast("int").alias(f"in_{region}") for region in REGIONS]
     signed_up = F.datediff(F.lit(as_of), "signup_date").alias("days_since_signup")
-    return spend.join(people.select("customer_id", signed_up, *regions), "customer_id")
+    return features.join(people.select("customer_id", signed_up, *regions), "customer_id")
 
 
 @mr.label_table(
