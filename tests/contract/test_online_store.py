@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC
 from decimal import Decimal
@@ -16,12 +17,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from millrace.core.errors import InvalidInput, InvalidState
+from millrace.core.errors import InvalidInput, InvalidState, NotFound, UsageError
 from millrace.features.adapters.lmdb_online import LmdbOnlineStore
+from millrace.features.adapters.redis_online import RedisOnlineStore
 from millrace.features.online_codec import RowCodec, can_store
 from millrace.features.online_key_bytes import encode_key, encode_keys
-from millrace.features.port import OnlineStore
+from millrace.features.port import EncodedBatch, OnlineStore
 from millrace.testing.online import NAME, OnlineStoreSuite, encoded, found, online_table, plain
+from millrace.testing.redis import RedisServer, temporary_redis
 
 
 class TestLmdb(OnlineStoreSuite):
@@ -35,6 +38,89 @@ class TestLmdb(OnlineStoreSuite):
             from millrace.features.adapters.lmdb_online import LmdbOnlineStore
             store = LmdbOnlineStore({str(tmp_path)!r}, map_bytes=1 << 16)
         """
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    try:
+        with temporary_redis() as running:
+            yield running
+    except NotFound as error:
+        pytest.skip(f"{error.message}; {error.hint}")
+
+
+@pytest.fixture
+def url(server: RedisServer) -> str:
+    return server.new_url()
+
+
+@pytest.mark.redis
+class TestRedis(OnlineStoreSuite):
+    @pytest.fixture
+    def opened(self, url: str) -> Callable[[], OnlineStore]:
+        return lambda: RedisOnlineStore(url)
+
+    @pytest.fixture
+    def source(self, url: str) -> str:
+        return f"""
+            from millrace.features.adapters.redis_online import RedisOnlineStore
+            store = RedisOnlineStore({url!r})
+        """
+
+
+@pytest.mark.redis
+def test_homes_that_share_a_redis_do_not_see_each_other(server: RedisServer) -> None:
+    one, two = RedisOnlineStore(server.new_url()), RedisOnlineStore(server.new_url())
+    one.replace(online_table(), encoded(online_table(), plain({1: 1})))
+    two.replace(online_table(), encoded(online_table(), plain({1: 2})))
+    assert (found(one, 1), found(two, 1)) == ([[1]], [[2]])
+    two.remove(NAME)
+    assert (found(one, 1), found(two, 1)) == ([[1]], [[]])
+    one.close()
+    two.close()
+
+
+@pytest.mark.redis
+def test_rows_of_a_publisher_that_died_expire_and_published_ones_stay(url: str) -> None:
+    class Dies(list[EncodedBatch]):
+        def __iter__(self) -> Iterator[EncodedBatch]:
+            yield from encoded(online_table(), plain({1: 1}))
+            raise KeyboardInterrupt
+
+    store = RedisOnlineStore(url)
+    with pytest.raises(KeyboardInterrupt):
+        store.replace(online_table(), Dies())
+    left = f"{url.rpartition('=')[2]}:rows:*"
+    (place,) = store._redis.keys(left)
+    assert 0 < store._redis.ttl(place) <= 3600
+    store.replace(online_table(), encoded(online_table(), plain({1: 1})))
+    store.replace(online_table(2), encoded(online_table(2), plain({1: 2})))
+    others = [other for other in store._redis.keys(left) if other != place]
+    assert [store._redis.ttl(other) for other in others] == [-1]
+    store.close()
+
+
+@pytest.mark.redis
+def test_a_redis_that_is_away_says_where_it_was_and_no_password(server: RedisServer) -> None:
+    for url in (
+        "redis://:topsecret@127.0.0.1:1/0",
+        f"redis://:topsecret@127.0.0.1:{server.port}/0",
+        "unix:///nowhere/redis.sock?password=topsecret",
+    ):
+        store = RedisOnlineStore(url)
+        acts: list[Callable[[OnlineStore], object]] = [
+            lambda store: store.table(NAME),
+            lambda store: store.get(NAME, [(1,)]),
+            lambda store: store.replace(online_table(), encoded(online_table(), plain({1: 1}))),
+        ]
+        for act in acts:
+            with pytest.raises(InvalidState, match="does not answer") as caught:
+                act(store)
+            assert "MILLRACE_ONLINE_URL" in caught.value.hint
+            assert "topsecret" not in "".join(traceback.format_exception(caught.value))
+        store.close()
+    with pytest.raises(UsageError, match="not the URL"):
+        RedisOnlineStore("http://127.0.0.1")
 
 
 def test_one_process_may_open_it_more_than_once(tmp_path: Path) -> None:
