@@ -5,4 +5,11 @@ from __future__ import annotations
 from cyclopts import App
 
 app = App(name="features", help="List, show, refresh, publish and audit feature tables.")
+_TABLES = "millrace.cli.features_tables"
+app.command(f"{_TABLES}:list_", name="list", help="List the feature tables, and how fresh they are.")
+app.command(f"{_TABLES}:show", name="show", help="Show a feature table: columns, keys, rules, freshness, versions.")
+app.command(
+    f"{_TABLES}:history", name="history", help="Show who changed a feature table, when, why, and how many rows."
+)
+app.command(f"{_TABLES}:delete", name="delete", help="Delete the rows of some keys.")
 app.command("millrace.cli.features_audit:audit", name="audit", help="Look for leaks: change the future, compute again.")

@@ -93,6 +93,24 @@ def import_file(
     return ImportResult(version, rows.num_rows, rows.schema, created=stored is None)
 
 
+def read_file(path: str | Path, types: Mapping[str, pa.DataType], *, format: FileFormat | None = None) -> pa.Table:  # noqa: A002 - as in import_file
+    """The rows of a CSV, Parquet or JSON lines file, in types that a table can hold.
+
+    Args:
+        path: the file, maybe packed.
+        types: types of columns, where the file does not say them itself; of the rest, those that all their values have.
+        format: what the file is; None goes by its name.
+
+    Raises:
+        NotFound: no such file.
+        InvalidInput: a broken row, or a value of another type, with its line.
+    """
+    path = Path(path)
+    source = _open(path, format)
+    known = {name: kind for name, kind in types.items() if name in source.names}
+    return _storable(source, {} if source.typed else known, path)
+
+
 def _stored(lake: Lake, name: TableName) -> pa.Schema | None:
     if not lake.exists(name):
         return None
