@@ -1,21 +1,32 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
+    from millrace.lake.port import SparkEngine
     from millrace.testing.postgres import PostgresServer
 
 pytest.register_assert_rewrite("millrace.testing")
+# `--hypothesis-profile=nightly`: as many examples as the laws are promised to have seen, and then the counter-examples are kept.
+settings.register_profile("nightly", max_examples=100_000, deadline=None, print_blob=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--no-skips", action="store_true", help="a skipped test is a failure: what it needs should have been there"
+    )
+    parser.addoption(
+        "--engine",
+        action="append",
+        choices=["oracle", "arrow", "duckdb", "sail", "spark"],
+        help="of the tests that run on several engines, only those on this one (may be given again)",
     )
 
 
@@ -31,13 +42,28 @@ def pytest_runtest_makereport(
     return report
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    _choose_engines(config, items)
     if _has_openmp():
         return
     missing = pytest.mark.skip(reason="LightGBM needs libgomp.so.1; install Debian's package libgomp1")
     for item in items:
         if item.get_closest_marker("openmp"):
             item.add_marker(missing)
+
+
+def _choose_engines(config: pytest.Config, items: list[pytest.Item]) -> None:
+    chosen = config.getoption("--engine")
+    if not chosen:
+        return
+    left_out = [item for item in items if _engine(item) not in (None, *chosen)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _engine(item: pytest.Item) -> str | None:
+    spec = getattr(item, "callspec", None)
+    return None if spec is None else spec.params.get("engine")
 
 
 def _has_openmp() -> bool:
@@ -59,6 +85,40 @@ def postgres() -> Iterator[PostgresServer]:
             yield server
     except NotFound as error:
         pytest.skip(f"{error.message}; {error.hint}")
+
+
+@pytest.fixture(scope="session")
+def spark_remote() -> Iterator[str]:
+    """The address of a real Spark of the test session's own (`sc://...`), for tests marked `spark`."""
+    from millrace.core.errors import NotFound
+    from millrace.testing.spark_server import ENVIRONMENT, temporary_spark
+
+    root = Path(__file__).parents[1]
+    try:
+        with temporary_spark(Path(os.environ.get("MILLRACE_TEST_SPARK") or root / ENVIRONMENT)) as url:
+            yield url
+    except NotFound as error:
+        pytest.skip(f"{error.message}; {error.hint}")
+
+
+@pytest.fixture(scope="session")
+def real_spark(spark_remote: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkEngine]:
+    """An engine on that Spark, with a lake of its own that has no tables."""
+    from millrace.core.clock import SystemClock
+    from millrace.core.principal import system
+    from millrace.database.engine import open_database
+    from millrace.lake.adapters.delta import DeltaTableStore
+    from millrace.lake.adapters.spark_connect import SparkConnectEngine
+    from millrace.lake.adapters.sql_catalog import SqlCatalog
+    from millrace.lake.lake import Lake
+
+    folder = tmp_path_factory.mktemp("spark")
+    database = open_database(f"sqlite:///{folder / 'millrace.db'}")
+    lake = Lake(SqlCatalog(database), DeltaTableStore(), SystemClock(), system("test"), str(folder / "warehouse"))
+    engine = SparkConnectEngine(spark_remote, lake)
+    yield engine
+    engine.close()
+    database.dispose()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

@@ -7,8 +7,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 from millrace.core.clock import utc
+from millrace.core.errors import LawBroken
+from millrace.lake.port import TableStore
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from millrace.features.types import ResolvedLookup
 
 Row = Mapping[str, object]
@@ -57,3 +61,33 @@ def _instant(value: object, date_stands_for: str) -> datetime | None:
 def _value(row: Row | None, feature: str, output: str, lookup: ResolvedLookup) -> object:
     value = None if row is None else row[feature]
     return lookup.defaults.get(output) if value is None else value
+
+
+class PlainAsOfJoin:
+    """The oracle as an `AsOfJoin` of its own, for tables of a few rows: every request row against every feature row."""
+
+    def __init__(self, store: TableStore) -> None:
+        self._store = store
+
+    def lookup(self, requests: pa.Table, lookup: ResolvedLookup, as_of: datetime) -> pa.Table:
+        """See `AsOfJoin.lookup`.
+
+        Raises:
+            LawBroken: two rows of the table have one identity.
+        """
+        import pyarrow as pa
+
+        source = lookup.source
+        rows = self._store.read(source.location, source.table.version).to_pylist() if source.files else []
+        _refuse_ties(rows, lookup)
+        found = [find(request, rows, lookup, as_of) for request in requests.to_pylist()]
+        types = {output: source.schema.field(feature).type for feature, output in lookup.columns.items()}
+        return pa.table({name: pa.array([row[name] for row in found], kind) for name, kind in types.items()})
+
+
+def _refuse_ties(rows: Sequence[Row], lookup: ResolvedLookup) -> None:
+    time = lookup.source.timeseries_column
+    names = (*lookup.source.primary_keys, *([] if time is None else [time]))
+    identities = [tuple(row[name] for name in names) for row in rows if all(row[name] is not None for name in names)]
+    if len(set(identities)) < len(identities):
+        raise LawBroken(f"the identities of {lookup.source.table} are not unique", hint="write each row once")

@@ -48,9 +48,9 @@ class SparkAsOfJoin:
             InvalidState: the table's files could not be read.
             LawBroken: two rows of the table answer one question, as where its keys are not unique.
         """
-        if not len(requests) or not lookup.source.files:
-            return _typed(pa.nulls(len(requests), _INT64), None, lookup)
         asked = _asked(requests, lookup, epoch_us(as_of))
+        if not len(asked) or not lookup.source.files:
+            return _typed(pa.nulls(len(requests), _INT64), None, lookup)
         try:
             found = self._answers(self.engine.session().createDataFrame(asked), lookup, epoch_us(as_of)).toArrow()
         except PySparkException as error:
