@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
+from millrace.feature_engineering.function_methods import FunctionMethods
 from millrace.feature_engineering.online_methods import OnlineMethods
 from millrace.feature_engineering.table_methods import TableMethods
 from millrace.feature_engineering.training_methods import TrainingMethods
 from millrace.workspace import Workspace, open_workspace
 
 
-class FeatureEngineeringClient(TableMethods, TrainingMethods, OnlineMethods):
+class FeatureEngineeringClient(TableMethods, FunctionMethods, TrainingMethods, OnlineMethods):
     """Feature engineering over a home, with keyword arguments that people know.
 
     Args:

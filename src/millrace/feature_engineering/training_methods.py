@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from millrace.core.errors import InvalidInput
 from millrace.feature_engineering import frames, scoring
 from millrace.feature_engineering.models import log_model, model_to_log
-from millrace.feature_engineering.options import only_default
 from millrace.feature_engineering.types import LoggedModel, TrainingSet
+from millrace.features.feature_specs import features_of, spec_name
+from millrace.features.function_store import finder
 from millrace.features.training_set import build_training_set
-from millrace.features.types import FeatureLookup
+from millrace.features.types import FeatureFunction, FeatureLookup
 from millrace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ class TrainingMethods:
         self,
         *,
         df: object,
-        feature_lookups: Sequence[FeatureLookup] | None = None,
+        feature_lookups: Sequence[FeatureLookup | FeatureFunction] | None = None,
         label: str | None,
         exclude_columns: Sequence[str] | None = None,
-        features: Sequence[FeatureLookup] | None = None,
+        features: Sequence[FeatureLookup | FeatureFunction] | None = None,
         feature_spec: str | None = None,
         use_spark_native_join: bool = False,  # noqa: ARG002 - other engines' matter
         use_timeseries_filtering: bool = False,  # noqa: ARG002 - other engines' matter
@@ -42,31 +43,40 @@ class TrainingMethods:
 
         Args:
             df: one row per example: keys, times, the label.
-            feature_lookups: what to find.
+            feature_lookups: what to look up, and functions over it; functions are computed in their order.
             label: the column to predict; None where there is none.
             exclude_columns: columns that the model does not see.
             features: `feature_lookups` under another name.
-            feature_spec: named feature specs are not supported yet.
+            feature_spec: the name of a feature spec instead: its lookups, its functions with the code that it holds, and
+                its exclusions beside `exclude_columns`.
             use_spark_native_join: accepted; says how another engine would join, and changes no result.
             use_timeseries_filtering: accepted, as well.
 
         Raises:
-            NotFound: an unknown table.
-            InvalidInput: both or neither of `feature_lookups` and `features`, or a lookup that does not fit.
+            NotFound: an unknown table, function or feature spec.
+            InvalidInput: none or several of `feature_lookups`, `features` and `feature_spec`, or a lookup or function that
+                does not fit.
         """
-        only_default(feature_spec=feature_spec)
-        if (feature_lookups is None) == (features is None):
+        if sum(given is not None for given in (feature_lookups, features, feature_spec)) != 1:
             raise InvalidInput(
-                "give feature_lookups or features, one of the two", hint="feature_lookups=[FeatureLookup(...)]"
+                "give feature_lookups or features or feature_spec, one of them",
+                hint="feature_lookups=[FeatureLookup(...)]",
             )
+        asked: Sequence[FeatureLookup | FeatureFunction] = feature_lookups or features or ()
+        find, exclude = finder(self._workspace.functions), tuple(exclude_columns or ())
+        if feature_spec is not None:
+            kept = self._workspace.feature_specs.get(spec_name(feature_spec)).spec
+            asked, find = features_of(kept)
+            exclude = (*kept.exclude, *exclude)
         found = build_training_set(
             self._workspace.lake,
             self._workspace.asof,
             frames.to_arrow(df),
-            list(feature_lookups or features or ()),
+            asked,
             label,
-            exclude=list(exclude_columns or ()),
+            exclude=exclude,
             as_of=self._workspace.clock.now(),
+            functions=find,
         )
         return TrainingSet(found, self._workspace.spark, self._workspace.lake)
 

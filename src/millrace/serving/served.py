@@ -48,7 +48,7 @@ class ServedModel:
             keys = _key_types(spec, online)
         self.plan, self.predictor = plan, predictor
         self._reader = InputReader(plan.inputs)
-        self._lookup = OnlineLookup(online, spec) if spec is not None and spec.lookups else None
+        self._lookup = OnlineLookup(online, spec) if spec is not None and (spec.lookups or spec.functions) else None
         if self._lookup:
             self._lookup.check()
         self._key_columns = tuple(keys)

@@ -180,5 +180,3 @@ def test_options_known_elsewhere_are_taken_where_they_change_nothing_and_refused
     for option in refused:
         with pytest.raises(InvalidInput, match="not supported"):
             client.publish_table(source_table_name="no.such", **option)
-    with pytest.raises(InvalidInput, match="feature_spec is not supported"):
-        client.create_training_set(df=rows, feature_spec="ml.specs.one", label="churned")
