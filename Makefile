@@ -28,12 +28,12 @@ check: setup-dev  ## formatting, lint, types, layers, and what files may not hol
 	$(bin)/python scripts/check_tree.py
 
 test: check  ## set up, check, and run all tests that need nothing but Python, with coverage
-	$(bin)/pytest -m "not postgres and not alone" --cov --cov-report=term:skip-covered
-	@echo 'Not run here: the stores on PostgreSQL, which need a Debian package, and the timed quickstart. `make test-all` runs them.'
+	$(bin)/pytest -m "not postgres and not redis and not alone" --cov --cov-report=term:skip-covered
+	@echo 'Not run here: the stores on PostgreSQL and Redis, which need Debian packages, and the timed quickstart. `make test-all` runs them.'
 
 test-all: setup-dev  ## what `make test` leaves out: the tests that need Debian packages (installed where missing, as root)
 	scripts/debian_packages.sh
-	$(bin)/pytest -m "postgres or openmp or alone" --no-skips
+	$(bin)/pytest -m "postgres or redis or openmp or alone" --no-skips
 
 bench-quickstart: setup  ## measure the quickstart: time, memory, disk; writes docs/benchmarks.md
 	$(bin)/python benchmarks/quickstart.py

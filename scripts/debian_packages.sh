@@ -4,6 +4,7 @@ set -euo pipefail
 
 missing=()
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
+command -v redis-server >/dev/null || missing+=(redis-server)
 PATH="$PATH:/usr/sbin:/sbin" ldconfig -p | grep 'libgomp\.so\.1' >/dev/null || missing+=(libgomp1)
 if [ ${#missing[@]} -eq 0 ]; then
   exit 0
@@ -16,7 +17,7 @@ fi
 
 echo "installing Debian packages: ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
-# The tests start a server of their own: the package's need not run. A policy of the machine's own stays as it is.
+# The tests start servers of their own: the packages' need not run. A policy of the machine's own stays as it is.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
   printf '#!/bin/sh\nexit 101\n' >"$policy"

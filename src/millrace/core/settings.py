@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from millrace.core.errors import UsageError
@@ -21,6 +21,7 @@ class Settings:
         warehouse: root of the tables, a path or an object-store URL, no trailing slash.
         spark_remote: Spark Connect endpoint (`sc://host:port`), or None for the embedded engine.
         threads: how many threads each engine may use, at least 1.
+        online_url: a Redis server as the online store (`redis://host:port/0`), or None for the home's own.
     """
 
     home: Path
@@ -29,6 +30,7 @@ class Settings:
     warehouse: str
     spark_remote: str | None
     threads: int
+    online_url: str | None = field(default=None, repr=False)  # it may hold a password
 
     @classmethod
     def load(cls, home: str | Path | None = None, env: Mapping[str, str] | None = None) -> Settings:
@@ -46,6 +48,7 @@ class Settings:
             warehouse=(env.get("MILLRACE_WAREHOUSE") or str(root / "warehouse")).rstrip("/"),
             spark_remote=env.get("MILLRACE_SPARK_REMOTE") or None,
             threads=_threads(env.get("MILLRACE_THREADS")),
+            online_url=env.get("MILLRACE_ONLINE_URL") or None,
         )
 
 
