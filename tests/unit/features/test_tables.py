@@ -9,7 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from millrace.core.errors import AlreadyExists, InvalidInput, NotFound
-from millrace.features.tables import create_feature_table, write_feature_rows
+from millrace.features.tables import (
+    create_feature_table,
+    delete_feature_rows,
+    update_feature_table,
+    write_feature_rows,
+)
 from millrace.lake.lake import Lake
 
 STAMP = pa.timestamp("us", "UTC")
@@ -69,6 +74,13 @@ def test_its_definition_is_kept(lake: Lake) -> None:
         ({"partition_columns": ["p"]}, "no column 'p'"),
         ({"available_after": timedelta(-1), "timeseries_column": "ts"}, "can't be negative"),
         ({"available_after": timedelta(1)}, "needs a timeseries column"),
+        ({"date_stands_for": "noon"}, "date_stands_for is 'noon'"),
+        ({"freshness": timedelta(0)}, "freshness is not positive"),
+        ({"partition_columns": ["x"]}, "'x' is double, which can't be a partition column"),
+        ({"partition_columns": ["ts"]}, r"'ts' is timestamp\[us, tz=UTC\], which can't be a partition column"),
+        ({"rows": pa.table({"k": [1, 1]})}, "1 keys come more than once"),
+        ({"rows": pa.table({"k": ["1"]})}, "'k' is string in the rows and int64"),
+        ({"rows": pa.table({"k": [1], "v": ["a"]})}, "column 'v' is string"),
     ],
 )
 def test_definitions_that_can_not_be(lake: Lake, changes: dict[str, Any], message: str) -> None:
@@ -141,3 +153,111 @@ def test_other_writes_that_are_refused(lake: Lake, table: str) -> None:
     with pytest.raises(InvalidInput, match="not a feature table"):
         write_feature_rows(lake, "plain", rows((1, at(1), 1)))
     assert stored(lake) == []
+
+
+def test_first_rows_are_there_with_the_table(lake: Lake) -> None:
+    first = rows((1, at(1), 10), (2, at(1), 20))
+    entry = create_feature_table(
+        lake, NAME, SCHEMA, primary_keys="k", timeseries_column="ts", rows=first, owner="team:growth"
+    )
+    assert stored(lake) == [(1, at(1), 10), (2, at(1), 20)]
+    assert lake.schema(NAME) == SCHEMA
+    assert (entry.owner, lake.pin(NAME).version) == ("team:growth", 0)
+    with pytest.raises(AlreadyExists):
+        create_feature_table(lake, NAME, SCHEMA, primary_keys="k", rows=rows((1, at(1), 1), (1, at(1), 1)))
+
+
+def test_an_identity_is_there_once_over_all_partitions(lake: Lake) -> None:
+    schema = SCHEMA.append(pa.field("part", pa.string()))
+    create_feature_table(lake, NAME, schema, primary_keys="k", timeseries_column="ts", partition_columns=["part"])
+    for part, value in (("a", 1), ("b", 2), ("a", 3), ("c", 4)):
+        write_feature_rows(lake, NAME, rows((1, at(1), value)).append_column("part", pa.array([part])))
+    assert lake.read(NAME, columns=["k", "v", "part"]).to_pylist() == [{"k": 1, "v": 4, "part": "c"}]
+
+
+@pytest.mark.parametrize("partitions", [(), ("k",)])
+def test_a_time_of_any_microsecond_and_a_text_of_any_length_are_found_again(
+    lake: Lake, partitions: tuple[str, ...]
+) -> None:
+    # Files are skipped by statistics, which shorten long texts and, elsewhere, times to milliseconds.
+    times = [at(1) + timedelta(microseconds=us) for us in (-1, 0, 1, 999, 1000, 1001)]
+    texts = ["x" * 200, "x" * 200 + "y", "\U0010ffff" * 40, "it's"]
+    batch = pa.table(
+        {
+            "k": pa.array([text for text in texts for _ in times]),
+            "ts": pa.array(times * len(texts), STAMP),
+            "v": [0] * len(texts) * len(times),
+        }
+    )
+    partitions = partitions and ("p",)
+    batch = batch.append_column("p", pa.array([index % 3 for index in range(len(batch))]))
+    create_feature_table(
+        lake,
+        NAME,
+        batch.schema,
+        primary_keys=["k", *partitions],
+        timeseries_column="ts",
+        partition_columns=partitions,
+        rows=batch,
+    )
+    write_feature_rows(lake, NAME, batch.set_column(2, "v", pa.array([1] * len(batch))))
+    assert lake.read(NAME).column("v").to_pylist() == [1] * len(batch)
+    assert delete_feature_rows(lake, NAME, batch.select(["k", *partitions, "ts"])).rows == len(batch)
+
+
+KEYS = st.tuples(st.integers(1, 3), st.integers(1, 3).map(at))
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(there=st.sets(KEYS, max_size=6), gone=st.lists(KEYS, max_size=5), by_time=st.booleans())
+def test_deleting_is_exact_and_twice_is_once(
+    lake: Lake, *, there: set[tuple[int, datetime]], gone: list[tuple[int, datetime]], by_time: bool
+) -> None:
+    if lake.exists(NAME):
+        lake.drop(NAME)
+    create_feature_table(
+        lake, NAME, SCHEMA, primary_keys="k", timeseries_column="ts", rows=rows(*((*key, 0) for key in sorted(there)))
+    )
+    keys = rows(*((*key, 0) for key in gone)).select(["k", "ts"] if by_time else ["k"])
+    left = {key for key in there if (key not in gone if by_time else key[0] not in {k for k, _ in gone})}
+    done = delete_feature_rows(lake, NAME, keys)
+    assert {(k, ts) for k, ts, _ in stored(lake)} == left
+    assert done.rows == len(there) - len(left)
+    assert delete_feature_rows(lake, NAME, keys).table == done.table == lake.pin(NAME)
+
+
+def test_a_long_list_of_keys_is_one_commit(lake: Lake) -> None:
+    many = pa.table({"k": list(range(200_000)), "v": [0] * 200_000})
+    create_feature_table(lake, NAME, many.schema, primary_keys="k", rows=many)
+    done = delete_feature_rows(lake, NAME, pa.table({"k": pa.array(range(1, 300_000), pa.int64())}), "gone")
+    assert (done.rows, done.table.version, lake.read(NAME).column("k").to_pylist()) == (199_999, 1, [0])
+    assert lake.history(NAME)[-1].operation == "DELETE"
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (pa.table({"ts": pa.array([at(1)], STAMP)}), "the keys for ml.features.t have no column 'k'"),
+        (pa.table({"k": [1], "v": [1]}), "'v' is not a key.*\n.*give k, and ts for single rows"),
+        (pa.table({"k": ["1"]}), "'k' is string in the rows and int64"),
+        (pa.table({"k": [1], "ts": [date(2025, 1, 1)]}), "'ts' is date32"),
+        (pa.table({"k": pa.array([1, None])}), "'k' is null in 1 of 2 keys"),
+    ],
+)
+def test_keys_that_delete_nothing(lake: Lake, table: str, keys: pa.Table, message: str) -> None:
+    write_feature_rows(lake, table, rows((1, at(1), 1)))
+    with pytest.raises(InvalidInput, match=message):
+        delete_feature_rows(lake, table, keys)
+    assert len(stored(lake)) == 1
+
+
+def test_what_may_change_changes_and_the_rest_stays(lake: Lake, table: str) -> None:
+    before = lake.entry(table)
+    after = update_feature_table(lake, table, description="new", owner="user:bob", freshness=timedelta(hours=3))
+    assert lake.entry(table) == after
+    assert (after.definition.description, after.owner) == ("new", "user:bob")
+    assert after.definition.freshness == timedelta(hours=3)
+    assert (after.id, after.definition.primary_keys, after.created_at) == (before.id, ("k",), before.created_at)
+    assert update_feature_table(lake, table).owner == "user:bob"
+    with pytest.raises(InvalidInput, match="not positive"):
+        update_feature_table(lake, table, freshness=timedelta(0))
