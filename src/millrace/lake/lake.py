@@ -103,9 +103,11 @@ class Lake:
         """Upsert rows by the key columns."""
         return self._write(name, lambda at, commit: self.store.merge(at, rows, keys, commit), why)
 
-    def overwrite(self, name: str | TableName, rows: pa.Table, why: str = "overwrite") -> TableVersion:
-        """Replace all rows."""
-        return self._write(name, lambda at, commit: self.store.overwrite(at, rows, commit), why)
+    def overwrite(
+        self, name: str | TableName, rows: pa.Table, why: str = "overwrite", where: str | None = None
+    ) -> TableVersion:
+        """Replace all rows; or those for which a SQL predicate holds, which must hold for the new rows too."""
+        return self._write(name, lambda at, commit: self.store.overwrite(at, rows, commit, where), why)
 
     def delete(self, name: str | TableName, predicate: str, why: str = "delete") -> TableVersion:
         """Remove the rows for which the SQL predicate holds."""

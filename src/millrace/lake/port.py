@@ -63,8 +63,11 @@ class TableStore(Protocol):
         """Add rows; columns that the table does not have are added to its schema. A changed type raises InvalidInput."""
         ...
 
-    def overwrite(self, location: Location, rows: pa.Table, commit: CommitInfo) -> Version:
-        """Replace all rows, and the schema with them."""
+    def overwrite(self, location: Location, rows: pa.Table, commit: CommitInfo, where: str | None = None) -> Version:
+        """Replace all rows, and the schema with them.
+
+        With `where`, a SQL predicate, only the rows for which it holds; it must hold for the new rows, and the schema stays.
+        """
         ...
 
     def merge(self, location: Location, rows: pa.Table, keys: Sequence[str], commit: CommitInfo) -> Version:

@@ -106,14 +106,20 @@ class DeltaTableStore:
 
         return self._commit(location, commit, write)
 
-    def overwrite(self, location: Location, rows: pa.Table, commit: CommitInfo) -> Version:
-        """Replace all rows, and the schema with them."""
+    def overwrite(self, location: Location, rows: pa.Table, commit: CommitInfo, where: str | None = None) -> Version:
+        """Replace all rows and the schema with them; or, within the schema, those for which `where` holds."""
         stored = storable(rows)
 
         def write(table: DeltaTable) -> None:
-            refuse_empty_partitions(stored, _partitions(table))
+            fitting = stored if where is None else conform(rows, schema_of(table))
+            refuse_empty_partitions(fitting, _partitions(table))
             write_deltalake(
-                table, stored, mode="overwrite", schema_mode="overwrite", commit_properties=commit_properties(commit)
+                table,
+                fitting,
+                mode="overwrite",
+                schema_mode="overwrite" if where is None else None,
+                predicate=where,
+                commit_properties=commit_properties(commit),
             )
 
         return self._commit(location, commit, write)
