@@ -6,7 +6,7 @@ bin := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 sources := src tests $(wildcard scripts benchmarks)
 
-.PHONY: help setup setup-dev quickstart check test test-all bench-quickstart format lock clean
+.PHONY: help setup setup-dev quickstart check test test-all test-nightly bench-quickstart format lock clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22

@@ -13,3 +13,5 @@ compile "$@" pyproject.toml --extra build -o requirements/run.txt
 compile "$@" pyproject.toml --extra dev -c requirements/run.txt -o requirements/dev.txt
 # The tool that installs the rest is itself pinned, to the version that the others have.
 echo uv | compile - -c requirements/run.txt -o requirements/bootstrap.txt
+# A real Spark, for tests against one: it installs the package `pyspark` too, so it has an environment of its own.
+echo 'pyspark[connect]==4.3.0' | compile - -o requirements/spark.txt
