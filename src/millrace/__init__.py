@@ -9,8 +9,9 @@ What a pipeline's page is made of (`docs/pipelines.md` explains each):
 - gates: `AtLeast`, `AtMost`, `BeatsBaselines`, `BeatsChampion`
 - the rest of the loop: `Deployment`, `Monitor`, `Alert`, `Retrain`, and `Pipeline` around it all
 
-For notebooks and tests: `open_workspace` opens a home, `preview` tries a feature or label function at one time. The
-client with the steps one by one is `millrace.feature_engineering.FeatureEngineeringClient`.
+For notebooks and tests: `open_workspace` opens a home, `spark` is a PySpark session over its tables, `preview` tries a
+feature or label function at one time. The client with the steps one by one is
+`millrace.feature_engineering.FeatureEngineeringClient`.
 
 Names are imported when they are first used, so that `import millrace` costs nothing.
 """
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from millrace.pipeline.snapshots import preview
     from millrace.training.candidates import Custom, Dummy, LightGBM, Linear, XGBoost
     from millrace.validation.gates import AtLeast, AtMost, BeatsBaselines, BeatsChampion
-    from millrace.workspace import Workspace, open_workspace
+    from millrace.workspace import Workspace, open_workspace, spark
 
 __version__ = "0.1.0"
 
@@ -66,7 +67,7 @@ _FROM = {
     "millrace.pipeline.snapshots": ("preview",),
     "millrace.training.candidates": ("Custom", "Dummy", "LightGBM", "Linear", "XGBoost"),
     "millrace.validation.gates": ("AtLeast", "AtMost", "BeatsBaselines", "BeatsChampion"),
-    "millrace.workspace": ("Workspace", "open_workspace"),
+    "millrace.workspace": ("Workspace", "open_workspace", "spark"),
 }
 _HOME_OF = {name: module for module, names in _FROM.items() for name in names}
 
@@ -106,6 +107,7 @@ __all__ = [
     "label_table",
     "open_workspace",
     "preview",
+    "spark",
     "window_table",
 ]
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 def to_arrow(frame: object) -> pa.Table:
     """The rows of a pandas, Polars, Arrow or Spark frame, or of anything with `__arrow_c_stream__`, copied where needed.
 
-    A pandas index is dropped where it has no name and becomes columns where it has one; NaN in pandas is null, and times
+    Text and bytes come out in Arrow's plain layouts, and categories as their values, whichever library made them. A lazy Polars
+    frame is collected. A pandas index is dropped where it has no name and becomes columns where it has one; NaN in pandas is null, and times
     with a zone come out in UTC. Columns of a Spark frame may be null whatever Spark infers: its guess is no promise.
 
     Raises:
@@ -22,16 +23,21 @@ def to_arrow(frame: object) -> pa.Table:
     import pyarrow as pa
 
     if isinstance(frame, pa.Table):
-        return frame
+        return _plain(frame)
     if isinstance(frame, pa.RecordBatchReader):
-        return frame.read_all()
+        return _plain(frame.read_all())
     if hasattr(frame, "toArrow"):
         return _nullable(frame.toArrow())
+    library = type(frame).__module__.partition(".")[0]
+    if library == "polars":
+        frame = _polars_frame(frame)
     try:
-        if type(frame).__module__.partition(".")[0] == "pandas":
-            return _from_pandas(frame)
-        if hasattr(frame, "__arrow_c_stream__") or isinstance(frame, pa.RecordBatch):
-            return pa.table(frame) if not isinstance(frame, pa.RecordBatch) else pa.Table.from_batches([frame])
+        if library == "pandas":
+            return _plain(_from_pandas(frame))
+        if isinstance(frame, pa.RecordBatch):
+            return _plain(pa.Table.from_batches([frame]))
+        if hasattr(frame, "__arrow_c_stream__"):
+            return _plain(pa.table(frame).replace_schema_metadata(None))
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise InvalidInput(
             f"the frame can't be stored: {' '.join(map(str, error.args))}",
@@ -67,3 +73,50 @@ def _nullable(rows: pa.Table) -> pa.Table:
     import pyarrow as pa
 
     return rows.cast(pa.schema([field.with_nullable(True) for field in rows.schema]))
+
+
+def _polars_frame(frame: Any) -> object:
+    if hasattr(frame, "collect"):
+        return frame.collect()
+    if type(frame).__name__ == "Series":
+        raise InvalidInput("a Polars Series is not a frame", hint="give a DataFrame: series.to_frame()")
+    return frame
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """The table without view layouts and dictionaries, which not every reader of Arrow knows; itself where it has none."""
+    import pyarrow as pa
+
+    for index, column in enumerate(table.schema):
+        kind = _plain_type(column.type)
+        if kind != column.type:
+            values = table.column(index)
+            if pa.types.is_dictionary(column.type):
+                values = pa.chunked_array([_decoded(chunk, kind) for chunk in values.chunks], kind)
+            table = table.set_column(index, pa.field(column.name, kind, column.nullable), values.cast(kind))
+    return table
+
+
+def _decoded(chunk: pa.DictionaryArray, kind: pa.DataType) -> pa.Array:
+    # Arrow decodes no dictionary of views: its values are made plain first.
+    import pyarrow as pa
+
+    return pa.DictionaryArray.from_arrays(chunk.indices, chunk.dictionary.cast(kind)).cast(kind)
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        return _plain_type(kind.value_type)
+    if pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_binary_view(kind):
+        return pa.binary()
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        inner = _plain_type(kind.value_type)
+        return kind if inner == kind.value_type else pa.list_(inner)
+    if pa.types.is_struct(kind):
+        fields = [pa.field(inner.name, _plain_type(inner.type), inner.nullable) for inner in kind]
+        return kind if all(a.type == b.type for a, b in zip(fields, kind, strict=True)) else pa.struct(fields)
+    return kind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from millrace.workspace.session import spark
 from millrace.workspace.workspace import Workspace, open_workspace, require_home
 
-__all__ = ["Workspace", "open_workspace", "require_home"]
+__all__ = ["Workspace", "open_workspace", "require_home", "spark"]

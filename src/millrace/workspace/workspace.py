@@ -17,6 +17,7 @@ from millrace.database.clock import HomeClock
 from millrace.database.engine import open_database
 from millrace.database.events import SqlEventLog
 from millrace.database.settings import HomeSettings
+from millrace.workspace.engines import acquire, release
 
 if TYPE_CHECKING:
     from millrace.alerts.port import Channels, EpisodeStore
@@ -66,14 +67,17 @@ class Workspace:
 
     @cached_property
     def spark(self) -> SparkEngine:
-        """The engine that runs feature code: embedded, or remote where the settings name one."""
+        """The engine that runs feature code: embedded, or remote where the settings name one; one per home and process."""
+        return acquire((self.settings, self.principal), self._make_spark)
+
+    def _make_spark(self) -> SparkEngine:
         if self.settings.spark_remote:
             from millrace.lake.adapters.spark_connect import SparkConnectEngine
 
-            return SparkConnectEngine(self.settings.spark_remote)
+            return SparkConnectEngine(self.settings.spark_remote, self.lake)
         from millrace.lake.adapters.sail import SailEngine
 
-        return SailEngine(self.settings.threads)
+        return SailEngine(self.settings.threads, self.lake)
 
     @cached_property
     def asof(self) -> AsOfJoin:
@@ -95,7 +99,11 @@ class Workspace:
 
     @cached_property
     def online(self) -> OnlineStore:
-        """Features for lookups inside a request."""
+        """Features for lookups inside a request: in the home, or on the server that the settings name."""
+        if self.settings.online_url:
+            from millrace.features.adapters.redis_online import RedisOnlineStore
+
+            return RedisOnlineStore(self.settings.online_url)
         from millrace.features.adapters.lmdb_online import LmdbOnlineStore
 
         return LmdbOnlineStore(self.home / "online")
@@ -178,9 +186,10 @@ class Workspace:
 
     def close(self) -> None:
         """Stop what was started (the Spark engine, the online store, database connections). Idempotent."""
-        for part in ("spark", "online"):
-            if part in self.__dict__:
-                self.__dict__.pop(part).close()
+        if "spark" in self.__dict__:
+            release(self.__dict__.pop("spark"))
+        if "online" in self.__dict__:
+            self.__dict__.pop("online").close()
         self.engine.dispose()
 
 

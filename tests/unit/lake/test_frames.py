@@ -68,6 +68,51 @@ class TestPandas:
             to_arrow(pd.Series([1]))
 
 
+class TestPolars:
+    def test_text_categories_and_lists_come_out_in_plain_layouts(self) -> None:
+        import polars as pl
+
+        frame = pl.DataFrame(
+            {
+                "text": ["x", None],
+                "kind": pl.Series(["u", "v"], dtype=pl.Categorical),
+                "size": pl.Series([None, "b"], dtype=pl.Enum(["a", "b"])),
+                "words": [["a"], []],
+                "inner": [{"q": "x"}, {"q": None}],
+                "raw": [b"1", None],
+            }
+        )
+        found = to_arrow(frame)
+        text = pa.string()
+        assert found.schema.types == [text, text, text, pa.list_(text), pa.struct([("q", text)]), pa.binary()]
+        assert found.to_pylist() == [
+            {"text": "x", "kind": "u", "size": None, "words": ["a"], "inner": {"q": "x"}, "raw": b"1"},
+            {"text": None, "kind": "v", "size": "b", "words": [], "inner": {"q": None}, "raw": None},
+        ]
+
+    def test_numbers_and_times_keep_their_types(self) -> None:
+        import polars as pl
+
+        moment = datetime(2024, 1, 31, 6, tzinfo=UTC)
+        frame = pl.DataFrame({"n": pl.Series([1, None], dtype=pl.Int32), "at": [moment, None]})
+        found = to_arrow(frame)
+        assert found.schema.types == [pa.int32(), pa.timestamp("us", "UTC")]
+        assert found.to_pylist() == [{"n": 1, "at": moment}, {"n": None, "at": None}]
+
+    def test_a_lazy_frame_is_collected_and_a_series_refused(self) -> None:
+        import polars as pl
+
+        assert to_arrow(pl.LazyFrame({"id": [1, 2]}).filter(pl.col("id") > 1)).to_pylist() == [{"id": 2}]
+        with pytest.raises(InvalidInput, match="a Polars Series is not a frame"):
+            to_arrow(pl.Series("id", [1]))
+
+
+def test_arrow_dictionaries_are_decoded() -> None:
+    rows = pa.table({"s": pa.array(["a", "b", "a", None]).dictionary_encode()})
+    assert to_arrow(rows).equals(pa.table({"s": ["a", "b", "a", None]}))
+    assert to_arrow(rows.slice(1, 2)).to_pylist() == [{"s": "b"}, {"s": "a"}]
+
+
 def test_what_is_no_frame_is_refused() -> None:
     with pytest.raises(InvalidInput, match="a list is not a frame"):
         to_arrow([{"id": 1}])

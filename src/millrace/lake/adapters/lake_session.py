@@ -24,6 +24,7 @@ from millrace.lake.adapters.lake_sql import run_sql
 from millrace.lake.adapters.lake_writes import intercept
 from millrace.lake.adapters.plan_guard import Guard
 from millrace.lake.adapters.session_scope import Cut, Scope, current, refuse, scoped, trusted
+from millrace.lake.frames import to_arrow
 from millrace.lake.lake import Lake
 from millrace.lake.types import Location, TableEntry, Version
 
@@ -105,6 +106,13 @@ class LakeSession(SparkSession):  # type: ignore[misc]  # pyspark is untyped
             InvalidInput: a change to a table that the lake has no writer for (MERGE, UPDATE, ALTER).
         """
         return run_sql(self, sqlQuery, args, kwargs)
+
+    def createDataFrame(self, data: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N802 - PySpark's name
+        """PySpark's, which takes a Polars frame, too, and anything else with `__arrow_c_stream__`."""
+        known = type(data).__module__.partition(".")[0] in {"pandas", "pyarrow", "numpy", "builtins"}
+        if not known and (hasattr(data, "__arrow_c_stream__") or type(data).__name__ == "LazyFrame"):
+            data = to_arrow(data)
+        return super().createDataFrame(data, *args, **kwargs)
 
     def entry(self, parts: tuple[str, ...]) -> TableEntry | None:
         """The workspace's table of that name; None where there is none."""
