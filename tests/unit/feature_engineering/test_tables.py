@@ -90,9 +90,11 @@ def test_a_dropped_table_is_gone_here_and_online(
 def test_publishing_brings_the_newest_rows_online(
     client: FeatureEngineeringClient, workspace: Workspace, features: str
 ) -> None:
-    client.publish_table(source_table_name=features, publish_mode="SNAPSHOT")
-    published = client.publish_table(source_table_name=features)
-    assert (str(published.name), published.keys, published.published_at) == (features, 12, NOW)
+    whole = client.publish_table(source_table_name=features, publish_mode="SNAPSHOT")
+    again = client.publish_table(source_table_name=features)
+    assert (whole.mode, whole.written, again.mode, again.written, again.removed) == ("SNAPSHOT", 12, "TRIGGERED", 0, 0)
+    published = again.table
+    assert (again.online_table_name, published.keys, published.published_at) == (features, 12, NOW)
     found = {str(table.name): table for table in workspace.online.tables()}
     assert found[features] == published
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from millrace.core.names import TableName
-from millrace.features.publish import publish
+from millrace.features.publish import publish_table
 from millrace.pipeline.context import RunContext
 from millrace.pipeline.fingerprint import fingerprint
 from millrace.pipeline.stages.stage import Outcome
@@ -13,7 +13,7 @@ from millrace.pipeline.stages.stage import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Publish the newest rows of a feature table. `after` is what the table depends on."""
+    """Publish the newest rows of a feature table: those that changed. `after` is what the table depends on."""
 
     table: str
     after: str
@@ -31,5 +31,9 @@ class Publish:
     def run(self, context: RunContext) -> Outcome:
         """Write to the online store."""
         services = context.services
-        online = publish(services.lake, services.online, self.table, as_of=services.clock.now())
-        return Outcome(f"{online.keys:,} keys online", {"keys": online.keys, "version": int(online.version)})
+        done = publish_table(services.lake, services.online, self.table, as_of=services.clock.now(), mode="TRIGGERED")
+        keys, changed = done.table.keys, done.mode == "TRIGGERED"
+        detail = f"{keys:,} keys online" + (f", {done.written:,} of them written" if changed else "")
+        return Outcome(
+            detail, {"keys": keys, "version": int(done.table.version), "written": done.written, "mode": done.mode}
+        )
