@@ -116,8 +116,9 @@ def _source(name: str, function: FunctionType) -> tuple[ast.FunctionDef, str]:
 
 
 def _check_kind(name: str, function: FunctionType) -> None:
-    if function.__code__.co_freevars:
-        names = ", ".join(f"'{free}'" for free in function.__code__.co_freevars)
+    around = [free for free in function.__code__.co_freevars if free != function.__name__]  # it may call itself
+    if around:
+        names = ", ".join(f"'{free}'" for free in around)
         raise InvalidInput(
             f"function {name} uses {names} of the function around it",
             hint="make it a parameter, or write its value into the body",
