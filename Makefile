@@ -28,12 +28,16 @@ check: setup-dev  ## formatting, lint, types, layers, and what files may not hol
 	$(bin)/python scripts/check_tree.py
 
 test: check  ## set up, check, and run all tests that need nothing but Python, with coverage
-	$(bin)/pytest -m "not postgres and not redis and not alone" --cov --cov-report=term:skip-covered
-	@echo 'Not run here: the stores on PostgreSQL and Redis, which need Debian packages, and the timed quickstart. `make test-all` runs them.'
+	$(bin)/pytest -m "not postgres and not redis and not spark and not alone" --cov --cov-report=term:skip-covered
+	@echo 'Not run here: the stores on PostgreSQL and Redis and the joins on a real Spark, which need Debian packages, and the timed quickstart. `make test-all` runs them.'
 
-test-all: setup-dev  ## what `make test` leaves out: the tests that need Debian packages (installed where missing, as root)
+test-all: setup-dev  ## what `make test` leaves out: the tests that need Debian packages (installed where missing, as root) and a real Spark (in .spark)
 	scripts/debian_packages.sh
-	$(bin)/pytest -m "postgres or redis or openmp or alone" --no-skips
+	scripts/spark_venv.sh
+	$(bin)/pytest -m "postgres or redis or spark or openmp or alone" --no-skips
+
+test-nightly: setup-dev  ## the laws of the as-of join, 100,000 examples each on the embedded engines: takes hours
+	$(bin)/pytest tests/contract/test_asof_join.py -k TestLaws --engine arrow --engine duckdb --hypothesis-profile=nightly --timeout=0
 
 bench-quickstart: setup  ## measure the quickstart: time, memory, disk; writes docs/benchmarks.md
 	$(bin)/python benchmarks/quickstart.py

@@ -6,8 +6,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, cast, get_args
 
 from millrace.core.errors import UsageError
+
+JoinEngine = Literal["arrow", "duckdb", "spark"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,8 @@ class Settings:
         mlflow_url: SQLAlchemy URL of MLflow's own database.
         warehouse: root of the tables, a path or an object-store URL, no trailing slash.
         spark_remote: Spark Connect endpoint (`sc://host:port`), or None for the embedded engine.
+        join_engine: what looks up features by key and time: `arrow` or `duckdb` in this process, or `spark`, which is
+            the default where there is a `spark_remote`.
         threads: how many threads each engine may use, at least 1.
         online_url: a Redis server as the online store (`redis://host:port/0`), or None for the home's own.
     """
@@ -29,6 +34,7 @@ class Settings:
     mlflow_url: str
     warehouse: str
     spark_remote: str | None
+    join_engine: JoinEngine
     threads: int
     online_url: str | None = field(default=None, repr=False)  # it may hold a password
 
@@ -37,7 +43,7 @@ class Settings:
         """Read `MILLRACE_*` from the environment; `home` wins over `MILLRACE_HOME` over `./.millrace`.
 
         Raises:
-            UsageError: `MILLRACE_THREADS` is not a positive number.
+            UsageError: `MILLRACE_THREADS` is not a positive number, or `MILLRACE_JOIN_ENGINE` not one that there is.
         """
         env = os.environ if env is None else env
         root = Path(home or env.get("MILLRACE_HOME") or ".millrace").expanduser().absolute()
@@ -47,9 +53,17 @@ class Settings:
             mlflow_url=env.get("MILLRACE_MLFLOW_URL") or f"sqlite:///{root / 'mlflow.db'}",
             warehouse=(env.get("MILLRACE_WAREHOUSE") or str(root / "warehouse")).rstrip("/"),
             spark_remote=env.get("MILLRACE_SPARK_REMOTE") or None,
+            join_engine=_join_engine(env.get("MILLRACE_JOIN_ENGINE"), remote=bool(env.get("MILLRACE_SPARK_REMOTE"))),
             threads=_threads(env.get("MILLRACE_THREADS")),
             online_url=env.get("MILLRACE_ONLINE_URL") or None,
         )
+
+
+def _join_engine(text: str | None, *, remote: bool) -> JoinEngine:
+    given = text or ("spark" if remote else "arrow")
+    if given in get_args(JoinEngine):
+        return cast("JoinEngine", given)
+    raise UsageError(f"MILLRACE_JOIN_ENGINE is '{given}'", hint=f"set it to one of: {', '.join(get_args(JoinEngine))}")
 
 
 def _threads(text: str | None) -> int:

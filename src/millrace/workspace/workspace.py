@@ -81,10 +81,20 @@ class Workspace:
 
     @cached_property
     def asof(self) -> AsOfJoin:
-        """Point-in-time joins over the lake's files."""
-        from millrace.features.adapters.duckdb_asof import DuckDbAsOfJoin
+        """Point-in-time joins over the lake's files, on the engine that the settings name."""
+        match self.settings.join_engine:
+            case "spark":
+                from millrace.features.adapters.spark_asof import SparkAsOfJoin
 
-        return DuckDbAsOfJoin(self.settings.threads)
+                return SparkAsOfJoin(self.spark)
+            case "duckdb":
+                from millrace.features.adapters.duckdb_asof import DuckDbAsOfJoin
+
+                return DuckDbAsOfJoin(self.settings.threads)
+            case "arrow":
+                from millrace.features.adapters.arrow_asof import ArrowAsOfJoin
+
+                return ArrowAsOfJoin(self.settings.threads)
 
     @cached_property
     def windows(self) -> WindowEngine:

@@ -18,6 +18,7 @@ def test_everything_lives_in_the_home_by_default(tmp_path: Path) -> None:
         mlflow_url=f"sqlite:///{home}/mlflow.db",
         warehouse=f"{home}/warehouse",
         spark_remote=None,
+        join_engine="arrow",
         threads=min(os.cpu_count() or 1, 4),
     )
     assert not home.exists()
@@ -60,3 +61,13 @@ def test_a_thread_count_must_be_a_whole_number_from_one(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         Settings.load("/home", {"MILLRACE_THREADS": text})
     assert caught.value.exit_code == 2
+
+
+def test_joins_run_where_spark_is_unless_told_otherwise() -> None:
+    remote = {"MILLRACE_SPARK_REMOTE": "sc://spark:15002"}
+    assert Settings.load(env={}).join_engine == "arrow"
+    assert Settings.load(env=remote).join_engine == "spark"
+    assert Settings.load(env={"MILLRACE_JOIN_ENGINE": "spark"}).join_engine == "spark"
+    assert Settings.load(env=remote | {"MILLRACE_JOIN_ENGINE": "duckdb"}).join_engine == "duckdb"
+    with pytest.raises(UsageError, match="MILLRACE_JOIN_ENGINE is 'ibis'"):
+        Settings.load(env={"MILLRACE_JOIN_ENGINE": "ibis"})
