@@ -108,3 +108,50 @@ def test_one_transaction_sent_by_two_arrives_once(location: Location) -> None:
 def test_two_who_create_the_same_table_both_have_it(location: Location) -> None:
     at_once([_CREATE, _CREATE], location)
     assert [DeltaTableStore().version(Location(f"{location}{i}")) for i in range(_EACH)] == [0] * _EACH
+
+
+_PARTITION = """    for part in ("a", "b"):
+        store.merge(location, pa.table({"id": [i], "part": [part], "by": [str(number)]}), ["id", "part"], commit)
+"""
+_MOVE = "    store.merge(location, pa.table({'id': [i], 'part': [f'{number}'], 'by': ['x']}), ['id'], commit)\n"
+_DELETE = "    store.delete_keys(location, pa.table({'id': [i]}), commit)\n"
+_CREATE_FULL = """    from millrace.core.errors import AlreadyExists
+    own = pa.table({"id": [number]})
+    try:
+        store.create(location + str(i), own.schema, TableDefinition(), commit, own)
+    except AlreadyExists:
+        pass
+"""
+
+
+@pytest.fixture
+def partitioned(tmp_path: Path) -> Location:
+    location = Location(str(tmp_path / "parts"))
+    schema = pa.schema([("id", pa.int64()), ("part", pa.string()), ("by", pa.string())])
+    DeltaTableStore().create(location, schema, TableDefinition(partition_columns=("part",)), COMMIT)
+    return location
+
+
+def test_merges_on_the_same_partitions_leave_one_row_for_each_key(partitioned: Location) -> None:
+    at_once([_PARTITION, _PARTITION], partitioned)
+    rows = DeltaTableStore().read(partitioned).select(["id", "part"]).to_pylist()
+    assert sorted((row["id"], row["part"]) for row in rows) == [(i, part) for i in range(_EACH) for part in ("a", "b")]
+
+
+def test_a_key_that_two_put_into_different_partitions_is_in_one(partitioned: Location) -> None:
+    at_once([_MOVE, _MOVE], partitioned)
+    assert ids(partitioned) == list(range(_EACH))
+
+
+def test_deletes_beside_merges_are_not_lost(location: Location) -> None:
+    DeltaTableStore().append(location, pa.table({"id": list(range(_EACH)), "by": ["old"] * _EACH}), COMMIT)
+    at_once([_MERGE_OWN.replace("number", "(number + 5)"), _DELETE], location)
+    assert ids(location) == [5000 + i for i in range(_EACH)]
+
+
+def test_of_two_who_create_a_table_with_rows_one_has_made_it(location: Location) -> None:
+    at_once([_CREATE_FULL, _CREATE_FULL], location)
+    for i in range(_EACH):
+        made = DeltaTableStore().read(Location(f"{location}{i}"))
+        assert made.column("id").to_pylist() in ([0], [1])
+        assert DeltaTableStore().version(Location(f"{location}{i}")) == 0

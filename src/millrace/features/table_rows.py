@@ -76,7 +76,7 @@ def check_key_types(rows: pa.Table, schema: pa.Schema, identity: Sequence[str], 
         if key_family(given) != key_family(stored):
             raise InvalidInput(
                 f"'{name}' is {given} in the rows and {stored} in {table}",
-                hint=f"make it a {stored}",
+                hint=f"cast it to {stored}",
                 table=table,
                 column=name,
             )
