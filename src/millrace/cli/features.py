@@ -12,5 +12,10 @@ app.command(
     f"{_TABLES}:history", name="history", help="Show who changed a feature table, when, why, and how many rows."
 )
 app.command(f"{_TABLES}:delete", name="delete", help="Delete the rows of some keys.")
-app.command("millrace.cli.features_functions:functions", name="functions", help="List the feature functions, or show one.")
+app.command(
+    "millrace.cli.features_functions:functions", name="functions", help="List the feature functions, or show one."
+)
 app.command("millrace.cli.features_audit:audit", name="audit", help="Look for leaks: change the future, compute again.")
+_PUBLISH = "millrace.cli.features_publish"
+app.command(f"{_PUBLISH}:publish", name="publish", help="Bring the online store up to date with a feature table.")
+app.command(f"{_PUBLISH}:online", name="online", help="List what is online, and how fresh it is.")
