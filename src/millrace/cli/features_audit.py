@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from millrace.pipeline.audit.job import Answer, Job
 
 _EXIT_LEAK = 3
+_PREFIX = "audit-"
 _CHILD = "millrace.cli.features_audit_child"
 # Where the child's tables, databases and engine are is not for the environment to say: all are in its scratch home.
 _NOT_FOR_CHILDREN = ("MILLRACE_DATABASE_URL", "MILLRACE_MLFLOW_URL", "MILLRACE_WAREHOUSE", "MILLRACE_SPARK_REMOTE")
@@ -94,7 +95,7 @@ def audit(
     workspace = require_home(home)
     try:
         with child_processes(workspace.home) as runner, progress(plain=json) as shown:
-            report = audit_pipeline(workspace, declared, file.resolve(), runner, shown, options)
+            report = audit_pipeline(workspace, declared, file.resolve(), options, runner=runner, progress=shown)
     finally:
         workspace.close()
     _print(report, json=json)
@@ -136,16 +137,36 @@ class ChildProcesses:
 @contextmanager
 def child_processes(home: Path) -> Iterator[ChildProcesses]:
     """A runner whose files are on the home's file system, so that tables are linked and not copied, and are removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="audit-", dir=home if os.access(home, os.W_OK) else None) as root:
+    place = home if os.access(home, os.W_OK) else Path(tempfile.gettempdir())
+    _sweep(place)
+    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=place, ignore_cleanup_errors=True) as root:
         yield ChildProcesses(Path(root))
+
+
+def _sweep(place: Path) -> None:
+    """Remove what audits left that were killed."""
+    for folder in place.glob(f"{_PREFIX}*-*"):
+        number = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if number.isdecimal() and not _is_alive(int(number)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _wait(folder: Path, home: Path) -> int:
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-m", _CHILD, str(folder)],
             env=_environment(home),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # never written to: that it closes tells the child that we are gone
             stdout=log,
             stderr=log,
         )
@@ -155,6 +176,8 @@ def _wait(folder: Path, home: Path) -> int:
             if process.poll() is None:  # interrupted
                 process.terminate()
                 _end(process)
+            if process.stdin is not None:
+                process.stdin.close()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from pathlib import Path
 
 
@@ -26,5 +28,12 @@ def main(folder: Path) -> None:
         workspace.close()
 
 
+def _end_with_parent() -> None:
+    # The parent holds the other end, and writes nothing: this returns when it is gone, however it went.
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     main(Path(sys.argv[1]))

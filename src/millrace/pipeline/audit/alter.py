@@ -5,6 +5,7 @@ All of it is deterministic: the same rows and rule give the same change.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Literal, cast
 
@@ -146,17 +147,14 @@ def _other(values: pa.ChunkedArray) -> pa.ChunkedArray:
     rolled = values.take(pa.array(np.roll(np.arange(len(values)), len(values) // 2 + 1)))
     if pa.types.is_boolean(kind):
         return pc.invert(values)
-    if pa.types.is_integer(kind):
-        return _far_integers(rolled)
-    if pa.types.is_floating(kind):
-        return pc.add(rolled, pa.scalar(_offset(rolled), pa.float64()).cast(kind))
-    if pa.types.is_decimal(kind):
-        return _far_decimals(rolled)
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return _shifted(rolled)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return _other_text(values, rolled)
-    return rolled
+    move = next((move for belongs, move in _MOVES if belongs(kind)), None)
+    return rolled if move is None else move(rolled)
+
+
+def _far_floats(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.add(values, pa.scalar(_offset(values), pa.float64()).cast(values.type))
 
 
 def _offset(values: pa.ChunkedArray) -> float:
@@ -211,3 +209,12 @@ def _other_text(values: pa.ChunkedArray, rolled: pa.ChunkedArray) -> pa.ChunkedA
     same = pc.fill_null(pc.equal(text, values.cast(pa.large_string())), fill_value=False)
     marked = pc.binary_join_element_wise(text, pa.scalar("~", pa.large_string()), pa.scalar("", pa.large_string()))
     return pc.if_else(same, marked, text).cast(values.type)
+
+
+_MOVES: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.ChunkedArray], pa.ChunkedArray]], ...] = (
+    (pa.types.is_integer, _far_integers),
+    (pa.types.is_floating, _far_floats),
+    (pa.types.is_decimal, _far_decimals),
+    (pa.types.is_timestamp, _shifted),
+    (pa.types.is_date, _shifted),
+)

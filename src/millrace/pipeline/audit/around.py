@@ -16,46 +16,54 @@ _FROM_LAKE = "import it as a table of the lake with its time, and take it as a S
 _AS_OF = "use `as_of`: it is the time that the features are of"
 _SEED = "features must be the same each time: compute it from the rows"
 
-# The last names of a dotted call, to what it does and what to do instead. A single name stands for any `x.name(...)`.
+_FILES = "reads a file around the lake"
+_SERVICES = "asks a service or a database around the lake"
+_PATHS = "reads a path, which can't be cut at a time"
+
+_FILE_READERS = (
+    "read_csv read_parquet read_json read_excel read_feather read_orc read_pickle read_fwf read_html read_xml read_hdf "
+    "read_delta read_ndjson read_avro read_ipc scan_csv scan_parquet scan_delta scan_ndjson scan_ipc DeltaTable ParquetFile "
+    "ParquetDataset open_dataset loadtxt genfromtxt open read_text read_bytes pq.read_table parquet.read_table "
+    "feather.read_table csv.reader csv.DictReader np.load numpy.load json.load pickle.load joblib.load dataset.dataset "
+    "ds.dataset"
+)
+_SERVICE_CALLS = (
+    "read_sql read_sql_query read_sql_table read_database from_uri requests.get requests.post requests.Session httpx.get "
+    "httpx.post httpx.Client urlopen sqlite3.connect duckdb.connect duckdb.sql duckdb.query duckdb.execute create_engine "
+    "psycopg.connect boto3.client"
+)
+_CHANCE = (
+    "F.rand F.randn F.uuid F.shuffle functions.rand functions.randn monotonically_increasing_id random.random "
+    "np.random.rand numpy.random.rand uuid.uuid4 uuid4"
+)
+# The last names of a dotted call, what it does, and what to do instead.
+_KINDS = (
+    (
+        _FILE_READERS,
+        _FILES,
+        _FROM_LAKE,
+    ),
+    (
+        _SERVICE_CALLS,
+        _SERVICES,
+        _FROM_LAKE,
+    ),
+    ("read.parquet read.csv read.json read.orc read.text read.load read.jdbc", _PATHS, _FROM_LAKE),
+    (
+        "datetime.now datetime.utcnow datetime.today date.today time.time pd.Timestamp.now Timestamp.now",
+        "asks the wall clock",
+        _AS_OF,
+    ),
+    (
+        _CHANCE,
+        "differs from call to call",
+        _SEED,
+    ),
+)
 _SUSPECTS: Mapping[str, tuple[str, str]] = {
-    **dict.fromkeys(
-        (
-            "read_csv read_parquet read_json read_excel read_feather read_orc read_pickle read_sql read_sql_query "
-            "read_sql_table read_fwf read_html read_xml read_hdf read_delta read_ndjson read_avro read_ipc scan_csv "
-            "scan_parquet scan_delta scan_ndjson scan_ipc read_database from_uri"
-        ).split(),
-        ("reads a file or a database around the lake", _FROM_LAKE),
-    ),
-    **dict.fromkeys(
-        "DeltaTable ParquetFile ParquetDataset open_dataset loadtxt genfromtxt open read_text read_bytes".split(),
-        ("reads a file around the lake", _FROM_LAKE),
-    ),
-    **dict.fromkeys(
-        "pq.read_table parquet.read_table feather.read_table csv.reader csv.DictReader np.load numpy.load json.load "
-        "pickle.load joblib.load dataset.dataset ds.dataset".split(),
-        ("reads a file around the lake", _FROM_LAKE),
-    ),
-    **dict.fromkeys(
-        "read.parquet read.csv read.json read.orc read.text read.load read.jdbc".split(),
-        ("reads a path, which can't be cut at a time", _FROM_LAKE),
-    ),
-    **dict.fromkeys(
-        (
-            "requests.get requests.post httpx.get httpx.post httpx.Client requests.Session urlopen sqlite3.connect "
-            "duckdb.connect duckdb.sql duckdb.query duckdb.execute create_engine psycopg.connect boto3.client"
-        ).split(),
-        ("asks a service or a database around the lake", _FROM_LAKE),
-    ),
-    **dict.fromkeys(
-        "datetime.now datetime.utcnow datetime.today date.today time.time pd.Timestamp.now Timestamp.now".split(),
-        ("asks the wall clock", _AS_OF),
-    ),
-    **dict.fromkeys(
-        "F.rand F.randn F.uuid F.shuffle functions.rand functions.randn monotonically_increasing_id random.random "
-        "np.random.rand numpy.random.rand uuid.uuid4 uuid4".split(),
-        ("differs from call to call", _SEED),
-    ),
+    name: (what, hint) for names, what, hint in _KINDS for name in names.split()
 }
+_READERS = frozenset({"parquet", "csv", "json", "orc", "text", "load", "jdbc"})
 _HOMES = frozenset(
     {"open_workspace", "require_home", "spark"}
 )  # with an argument they lead to a home of one's own choosing
@@ -136,9 +144,7 @@ def _suspect(name: str) -> tuple[str, str] | None:
         found = _SUSPECTS.get(".".join(parts[-length:])) if len(parts) >= length else None
         if found is not None:
             return found
-    if "read" in parts[:-1] and parts[-1] in {"parquet", "csv", "json", "orc", "text", "load", "jdbc"}:
-        return _SUSPECTS["read.load"]
-    return None
+    return (_PATHS, _FROM_LAKE) if "read" in parts[:-1] and parts[-1] in _READERS else None
 
 
 def _names_a_home(node: ast.Call) -> bool:

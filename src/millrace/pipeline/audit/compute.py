@@ -30,7 +30,7 @@ def do(services: Services, job: Job, watch: Watch) -> Answer:
             pipeline = load_pipeline(job.file, job.pipeline)
     except MillraceError as error:
         return Answer(error=(error.message, error.hint))
-    if job.snapshots is not None:
+    if job.trains:
         return _training(services, pipeline, job)
     with watch:
         rows, failures = _compute(services, pipeline, job)

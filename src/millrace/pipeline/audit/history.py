@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from millrace.core.clock import iso, utc
 from millrace.core.names import TableName
+from millrace.pipeline.audit.compare import Difference, compare
 from millrace.pipeline.audit.findings import Finding
-from millrace.pipeline.audit.rules import TableRule, table_lookups
+from millrace.pipeline.audit.job import Answer
+from millrace.pipeline.audit.rerun import computed_tables
+from millrace.pipeline.audit.rules import TableRule, declared_sources, table_lookups
 from millrace.pipeline.audit.times import Times
-from millrace.pipeline.declare import LabelTable, Pipeline
+from millrace.pipeline.declare import FeatureTable, LabelTable, Pipeline
 from millrace.pipeline.port import Services
 from millrace.pipeline.snapshots import loaded_by
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _LATE = timedelta(days=1)
 _MOST_VERSIONS = 50
@@ -20,14 +27,14 @@ _MOST_VERSIONS = 50
 
 def judge_histories(services: Services, pipeline: Pipeline, rules: Sequence[TableRule], times: Times) -> list[Finding]:
     """Warnings about tables that were loaded after the times that are audited, and labels that come later than they say."""
-    found = [*_loaded_later(services, rules, times.cuts), *_lookups_loaded_later(services, pipeline, times.samples)]
+    sources = {TableName.parse(source.name) for source in declared_sources(pipeline)}
+    read = [rule for rule in rules if rule.is_timed and TableName.parse(rule.name) in sources]
+    found = [*_loaded_later(services, read, times.cuts), *_lookups_loaded_later(services, pipeline, times.samples)]
     return [*found, *_late_labels(services, pipeline)]
 
 
 def _loaded_later(services: Services, rules: Sequence[TableRule], cuts: Sequence[datetime]) -> Iterator[Finding]:
     for rule in rules:
-        if not rule.declared or not rule.is_timed:
-            continue
         later = [cut for cut in cuts if not loaded_by(services, rule.name, cut)]
         if later:
             yield Finding(
@@ -42,7 +49,7 @@ def _loaded_later(services: Services, rules: Sequence[TableRule], cuts: Sequence
 
 def _lookups_loaded_later(services: Services, pipeline: Pipeline, times: Sequence[datetime]) -> Iterator[Finding]:
     own = {TableName.parse(table.name) for table in pipeline.features}
-    asked = dict.fromkeys(TableName.parse(str(getattr(lookup, "table_name", ""))) for lookup in table_lookups(pipeline))
+    asked = dict.fromkeys(TableName.parse(lookup.table_name) for lookup in table_lookups(pipeline))
     for name in asked:
         if name in own or not times or loaded_by(services, str(name), times[0]):
             continue
@@ -85,3 +92,46 @@ def _lags(services: Services, name: str, time: str) -> list[timedelta]:
         if newest is not None and info.at is not None:
             lags.append(info.at - utc(newest))
     return lags
+
+
+def judge_stored(services: Services, pipeline: Pipeline, now: Answer) -> list[Finding]:
+    """A warning for each feature table whose stored rows of a time are not what the same time gives now."""
+    found = []
+    for table in computed_tables(pipeline):
+        if not services.lake.exists(table.name):
+            continue
+        snapshots = {at: rows for (name, at), rows in now.snapshots.items() if name == table.name}
+        for at, rows in snapshots.items():
+            difference = _stored_difference(services, table, at, rows)
+            if difference:
+                found.append(_changed_since(table.name, at, difference))
+                break
+    return found
+
+
+def _stored_difference(
+    services: Services, table: FeatureTable | LabelTable, at: datetime, rows: pa.Table
+) -> Difference | None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if table.time not in services.lake.schema(table.name).names:
+        return None
+    of_then = pc.field(table.time) == pa.scalar(at, pa.timestamp("us", "UTC"))
+    stored = services.lake.read(table.name, where=of_then)
+    if not len(stored):  # that time is not on the grid, or not computed yet
+        return None
+    return compare(stored, rows, (*table.keys, table.time))
+
+
+def _changed_since(name: str, at: datetime, difference: Difference) -> Finding:
+    return Finding(
+        "history",
+        "warning",
+        name,
+        f"what {name} holds of {iso(at)} is not what the same time gives now: {difference}",
+        "its code, or the past in one of its sources, has changed since: a table that is written over, or rows that came late; "
+        "run the pipeline again, and keep the history of what is written over",
+        as_of=at,
+        column=next(iter(difference.columns), None),
+    )

@@ -50,7 +50,8 @@ class Job:
         features: times of which the feature tables are computed.
         labels: times of which the label table is computed.
         look: whether to report what the pipeline's code reads around the lake.
-        snapshots: in place of computing, a folder with an earlier answer, over which training sets are built and compared.
+        trains: in place of computing, whether training sets are built and compared; of `features` are their features then.
+        snapshots: a folder with an earlier answer, whose rows the pipeline's own tables then hold; None where it has none.
         thresholds: for that training set.
     """
 
@@ -63,6 +64,7 @@ class Job:
     features: Sequence[datetime] = ()
     labels: Sequence[datetime] = ()
     look: bool = False
+    trains: bool = False
     snapshots: Path | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
 
@@ -78,6 +80,7 @@ class Job:
             "features": [iso(time) for time in self.features],
             "labels": [iso(time) for time in self.labels],
             "look": self.look,
+            "trains": self.trains,
             "snapshots": str(self.snapshots) if self.snapshots else None,
             "thresholds": [self.thresholds.auc, self.thresholds.purity, self.thresholds.min_rows],
         }
@@ -97,6 +100,7 @@ class Job:
             features=[parse_time(text) for text in document["features"]],
             labels=[parse_time(text) for text in document["labels"]],
             look=document["look"],
+            trains=document["trains"],
             snapshots=Path(document["snapshots"]) if document["snapshots"] else None,
             thresholds=Thresholds(*document["thresholds"]),
         )
@@ -131,7 +135,7 @@ class Answer:
         document = {
             "snapshots": kept,
             "failures": [[table, iso(time), why] for (table, time), why in self.failures.items()],
-            "findings": [_document(finding) for finding in self.findings],
+            "findings": [finding_document(finding) for finding in self.findings],
             "error": self.error,
         }
         (folder / ANSWER).write_text(json.dumps(document))
@@ -158,10 +162,17 @@ class Runner(Protocol):
     The home is gone when this returns, also by an error or an interruption; the answer stays as long as the runner does.
     """
 
-    def run(self, job: Job) -> Answer: ...
+    def run(self, job: Job) -> Answer:
+        """What came of it.
+
+        Raises:
+            InvalidState: the process died without an answer.
+        """
+        ...
 
 
-def _document(finding: Finding) -> Mapping[str, object]:
+def finding_document(finding: Finding) -> Mapping[str, object]:
+    """JSON of a finding."""
     return {
         "check": finding.check,
         "severity": finding.severity,
@@ -176,8 +187,3 @@ def _document(finding: Finding) -> Mapping[str, object]:
 
 def _finding(one: dict[str, Any]) -> Finding:
     return Finding(**{**one, "as_of": parse_time(one["as_of"]) if one["as_of"] else None})
-
-
-def finding_document(finding: Finding) -> Mapping[str, object]:
-    """JSON of a finding."""
-    return _document(finding)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import cast
 
+from millrace.core.errors import MillraceError
 from millrace.core.names import TableName
+from millrace.features.types import FeatureLookup
 from millrace.lake.lake import Lake
 from millrace.lake.types import DateStandsFor, TableDefinition, TableEntry
 from millrace.pipeline.declare import Pipeline, Source
@@ -72,7 +75,14 @@ def find_rules(lake: Lake, pipeline: Pipeline, page: str = "") -> list[TableRule
     entries = [entry for entry in lake.catalog.list() if entry.name in named or _may_be_read(lake, entry, page)]
     shared = _shared_columns(lake, [entry.name for entry in entries if entry.name in named])
     keys = frozenset(_key_columns(pipeline))
-    return [_rule(entry, sources.get(entry.name, ()), shared | keys, entry.name in named) for entry in entries]
+    return [_rule(entry, sources.get(entry.name, ()), shared | keys, declared=entry.name in named) for entry in entries]
+
+
+def lookup_rules(lake: Lake, pipeline: Pipeline) -> list[TableRule]:
+    """A rule for each looked-up table, as lookups see it: by its own timeseries column."""
+    names = dict.fromkeys(TableName.parse(lookup.table_name) for lookup in table_lookups(pipeline))
+    keys = frozenset(_key_columns(pipeline))
+    return [_rule(lake.entry(name), (), keys, declared=True) for name in names]
 
 
 def declared_sources(pipeline: Pipeline) -> list[Source]:
@@ -81,9 +91,9 @@ def declared_sources(pipeline: Pipeline) -> list[Source]:
     return [source for table in tables for source in getattr(table, "sources", {}).values()]
 
 
-def table_lookups(pipeline: Pipeline) -> list[object]:
-    """The lookups that read a table; functions of other columns read none."""
-    return [lookup for lookup in pipeline.all_lookups if hasattr(lookup, "table_name")]
+def table_lookups(pipeline: Pipeline) -> list[FeatureLookup]:
+    """The lookups that read a table."""
+    return list(pipeline.all_lookups)
 
 
 def _by_table(sources: Iterable[Source]) -> dict[TableName, list[Source]]:
@@ -96,7 +106,10 @@ def _by_table(sources: Iterable[Source]) -> dict[TableName, list[Source]]:
 def _may_be_read(lake: Lake, entry: TableEntry, page: str) -> bool:
     if entry.name.table in page:
         return True
-    return entry.definition.role in _ROLES and lake.rows(entry.name) <= _MOST_ROWS
+    try:
+        return entry.definition.role in _ROLES and lake.rows(entry.name) <= _MOST_ROWS
+    except MillraceError:  # its files are gone, or can't be read: neither can feature code read them
+        return False
 
 
 def _key_columns(pipeline: Pipeline) -> Iterable[str]:
@@ -114,7 +127,7 @@ def _shared_columns(lake: Lake, names: Sequence[TableName]) -> frozenset[str]:
     return frozenset(column for column, count in counted.items() if count > 1)
 
 
-def _rule(entry: TableEntry, sources: Sequence[Source], keys: frozenset[str], declared: bool) -> TableRule:  # noqa: FBT001 - private
+def _rule(entry: TableEntry, sources: Sequence[Source], keys: frozenset[str], *, declared: bool) -> TableRule:
     definition = entry.definition
     views = tuple(dict.fromkeys(_views(definition, sources)))
     times = {view.time for view in views}
@@ -158,8 +171,6 @@ def from_document(document: Sequence[Mapping[str, object]]) -> list[TableRule]:
 
 
 def _from(one: Mapping[str, object]) -> TableRule:
-    from typing import cast
-
     views = cast("list[tuple[str, int, str | None]]", one["views"])
     return TableRule(
         name=str(one["name"]),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ _LEFT_OUT = frozenset(
     {"events", "runs", "stage_runs", "leases", "promotions", "endpoints", "episodes", "outbox", "tables"}
 )
 _PLACE = "home"  # the setting that says where a home was made
+_LOG = "_delta_log"
 
 
 def copy_facts(database_url: str, own_url: str) -> None:
@@ -56,6 +58,8 @@ def copy_tables(lake: Lake, database_url: str, own_url: str) -> None:
             entries = there.execute(select(schema.tables)).all()
         for entry in entries:
             location = _copy_files(lake, entry)
+            if location is None:
+                continue
             with own.begin() as here:
                 here.execute(insert(schema.tables).values({**_columns(entry), "location": location}))
     finally:
@@ -85,19 +89,34 @@ def _copy_rows(there: Connection, here: Connection, table: Table) -> None:
         here.execute(insert(table), rows)
 
 
-def _copy_files(lake: Lake, entry: Row[Any]) -> str:
-    to = Path(lake.warehouse) / entry.catalog / entry.schema / entry.name
-    if Path(entry.location).is_dir():
-        shutil.copytree(entry.location, to, copy_function=_link)
+def _copy_files(lake: Lake, entry: Row[Any]) -> str | None:
+    """Where the copy is; None where there is nothing to copy."""
+    to, source = Path(lake.warehouse) / entry.catalog / entry.schema / entry.name, Path(entry.location)
+    if source.is_dir():
+        # The log first: what it names was written before it. It is copied, for parts of it are written over.
+        _copy_tree(source / _LOG, to / _LOG, link=False)
+        _copy_tree(source, to, link=True)
         return str(to)
-    return _copy_from_far(lake, entry, Location(str(to)))
+    return _copy_from_far(lake, entry, to) if "://" in entry.location else None
 
 
-def _link(source: str, to: str) -> None:
-    # The log is copied: its last checkpoint's note is the one file that is written over.
-    if "_delta_log" not in source:
+def _copy_tree(source: Path, to: Path, *, link: bool) -> None:
+    to.mkdir(parents=True, exist_ok=True)
+    for child in sorted(source.iterdir()):
+        if child.is_dir():
+            if child.name != _LOG:
+                _copy_tree(child, to / child.name, link=link)
+            continue
+        with suppress(FileNotFoundError):  # vacuumed in between: no version that is read needs it
+            _copy_file(child, to / child.name, link=link)
+
+
+def _copy_file(source: Path, to: Path, *, link: bool) -> None:
+    if link:
         try:
             os.link(source, to)
+        except FileNotFoundError:
+            raise
         except OSError:  # another file system, or one without links
             pass
         else:
@@ -105,7 +124,7 @@ def _link(source: str, to: str) -> None:
     shutil.copy2(source, to)
 
 
-def _copy_from_far(lake: Lake, row: Row[Any], to: Location) -> str:
+def _copy_from_far(lake: Lake, row: Row[Any], to: Path) -> str:
     """A table on an object store: its newest version only."""
     rows = lake.store.read(Location(row.location))
     name = TableName(row.catalog, row.schema, row.name)

@@ -10,8 +10,9 @@ from millrace.core.clock import iso, utc
 from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName
 from millrace.pipeline import sources as source_rules
+from millrace.pipeline.audit.rerun import computed_tables
 from millrace.pipeline.audit.rules import declared_sources
-from millrace.pipeline.audit.training import feature_times, spread
+from millrace.pipeline.audit.samples import feature_times, spread
 from millrace.pipeline.declare import LabelTable, Pipeline, Source
 from millrace.pipeline.grid import last_tick
 from millrace.pipeline.labels import read_known
@@ -39,58 +40,59 @@ def choose_times(services: Services, pipeline: Pipeline, given: Sequence[datetim
     """The times that were given, or `count` of them spread over the sources' history on the features' grid.
 
     Raises:
-        InvalidInput: the sources have no rows, or no time lies in their history.
+        InvalidInput: no source has rows with a time, or their history is too short.
     """
-    horizon = pipeline.label.horizon if isinstance(pipeline.label, LabelTable) else None
-    computes = bool(pipeline.features) or horizon is not None
-    cuts = [utc(time) for time in given] or (
-        _spread(services, pipeline, horizon or _NO_TIME, count) if computes else []
-    )
-    if horizon is not None:
+    if isinstance(pipeline.label, LabelTable):
+        horizon = pipeline.label.horizon
+        cuts = [utc(time) for time in given] or _spread(services, pipeline, horizon, count)
         labels = [cut - horizon for cut in cuts]
         return Times(cuts, labels, labels)
     known = read_known(services, pipeline.labels, services.lake.pin(pipeline.labels.name), services.clock.now())
-    asked = spread(known, pipeline.labels.time, count)
-    return Times(cuts, [], feature_times(pipeline, asked))
+    samples = feature_times(pipeline, spread(known, pipeline.labels.time, count))
+    if not pipeline.features:
+        return Times([], [], samples)
+    cuts = [utc(time) for time in given] or _spread(services, pipeline, _NO_TIME, count)
+    return Times(cuts, [], samples)
 
 
 def _spread(services: Services, pipeline: Pipeline, horizon: timedelta, count: int) -> list[datetime]:
     first, last = _history(services, pipeline)
-    table = pipeline.features[0] if pipeline.features else None
-    every = (
-        table.every if table else pipeline.label.every if isinstance(pipeline.label, LabelTable) else timedelta(days=1)
-    )
-    start = table.start if table else None
     begin = first + horizon
     if begin >= last:
         raise InvalidInput(
-            f"the sources' history from {iso(first)} to {iso(last)} is shorter than the label's horizon of {horizon.days} days",
+            f"the history of {pipeline.name} from {iso(first)} to {iso(last)} is no longer than its label's horizon",
             hint="import more history, or name times with --as-of",
         )
     wanted = [begin + (last - begin) * n / (count + 1) for n in range(1, count + 1)]
-    ticks = sorted({last_tick(time, every, start) for time in wanted})
-    return [tick for tick in ticks if tick >= first] or [wanted[len(wanted) // 2]]
+    ticks = sorted({_tick(pipeline, time) for time in wanted})
+    # A grid that is coarser than the history has no tick in it: functions can be asked at any time.
+    return [tick for tick in ticks if tick >= begin] or [wanted[len(wanted) // 2]]
+
+
+def _tick(pipeline: Pipeline, time: datetime) -> datetime:
+    tables = computed_tables(pipeline)
+    return last_tick(time, tables[0].every, tables[0].start)
 
 
 def _history(services: Services, pipeline: Pipeline) -> tuple[datetime, datetime]:
-    """From when on all sources have rows, and the newest row that has come."""
-    bounds = [found for source in declared_sources(pipeline) if (found := _bounds(services, source)) is not None]
+    """From when on all sources of events have rows, and the newest row that has come."""
+    timed = [source for source in declared_sources(pipeline) if source.event_time and source.history != "none"]
+    events = [source for source in timed if source.history == "append"] or timed
+    bounds = [found for source in events if (found := _bounds(services, source, str(source.event_time))) is not None]
     if not bounds:
         raise InvalidInput(
             f"no source of {pipeline.name} has rows with a time", hint="import some first, or name times with --as-of"
         )
-    starts = [table.start for table in (*pipeline.features, pipeline.label) if getattr(table, "start", None)]
-    first = max([*(begin for begin, _ in bounds), *(start for start in starts if start)])
+    starts = [table.start for table in computed_tables(pipeline) if table.start is not None]
+    first = max([*(begin for begin, _ in bounds), *starts])
     return first, min(services.clock.now(), max(end for _, end in bounds))
 
 
-def _bounds(services: Services, source: Source) -> tuple[datetime, datetime] | None:
+def _bounds(services: Services, source: Source, column: str) -> tuple[datetime, datetime] | None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if source.event_time is None or source.history != "append":
-        return None
-    rows = services.lake.read(TableName.parse(source.name), None, [source.event_time])
-    begin = source_rules.earliest(rows, source.event_time)
-    end = pc.max(rows.column(source.event_time).cast(pa.timestamp("us"))).as_py()
+    rows = services.lake.read(TableName.parse(source.name), None, [column])
+    begin = source_rules.earliest(rows, column)
+    end = pc.max(rows.column(column).cast(pa.timestamp("us"))).as_py()
     return None if begin is None or end is None else (begin, utc(end))

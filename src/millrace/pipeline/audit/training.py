@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from millrace.core.clock import epoch_us, from_epoch_us, iso
+from millrace.core.clock import epoch_us, iso
 from millrace.core.names import TableName
+from millrace.features.function_store import finder
 from millrace.features.tables import create_feature_table
 from millrace.features.training_set import TrainingSet, build_training_set
 from millrace.pipeline.audit.alter import Change, changed
@@ -16,16 +17,16 @@ from millrace.pipeline.audit.compare import Difference, compare
 from millrace.pipeline.audit.findings import Finding
 from millrace.pipeline.audit.job import Answer, Job
 from millrace.pipeline.audit.likeness import label_likeness
-from millrace.pipeline.audit.rules import TableRule, find_rules, table_lookups
-from millrace.pipeline.declare import FeatureTable, LabelTable, Pipeline
-from millrace.pipeline.grid import last_tick
-from millrace.pipeline.labels import read_known
+from millrace.pipeline.audit.rerun import computed_tables, evidence_of, first_column
+from millrace.pipeline.audit.rules import TableRule, lookup_rules, table_lookups
+from millrace.pipeline.audit.samples import label_rows, spread
+from millrace.pipeline.declare import LabelTable, Pipeline
 from millrace.pipeline.port import Services
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MOST_ROWS = 200_000
+_TIMES = 3  # at which the future of a looked-up table is changed
 _ROW = "row"
 
 
@@ -37,58 +38,23 @@ def audit_training_set(services: Services, pipeline: Pipeline, job: Job, earlier
     """
     _store(services, pipeline, earlier)
     requests = label_rows(services, pipeline, job.features)
-    if not len(requests):
-        return [
-            Finding("lookups", "warning", pipeline.labels.name, "no label row is known, so no training set was audited")
-        ]
-    trainer = _Trainer(services, pipeline, services.clock.now())
-    whole = trainer.build(requests, {})
-    findings = label_likeness(whole.table, whole.spec.inputs, pipeline.labels.column, job.thresholds)
-    return [*findings, *_blindness(trainer, requests, whole)]
-
-
-def label_rows(services: Services, pipeline: Pipeline, times: Sequence[datetime]) -> pa.Table:
-    """Label rows that are known now, as training sets take them: at most 200,000, evenly thinned.
-
-    Where others fill the label table and the pipeline computes features, those that fall into a grid step after one of `times`.
-    """
-    import numpy as np
-    import pyarrow as pa
-
     label = pipeline.labels
-    rows = read_known(services, label, services.lake.pin(label.name), services.clock.now())
-    if pipeline.features and not isinstance(pipeline.label, LabelTable):
-        at = rows.column(label.time).cast(pa.int64()).to_numpy()
-        every = min(table.every for table in pipeline.features)
-        steps = [(epoch_us(time), epoch_us(time + every)) for time in times]
-        near = [(at >= start) & (at < end) for start, end in steps]
-        rows = rows.filter(pa.array(np.any(near, axis=0) if near else np.zeros(len(at), dtype=bool)))
-    if len(rows) > _MOST_ROWS:
-        rows = rows.take(pa.array(np.linspace(0, len(rows) - 1, _MOST_ROWS).astype(np.int64)))
-    return rows
-
-
-def spread(rows: pa.Table, column: str, count: int) -> list[datetime]:
-    """At most `count` of the times in a column, evenly spread over its rows, in order."""
-    import pyarrow as pa
-
-    times = sorted(value for value in rows.column(column).cast(pa.int64()).to_pylist() if value is not None)
-    picked = {times[len(times) * n // (count + 1)] for n in range(1, count + 1)} if times else set()
-    return [from_epoch_us(time) for time in sorted(picked)]
-
-
-def feature_times(pipeline: Pipeline, labels: Sequence[datetime]) -> list[datetime]:
-    """The newest time on the features' grid at or before each label time."""
-    if not pipeline.features:
-        return list(labels)
-    table = pipeline.features[0]
-    return sorted({last_tick(time, table.every, table.start) for time in labels})
+    if not len(requests):
+        fact = "no label is known near the audited times, so no training set was audited"
+        return [
+            Finding("lookups", "warning", label.name, fact, "name other times with --as-of, or import more history")
+        ]
+    training = _Training(services, pipeline, requests, services.clock.now())
+    whole = training.build(requests, {})
+    likeness = label_likeness(whole.table, whole.spec.inputs, label.column, job.thresholds)
+    return [*likeness, *_blindness(training, whole.table)]
 
 
 @dataclass(frozen=True, slots=True)
-class _Trainer:
+class _Training:
     services: Services
     pipeline: Pipeline
+    requests: pa.Table
     as_of: datetime
 
     def build(self, requests: pa.Table, versions: Mapping[TableName, int]) -> TrainingSet:
@@ -97,20 +63,42 @@ class _Trainer:
             self.services.lake,
             self.services.asof,
             requests,
-            self.pipeline.all_lookups,
+            [*self.pipeline.all_lookups, *self.pipeline.functions],
             label.column,
             exclude=(*label.keys, label.time, *self.pipeline.exclude),
             as_of=self.as_of,
             versions=versions,
+            functions=finder(self.services.functions),
         )
+
+    def rebuilt(self, whole: pa.Table, rule: TableRule, change: Change, time: datetime | None) -> Difference:
+        """How the rows up to a time differ from those of `whole` when a table is changed after it."""
+        import numpy as np
+        import pyarrow as pa
+
+        lake, label, name = self.services.lake, self.pipeline.labels, TableName.parse(rule.name)
+        rows = lake.read(name)
+        version = lake.overwrite(name, changed(rows, rule, change, time), why=f"audit: {change}").version
+        mask = self._up_to(time)
+        again = self.build(self.requests.filter(mask), {name: int(version)}).table
+        lake.overwrite(name, rows, why="audit: as before")
+        numbers = pa.array(np.arange(len(again)))
+        first = whole.filter(mask)
+        keys = (*label.keys, label.time, _ROW)
+        return compare(first.append_column(_ROW, numbers), again.append_column(_ROW, numbers), keys)
+
+    def _up_to(self, time: datetime | None) -> pa.Array:
+        import numpy as np
+        import pyarrow as pa
+
+        at = self.requests.column(self.pipeline.labels.time).cast(pa.int64()).to_numpy()
+        return pa.array(np.ones(len(at), dtype=bool) if time is None else at <= epoch_us(time))
 
 
 def _store(services: Services, pipeline: Pipeline, earlier: Answer) -> None:
     import pyarrow as pa
 
-    own: list[FeatureTable | LabelTable] = list(pipeline.features)
-    own += [pipeline.label] if isinstance(pipeline.label, LabelTable) else []
-    for table in own:
+    for table in computed_tables(pipeline):
         parts = [rows for (name, _), rows in earlier.snapshots.items() if name == table.name]
         rows = pa.concat_tables(parts, promote_options="permissive")
         if services.lake.exists(table.name):
@@ -121,110 +109,71 @@ def _store(services: Services, pipeline: Pipeline, earlier: Answer) -> None:
             rows.schema,
             primary_keys=table.keys,
             timeseries_column=table.time,
+            available_after=table.horizon if isinstance(table, LabelTable) else timedelta(0),
             role="labels" if isinstance(table, LabelTable) else "features",
         )
         services.lake.append(table.name, rows)
 
 
-def _blindness(trainer: _Trainer, requests: pa.Table, whole: TrainingSet) -> list[Finding]:
+def _blindness(training: _Training, whole: pa.Table) -> list[Finding]:
     """Each looked-up table changed after each time, or as a whole where it has no time: do rows up to the time change?"""
-    label, lookups = trainer.pipeline.labels, table_lookups(trainer.pipeline)
-    asked = {TableName.parse(lookup.table_name) for lookup in lookups}
-    found: list[Finding] = []
-    rules = [
-        rule for rule in find_rules(trainer.services.lake, trainer.pipeline) if TableName.parse(rule.name) in asked
-    ]
+    pipeline = training.pipeline
+    rules = lookup_rules(training.services.lake, pipeline)
+    times = spread(training.requests, pipeline.labels.time, _TIMES)
+    found = []
     for rule in rules:
-        for time, change in _changes(rule, spread(requests, label.time, 3)):
-            difference = _rebuilt(trainer, rule, requests, whole, time, change)
+        for change, time in _changes(rule, times):
+            difference = training.rebuilt(whole, rule, change, time)
             if difference:
-                found.append(_leak(trainer.pipeline, rule, change, time, difference))
+                found.append(_leak(pipeline, rule, change, time, difference))
                 break
-    if found:
+    leaking = {finding.subject for finding in found}
+    fine = [rule.name for rule in rules if rule.name not in leaking and rule.is_timed]
+    if not fine:
         return found
-    names = ", ".join(rule.name for rule in rules)
-    fact = f"{len(whole.table):,} training rows stay the same when later rows of {names} are removed or altered"
-    return [Finding("lookups", "ok", label.name, fact)] if rules else []
+    fact = f"{len(whole):,} training rows stay the same when later rows of {', '.join(fine)} are removed or altered"
+    return [*found, Finding("lookups", "ok", pipeline.labels.name, fact)]
 
 
-def _changes(rule: TableRule, times: Sequence[datetime]) -> Iterator[tuple[datetime | None, Change]]:
+def _changes(rule: TableRule, times: list[datetime]) -> Iterator[tuple[Change, datetime | None]]:
     if not rule.is_timed:
-        yield None, "whole"
+        yield "whole", None
         return
     for time in times:
-        yield time, "removed"
-        yield time, "altered"
-
-
-def _rebuilt(
-    trainer: _Trainer, rule: TableRule, requests: pa.Table, whole: TrainingSet, time: datetime | None, change: Change
-) -> Difference:
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    lake, label = trainer.services.lake, trainer.pipeline.labels
-    name = TableName.parse(rule.name)
-    before = lake.pin(name).version
-    rows = lake.read(name, before)
-    version = lake.overwrite(name, changed(rows, rule, change, time), why=f"audit: {change}").version
-    if time is None:
-        mask = pa.array(np.ones(len(requests), dtype=bool))
-    else:
-        mask = pc.less_equal(requests.column(label.time).cast(pa.int64()), epoch_us(time))
-    again = trainer.build(requests.filter(mask), {name: int(version)}).table
-    lake.overwrite(name, rows, why="audit: as before")
-    first = whole.table.filter(mask)
-    numbers = pa.array(np.arange(len(first)))
-    keys = (*label.keys, label.time, _ROW)
-    return compare(first.append_column(_ROW, numbers), again.append_column(_ROW, numbers), keys)
+        yield "removed", time
+        yield "altered", time
 
 
 def _leak(
     pipeline: Pipeline, rule: TableRule, change: Change, time: datetime | None, difference: Difference
 ) -> Finding:
-    evidence: dict[str, object] = {
-        "columns": dict(difference.columns),
-        "rows": difference.keys,
-        "example": dict(difference.example),
-    }
-    column = next(iter(difference.columns), None)
-    if not rule.is_timed:
-        return Finding(
-            "lookups",
-            "leak",
-            rule.name,
-            f"{rule.name} has no timeseries column: training rows of any time get its values of today: {difference}",
-            "give it a timeseries column and keep its snapshots, or take the risk with --accept " + rule.name,
-            column=column,
-            evidence=evidence,
-        )
-    without = [
-        lookup for lookup in table_lookups(pipeline) if _is(lookup, rule) and lookup.timestamp_lookup_key is None
-    ]
-    if without:
-        return Finding(
-            "lookups",
-            "leak",
-            rule.name,
-            f"{rule.name} is looked up without a time: training rows get its newest values, whatever their time: {difference}",
-            f"add timestamp_lookup_key='{pipeline.labels.time}' to the lookup",
-            as_of=time,
-            column=column,
-            evidence=evidence,
-        )
-    at = iso(time) if time else ""
+    fact, hint = _reason(pipeline, rule, change, time)
     return Finding(
         "lookups",
         "leak",
         rule.name,
-        f"training rows up to {at} change when rows of {rule.name} after it are {change}: {difference}",
-        "this is a bug in millrace: please report it",
+        f"{fact}: {difference}",
+        hint,
         as_of=time,
-        column=column,
-        evidence=evidence,
+        column=first_column(difference),
+        evidence={"change": change, **evidence_of(difference)},
     )
 
 
-def _is(lookup: object, rule: TableRule) -> bool:
-    return TableName.parse(str(getattr(lookup, "table_name", ""))) == TableName.parse(rule.name)
+def _reason(pipeline: Pipeline, rule: TableRule, change: Change, time: datetime | None) -> tuple[str, str]:
+    name = rule.name
+    if time is None:
+        return (
+            f"{name} has no timeseries column, so that training rows of any time get its values of today",
+            f"give it a timeseries column and keep its snapshots, or take the risk with --accept {name}",
+        )
+    lookups = [each for each in table_lookups(pipeline) if TableName.parse(each.table_name) == TableName.parse(name)]
+    if any(each.timestamp_lookup_key is None for each in lookups):
+        return (
+            f"{name} is looked up without a time, so that training rows get its newest values, whatever their time",
+            f"give the lookup timestamp_lookup_key='{pipeline.labels.time}'",
+        )
+    return (
+        f"training rows up to {iso(time)} change when later rows of {name} are {change}",
+        "this breaks a promise of millrace: please report it",
+    )

@@ -8,13 +8,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from millrace.pipeline.audit.findings import Finding
 
-_DATA = frozenset(
-    ".csv .tsv .parquet .json .jsonl .ndjson .feather .arrow .orc .avro .xlsx .xls .pkl .pickle .npy .npz .db .sqlite "
-    ".txt .gz .zst .h5".split()
+_ENDINGS = (
+    ".csv .tsv .parquet .json .jsonl .ndjson .feather .arrow .orc .avro .xlsx .xls .pkl .pickle .npy .npz .db .sqlite .txt "
+    ".gz .zst .h5"
 )
+_DATA = frozenset(_ENDINGS.split())
 _HOSTS_HERE = frozenset({"127.0.0.1", "::1", "localhost", "0.0.0.0", ""})  # noqa: S104 - compared, not bound
 
 
@@ -28,7 +30,7 @@ class Watch:
         self._listens = False
         sys.addaudithook(self._hear)
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Self:
         self._listens = True
         return self
 
