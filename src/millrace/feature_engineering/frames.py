@@ -26,5 +26,5 @@ def to_schema(schema: object) -> pa.Schema:
     if type(schema).__name__ == "StructType":
         from pyspark.sql.pandas.types import to_arrow_schema
 
-        return to_arrow_schema(schema)
+        return to_arrow_schema(schema, timezone="UTC")
     raise InvalidInput("a table needs df or schema", hint="give rows, or a PySpark StructType or Arrow schema")

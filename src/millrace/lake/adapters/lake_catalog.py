@@ -137,7 +137,13 @@ class LakeCatalog(Catalog):  # type: ignore[misc]  # pyspark is untyped
             raise InvalidInput(
                 f"{tableName} can't be made like this", hint="give schema= only: the workspace chooses the place"
             )
-        save(self._session, tableName, to_arrow_schema(schema).empty_table(), "error", description=description or "")
+        save(
+            self._session,
+            tableName,
+            to_arrow_schema(schema, timezone="UTC").empty_table(),
+            "error",
+            description=description or "",
+        )
         return self._session.table(tableName)
 
     def dropTable(self, tableName: str, ifExists: bool = False, purge: bool = False) -> None:  # noqa: N802, N803, FBT001, FBT002 - PySpark's

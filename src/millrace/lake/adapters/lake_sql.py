@@ -187,7 +187,7 @@ class _Sql:
     def _empty(self, columns: str) -> pa.Table:
         from pyspark.sql.pandas.types import to_arrow_schema
 
-        return to_arrow_schema(self.session._parse_ddl(columns)).empty_table()  # noqa: SLF001 - the engine reads its own types
+        return to_arrow_schema(self.session._parse_ddl(columns), timezone="UTC").empty_table()  # noqa: SLF001 - the engine reads its own types
 
     def _insert(self, what: Insert) -> None:
         from millrace.lake.frames import to_arrow

@@ -97,7 +97,7 @@ def name_parts(text: str) -> tuple[str, ...] | None:
     except InvalidInput:
         return None
     parts, end = chain(found, 0)
-    return parts if parts and end == len(found) else None
+    return parts if parts and end == len(found) and found[-1].is_name else None
 
 
 def chain(found: Sequence[Token], place: int) -> tuple[tuple[str, ...], int]:
