@@ -48,15 +48,14 @@ def _read(entry: TableEntry, files: set[str], schema: pa.Schema, columns: list[s
         filesystem, _ = pyarrow.fs.FileSystem.from_uri(entry.location)
         files = {pyarrow.fs.FileSystem.from_uri(file)[1] for file in files}
     partitions = pa.schema([schema.field(name) for name in entry.definition.partition_columns])
-    dataset = pyarrow.dataset.dataset(
-        sorted(files),
-        schema=schema,
-        format="parquet",
-        filesystem=filesystem,
-        partitioning=pyarrow.dataset.HivePartitioning(partitions) if len(partitions) else None,
-    )
     try:
-        return dataset.to_table(columns=columns)
+        return pyarrow.dataset.dataset(
+            sorted(files),
+            schema=schema,
+            format="parquet",
+            filesystem=filesystem,
+            partitioning=pyarrow.dataset.HivePartitioning(partitions) if len(partitions) else None,
+        ).to_table(columns=columns)
     except FileNotFoundError as error:
         raise NotFound(f"files of an older version of {entry.name} are gone", hint="publish the whole table") from error
 
