@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,13 +11,11 @@ import pytest
 import millrace as mr
 from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName
-from millrace.features.tables import write_feature_rows
 from millrace.pipeline.context import Pins
 from millrace.pipeline.declare import FeatureTable, LabelTable
 from millrace.pipeline.execute import run_pipeline
 from millrace.pipeline.plan import Request
 from millrace.pipeline.snapshots import pin_sources
-from millrace.pipeline.stages import refresh
 from millrace.pipeline.stages.refresh import RefreshSnapshots
 from millrace.pipeline.stages.stage import Outcome
 from millrace.pipeline.training_parts import assemble
@@ -49,12 +48,14 @@ REGIONS = mr.Source("bronze.regions", history="none")
 ROWS = [(1, START - DAY, 1.0), (2, START + DAY, 2.0), (1, START + 2 * WEEK, 4.0)]
 
 
-def stage(workspace: Workspace, due: datetime, table: FeatureTable | LabelTable = features) -> RefreshSnapshots:
-    return RefreshSnapshots(table, due, pin_sources(workspace, table, None, {}))
+def stage(
+    workspace: Workspace, due: datetime, table: FeatureTable | LabelTable = features, **options: Any
+) -> RefreshSnapshots:
+    return RefreshSnapshots(table, due, pin_sources(workspace, table, None, {}), **options)
 
 
-def run(workspace: Workspace, due: datetime, table: FeatureTable | LabelTable = features) -> Outcome:
-    return stage(workspace, due, table).run(context(workspace, declared(), due))
+def run(workspace: Workspace, due: datetime, table: FeatureTable | LabelTable = features, **options: Any) -> Outcome:
+    return stage(workspace, due, table, **options).run(context(workspace, declared(), due))
 
 
 def stored(workspace: Workspace) -> list[dict[str, object]]:
@@ -104,13 +105,16 @@ def test_later_rows_leave_old_snapshots_alone(workspace: Workspace, fill: Fill) 
     assert stored(workspace) == expected([*ROWS, *later], 3)
 
 
-def test_rows_of_the_past_make_all_snapshots_anew(workspace: Workspace, fill: Fill) -> None:
+def test_rows_of_the_past_make_the_snapshots_from_then_on_anew(workspace: Workspace, fill: Fill) -> None:
     fill(PURCHASES, purchases(ROWS))
     run(workspace, START + WEEK)
     late = [(3, START + WEEK, 8.0)]
     fill(PURCHASES, purchases(late))
     outcome = run(workspace, START + WEEK)
-    assert outcome.detail == "2 snapshots, 4 rows, all anew because rows of bronze.purchases up to 2025-03-10 changed"
+    assert (
+        outcome.detail
+        == "1 snapshots, 3 rows, those of 2025-03-10 to 2025-03-10 anew because rows of bronze.purchases changed"
+    )
     assert stored(workspace) == expected([*ROWS, *late], 2)
 
 
@@ -233,7 +237,7 @@ def test_rows_that_arrive_as_late_as_was_said_change_no_old_snapshot(workspace: 
     fill(PURCHASES, purchases([(2, START + WEEK - 2 * DAY + US, 2.0)]))
     assert run(workspace, START + 2 * WEEK, table).detail == "1 snapshots, 2 rows"
     fill(PURCHASES, purchases([(2, START + 2 * WEEK - 2 * DAY, 2.0)]))
-    assert "all anew" in run(workspace, START + 2 * WEEK, table).detail
+    assert "those of 2025-03-17 to 2025-03-17 anew" in run(workspace, START + 2 * WEEK, table).detail
 
 
 def test_rows_of_a_day_that_had_not_ended_change_no_old_snapshot(workspace: Workspace, fill: Fill) -> None:
@@ -250,7 +254,7 @@ def test_rows_of_a_day_that_had_not_ended_change_no_old_snapshot(workspace: Work
     fill("bronze.days", day(START + WEEK))
     assert run(workspace, START + 2 * WEEK, table).detail == "1 snapshots, 1 rows"
     fill("bronze.days", day(START + 2 * WEEK - DAY))
-    assert "all anew" in run(workspace, START + 2 * WEEK, table).detail
+    assert "those of 2025-03-17 to 2025-03-17 anew" in run(workspace, START + 2 * WEEK, table).detail
 
 
 def test_a_source_without_history_is_read_anew_and_said(workspace: Workspace, fill: Fill) -> None:
@@ -289,10 +293,8 @@ def test_without_a_start_the_first_tick_is_where_there_is_something_to_see(works
     assert stored(workspace) == expected(ROWS, 1)
 
 
-def test_a_backfill_that_stopped_in_the_middle_is_finished(
-    workspace: Workspace, fill: Fill, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[datetime] = []
+def test_a_backfill_that_stopped_in_the_middle_is_finished(workspace: Workspace, fill: Fill) -> None:
+    calls = deque[datetime]()  # not a list, which would be part of the code
 
     def compute(as_of: datetime, tx: Any = SOURCE) -> Any:
         calls.append(as_of)
@@ -300,13 +302,13 @@ def test_a_backfill_that_stopped_in_the_middle_is_finished(
             raise KeyboardInterrupt
         return features.compute(as_of, tx)
 
-    monkeypatch.setattr(refresh, "_CHUNK", 1)
     fill(PURCHASES, purchases(ROWS))
     table = replace(features, compute=compute)
     with pytest.raises(KeyboardInterrupt):
-        run(workspace, START + 3 * WEEK, table)
+        run(workspace, START + 3 * WEEK, table, chunk=1)
     assert stored(workspace) == expected(ROWS, 2)
-    run(workspace, START + 3 * WEEK, table)
+    assert run(workspace, START + 3 * WEEK, table, chunk=1).output["snapshots"] == 2
+    assert list(calls) == [START, START + WEEK, START + 2 * WEEK, START + 2 * WEEK, START + 3 * WEEK]
     assert stored(workspace) == expected(ROWS, 4)
 
 
@@ -343,28 +345,19 @@ def test_a_first_run_that_was_killed_keeps_nothing_of_code_that_changed_since(
     workspace: Workspace, fill: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(PURCHASES, purchases(ROWS))
-    monkeypatch.setattr(refresh, "_CHUNK", 1)
     with monkeypatch.context() as patch:
-        patch.setattr(refresh, "write_feature_rows", _written_once_then_killed())
+        patch.setattr(type(workspace.lake), "append", _killed)
         with pytest.raises(KeyboardInterrupt):
-            run(workspace, START + WEEK)
+            run(workspace, START + WEEK, chunk=1)
     assert stored(workspace) == expected(ROWS, 1)
     doubled = replace(features, compute=lambda as_of, tx=SOURCE: features.compute(as_of, tx=tx.union(tx)))
-    assert "its first run was interrupted" in run(workspace, START + WEEK, doubled).detail
+    assert "all anew because its code changed" in run(workspace, START + WEEK, doubled).detail
     assert {row["feature_time"] for row in stored(workspace)} == {START, START + WEEK}
     assert stored(workspace)[0] != expected(ROWS, 1)[0]
 
 
-def _written_once_then_killed() -> Any:
-    calls = []
-
-    def write(*given: Any, **named: Any) -> Any:
-        calls.append(given)
-        if len(calls) > 1:
-            raise KeyboardInterrupt
-        return write_feature_rows(*given, **named)
-
-    return write
+def _killed(*_: Any, **__: Any) -> Any:
+    raise KeyboardInterrupt
 
 
 def test_a_table_that_somebody_else_filled_is_not_written_over(workspace: Workspace, fill: Fill) -> None:

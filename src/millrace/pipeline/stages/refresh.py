@@ -1,32 +1,42 @@
-"""Bringing a computed table up to date: the snapshots that are missing, or all of them where an old one would differ."""
+"""Bringing a computed table up to date: the snapshots that are missing, and those that would differ now."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from millrace.core.clock import iso, parse_time
+from millrace.core.clock import iso
 from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName
-from millrace.features.tables import create_feature_table, write_feature_rows
+from millrace.features.tables import check_identity, create_feature_table
 from millrace.lake.types import TableVersion
 from millrace.pipeline import sources as source_rules
+from millrace.pipeline.changes import EVER, changed_from
 from millrace.pipeline.context import RunContext
 from millrace.pipeline.declare import FeatureTable, LabelTable, Source
 from millrace.pipeline.fingerprint import fingerprint
 from millrace.pipeline.grid import first_tick, last_tick, ticks
 from millrace.pipeline.port import Services
+from millrace.pipeline.rebuild import Rebuilder, between
+from millrace.pipeline.snapshot_state import Rebuild, SnapshotState, load_state, save_state
 from millrace.pipeline.snapshots import Snapshots, loaded_by
 from millrace.pipeline.stages.stage import Outcome
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_STATE = "snapshots"  # the key in a table's properties under which its state is kept
-_CHUNK = 26
-_BEGUN = "begun"  # in place of the code's hash, until the first run is complete
+CHUNK = 26
+_ASIDE = "set aside"  # in place of the code's hash while the table holds what a run as of a time made
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Snapshots to make anew though nothing asks for it. None: from the first, to the last."""
+
+    first: datetime | None = None
+    last: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +47,16 @@ class RefreshSnapshots:
         pinned: source versions by parameter name.
         aside: whether somebody asked for a time or for versions: what differs from the table as it is then becomes a version
             of its own, and the table goes on as it was, for production lives on it.
+        chunk: how many snapshots are made before what is done is written down.
+        again: what to make anew in any case.
     """
 
     table: FeatureTable | LabelTable
     due: datetime
     pinned: Mapping[str, TableVersion]
     aside: bool = False
+    chunk: int = CHUNK
+    again: Again | None = None
 
     @property
     def name(self) -> str:
@@ -52,22 +66,15 @@ class RefreshSnapshots:
     @property
     def last(self) -> datetime:
         """The newest tick that can be computed at `due`: labels need their horizon to have passed."""
-        horizon = self.table.horizon if isinstance(self.table, LabelTable) else None
-        return last_tick(self.due - horizon if horizon else self.due, self.table.every, self.table.start)
+        return last_tick(self.due - self._horizon, self.table.every, self.table.start)
 
     @property
     def code(self) -> str:
         """Hash of the function and the grid: another one makes every snapshot anew."""
-        parts = (
-            self.table.compute,
-            self.table.keys,
-            self.table.every,
-            self.table.start,
-            self.table.time,
-            self.table.sources,
-        )
-        horizon = self.table.horizon if isinstance(self.table, LabelTable) else None
-        return fingerprint(*parts, horizon)
+        table = self.table
+        parts = (table.compute, table.keys, table.every, table.start, table.time, table.sources)
+        horizon = table.horizon if isinstance(table, LabelTable) else None
+        return fingerprint(*parts, horizon, *([table.windows] if table.windows else []))
 
     @property
     def fingerprint(self) -> str:
@@ -78,39 +85,56 @@ class RefreshSnapshots:
 
     def stands(self, services: Services) -> bool:
         """Whether the table still is what this code made; it is not where the page was edited, run, and edited back."""
-        state = _state(services, self.table.name)
-        return state is None or state["code"] == self.code
+        state = load_state(services, self.table.name)
+        if state is None:
+            return True
+        return state.code == self.code and (state.rebuild is None or state.rebuild.code != self.code)
 
     def run(self, context: RunContext) -> Outcome:
-        """Compute and write what is missing; labels may be too young for any, features may not.
+        """Compute and write what is missing or would differ; labels may be too young for any, features may not.
 
         Raises:
-            InvalidInput: a feature table has no snapshot at the time that is asked for.
+            InvalidInput: a feature table has no snapshot at the time that is asked for, or somebody else filled it.
         """
         services = context.services
-        state = _state(services, self.table.name)
-        rebuild = self._rebuild_reason(services, state)
+        state = load_state(services, self.table.name)
+        if state is None:
+            self._check_ours(services)
+        done = _Done()
+        if state is not None and state.rebuild is not None and not self.aside:
+            state = self._finish_rebuild(context, state, state.rebuild, done)
         first = self._first(services)
-        done_to = None if rebuild or state is None else parse_time(str(state["last"]))
-        missing = ticks(first if done_to is None else done_to + self.table.every, self.last, self.table.every)
-        if rebuild and self.aside and state is not None:
-            rows, version = self._compute_aside(context, missing, state)
-        else:
-            rows = self._compute(context, missing, replace=bool(rebuild)) if missing else 0
-            if not services.lake.exists(self.table.name):
-                return self._too_early(first)
-            _remember(services, self.table.name, self._new_state(first, done_to))
-            version = int(services.lake.pin(self.table.name).version)
+        anew = None if state is None else self._anew(services, state, first)
+        if anew is not None and state is not None and self.aside:
+            version = self._compute_aside(context, state, first, done)
+            done.why.append(f"all anew because {anew.why}")
+            return self._outcome(services, done, version)
+        if anew is not None and state is not None:
+            rebuilt = self._rebuilder(context).begin(state, anew)
+            state = rebuilt.state
+            done.add(rebuilt.snapshots, rebuilt.rows, _told(anew))
+        if not self._go_on(context, state, first, done):
+            return self._too_early(first)
+        return self._outcome(services, done, int(services.lake.pin(self.table.name).version))
+
+    @property
+    def _horizon(self) -> timedelta:
+        return self.table.horizon if isinstance(self.table, LabelTable) else timedelta(0)
+
+    @property
+    def _sources(self) -> dict[str, int]:
+        return {str(pin.name): int(pin.version) for pin in self.pinned.values()}
+
+    def _outcome(self, services: Services, done: _Done, version: int) -> Outcome:
         output = {
             "table": str(TableName.parse(self.table.name)),
             "version": version,
-            "snapshots": len(missing),
-            "rows": rows,
-            "sources": {str(pin.name): int(pin.version) for pin in self.pinned.values()},
+            "snapshots": done.snapshots,
+            "rows": done.rows,
+            "sources": self._sources,
             "warnings": self._warnings(services),
         }
-        again = f", all anew because {rebuild}" if rebuild else ""
-        return Outcome(f"{len(missing)} snapshots, {rows:,} rows{again}", output)
+        return Outcome(", ".join([f"{done.snapshots} snapshots, {done.rows:,} rows", *done.why]), output)
 
     def _too_early(self, first: datetime) -> Outcome:
         if isinstance(self.table, LabelTable):
@@ -130,39 +154,73 @@ class RefreshSnapshots:
             if not loaded_by(services, str(pin.name), self.due)
         ]
 
-    def _compute_aside(
-        self, context: RunContext, missing: list[datetime], state: Mapping[str, object]
-    ) -> tuple[int, int]:
-        """Rows and number of a version that holds what was asked for; the newest version is again what it was before."""
+    def _rebuilder(self, context: RunContext) -> Rebuilder:
+        return Rebuilder(
+            context.services,
+            self.table,
+            self.chunk,
+            lambda done, total: context.progress.advance(self.name, done, total),
+        )
+
+    def _finish_rebuild(
+        self, context: RunContext, state: SnapshotState, rebuild: Rebuild, done: _Done
+    ) -> SnapshotState:
+        """Go on with a rebuild that was interrupted; forget it where it was of other code."""
+        rebuilder = self._rebuilder(context)
+        if rebuild.code != self.code or not (rebuild.whole or state.code == self.code):
+            rebuilder.discard()
+            left = replace(state, rebuild=None)
+            save_state(context.services, self.table.name, left)
+            return left
+        rebuilt = rebuilder.go_on(state, rebuild)
+        done.add(rebuilt.snapshots, rebuilt.rows, f"{_told(rebuild)} (gone on with where it stopped)")
+        return rebuilt.state
+
+    def _compute_aside(self, context: RunContext, state: SnapshotState, first: datetime, done: _Done) -> int:
+        """Number of a version that holds what was asked for; the newest version is again what it was before."""
+        import pyarrow as pa
+
         services, name = context.services, self.table.name
+        missing = ticks(first, self.last, self.table.every)
         if not missing:  # nothing could be known then; what the table has is later, and is cut by its time
-            return 0, int(services.lake.pin(name).version)
+            return int(services.lake.pin(name).version)
         before = services.lake.read(name)
+        rows = pa.concat_tables([rows for _, rows in self._chunks(context, missing)], promote_options="permissive")
         # Killed from here on, the next run that is not pinned makes all anew.
-        _remember(services, name, {**state, "code": "set aside"})
-        rows = self._compute(context, missing, replace=True)
+        save_state(services, name, replace(state, code=_ASIDE))
+        services.lake.overwrite(name, rows, why="all snapshots anew")
         version = int(services.lake.pin(name).version)
         services.lake.overwrite(name, before, why=f"as it was before a run as of {iso(self.due)}")
-        _remember(services, name, state)
-        return rows, version
+        save_state(services, name, state)
+        done.add(len(missing), rows.num_rows)
+        return version
 
-    def _compute(self, context: RunContext, missing: list[datetime], *, replace: bool) -> int:
+    def _go_on(self, context: RunContext, state: SnapshotState | None, first: datetime, done: _Done) -> bool:
+        """Add the snapshots after the newest, each chunk with its state; False where there is none and can be none yet."""
+        services, table = context.services, self.table
+        begin = first if state is None or state.last is None else state.last + table.every
+        missing = ticks(begin, self.last, table.every)
+        for some, rows in self._chunks(context, missing):
+            if not services.lake.exists(table.name):
+                self._create(services, rows.schema)
+                save_state(services, table.name, SnapshotState(self.code, first, None))
+            fresh = state is None or state.last is None
+            _put(services, table, some, rows, fresh=fresh)
+            state = SnapshotState(self.code, first, some[-1], self._sources)
+            save_state(services, table.name, state)
+            done.add(len(some), rows.num_rows)
+        if state is None or state.last is None:
+            return False
+        if state.sources != self._sources:
+            save_state(services, table.name, replace(state, sources=self._sources))
+        return True
+
+    def _chunks(self, context: RunContext, missing: list[datetime]) -> Iterator[tuple[Sequence[datetime], pa.Table]]:
         snapshots = Snapshots(context.services, self.table, self.pinned)
-        written = 0
-        size = len(missing) if replace else _CHUNK
-        for _, rows in snapshots.chunks(missing, size, lambda n: context.progress.advance(self.name, n, len(missing))):
-            written += rows.num_rows
-            self._write(context.services, rows, replace=replace)
-        return written
-
-    def _write(self, services: Services, rows: pa.Table, *, replace: bool) -> None:
-        lake = services.lake
-        if not lake.exists(self.table.name):
-            self._create(services, rows.schema)
-        if replace:
-            lake.overwrite(self.table.name, rows, why="all snapshots anew")
-        elif rows.num_rows:
-            write_feature_rows(lake, self.table.name, rows, why="snapshots")
+        report = context.progress.advance
+        for some, rows in snapshots.chunks(missing, self.chunk, lambda n: report(self.name, n, len(missing))):
+            check_identity(rows, (*self.table.keys, self.table.time), self.table.name)
+            yield some, rows
 
     def _create(self, services: Services, schema: pa.Schema) -> None:
         is_label = isinstance(self.table, LabelTable)
@@ -172,13 +230,11 @@ class RefreshSnapshots:
             schema,
             primary_keys=self.table.keys,
             timeseries_column=self.table.time,
-            available_after=self.table.horizon if isinstance(self.table, LabelTable) else timedelta(0),
+            available_after=self._horizon,
             description=self.table.description,
             tags={} if isinstance(self.table, LabelTable) else self.table.tags,
             role="labels" if is_label else "features",
         )
-        # Killed before its first run is complete, the table is told from a complete one, and made anew.
-        _remember(services, self.table.name, {"code": _BEGUN, "last": iso(self.last), "sources": {}})
 
     def _first(self, services: Services) -> datetime:
         if self.table.start is not None:
@@ -202,39 +258,80 @@ class RefreshSnapshots:
                 table=self.table.name,
             )
 
-    def _rebuild_reason(self, services: Services, state: Mapping[str, object] | None) -> str | None:
-        if state is None:
-            self._check_ours(services)
+    def _anew(self, services: Services, state: SnapshotState, first: datetime) -> Rebuild | None:
+        """What has to be made anew: from the first snapshot that would differ now; None where none would."""
+        if state.last is None:
             return None
-        if state["code"] == _BEGUN:
-            return "its first run was interrupted"
-        if state["code"] != self.code:
-            return "its code changed"
-        seen_to = parse_time(str(state["last"]))
-        horizon = self.table.horizon if isinstance(self.table, LabelTable) else seen_to - seen_to
-        old = cast("Mapping[str, int]", state["sources"])
+        why, begin, end = self._differs(services, state, first, state.last)
+        if self.again is not None:
+            asked = first_tick(max(self.again.first or first, first), self.table.every, first)
+            end = min(self.again.last or state.last, state.last) if begin is None else end
+            why = why or "it was asked for"
+            begin = asked if begin is None else min(asked, begin)
+        if begin is None or begin > end:
+            return None
+        end = last_tick(end, self.table.every, first)
+        newest = max(self.last, state.last)
+        whole = begin <= first and end == state.last
+        # All at once where all is made anew; else the rest is added behind.
+        last = newest if whole else end
+        return Rebuild(f"{self.table.name} {iso(begin)}", self.code, begin, last, whole, self._sources, why)
+
+    def _differs(
+        self, services: Services, state: SnapshotState, first: datetime, last: datetime
+    ) -> tuple[str, datetime | None, datetime]:
+        """Why snapshots differ now, the first one that does, and the last."""
+        if state.code != self.code:
+            return "its code changed", first, last
+        if state.first != first:
+            return f"it begins on {first:%Y-%m-%d} now", first, last
+        found: list[tuple[datetime, str]] = []
         for name, source in self.table.sources.items():
             pin = self.pinned[name]
-            if _past_changed(services, source, old.get(str(pin.name)), pin, seen_to + horizon):
-                return f"rows of {pin.name} up to {seen_to + horizon:%Y-%m-%d} changed"
-        return None
-
-    def _new_state(self, first: datetime, done_to: datetime | None) -> dict[str, object]:
-        last = max(self.last, done_to) if done_to else self.last
-        sources = {str(pin.name): int(pin.version) for pin in self.pinned.values()}
-        return {"code": self.code, "first": iso(first), "last": iso(last), "sources": sources}
+            at = changed_from(services, source, state.sources.get(str(pin.name)), pin, last + self._horizon)
+            if at is not None:
+                tick = first if at == EVER else first_tick(at - self._horizon, self.table.every, first)
+                found.append((max(first, tick), f"rows of {pin.name} changed"))
+        begin, why = min(found, default=(None, ""))
+        return why, begin, last
 
 
-def _state(services: Services, name: str) -> Mapping[str, object] | None:
-    if not services.lake.exists(name):
-        return None
-    return cast("Mapping[str, object] | None", services.lake.entry(name).definition.properties.get(_STATE))
+class _Done:
+    """What a run has done so far."""
+
+    def __init__(self) -> None:
+        self.snapshots = 0
+        self.rows = 0
+        self.why: list[str] = []
+
+    def add(self, snapshots: int, rows: int, why: str | None = None) -> None:
+        """Count some more."""
+        self.snapshots += snapshots
+        self.rows += rows
+        self.why += [why] if why else []
 
 
-def _remember(services: Services, name: str, state: Mapping[str, object]) -> None:
-    if services.lake.exists(name):
-        properties = services.lake.entry(name).definition.properties
-        services.lake.describe(name, properties={**properties, _STATE: state})
+def _told(rebuild: Rebuild) -> str:
+    if rebuild.whole:
+        return f"all anew because {rebuild.why}"
+    return f"those of {rebuild.first:%Y-%m-%d} to {rebuild.last:%Y-%m-%d} anew because {rebuild.why}"
+
+
+def _put(
+    services: Services, table: FeatureTable | LabelTable, some: Sequence[datetime], rows: pa.Table, *, fresh: bool
+) -> None:
+    """Write the rows of some snapshots, in place of what a killed run may have left of them."""
+    import pyarrow.compute as pc
+
+    lake = services.lake
+    if fresh:
+        lake.overwrite(table.name, rows, "first snapshots")
+        return
+    time = pc.field(table.time)
+    if lake.read(table.name, columns=[table.time], where=(time >= some[0]) & (time <= some[-1])).num_rows:
+        lake.overwrite(table.name, rows, "snapshots", between(table.time, some[0], some[-1]))
+    elif rows.num_rows:
+        lake.append(table.name, rows, "snapshots")
 
 
 def _earliest(services: Services, source: Source, pin: TableVersion) -> datetime | None:
@@ -242,22 +339,3 @@ def _earliest(services: Services, source: Source, pin: TableVersion) -> datetime
     if source.event_time is None or source.history != "append":
         return None
     return source_rules.earliest(services.lake.read(pin.name, pin.version, [source.event_time]), source.event_time)
-
-
-def _past_changed(services: Services, source: Source, old: int | None, new: TableVersion, until: datetime) -> bool:
-    """Whether rows up to a time may differ between two versions: other than appends did it, or appended rows are that old."""
-    if old is None or old == new.version:
-        return old is None
-    if source.history == "none" or source.event_time is None:
-        return True
-    between = [info for info in services.lake.history(new.name) if old < info.version <= new.version]
-    if any(info.operation not in {"WRITE", "OPTIMIZE"} for info in between):
-        return True
-    return _count_seen(services, source, new.name, old, until) != _count_seen(
-        services, source, new.name, new.version, until
-    )
-
-
-def _count_seen(services: Services, source: Source, name: TableName, version: int, until: datetime) -> int:
-    times = services.lake.read(name, version, [str(source.event_time)]).column(str(source.event_time))
-    return source_rules.count_seen(times, source, until, services.lake.entry(name).definition)
