@@ -145,21 +145,18 @@ def _check_self_contained(name: str, function: FunctionType, source: str) -> Non
         )
 
 
-def _globals_of(code: CodeType, *, top: bool = True) -> Iterator[tuple[str, bool]]:
+def _globals_of(code: CodeType) -> Iterator[tuple[str, bool]]:
     """Names that the code takes from its module, and whether it writes them."""
-    for step in dis.get_instructions(code):
-        if step.opname in {"LOAD_GLOBAL", "LOAD_NAME"} and not (top and str(step.argval).startswith("__")):
+    steps = list(dis.get_instructions(code))
+    own = {step.argval for step in steps if step.opname == "STORE_NAME"} | {"__name__"}  # what a class body makes
+    for step in steps:
+        if step.opname == "LOAD_GLOBAL" or (step.opname == "LOAD_NAME" and step.argval not in own):
             yield str(step.argval), False
         elif step.opname in {"STORE_GLOBAL", "DELETE_GLOBAL"}:
             yield str(step.argval), True
-    local = set(code.co_names) if _is_class(code) else set()
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from ((used, written) for used, written in _globals_of(constant, top=False) if used not in local)
-
-
-def _is_class(code: CodeType) -> bool:
-    return "__module__" in code.co_names and "__qualname__" in code.co_names
+            yield from _globals_of(constant)
 
 
 def _signature(name: str, function: FunctionType) -> tuple[tuple[Parameter, ...], ScalarType, bool]:

@@ -90,9 +90,10 @@ def test_what_python_offers_may_be_used_and_the_body_may_have_parts() -> None:
     def busy(x: float) -> float:
         class Box:
             size = 3
+            more = size + 0
 
             def twice(self) -> int:
-                return self.size * 2
+                return self.more * 2
 
         def inner(y: float) -> float:
             return sum(each * y for each in range(Box().twice())) + math.floor(y)
