@@ -79,8 +79,9 @@ class Rebuilder:
                 made = rows
                 continue
             self._put_aside(rows)
-            rebuild = replace(rebuild, done_to=some[-1])
+            rebuild = replace(rebuild, done_to=some[-1], sources=rebuild.sources | read_by_name(snapshots))
             save_state(self.services, table.name, replace(state, rebuild=rebuild))
+        rebuild = replace(rebuild, sources=rebuild.sources | read_by_name(snapshots))
         self._swap(store.read(self._aside) if made is None else made, rebuild)
         return Rebuilt(self._finished(state, rebuild), len(missing), rows_made)
 
@@ -119,10 +120,17 @@ class Rebuilder:
 
     def _pins(self, versions: Mapping[str, int]) -> dict[str, TableVersion]:
         names = {parameter: TableName.parse(source.name) for parameter, source in self.table.sources.items()}
-        return {parameter: TableVersion(name, Version(versions[str(name)])) for parameter, name in names.items()}
+        declared = {parameter: TableVersion(name, Version(versions[str(name)])) for parameter, name in names.items()}
+        others = [TableName.parse(name) for name in versions if TableName.parse(name) not in names.values()]
+        return declared | {str(name): TableVersion(name, Version(versions[str(name)])) for name in others}
 
     def _commit(self) -> CommitInfo:
         return CommitInfo(self.services.clock.now(), self.services.principal, "snapshots made aside")
+
+
+def read_by_name(snapshots: Snapshots) -> dict[str, int]:
+    """Versions of the tables that a function has read by their names so far, by table."""
+    return {str(name): int(pin.version) for name, pin in snapshots.used.items()}
 
 
 def between(column: str, first: datetime, last: datetime) -> str:

@@ -9,8 +9,7 @@ from typing import cast
 
 from millrace.core.clock import iso, parse_time
 from millrace.pipeline.port import Services
-
-_STATE = "snapshots"  # the key in a table's properties
+from millrace.pipeline.snapshots import STATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +17,6 @@ class Rebuild:
     """Snapshots that are being made anew, aside, to be put into the table all at once.
 
     Attributes:
-        key: tells this rebuild from others.
         code: hash of the code that makes them.
         first: the first snapshot that is made anew.
         last: the last one.
@@ -28,12 +26,11 @@ class Rebuild:
         why: for people.
     """
 
-    key: str
     code: str
     first: datetime
     last: datetime
     whole: bool
-    sources: Mapping[str, int]
+    sources: dict[str, int]
     why: str
     done_to: datetime | None = None
 
@@ -53,7 +50,7 @@ class SnapshotState:
     code: str
     first: datetime
     last: datetime | None
-    sources: Mapping[str, int] = field(default_factory=dict)
+    sources: dict[str, int] = field(default_factory=dict)
     rebuild: Rebuild | None = None
 
 
@@ -61,14 +58,14 @@ def load_state(services: Services, table: str) -> SnapshotState | None:
     """The state of a table; None where it is not there, or no pipeline made it."""
     if not services.lake.exists(table):
         return None
-    kept = services.lake.entry(table).definition.properties.get(_STATE)
+    kept = services.lake.entry(table).definition.properties.get(STATE)
     return None if kept is None else _from_json(cast("Mapping[str, object]", kept))
 
 
 def save_state(services: Services, table: str, state: SnapshotState) -> None:
     """Keep the state with its table."""
     properties = services.lake.entry(table).definition.properties
-    services.lake.describe(table, properties={**properties, _STATE: _to_json(state)})
+    services.lake.describe(table, properties={**properties, STATE: _to_json(state)})
 
 
 def _to_json(state: SnapshotState) -> dict[str, object]:
@@ -80,7 +77,6 @@ def _to_json(state: SnapshotState) -> dict[str, object]:
     }
     if (rebuild := state.rebuild) is not None:
         kept["rebuild"] = {
-            "key": rebuild.key,
             "code": rebuild.code,
             "first": iso(rebuild.first),
             "last": iso(rebuild.last),
@@ -104,7 +100,6 @@ def _from_json(kept: Mapping[str, object]) -> SnapshotState:
 
 def _rebuild(kept: Mapping[str, object]) -> Rebuild:
     return Rebuild(
-        key=str(kept["key"]),
         code=str(kept["code"]),
         first=parse_time(str(kept["first"])),
         last=parse_time(str(kept["last"])),
@@ -115,7 +110,7 @@ def _rebuild(kept: Mapping[str, object]) -> Rebuild:
     )
 
 
-def _versions(kept: object) -> Mapping[str, int]:
+def _versions(kept: object) -> dict[str, int]:
     return {name: int(version) for name, version in cast("Mapping[str, int]", kept or {}).items()}
 
 

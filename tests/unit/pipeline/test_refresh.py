@@ -366,3 +366,23 @@ def test_a_table_that_somebody_else_filled_is_not_written_over(workspace: Worksp
     with pytest.raises(InvalidInput, match="rows that no pipeline made"):
         run(workspace, START)
     assert workspace.lake.rows(FEATURES) == len(ROWS)
+
+
+def test_a_table_that_is_read_by_its_name_is_pinned_and_followed_too(workspace: Workspace, fill: Fill) -> None:
+    def compute(as_of: datetime, tx: Any = SOURCE) -> Any:
+        del as_of
+        regions = tx.sparkSession.table("bronze.regions")
+        return tx.select("customer_id").distinct().join(regions, "customer_id")
+
+    table = replace(features, compute=compute)
+    fill(PURCHASES, purchases(ROWS))
+    fill("bronze.regions", pa.table({"customer_id": [1, 2], "region": ["north", "east"]}))
+    first = run(workspace, START + WEEK, table)
+    assert first.output["sources"] == {PURCHASES: 1, "bronze.regions": 1}
+    assert "bronze.regions is read by its name" in str(first.output["warnings"])
+    assert run(workspace, START + WEEK, table).output["snapshots"] == 0
+    workspace.lake.overwrite("bronze.regions", pa.table({"customer_id": [1, 2], "region": ["south", "east"]}))
+    again = run(workspace, START + WEEK, table)
+    assert "all anew because rows of bronze.regions changed" in again.detail
+    assert {row["region"] for row in stored(workspace)} == {"south", "east"}
+    assert again.output["sources"] == {PURCHASES: 1, "bronze.regions": 2}

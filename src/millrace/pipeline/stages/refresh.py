@@ -11,7 +11,7 @@ from millrace.core.clock import iso
 from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName
 from millrace.features.tables import check_identity, create_feature_table
-from millrace.lake.types import TableVersion
+from millrace.lake.types import TableVersion, Version
 from millrace.pipeline import sources as source_rules
 from millrace.pipeline.changes import EVER, changed_from
 from millrace.pipeline.context import RunContext
@@ -19,9 +19,9 @@ from millrace.pipeline.declare import FeatureTable, LabelTable, Source
 from millrace.pipeline.fingerprint import fingerprint
 from millrace.pipeline.grid import first_tick, last_tick, ticks
 from millrace.pipeline.port import Services
-from millrace.pipeline.rebuild import Rebuilder, between
+from millrace.pipeline.rebuild import Rebuilder, between, read_by_name
 from millrace.pipeline.snapshot_state import Rebuild, SnapshotState, load_state, save_state
-from millrace.pipeline.snapshots import Snapshots, loaded_by
+from millrace.pipeline.snapshots import Snapshots, implied_warnings, loaded_by, rule_of
 from millrace.pipeline.stages.stage import Outcome
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class RefreshSnapshots:
     """Compute the snapshots of a table up to `due`.
 
     Attributes:
-        pinned: source versions by parameter name.
+        pinned: source versions by parameter name, and of tables that the function is known to read by their names.
         aside: whether somebody asked for a time or for versions: what differs from the table as it is then becomes a version
             of its own, and the table goes on as it was, for production lives on it.
         chunk: how many snapshots are made before what is done is written down.
@@ -121,9 +121,14 @@ class RefreshSnapshots:
     def _horizon(self) -> timedelta:
         return self.table.horizon if isinstance(self.table, LabelTable) else timedelta(0)
 
-    @property
-    def _sources(self) -> dict[str, int]:
-        return {str(pin.name): int(pin.version) for pin in self.pinned.values()}
+    def _sources(self, state: SnapshotState | None = None) -> dict[str, int]:
+        """Versions by table: of what the function declares, and of what this code is known to read by its name."""
+        known = state is not None and state.code == self.code
+        return {
+            str(pin.name): int(pin.version)
+            for parameter, pin in self.pinned.items()
+            if known or parameter in self.table.sources
+        }
 
     def _outcome(self, services: Services, done: _Done, version: int) -> Outcome:
         output = {
@@ -131,8 +136,8 @@ class RefreshSnapshots:
             "version": version,
             "snapshots": done.snapshots,
             "rows": done.rows,
-            "sources": self._sources,
-            "warnings": self._warnings(services),
+            "sources": done.sources,
+            "warnings": self._warnings(services, done),
         }
         return Outcome(", ".join([f"{done.snapshots} snapshots, {done.rows:,} rows", *done.why]), output)
 
@@ -146,13 +151,17 @@ class RefreshSnapshots:
             table=self.table.name,
         )
 
-    def _warnings(self, services: Services) -> list[str]:
+    def _warnings(self, services: Services, done: _Done) -> list[str]:
         without = [text for source in self.table.sources.values() if (text := source_rules.warning(source))]
-        return without + [
-            f"{pin.name} was loaded after {self.due:%Y-%m-%d}: what was known then is told by event times alone"
-            for pin in self.pinned.values()
-            if not loaded_by(services, str(pin.name), self.due)
+        pins = {name: TableVersion(TableName.parse(name), Version(version)) for name, version in done.sources.items()}
+        declared = {str(TableName.parse(source.name)) for source in self.table.sources.values()}
+        by_name = {name: pin for name, pin in pins.items() if name not in declared}
+        late = [
+            f"{name} was loaded after {self.due:%Y-%m-%d}: what was known then is told by event times alone"
+            for name in pins
+            if not loaded_by(services, name, self.due)
         ]
+        return [*without, *implied_warnings(services, self.table, by_name), *late]
 
     def _rebuilder(self, context: RunContext) -> Rebuilder:
         return Rebuilder(
@@ -185,7 +194,9 @@ class RefreshSnapshots:
         if not missing:  # nothing could be known then; what the table has is later, and is cut by its time
             return int(services.lake.pin(name).version)
         before = services.lake.read(name)
-        rows = pa.concat_tables([rows for _, rows in self._chunks(context, missing)], promote_options="permissive")
+        snapshots = self._snapshots(context)
+        parts = [rows for _, rows in self._chunks(context, snapshots, missing)]
+        rows = pa.concat_tables(parts, promote_options="permissive")
         # Killed from here on, the next run that is not pinned makes all anew.
         save_state(services, name, replace(state, code=_ASIDE))
         services.lake.overwrite(name, rows, why="all snapshots anew")
@@ -193,30 +204,36 @@ class RefreshSnapshots:
         services.lake.overwrite(name, before, why=f"as it was before a run as of {iso(self.due)}")
         save_state(services, name, state)
         done.add(len(missing), rows.num_rows)
+        done.sources = self._sources(state) | read_by_name(snapshots)
         return version
 
     def _go_on(self, context: RunContext, state: SnapshotState | None, first: datetime, done: _Done) -> bool:
         """Add the snapshots after the newest, each chunk with its state; False where there is none and can be none yet."""
         services, table = context.services, self.table
         begin = first if state is None or state.last is None else state.last + table.every
-        missing = ticks(begin, self.last, table.every)
-        for some, rows in self._chunks(context, missing):
+        snapshots, done.sources = self._snapshots(context), self._sources(state)
+        for some, rows in self._chunks(context, snapshots, ticks(begin, self.last, table.every)):
             if not services.lake.exists(table.name):
                 self._create(services, rows.schema)
                 save_state(services, table.name, SnapshotState(self.code, first, None))
-            fresh = state is None or state.last is None
-            _put(services, table, some, rows, fresh=fresh)
-            state = SnapshotState(self.code, first, some[-1], self._sources)
+            _put(services, table, some, rows, fresh=state is None or state.last is None)
+            done.sources |= read_by_name(snapshots)
+            state = SnapshotState(self.code, first, some[-1], done.sources)
             save_state(services, table.name, state)
             done.add(len(some), rows.num_rows)
         if state is None or state.last is None:
             return False
-        if state.sources != self._sources:
-            save_state(services, table.name, replace(state, sources=self._sources))
+        if state.sources != done.sources:
+            save_state(services, table.name, replace(state, sources=done.sources))
         return True
 
-    def _chunks(self, context: RunContext, missing: list[datetime]) -> Iterator[tuple[Sequence[datetime], pa.Table]]:
-        snapshots = Snapshots(context.services, self.table, self.pinned)
+    def _snapshots(self, context: RunContext) -> Snapshots:
+        as_of = context.pins.as_of if self.aside else None
+        return Snapshots(context.services, self.table, self.pinned, as_of, context.pins.versions)
+
+    def _chunks(
+        self, context: RunContext, snapshots: Snapshots, missing: list[datetime]
+    ) -> Iterator[tuple[Sequence[datetime], pa.Table]]:
         report = context.progress.advance
         for some, rows in snapshots.chunks(missing, self.chunk, lambda n: report(self.name, n, len(missing))):
             check_identity(rows, (*self.table.keys, self.table.time), self.table.name)
@@ -275,7 +292,7 @@ class RefreshSnapshots:
         whole = begin <= first and end == state.last
         # All at once where all is made anew; else the rest is added behind.
         last = newest if whole else end
-        return Rebuild(f"{self.table.name} {iso(begin)}", self.code, begin, last, whole, self._sources, why)
+        return Rebuild(self.code, begin, last, whole, self._sources(state), why)
 
     def _differs(
         self, services: Services, state: SnapshotState, first: datetime, last: datetime
@@ -286,8 +303,8 @@ class RefreshSnapshots:
         if state.first != first:
             return f"it begins on {first:%Y-%m-%d} now", first, last
         found: list[tuple[datetime, str]] = []
-        for name, source in self.table.sources.items():
-            pin = self.pinned[name]
+        for name, pin in self.pinned.items():
+            source = self.table.sources.get(name) or rule_of(services, self.table, pin.name)
             at = changed_from(services, source, state.sources.get(str(pin.name)), pin, last + self._horizon)
             if at is not None:
                 tick = first if at == EVER else first_tick(at - self._horizon, self.table.every, first)
@@ -303,6 +320,7 @@ class _Done:
         self.snapshots = 0
         self.rows = 0
         self.why: list[str] = []
+        self.sources: dict[str, int] = {}
 
     def add(self, snapshots: int, rows: int, why: str | None = None) -> None:
         """Count some more."""
