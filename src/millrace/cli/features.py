@@ -19,3 +19,6 @@ app.command("millrace.cli.features_audit:audit", name="audit", help="Look for le
 _PUBLISH = "millrace.cli.features_publish"
 app.command(f"{_PUBLISH}:publish", name="publish", help="Bring the online store up to date with a feature table.")
 app.command(f"{_PUBLISH}:online", name="online", help="List what is online, and how fresh it is.")
+_REFRESH = "millrace.cli.features_refresh"
+app.command(f"{_REFRESH}:refresh", name="refresh", help="Bring a pipeline's tables up to date.")
+app.command(f"{_REFRESH}:backfill", name="backfill", help="Compute a table in chunks: what is missing, or some anew.")

@@ -63,7 +63,7 @@ def run_pipeline(
         MillraceError: a stage could not be done; what was done before it stays done.
     """
     request = request or Request()
-    with _alone(services, pipeline), ExitStack() as stack:
+    with alone(services, pipeline), ExitStack() as stack:
         shared = _opened_once(target, stack)
         reports: list[StageReport] = []
         resumed = _was_interrupted(services, pipeline)
@@ -173,7 +173,7 @@ def _was_interrupted(services: Services, pipeline: Pipeline) -> bool:
 
 
 @contextmanager
-def _alone(services: Services, pipeline: Pipeline) -> Iterator[None]:
+def alone(services: Services, pipeline: Pipeline) -> Iterator[None]:
     """Hold the pipeline's lease, renewed in the background; a killed holder's lease ends by itself."""
     name, holder = f"pipeline/{pipeline.name}", f"{os.uname().nodename}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
     _take_lease(services, name, holder)
