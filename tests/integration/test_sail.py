@@ -149,10 +149,12 @@ def test_an_error_in_feature_code_leaves_the_engine_usable(engine: SailEngine) -
 
 
 def test_feature_code_finds_the_session_as_on_a_cluster(engine: SailEngine) -> None:
-    session = engine.session()
-    from pyspark.sql import SparkSession
+    with engine.at(NOW, {}) as session:
+        from pyspark.sql import SparkSession
 
-    assert SparkSession.builder.appName("x").getOrCreate() is session
+        assert session is engine.session()
+        assert SparkSession.builder.appName("x").getOrCreate() is session
+        assert SparkSession.getActiveSession() is session
 
 
 def test_python_functions_run(engine: SailEngine) -> None:

@@ -141,12 +141,9 @@ class TestReading:
         with pytest.raises(AnalysisException):
             spark.sql("SELECT * FROM bronze.nothing").count()
 
-    def test_pysparks_other_ways_to_a_session_lead_here(self, spark: Any) -> None:
-        from pyspark.sql import SparkSession
+    def test_frames_and_functions_stay_with_the_session(self, spark: Any) -> None:
         from pyspark.sql import functions as F  # noqa: N812 - the name that everybody gives it
 
-        assert SparkSession.builder.getOrCreate() is spark
-        assert SparkSession.getActiveSession() is spark
         assert spark.table("bronze.t").where(F.col("id") > 0).sparkSession is spark
         double = spark.udf.register("double", lambda value: value * 2, "long")
         assert [row[0] for row in spark.sql("SELECT double(id) FROM plain").collect()] == [2]
@@ -356,7 +353,8 @@ import millrace as mr
 spark = mr.spark()
 spark.range(2).write.saveAsTable("bronze.t")
 spark.range(1).write.mode("append").saveAsTable("bronze.t")
-print(mr.spark() is spark)
+from pyspark.sql import SparkSession
+print(mr.spark() is spark is SparkSession.getActiveSession() is SparkSession.builder.getOrCreate())
 print(spark.table("bronze.t").count())
 print(mr.spark(versions={"bronze.t": 0}).table("bronze.t").count())
 """

@@ -57,6 +57,7 @@ def save_rows(
     if found is not None:
         return _change(lake, found, rows(), is_overwrite=mode in {"overwrite", "replace"})
     made = rows()
+    _check_partitions(name, made, partitions)
     definition = TableDefinition(description, partition_columns=tuple(partitions))
     lake.create(name, made.schema, definition, rows=made)
     return lake.pin(name)
@@ -95,14 +96,22 @@ def _check_writable(entry: TableEntry, partitions: Sequence[str]) -> None:
 def _change(lake: Lake, entry: TableEntry, rows: pa.Table, *, is_overwrite: bool) -> TableVersion:
     if not is_overwrite:
         return lake.append(entry.name, rows, _WHY)
-    for column in entry.definition.partition_columns:
+    _check_partitions(entry.name, rows, entry.definition.partition_columns)
+    return lake.overwrite(entry.name, rows, _WHY)
+
+
+def _check_partitions(name: TableName, rows: pa.Table, partitions: Sequence[str]) -> None:
+    for column in partitions:
         if column not in rows.column_names:
             raise InvalidInput(
-                f"{entry.name} is partitioned by '{column}', which the rows lack",
+                f"{name} is partitioned by '{column}', which the rows lack",
                 hint=did_you_mean(column, rows.column_names),
                 column=column,
             )
-    return lake.overwrite(entry.name, rows, _WHY)
+    if partitions and len(set(partitions)) == rows.num_columns:
+        raise InvalidInput(
+            f"{name} is partitioned by all of its columns", hint="leave one in the files, or drop the table first"
+        )
 
 
 def _listed(columns: Sequence[str]) -> str:

@@ -151,12 +151,18 @@ def outer_query(shop: Workspace) -> Callable[[Any], Any]:
     return lambda spark: query.join(spark.table(PURCHASES).select("customer_id"), "customer_id")
 
 
+def outer_frame_in_sql(shop: Workspace) -> Callable[[Any], Any]:
+    frame = outer_frame(shop)(None)
+    return lambda spark: spark.sql("SELECT * FROM {frame}", frame=frame)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
         (outer_view, NotFound, "default.outer"),
         (outer_frame, InvalidInput, "made outside"),
         (outer_query, InvalidInput, "made outside"),
+        (outer_frame_in_sql, InvalidInput, "made outside"),
     ],
 )
 def test_what_was_made_outside_is_refused(

@@ -153,17 +153,29 @@ class LakeSession(SparkSession):  # type: ignore[misc]  # pyspark is untyped
 
     @contextmanager
     def scope(self, given: Mapping[TableName, Any], cut: Cut | None) -> Iterator[None]:
-        """Let names mean `given`, and else what `cut` gives, in this thread. Temporary views made inside are gone afterwards.
+        """Let names mean `given`, and else what `cut` gives, in this thread, whose active session this is meanwhile.
+
+        Temporary views that are made inside are gone afterwards.
 
         Raises:
             InvalidState: this thread is inside another scope.
         """
         scope = Scope(self, given, cut, Guard(self._clock_is_set))
         try:
-            with scoped(scope):
+            with scoped(scope), self._active():
                 yield
         finally:
             self._drop_views(scope.views)
+
+    @contextmanager
+    def _active(self) -> Iterator[None]:
+        active = SparkSession._active_session  # noqa: SLF001 - PySpark sets it only where there is none yet
+        before = getattr(active, "session", None)
+        active.session = self
+        try:
+            yield
+        finally:
+            active.session = before
 
     def trusted(self) -> AbstractContextManager[None]:
         """Lets the engine read files, also where a feature function may not."""

@@ -105,7 +105,8 @@ class _Sql:
         plan = SQL(replaced, self.positional, self.by_name, aliases)
         frame = DataFrame(plan, self.session)
         if scope is not None:
-            scope.guard.allow(frame)
+            # The text alone: the tables that it names were allowed as they were looked up, a frame that was given was not.
+            scope.guard.allowed.add(plan._root_plan_id)  # noqa: SLF001 - a plan's number has no public name
         client = self.session.client
         _, answer, info = client.execute_command(plan.command(client))
         if _is_command(answer):
