@@ -15,3 +15,5 @@ compile "$@" pyproject.toml --extra dev -c requirements/run.txt -o requirements/
 echo uv | compile - -c requirements/run.txt -o requirements/bootstrap.txt
 # A real Spark, for tests against one: it installs the package `pyspark` too, so it has an environment of its own.
 echo 'pyspark[connect]==4.3.0' | compile - -o requirements/spark.txt
+# What the benchmark of training sets is compared with, in an environment of its own as well.
+echo 'feast[duckdb]==0.67.0' | compile - -o requirements/bench-feast.txt
