@@ -284,7 +284,7 @@ def _as_number(value: object, like: object) -> object:
 def test_what_the_request_brings_wins_over_the_function(lake: Lake, online: LmdbOnlineStore) -> None:
     _publish(lake, online, {(1, "1"): dict.fromkeys(STORED)}, NOW)
     requests = pa.table({"x": [1], "y": ["1"], "at": pa.array([NOW], STAMP), "n": pa.array([2])})
-    features = [
+    features: list[FeatureLookup | FeatureFunction] = [
         FeatureLookup("f.t", ["x", "y"], ["single"], timestamp_lookup_key="at", default_values={"single": 1.5}),
         FeatureFunction("doubled", {"value": "single"}, "middle"),
         FeatureFunction("opposite", {"value": "middle", "other": "n"}, "end"),
@@ -301,12 +301,13 @@ def test_what_the_request_brings_wins_over_the_function(lake: Lake, online: Lmdb
         table = augment(lake, JOIN, spec, pa.table(given), as_of=NOW)
         return model_frame(table, spec.inputs)["end"].iloc[0]
 
-    for columns, expected in [
+    cases: list[tuple[dict[str, float], float]] = [
         ({"n": 2}, 2.5),
         ({"n": 2, "single": 2.0}, 4.0),
         ({"n": 2, "middle": 7.0}, 5.0),
         ({"end": 9.0}, 9.0),  # what nothing depends on is not asked for
-    ]:
+    ]
+    for columns, expected in cases:
         (row,) = lookup.augment([base | columns], NOW)
         assert row.inputs == (expected,)
         assert offline(**columns) == expected
