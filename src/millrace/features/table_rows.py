@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -43,7 +44,7 @@ def check_identity(rows: pa.Table, identity: Sequence[str], table: str) -> None:
 def _check_unique(rows: pa.Table, identity: Sequence[str], table: str) -> None:
     # In the form in which keys are compared, so that 1 as int32 and the same instant in two zones count as equal.
     compared = {name: key_column(rows.column(name), rows.schema.field(name).type, name) for name in identity}
-    counted = pa.table(compared).append_column("__row", pa.array(range(len(rows)), pa.int64()))
+    counted = pa.table(compared).append_column("__row", pa.array(np.arange(len(rows)), pa.int64()))
     groups = counted.group_by(list(identity)).aggregate([("__row", "count"), ("__row", "min")])
     double = groups.filter(pc.greater(groups.column("__row_count"), 1)).sort_by("__row_min")
     if not len(double):
