@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import duckdb  # noqa: TID253 - this is its adapter
@@ -12,11 +12,13 @@ import pyarrow.compute as pc
 
 from millrace.core.clock import epoch_us
 from millrace.core.errors import InvalidState, LawBroken
+from millrace.features.adapters.duckdb_spill import spill_folder
 from millrace.features.identity import DAY_US, MICROSECOND, key_column, question_us
 from millrace.features.types import FeatureSource, ResolvedLookup
 
 _ORDER = "__order"
 _ASKED = "__asked_us"
+_SEEN = "__seen_us"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +48,19 @@ class DuckDbAsOfJoin:
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         }
-        with duckdb.connect(":memory:", config=config) as connection:
+        with spill_folder() as folder, duckdb.connect(":memory:", config=config) as connection:
+            connection.execute(f"SET temp_directory = {_text(folder)}")
             connection.execute("SET TimeZone = 'UTC'")
             # With few rows DuckDB would plan a nested loop; over Arrow frames it believes that rows are few.
             connection.execute("SET asof_loop_join_threshold = 0")
             connection.register("asked", asked)
             connection.register("nothing", lookup.source.schema.empty_table())
+            types = _sql_types(connection)
             try:
-                found: pa.Table = connection.sql(_query(lookup, as_of_us, _sql_types(connection))).to_arrow_table()
+                found: pa.Table = connection.sql(_query(lookup, as_of_us, types)).to_arrow_table()
+                if lookup.source.timeseries_column is not None:
+                    connection.register("answers", found.select([_ORDER, _SEEN]))
+                    _check_once(connection.sql(_twice(lookup, types)).fetchall(), lookup)
             except (duckdb.IOException, duckdb.InvalidInputException) as error:
                 raise InvalidState(
                     f"the files of {lookup.source.table} can't be read",
@@ -88,9 +95,21 @@ def _query(lookup: ResolvedLookup, as_of_us: int, types: Mapping[str, str]) -> s
             f"ORDER BY asked.{_ORDER}"
         )
     return (
-        f"SELECT asked.{_ORDER}, {chosen} FROM asked ASOF LEFT JOIN "
+        f"SELECT asked.{_ORDER}, found.seen_us AS {_SEEN}, {chosen} FROM asked ASOF LEFT JOIN "
         f"(SELECT * FROM ({_features(lookup, types)}) WHERE seen_us <= {as_of_us}) found "
         f"ON {same} AND asked.{_ASKED} >= found.seen_us ORDER BY asked.{_ORDER}"
+    )
+
+
+def _twice(lookup: ResolvedLookup, types: Mapping[str, str]) -> str:
+    """A row where an answer's key and time are in the table more than once: ASOF picks one of them and says nothing."""
+    keys = [f"k{number}" for number in range(len(lookup.source.primary_keys))]
+    identity = ", ".join([*(f"asked.{key}" for key in keys), f"answers.{_SEEN}"])
+    grouped = ", ".join([*(f"used.{key}" for key in keys), f"used.{_SEEN}"])
+    same = " AND ".join([*(f"used.{key} = found.{key}" for key in keys), f"used.{_SEEN} = found.seen_us"])
+    return (
+        f"SELECT 1 FROM (SELECT DISTINCT {identity} FROM asked JOIN answers USING ({_ORDER}) WHERE {_SEEN} IS NOT NULL) "
+        f"used JOIN ({_features(replace(lookup, columns={}), types)}) found ON {same} GROUP BY {grouped} HAVING count(*) > 1 LIMIT 1"
     )
 
 
@@ -162,6 +181,15 @@ def _check_rows(found: pa.Table, asked: int, lookup: ResolvedLookup) -> None:
     if len(found) != asked or not (asked == 0 or pc.all(pc.equal(order, pa.array(range(asked), pa.int64()))).as_py()):
         raise LawBroken(
             f"the lookup of {lookup.source.table} gave {len(found)} rows for {asked}",
+            hint="its primary keys may not be unique; write it through millrace, which refuses duplicates",
+            table=str(lookup.source.table),
+        )
+
+
+def _check_once(twice: Sequence[object], lookup: ResolvedLookup) -> None:
+    if twice:
+        raise LawBroken(
+            f"the lookup of {lookup.source.table} gave 2 rows for 1",
             hint="its primary keys may not be unique; write it through millrace, which refuses duplicates",
             table=str(lookup.source.table),
         )
