@@ -95,7 +95,7 @@ def _invented(past: pa.Table, future: pa.Table, rule: TableRule, cut: datetime) 
     pattern = past if len(past) else future
     if not len(pattern):
         return []
-    order = pc.sort_indices(pattern, sort_keys=[(rule.views[0].time, "descending")], null_placement="at_end")
+    order = pc.sort_indices(pattern, sort_keys=[(rule.views[0].time, "descending")])
     newest = _one_per_key(pattern.take(order.slice(0, _INVENTED)), rule)
     moved = _moved(newest, {*rule.keep, *(view.time for view in rule.views)})
     return [_at_times(moved, rule, cut, days) for days in _LATER_DAYS]
@@ -172,13 +172,14 @@ def _far_integers(values: pa.ChunkedArray) -> pa.ChunkedArray:
     bounds = pc.min_max(values).as_py()
     if bounds["min"] is None:
         return values
-    kind = np.iinfo(values.type.to_pandas_dtype())
-    offset = 3 * (bounds["max"] - bounds["min"]) + 7
-    if bounds["max"] + offset > kind.max:
-        offset = -offset
-    if bounds["min"] + offset < kind.min:  # no room for far: near, then
-        offset = 1 if bounds["max"] < kind.max else -1 if bounds["min"] > kind.min else 0
-    return pc.add(values, pa.scalar(offset, values.type)) if offset > 0 or kind.min < 0 else values
+    low, high, kind = bounds["min"], bounds["max"], np.iinfo(values.type.to_pandas_dtype())
+    far = 3 * (high - low) + 7
+    for by in (far, 1):  # where there is no room for far, near
+        if by <= kind.max and high + by <= kind.max:
+            return pc.add(values, pa.scalar(by, values.type))
+        if by <= kind.max and low - by >= kind.min:
+            return pc.subtract(values, pa.scalar(by, values.type))
+    return values
 
 
 def _far_decimals(values: pa.ChunkedArray) -> pa.ChunkedArray:

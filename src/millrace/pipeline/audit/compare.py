@@ -53,7 +53,7 @@ def compare(before: pa.Table, after: pa.Table, keys: Sequence[str]) -> Differenc
     here, there = _positions(before, keys), _positions(after, keys)
     both = [key for key in here if key in there]
     gone, new = [key for key in here if key not in there], [key for key in there if key not in here]
-    left, right = before.take([here[key] for key in both]), after.take([there[key] for key in both])
+    left, right = _taken(before, [here[key] for key in both]), _taken(after, [there[key] for key in both])
     columns: dict[str, int] = {}
     example: dict[str, str] = {}
     names = [name for name in dict.fromkeys([*before.column_names, *after.column_names]) if name not in keys]
@@ -66,6 +66,12 @@ def compare(before: pa.Table, after: pa.Table, keys: Sequence[str]) -> Differenc
     if not example and (gone or new):
         example = {**_named(keys, (gone or new)[0]), "": "gone" if gone else "new"}
     return Difference(len(here), len(gone), len(new), columns, example)
+
+
+def _taken(rows: pa.Table, numbers: list[int]) -> pa.Table:
+    import pyarrow as pa
+
+    return rows.take(pa.array(numbers, pa.int64()))
 
 
 def _positions(rows: pa.Table, keys: Sequence[str]) -> dict[tuple[object, ...], int]:

@@ -65,20 +65,18 @@ class Rerun:
         return rest or None, unstable
 
     def guilty(self, job: Job, snapshot: Snapshot) -> list[str]:
-        """Of the changed tables those that alone make the difference; all that the pipeline names where none alone does."""
-        suspects = sorted(
-            (rule for rule in job.rules if concerns(rule, job.change)), key=lambda rule: not rule.declared
-        )
-        everything = [rule.name for rule in suspects if rule.declared] or [rule.name for rule in suspects]
+        """Of the changed tables those that alone make the difference; all that the page names where none alone does."""
+        changed = [rule for rule in job.rules if concerns(rule, job.change)]
+        suspects = [rule for rule in changed if rule.named] or changed
         if len(suspects) == 1:
-            return everything
+            return [suspects[0].name]
         alone = _only(self.pipeline, job, snapshot)
         found = [
             rule.name
             for rule in suspects[:_MOST_SUSPECTS]
             if snapshot in self.differences(replace(alone, rules=[rule]), f"is it {rule.name}?")
         ]
-        return found or everything
+        return found or [rule.name for rule in suspects]
 
     def _keys(self, name: str) -> tuple[str, ...]:
         table = next(table for table in computed_tables(self.pipeline) if table.name == name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import cast
 
@@ -45,7 +45,8 @@ class TableRule:
         keep: columns that identify, and stay as they are.
         unique: columns whose values together come once, or nothing.
         date_stands_for: which end of its day a DATE means.
-        declared: whether the pipeline names the table.
+        declared: whether the pipeline takes, looks up or labels with the table.
+        named: whether it does, or its page has the table's name.
     """
 
     name: str
@@ -54,6 +55,7 @@ class TableRule:
     unique: tuple[str, ...]
     date_stands_for: DateStandsFor
     declared: bool
+    named: bool = True
 
     @property
     def is_timed(self) -> bool:
@@ -75,7 +77,11 @@ def find_rules(lake: Lake, pipeline: Pipeline, page: str = "") -> list[TableRule
     entries = [entry for entry in lake.catalog.list() if entry.name in named or _may_be_read(lake, entry, page)]
     shared = _shared_columns(lake, [entry.name for entry in entries if entry.name in named])
     keys = frozenset(_key_columns(pipeline))
-    return [_rule(entry, sources.get(entry.name, ()), shared | keys, declared=entry.name in named) for entry in entries]
+    rules = [
+        (entry, _rule(entry, sources.get(entry.name, ()), shared | keys, declared=entry.name in named))
+        for entry in entries
+    ]
+    return [replace(rule, named=rule.declared or entry.name.table in page) for entry, rule in rules]
 
 
 def lookup_rules(lake: Lake, pipeline: Pipeline) -> list[TableRule]:
@@ -160,6 +166,7 @@ def to_document(rules: Sequence[TableRule]) -> list[Mapping[str, object]]:
             "unique": list(rule.unique),
             "date_stands_for": rule.date_stands_for,
             "declared": rule.declared,
+            "named": rule.named,
         }
         for rule in rules
     ]
@@ -179,4 +186,5 @@ def _from(one: Mapping[str, object]) -> TableRule:
         unique=tuple(cast("list[str]", one["unique"])),
         date_stands_for=cast("DateStandsFor", one["date_stands_for"]),
         declared=bool(one["declared"]),
+        named=bool(one["named"]),
     )
