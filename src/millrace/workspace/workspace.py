@@ -98,8 +98,8 @@ class Workspace:
 
     @cached_property
     def windows(self) -> WindowEngine:
-        """Window features over the lake's files."""
-        if self.settings.spark_remote:
+        """Window features over the lake's files: on the engine that joins, where that is Spark, else on DuckDB."""
+        if self.settings.join_engine == "spark":
             from millrace.features.adapters.spark_windows import SparkWindows
 
             return SparkWindows(self.spark)
