@@ -15,15 +15,17 @@ from deltalake import DeltaTable  # noqa: TID253 - compaction, which the lake do
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.core.clock import ManualClock
+from millrace.core.clock import ManualClock, epoch_us
 from millrace.core.names import TableName
 from millrace.core.principal import Principal
 from millrace.database.engine import open_database
+from millrace.features import publish as publishing
 from millrace.features import publish_rows
 from millrace.features.adapters.lmdb_online import LmdbOnlineStore
 from millrace.features.port import OnlineStore
 from millrace.features.publish import publish, publish_table
 from millrace.features.tables import create_feature_table, write_feature_rows
+from millrace.features.types import OnlineRow
 from millrace.lake.adapters.delta import DeltaTableStore
 from millrace.lake.adapters.sql_catalog import SqlCatalog
 from millrace.lake.lake import Lake
@@ -81,6 +83,7 @@ TABLES = st.fixed_dictionaries(
         "partition_columns": st.sampled_from([(), ("b",)]),
         "available_after": st.sampled_from([timedelta(0), 6 * HOUR]),
         "most_waiting": st.sampled_from([1, 64]),
+        "long_history": st.sampled_from([0, 1000]),
     }
 )
 
@@ -111,6 +114,21 @@ def content(store: OnlineStore, name: str) -> list[str]:
     return [repr(rows) for rows in store.get(TableName.parse(name), KEYS)]
 
 
+def kept(lake: Lake, name: str, newest: datetime, most: int) -> list[str]:
+    """What should be online of each key, row by row; rows after `newest` wait."""
+    version, found = lake.pin(name).version, []
+    rows = sorted(lake.read(name).to_pylist(), key=lambda row: row["ts"], reverse=True)
+    for key in KEYS:
+        mine = [row for row in rows if (row["a"], row["b"]) == key]
+        waiting, seen = [row for row in mine if row["ts"] > newest], [row for row in mine if row["ts"] <= newest]
+        stored = [
+            OnlineRow(epoch_us(row["ts"]), {"x": row["x"], "text": row["text"]}, version)
+            for row in waiting[-most:] + seen[:1]
+        ]
+        found.append(repr(stored or ()))
+    return found
+
+
 @pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(STEPS, TABLES)
@@ -120,10 +138,12 @@ def test_publishing_changes_equals_publishing_all(
     triggered, snapshot = stores
     name = f"f.t{next(NUMBERS)}"
     clock.set(START)
-    most = table.pop("most_waiting")
+    delay = table["available_after"]
+    most, long_history = table.pop("most_waiting"), table.pop("long_history")
     create_feature_table(lake, name, SCHEMA, primary_keys=["a", "b"], timeseries_column="ts", **table)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(publish_rows, "MOST_WAITING", most)
+        patch.setattr(publishing, "LONG_HISTORY", long_history)
         more_waiting = True  # the first publish is of the whole table
         for what, argument in steps:
             act(lake, clock, name, what, argument)
@@ -133,7 +153,7 @@ def test_publishing_changes_equals_publishing_all(
             more_waiting = whole.more_waiting
             assert done.table == whole
             assert triggered.table(whole.name) == whole
-            assert content(triggered, name) == content(snapshot, name)
+            assert content(triggered, name) == content(snapshot, name) == kept(lake, name, clock.now() - delay, most)
 
 
 def test_only_what_changed_is_written(lake: Lake, clock: ManualClock, stores: tuple[OnlineStore, OnlineStore]) -> None:

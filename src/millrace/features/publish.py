@@ -19,7 +19,7 @@ from millrace.features.online_codec import RowCodec, can_store
 from millrace.features.online_key_bytes import encode_keys
 from millrace.features.online_table import feature_types
 from millrace.features.port import OnlineStore
-from millrace.features.publish_rows import MOST_WAITING, KeptRows, event_times, identified
+from millrace.features.publish_rows import MOST_WAITING, KeptRows, event_times, identified, newest
 from millrace.features.table_changes import changed_keys
 from millrace.features.types import OnlineTable
 from millrace.lake.lake import Lake
@@ -29,6 +29,9 @@ __all__ = ["MOST_WAITING", "PublishMode", "Published", "publish", "publish_table
 
 PublishMode = Literal["SNAPSHOT", "TRIGGERED"]
 Told = Callable[[int, int], None]
+
+LONG_HISTORY = 2_000_000
+"""Rows from which on a table's keys and times are read first, to see how far back the rest is needed."""
 
 _ATTEMPTS = 5
 _MOST_FILTERED = 100_000  # keys: looking for more of them takes longer than reading all rows
@@ -157,11 +160,18 @@ class _Publishing:
         return self._some(base, changed)
 
     def _all(self, why: str = "") -> Published:
-        rows = self._read([*self.target.types])
-        times = event_times(rows, self.entry.definition)
-        kept = self._keep(rows)
-        table = replace(self.target, newest_us=_newest(times), more_waiting=kept.more_waiting)
+        kept = self._keep(self._read([*self.target.types], self._recent()))
+        table = replace(self.target, newest_us=kept.newest_us, more_waiting=kept.more_waiting)
         return Published(self.online.replace(table, kept), "SNAPSHOT", kept.keys, why=why)
+
+    def _recent(self) -> object:
+        """A condition for the rows since the oldest one that is kept: most of a long history need not be read."""
+        time = self.entry.definition.timeseries_column
+        if time is None or self.lake.rows(self.entry.name, self.target.version) < LONG_HISTORY:
+            return None
+        every = self._read([*self.target.primary_keys, time])
+        oldest = pc.min(every.column(time).take(pa.array(self._keep(every).places)))
+        return pc.field(time) >= oldest if oldest.is_valid else None
 
     def _changed(self, base: OnlineTable) -> pa.Table:
         """The keys to write anew, a table of their columns; a key may come more than once."""
@@ -171,16 +181,14 @@ class _Publishing:
         return changed_keys(self.lake, self.entry, base.version, table.version, columns)
 
     def _some(self, base: OnlineTable, changed: pa.Table) -> Published:
-        definition, keys = self.entry.definition, [*self.target.primary_keys]
-        time = [] if definition.timeseries_column is None else [definition.timeseries_column]
+        keys, time = [*self.target.primary_keys], self.entry.definition.timeseries_column
         newest_us = base.newest_us
-        if time:
-            every = self._read([*keys, *time])
-            times = event_times(every, definition)
-            newest_us = _newest(times)
-            changed = pa.concat_tables(
-                [changed, every.select(keys).filter(_became_available(times, base, self.target))]
-            )
+        if time is not None:
+            every = self._read([*keys, time])
+            times = event_times(every, self.entry.definition)
+            newest_us = newest(times)
+            waited = _became_available(times, base, self.target)
+            changed = pa.concat_tables([changed, every.select(keys).filter(waited)])
         touched = pc.unique(encode_keys([changed.column(name) for name in keys]))
         kept = self._keep(self._rows_of(changed, touched))
         gone = touched.filter(pc.invert(pc.is_in(touched, value_set=kept.encoded_keys()))).to_pylist()
@@ -200,7 +208,8 @@ class _Publishing:
         return rows.filter(pc.is_in(encode_keys([rows.column(name) for name in keys]), value_set=touched))
 
     def _read(self, columns: list[str], where: object = None) -> pa.Table:
-        return identified(self.lake.read(self.entry.name, self.target.version, columns, where), self.entry.definition)
+        rows = self.lake.read(self.entry.name, self.target.version, columns, where)
+        return identified(rows, self.entry.definition).combine_chunks()
 
     def _keep(self, rows: pa.Table) -> KeptRows:
         codec = RowCodec(feature_types(self.target))
@@ -227,7 +236,3 @@ def _became_available(times: np.ndarray | None, base: OnlineTable, target: Onlin
     assert times is not None  # noqa: S101 - for the type checker: the table has a time
     available = times + target.available_after // MICROSECOND
     return pa.array((available > epoch_us(base.published_at)) & (available <= epoch_us(target.published_at)))
-
-
-def _newest(times: np.ndarray | None) -> int | None:
-    return int(times.max()) if times is not None and len(times) else None

@@ -27,7 +27,7 @@ class KeptRows:
     Python objects.
 
     Args:
-        rows: with all of their identity (`identified`).
+        rows: with all of their identity (`identified`); in one chunk, or they are slow to take from.
         definition: the table's.
         as_of_us: what is available is decided as of this time.
         codec: of the columns to keep.
@@ -42,12 +42,18 @@ class KeptRows:
         codec: RowCodec,
         told: Callable[[int, int], None] | None = None,
     ) -> None:
-        self._rows = rows.combine_chunks()
+        self._rows = rows
         self._definition, self._codec, self._told = definition, codec, told
         self._times = event_times(self._rows, definition)
         codes = key_codes([self._rows.column(name) for name in definition.primary_keys])
         self._order, group, self.more_waiting = _kept(codes, self._times, definition, as_of_us)
         self._starts = _starts(group)
+        self.newest_us = newest(self._times)
+
+    @property
+    def places(self) -> np.ndarray:
+        """Which of the rows are kept, by key and newest first."""
+        return self._order
 
     @property
     def keys(self) -> int:
@@ -97,6 +103,11 @@ def event_times(rows: pa.Table, definition: TableDefinition) -> np.ndarray | Non
         return None
     times: np.ndarray = event_us(rows.column(name), name, definition.date_stands_for).to_numpy(zero_copy_only=False)
     return times
+
+
+def newest(times: np.ndarray | None) -> int | None:
+    """The latest of these times; None where there are none."""
+    return int(times.max()) if times is not None and len(times) else None
 
 
 def key_codes(columns: Sequence[pa.ChunkedArray]) -> np.ndarray:
