@@ -326,6 +326,15 @@ class TestCatalog:
 
 
 class TestOnePerHome:
+    def test_a_session_that_was_stopped_is_opened_again(self, tmp_path: Path) -> None:
+        workspace = open_workspace(tmp_path / "home")
+        try:
+            workspace.spark.session().range(2).write.saveAsTable("bronze.t")
+            workspace.spark.session().stop()
+            assert workspace.spark.session().table("bronze.t").count() == 2
+        finally:
+            workspace.close()
+
     def test_a_home_that_is_opened_twice_has_one_session(self, workspace: Workspace) -> None:
         other = open_workspace(workspace.home, principal=Principal("user", "ada"))
         session = other.spark.session()

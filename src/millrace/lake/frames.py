@@ -75,6 +75,18 @@ def _nullable(rows: pa.Table) -> pa.Table:
     return rows.cast(pa.schema([field.with_nullable(True) for field in rows.schema]))
 
 
+def is_frame(value: object) -> bool:
+    """Whether `to_arrow` takes it, as far as its kind goes."""
+    import pyarrow as pa
+
+    if isinstance(value, pa.Table | pa.RecordBatch) or hasattr(value, "toArrow"):
+        return True
+    library, kind = type(value).__module__.partition(".")[0], type(value).__name__
+    if library in {"pandas", "polars"}:
+        return kind in {"DataFrame", "LazyFrame"}
+    return hasattr(value, "__arrow_c_stream__")
+
+
 def _polars_frame(frame: Any) -> object:
     if hasattr(frame, "collect"):
         return frame.collect()

@@ -136,7 +136,7 @@ class SparkEngine(Protocol):
     """Runs PySpark. Thread-safe, with one session for all threads; `session` starts the engine on first use."""
 
     def session(self) -> SparkSession:
-        """The session of this engine; the same one each time until `close`."""
+        """The session of this engine; the same one each time until `close`, or until somebody stops it."""
         ...
 
     def read(self, location: Location, version: Version) -> DataFrame:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from millrace.core.clock import epoch_us, utc
 from millrace.core.errors import InvalidInput, MillraceError
 from millrace.core.names import TableName, did_you_mean
+from millrace.lake.frames import is_frame, to_arrow
 from millrace.lake.types import TableVersion
 from millrace.pipeline import sources as source_rules
 from millrace.pipeline.declare import FeatureTable, LabelTable, Source
@@ -116,7 +117,7 @@ class Snapshots:
         times = (tick, seen_until) if isinstance(self.table, LabelTable) else (tick,)
         try:
             result = self.table.compute(*times, **frames)
-            rows = result.toArrow() if hasattr(result, "toArrow") else None
+            rows = to_arrow(result) if is_frame(result) else None
         except MillraceError:
             raise
         except Exception as error:  # the adapter edge to the user's code: whatever it raises is theirs to see
@@ -128,7 +129,10 @@ class Snapshots:
         if rows is None:
             kind, library = type(result).__name__, type(result).__module__.partition(".")[0]
             kind = kind if library == "builtins" else f"{library}.{kind}"
-            raise InvalidInput(f"the function of {self.table.name} returned {kind}", hint="return a PySpark DataFrame")
+            raise InvalidInput(
+                f"the function of {self.table.name} returned {kind}",
+                hint="return a frame: PySpark, pandas, Polars or Arrow",
+            )
         return rows
 
     def _frame(self, source: Source, pinned: TableVersion, as_of: datetime) -> DataFrame:

@@ -176,6 +176,13 @@ def test_what_was_made_outside_is_refused(
         shop.spark.session().catalog.dropTempView("outer")
 
 
+def in_a_thread(read: Callable[[], Any]) -> Any:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(read).result()
+
+
 REFUSED: list[tuple[Callable[[Any], Any], str]] = [
     (lambda spark: spark.read.parquet("/data/x.parquet"), "can't read files"),
     (lambda spark: spark.read.format("delta").load("/data/x"), "can't read files"),
@@ -200,6 +207,19 @@ REFUSED: list[tuple[Callable[[Any], Any], str]] = [
     (lambda spark: spark.sql("DROP TABLE bronze.visits"), "can't run this SQL"),
     (lambda spark: spark.catalog.dropTable(VISITS), "can't drop a table"),
     (lambda spark: spark.table("ml.features.named"), "reads ml.features.named itself"),
+    (lambda spark: spark.stop(), "can't stop its session"),
+    (
+        lambda spark: spark.sql("SELECT customer_id, unix_timestamp() AS s FROM bronze.regions"),
+        "this machine's own time",
+    ),
+    (lambda spark: spark.table(VISITS).where("unix_timestamp(at) < unix_timestamp()"), "this machine's own time"),
+    (
+        lambda spark: spark.sql("SELECT * FROM bronze.visits WHERE at < TIMESTAMP 'now'"),
+        "not the feature function's time",
+    ),
+    (lambda spark: in_a_thread(lambda: spark.table(PURCHASES)), "in a new thread"),
+    (lambda spark: in_a_thread(lambda: spark.sql("SELECT * FROM bronze.visits")), "in a new thread"),
+    (lambda spark: in_a_thread(lambda: spark.read.parquet("/data/x")), "in a new thread"),
 ]
 
 

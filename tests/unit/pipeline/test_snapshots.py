@@ -81,7 +81,8 @@ def test_the_time_of_a_snapshot_is_what_current_date_says_and_tables_can_be_name
         (lambda _, tx=SOURCE: tx.select("no_such_column"), "failed at 2025-03-03 00:00: "),
         (lambda _, _tx=SOURCE: 1 / 0, "failed at 2025-03-03 00:00: division by zero"),
         (lambda _, _tx=SOURCE: None, "returned NoneType"),
-        (lambda _, tx=SOURCE: tx.toArrow(), "returned pyarrow.Table"),
+        (lambda _, tx=SOURCE: tx.toArrow().to_pylist(), "returned list"),
+        (lambda _, tx=SOURCE: tx.toArrow().to_pandas()["amount"], "returned pandas.Series"),
         (lambda _, tx=SOURCE: tx.select("amount"), "returned no column 'customer_id'"),
         (
             lambda _, tx=SOURCE: tx.selectExpr("customer_id", "at as feature_time"),
@@ -95,6 +96,30 @@ def test_what_a_function_does_wrong_is_said(workspace: Workspace, fill: Fill, co
         mr.preview(workspace, made_by(compute), START)
     assert f"the function of ml.features.other {message}" in refused.value.message
     assert refused.value.hint
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        lambda frame: frame.toArrow(),
+        lambda frame: frame.toArrow().to_reader(),
+        lambda frame: frame.toArrow().to_pandas(),
+        lambda frame: __import__("polars").from_arrow(frame.toArrow()),
+        lambda frame: __import__("polars").from_arrow(frame.toArrow()).lazy(),
+    ],
+    ids=["arrow", "reader", "pandas", "polars", "lazy"],
+)
+def test_a_function_may_return_a_frame_of_any_library(workspace: Workspace, fill: Fill, turn: Any) -> None:
+    fill(PURCHASES, purchases(ROWS))
+
+    def compute(as_of: datetime, tx: Any = SOURCE) -> Any:
+        del as_of
+        return turn(tx.select("customer_id", "amount"))
+
+    assert mr.preview(workspace, made_by(compute), START).to_pylist() == [
+        {"customer_id": 1, "feature_time": START, "amount": 1.5},
+        {"customer_id": 2, "feature_time": START, "amount": 2.5},
+    ]
 
 
 def test_a_missing_source_is_not_found_and_the_nearest_is_named(workspace: Workspace, fill: Fill) -> None:

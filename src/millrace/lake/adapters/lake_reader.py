@@ -8,7 +8,7 @@ from pyspark.sql.connect.plan import Read  # noqa: TID253 - this is its adapter
 from pyspark.sql.connect.readwriter import DataFrameReader  # noqa: TID253 - this is its adapter
 
 from millrace.core.errors import InvalidInput
-from millrace.lake.adapters.session_scope import current, refuse
+from millrace.lake.adapters.session_scope import check_thread, current, refuse
 from millrace.lake.sql.tokens import name_parts
 
 
@@ -43,6 +43,7 @@ class LakeReader(DataFrameReader):  # type: ignore[misc]  # pyspark is untyped
         return super().changes(tableName)
 
     def _df(self, plan: Any) -> Any:
+        check_thread()
         if current() is not None and not isinstance(plan, Read) and type(plan).__name__ == "DataSource":
             raise refuse(
                 "read files: they can't be cut at its time", "import them into a table: millrace table import NAME FILE"

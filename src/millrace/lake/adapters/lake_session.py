@@ -23,7 +23,7 @@ from millrace.lake.adapters.lake_reader import LakeReader
 from millrace.lake.adapters.lake_sql import run_sql
 from millrace.lake.adapters.lake_writes import intercept
 from millrace.lake.adapters.plan_guard import Guard
-from millrace.lake.adapters.session_scope import Cut, Scope, current, refuse, scoped, trusted
+from millrace.lake.adapters.session_scope import Cut, Scope, check_thread, current, refuse, scoped, trusted
 from millrace.lake.frames import to_arrow
 from millrace.lake.lake import Lake
 from millrace.lake.types import Location, TableEntry, Version
@@ -129,6 +129,7 @@ class LakeSession(SparkSession):  # type: ignore[misc]  # pyspark is untyped
         scope = current()
         if scope is not None:
             return self._cut(scope, parts, is_pinned=version is not None or time is not None)
+        check_thread()
         if len(parts) == 1 and parts[0].lower() in self.outer_views:
             return None  # as everywhere in Spark, a temporary view comes before a table
         entry = self.entry(parts)
@@ -188,7 +189,9 @@ class LakeSession(SparkSession):  # type: ignore[misc]  # pyspark is untyped
         return super().cloneSession(new_session_id)
 
     def stop(self) -> None:
-        """PySpark's; nothing for a session that is pinned from another."""
+        """PySpark's; nothing for a session that is pinned from another. The engine opens a new one when it is asked again."""
+        if current() is not None:
+            raise refuse("stop its session", "leave it open: the run closes it")
         if self._owns_client:
             super().stop()
 

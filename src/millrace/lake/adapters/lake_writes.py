@@ -187,7 +187,8 @@ def _refuse_merge(session: Any, merge: Any) -> None:
 def _note_view(session: Any, view: Any) -> None:
     scope = current()
     if scope is None:
-        session.outer_views.add(view.name.lower())
+        if not view.is_global:  # those are found by a schema of their own
+            session.outer_views.add(view.name.lower())
         return
     if view.is_global:
         raise refuse("make a global view", "use createOrReplaceTempView")

@@ -17,9 +17,9 @@ from millrace.lake.sql.tokens import tokens
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-NOW_FUNCTIONS = frozenset(
-    {"current_date", "curdate", "current_timestamp", "now", "localtimestamp", "current_time", "localtime"}
-)
+NOW_FUNCTIONS = frozenset({"current_date", "curdate", "current_timestamp", "now", "localtimestamp"})
+_NEVER_SET = frozenset({"current_time", "localtime"})
+_SPECIAL = frozenset({"now", "today", "yesterday", "tomorrow"})
 # These three need no brackets in SQL.
 _BARE = frozenset({"current_date", "current_timestamp", "localtimestamp", "current_time"})
 _READS = frozenset({"read", "sql", "relation_changes", "cached_remote_relation"})
@@ -64,10 +64,11 @@ class Guard:
     def check_function(self, name: str, arguments: int = 0) -> None:
         """Refuse the engine's own time where it can't be set."""
         own = name.lower()
-        if not self.clock_is_set and (own in NOW_FUNCTIONS or (own == "unix_timestamp" and not arguments)):
+        is_unset = own in _NEVER_SET or (own == "unix_timestamp" and not arguments)
+        if is_unset or (not self.clock_is_set and own in NOW_FUNCTIONS):
+            whose = "this machine's" if self.clock_is_set else "the Spark cluster's"
             raise InvalidInput(
-                f"{own}() is the Spark cluster's own time, not that of the feature function",
-                hint="use as_of: F.lit(as_of)",
+                f"{own}() is {whose} own time, not that of the feature function", hint="use as_of: F.lit(as_of)"
             )
 
     def check_expression(self, text: str) -> None:
@@ -81,10 +82,11 @@ class Guard:
 
     def check_text(self, text: str) -> None:
         """Refuse the engine's own time in SQL where it can't be set."""
-        if self.clock_is_set:
-            return
         found = tokens(text)
         for place, token in enumerate(found):
+            before = found[place - 1].keyword if place else ""
+            if token.kind == "string" and before in {"DATE", "TIMESTAMP"} and token.text[1:-1].lower() in _SPECIAL:
+                raise InvalidInput(f"{before} {token.text} is not the feature function's time", hint="use as_of")
             after = found[place + 1].text if place + 1 < len(found) else ""
             is_column = (place > 0 and found[place - 1].text == ".") or after == "."
             name = token.text.lower() if token.kind == "word" and not is_column else ""

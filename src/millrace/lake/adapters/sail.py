@@ -53,14 +53,14 @@ class SailEngine:
         self._links: tempfile.TemporaryDirectory[str] | None = None
 
     def session(self) -> LakeSession:
-        """The session, the same each time until `close`; the server is started on first use.
+        """The session, the same each time until it is stopped; the server is started on first use.
 
         Raises:
             InvalidState: the server did not start.
         """
         with self._lock:
-            if self._session is None:
-                self._session = self._start()
+            if self._session is None or self._session.is_stopped:
+                self._session = self._open(self._server or self._start())
             return self._session
 
     def read(self, location: Location, version: Version) -> DataFrame:
@@ -98,7 +98,7 @@ class SailEngine:
                 links.cleanup()
             atexit.unregister(self.close)
 
-    def _start(self) -> LakeSession:
+    def _start(self) -> SparkConnectServer:
         self._set_environment()
         from pysail.spark import SparkConnectServer
 
@@ -111,6 +111,9 @@ class SailEngine:
             ) from error
         self._server, self._owner = server, os.getpid()
         atexit.register(self.close)
+        return server
+
+    def _open(self, server: SparkConnectServer) -> LakeSession:
         host, port = server.listening_address or ("127.0.0.1", 0)
         session = open_session(f"sc://{host}:{port}", lake=self._lake, read=self.read, clock_is_set=True)
         # A server in this process is never away for a while. Once Ctrl-C has stopped it (Sail listens for that itself), the

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from millrace.core.errors import InvalidInput, InvalidState, NotFound
 from millrace.core.names import TableName, did_you_mean
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 Cut = Callable[[TableName], "DataFrame"]
 
 
-@dataclass
+@dataclass(eq=False)
 class Scope:
     """A feature function's view of the tables, in the thread that runs it.
 
@@ -28,6 +29,9 @@ class Scope:
         cut: gives any other table of the workspace, cut; None: there are no others.
         guard: knows which parts of a plan were made here.
         views: temporary views that the function made.
+        trusted: how many times the engine itself is at work, inside one another.
+        frames: what `cut` gave.
+        earlier: the threads that were there before; a later one may have been started by the function.
     """
 
     session: SparkSession
@@ -37,6 +41,7 @@ class Scope:
     views: set[str] = field(default_factory=set)
     trusted: int = 0
     frames: dict[TableName, DataFrame] = field(default_factory=dict)
+    earlier: WeakSet[threading.Thread] = field(default_factory=lambda: WeakSet(threading.enumerate()))
 
     def table(self, name: TableName) -> DataFrame:
         """The table, cut at the scope's time.
@@ -71,12 +76,27 @@ class _Current(threading.local):
 
 
 _current = _Current()
+_open: list[Scope] = []
 
 
 def current() -> Scope | None:
     """The scope of this thread; None outside feature functions, and where the engine itself is at work."""
     scope = _current.scope
     return None if scope is None or scope.trusted else scope
+
+
+def check_thread() -> None:
+    """Refuse to read by name or path in a thread that a running feature function may have started: nothing is cut in it.
+
+    Raises:
+        InvalidInput: a feature function runs in another thread, and this one is younger.
+    """
+    this = threading.current_thread()
+    if _current.scope is None and any(this not in scope.earlier for scope in list(_open)):
+        raise InvalidInput(
+            "a table is read in a new thread while a feature function runs",
+            hint="read tables in the function's own thread; what is not part of it: wait until it is done",
+        )
 
 
 @contextmanager
@@ -110,9 +130,11 @@ def scoped(scope: Scope) -> Iterator[None]:
     for frame in scope.given.values():
         scope.guard.allow(frame)
     _current.scope = scope
+    _open.append(scope)
     try:
         yield
     finally:
+        _open.remove(scope)
         _current.scope = None
 
 

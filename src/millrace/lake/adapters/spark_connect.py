@@ -37,13 +37,13 @@ class SparkConnectEngine:
         self._session: LakeSession | None = None
 
     def session(self) -> LakeSession:
-        """The session, the same each time until `close`.
+        """The session, the same each time until it is stopped.
 
         Raises:
             InvalidState: nothing answers at the address.
         """
         with self._lock:
-            if self._session is None:
+            if self._session is None or self._session.is_stopped:
                 self._session = self._open()
             return self._session
 
