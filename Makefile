@@ -6,7 +6,7 @@ bin := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 sources := src tests $(wildcard scripts benchmarks)
 
-.PHONY: help setup setup-dev quickstart check test test-all test-nightly bench-quickstart format lock clean
+.PHONY: help setup setup-dev quickstart check test test-all test-nightly bench-quickstart bench-features format lock clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -36,11 +36,15 @@ test-all: setup-dev  ## what `make test` leaves out: the tests that need Debian 
 	scripts/spark_venv.sh
 	$(bin)/pytest -m "postgres or redis or spark or openmp or alone" --no-skips
 
-test-nightly: setup-dev  ## the laws of the as-of join, 100,000 examples each on the embedded engines: takes hours
-	$(bin)/pytest tests/contract/test_asof_join.py -k TestLaws --engine arrow --engine duckdb --hypothesis-profile=nightly --timeout=0
+test-nightly: setup-dev  ## the laws of the as-of join, each in 100,000 cases on each embedded engine: takes hours (EXAMPLES=1000: fewer)
+	MILLRACE_NIGHTLY_EXAMPLES=$(EXAMPLES) $(bin)/pytest tests/contract/test_asof_join.py -k TestLaws --engine arrow --engine duckdb --hypothesis-profile=nightly --timeout=0
 
 bench-quickstart: setup  ## measure the quickstart: time, memory, disk; writes docs/benchmarks.md
 	$(bin)/python benchmarks/quickstart.py
+
+bench-features: setup-dev  ## measure training sets beside DuckDB's own join and beside Feast (its own .venv is made), and the online store; writes docs/benchmarks.md
+	$(bin)/python benchmarks/features.py
+	$(bin)/python benchmarks/features_online.py
 
 format: setup-dev  ## put all code into its form
 	$(bin)/ruff format $(sources)

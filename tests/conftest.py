@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from millrace.testing.postgres import PostgresServer
 
 pytest.register_assert_rewrite("millrace.testing")
-# `--hypothesis-profile=nightly`: as many examples as the laws are promised to have seen, and then the counter-examples are kept.
-settings.register_profile("nightly", max_examples=100_000, deadline=None, print_blob=True)
+# `--hypothesis-profile=nightly`: as many cases as the laws are promised to have seen.
+_NIGHTLY_EXAMPLES = int(os.environ.get("MILLRACE_NIGHTLY_EXAMPLES") or 100_000)
+settings.register_profile("nightly", max_examples=_NIGHTLY_EXAMPLES, deadline=None, print_blob=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -63,11 +63,12 @@ class AsOfJoinSuite(AsOfJoinFixtures):
 
     def test_case_d_composite_keys_never_mix(self, join: AsOfJoin, tables: FeatureTables) -> None:
         at, text = day("2024-01-01"), pa.string()
-        rows = features([("1", "11", at, 1), ("11", "1", at, 2)], ("a", "b", "ts", "v"), a=text, b=text)
-        asked = pa.table(
-            {"a": ["11", "1", "1", None], "b": ["1", "11", "1", "11"], "t": pa.array([day("2024-01-02")] * 4, STAMP)}
-        )
-        assert answers(join, asked, lookup(tables.make(rows, keys=("a", "b")))) == [2, 1, None, None]
+        later = at + timedelta(hours=1)
+        names = ("a", "b", "ts", "v")
+        rows = features([("1", "11", at, 1), ("11", "1", at, 2), ("1", "1", later, 3)], names, a=text, b=text)
+        asked = {"a": ["11", "1", "1", "11", None], "b": ["1", "11", "1", "11", "11"]}
+        questions = pa.table({**asked, "t": pa.array([day("2024-01-02")] * 5, STAMP)})
+        assert answers(join, questions, lookup(tables.make(rows, keys=("a", "b")))) == [2, 1, 3, None, None]
 
     def test_case_e_one_microsecond(self, join: AsOfJoin, tables: FeatureTables) -> None:
         at, tick = day("2024-01-01"), timedelta(microseconds=1)

@@ -53,6 +53,8 @@ class AsOfJoinKeysSuite(AsOfJoinFixtures):
         money = lookup(tables.make(features([(Decimal("1.10"), at, 1)], k=pa.decimal128(10, 2))))
         wider = requests((Decimal("1.1000"), at), (Decimal("1.1001"), at), (None, at), key=pa.decimal128(38, 4))
         assert answers(join, wider, money) == [1, None, None]
+        finer = requests((Decimal("1.1"), at), (Decimal(f"1.1{1:029}"), at), key=pa.decimal128(38, 30))
+        assert answers(join, finer, money) == [1, None]
         whole = lookup(tables.make(features([(1, at, 1)])))
         assert answers(join, requests((2**64 - 1, at), (1, at), key=pa.uint64()), whole) == [None, 1]
 
