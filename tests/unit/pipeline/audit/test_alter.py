@@ -98,7 +98,7 @@ def test_the_past_stays_and_nothing_of_the_future_does(rows: pa.Table) -> None:
 
 @pytest.mark.parametrize("kind", ["int8", "float64", "decimal", "bool", "text", "date", "time"])
 def test_every_value_of_the_future_is_another(kind: str) -> None:
-    values: list[Any] = {
+    given: dict[str, list[Any]] = {
         "int8": [1, 2, 2, 3],
         "float64": [1.0, 2.0, 2.0, 3.0],
         "decimal": [Decimal("1.00"), Decimal("2.00"), Decimal("2.00"), Decimal("3.00")],
@@ -106,7 +106,8 @@ def test_every_value_of_the_future_is_another(kind: str) -> None:
         "text": ["a", "a", "b", "b"],
         "date": [date(2025, 1, 1)] * 4,
         "time": [CUT] * 4,
-    }[kind]
+    }
+    values = given[kind]
     rows = table([CUT + NOW_US] * 4, value=pa.array(values, VALUES[kind][0]))
     after = changed(rows, AT, "altered", CUT).slice(0, 4)
     assert after.column("id").to_pylist() == [0, 1, 2, 3]

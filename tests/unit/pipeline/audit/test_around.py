@@ -84,8 +84,8 @@ def test_files_and_hosts_are_heard_while_it_listens(tmp_path: Path) -> None:
     watch = Watch(home)
     outside.read_text()  # not yet
     assert watch.findings() == []
-    with watch, outside.open() as file, (home / "kept.csv").open(), (tmp_path / "code.py").open():
-        assert list(csv.reader(file)) == [["a"]]
+    with watch, outside.open() as opened, (home / "kept.csv").open(), (tmp_path / "code.py").open():
+        assert list(csv.reader(opened)) == [["a"]]
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.connect(("192.0.2.1", 9))  # an address for documentation; connecting a datagram socket sends nothing
     assert [(one.severity, one.subject) for one in watch.findings()] == [
