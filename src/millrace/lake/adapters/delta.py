@@ -10,6 +10,7 @@ import secrets
 import shutil
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -327,8 +328,9 @@ class DeltaTableStore:
 
 
 def _compact(table: DeltaTable, location: Location, commit: CommitInfo) -> None:
-    """Many small commits leave many small files, and reading opens each: now and then they are made into one."""
-    if table.metadata().partition_columns or len(pa.table(table.get_add_actions())) < MANY_FILES:
+    """Many small commits leave many small files, and reading opens each: now and then those of a partition are made into one."""
+    paths = pa.table(table.get_add_actions()).column("path").to_pylist()
+    if len(paths) < MANY_FILES or max(Counter(path.rpartition("/")[0] for path in paths).values()) < MANY_FILES:
         return
     try:
         with delta_errors(location):
