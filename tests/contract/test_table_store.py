@@ -416,7 +416,7 @@ class TestReading:
     ) -> None:
         rows = people(1, 1, part=parts, x=[0, 0])
         store.create(location, rows.schema, TableDefinition(partition_columns=("part",)), commit(), rows)
-        keys, opened = ["id", "part"], store._open_to_write(location)  # type: ignore[attr-defined]
+        keys, opened = ["id", "part"], DeltaTableStore()._open_to_write(location)
         store.merge(location, people(1, part=parts.slice(0, 1), x=[1]), keys, commit())
         # The second one still sees the table as it was before the first one's commit, and has only one attempt.
         monkeypatch.setattr(store, "_open_to_write", lambda _: opened)
@@ -433,14 +433,26 @@ class TestReading:
         rows = people(1, part=["a"])
         made(store, location, rows, TableDefinition(partition_columns=("part",)))
         empty = people(2, part=[""])
-        for write in (
-            lambda: store.append(location, empty, commit()),
-            lambda: store.merge(location, empty, ["id"], commit()),
-            lambda: store.overwrite(location, empty, commit()),
-        ):
-            with pytest.raises(InvalidInput, match="'part' has an empty text"):
-                write()
+        says = "'part' has an empty text"
+        with pytest.raises(InvalidInput, match=says):
+            store.append(location, empty, commit())
+        with pytest.raises(InvalidInput, match=says):
+            store.merge(location, empty, ["id"], commit())
+        with pytest.raises(InvalidInput, match=says):
+            store.overwrite(location, empty, commit())
         assert rows_of(store, location) == rows.to_pylist()
+
+    def test_a_partition_of_many_small_files_becomes_one(self, store: TableStore, location: Location) -> None:
+        parts = ["it's", None]
+        first = people(0, 1, part=parts)
+        store.create(location, first.schema, TableDefinition(partition_columns=("part",)), commit(), first)
+        for number in range(2, 40):
+            store.merge(location, people(number, part=["it's"]), ["id"], commit())
+        assert "compact" in [info.why for info in store.history(location)]
+        assert len(store.files(location)) < 15
+        expected = [{"id": 0, "part": "it's"}, {"id": 1, "part": None}]
+        expected += [{"id": number, "part": "it's"} for number in range(2, 40)]
+        assert store.read(location).sort_by("id").to_pylist() == expected
 
     def test_rows_are_counted_where_the_log_has_no_statistics(self, store: TableStore, location: Location) -> None:
         import json

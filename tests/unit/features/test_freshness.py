@@ -26,13 +26,8 @@ def rows(*times: Any, kind: pa.DataType = STAMP) -> pa.Table:
 
 
 def make(lake: Lake, table: pa.Table, **rules: Any) -> None:
-    create_feature_table(
-        lake,
-        NAME,
-        table.schema,
-        **({"primary_keys": "k", "timeseries_column": "ts", "freshness": DAY} | rules),
-        rows=table,
-    )
+    arguments: dict[str, Any] = {"primary_keys": "k", "timeseries_column": "ts", "freshness": DAY} | rules
+    create_feature_table(lake, NAME, table.schema, rows=table, **arguments)
 
 
 @pytest.mark.parametrize(("now", "verdict"), [(at(6), "fresh"), (at(6) + timedelta(microseconds=1), "late")])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -118,6 +119,6 @@ def test_other_tables_and_changed_rows_are_refused(lake: Lake) -> None:
     lake.create("bronze.t", EVERY_TYPE.schema.remove(7))
     with pytest.raises(InvalidInput, match=r"bronze\.t is no saved training set"):
         load_training_set(lake, "bronze.t")
-    for wrong in (None, {}, {"tables": []}):
+    for wrong in ("null", "{}", '{"tables": []}'):
         with pytest.raises(InvalidInput, match="not a training record"):
-            read_record(wrong)
+            read_record(json.loads(wrong))

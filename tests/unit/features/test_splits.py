@@ -42,7 +42,8 @@ def days(part: TrainingSet) -> list[int]:
 
 
 def ids(part: TrainingSet, name: str = "i") -> list[Any]:
-    return part.table.column(name).to_pylist()
+    found: list[Any] = part.table.column(name).to_pylist()
+    return found
 
 
 class TestByTime:
