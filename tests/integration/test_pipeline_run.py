@@ -22,10 +22,13 @@ from millrace.api.discovery import running_server
 from millrace.cli.main import main
 from millrace.cli.run import open_target
 from millrace.database.schema import stage_runs
+from millrace.features.spec import from_json
 from millrace.pipeline.context import Quiet
 from millrace.pipeline.execute import RunReport, run_pipeline
 from millrace.pipeline.load import load_pipeline
 from millrace.registry.types import ModelName
+from millrace.tracking.types import RunId
+from millrace.training.models import feature_spec_of
 from millrace.workspace import Workspace, open_workspace
 
 pytestmark = [
@@ -57,6 +60,12 @@ def features(as_of, tx=purchases):
     return tx.groupBy("customer_id").agg(F.count("*").alias("purchases"), F.sum("amount").alias("spend"), since.alias("since"))
 
 
+@mr.feature_function("ml.functions.spend_per_day")
+def spend_per_day(spend: float, since: int, at: datetime) -> float | None:
+    """Spend over the days since the last purchase, on weekdays."""
+    return None if at.weekday() > 4 else spend / (1 + since)
+
+
 @mr.label_table("ml.labels.shop", keys=["customer_id"], column="churned", horizon=2 * WEEK, every=WEEK, start=START)
 def labels(time, end, tx=purchases):
     """Who bought nothing in two weeks?"""
@@ -68,6 +77,9 @@ def labels(time, end, tx=purchases):
 pipeline = mr.Pipeline(
     name="shop",
     features=[features],
+    lookups=[
+        mr.FeatureFunction("ml.functions.spend_per_day", {"spend": "spend", "since": "since", "at": "label_time"}, "per_day")
+    ],
     label=labels,
     candidates=[mr.Linear(), mr.Dummy()],
     gates=[mr.AtLeast(roc_auc=THRESHOLD), mr.BeatsBaselines()],
@@ -228,6 +240,20 @@ def test_the_first_run_ends_in_production(story: Story, home: Home) -> None:
     assert details["production"] == "shop serves v1"
     moves = [(move.version, move.alias, move.replaced) for move in home.workspace.promotions.read()]
     assert moves[:2] == [("1", "staging", None), ("1", "production", None)]
+
+
+def test_the_models_carry_the_function_that_the_page_declares(story: Story, home: Home) -> None:
+    assert story.first.status == "done"
+    (kept,) = home.workspace.functions.list()
+    assert (kept.definition.name, kept.version) == ("ml.functions.spend_per_day", 1)
+    assert kept.definition.source.startswith("def spend_per_day(spend: float, since: int, at: datetime)")
+    (version, *_) = home.workspace.registry.versions(MODEL)
+    spec = from_json(feature_spec_of(home.workspace.registry.download(MODEL, version.version)) or "")
+    assert [(each.function, each.output) for each in spec.functions] == [(kept.definition, "per_day")]
+    assert spec.inputs[-1] == "per_day"
+    record = json.loads(home.workspace.tracking.read_text(RunId(str(version.run_id)), "training_record.json"))
+    assert set(record["code"]) == {"ml.functions.spend_per_day", "ml.features.shop", "ml.labels.shop"}
+    assert record["code"]["ml.functions.spend_per_day"] == kept.definition.code_hash
 
 
 def test_at_once_again_nothing_runs(story: Story) -> None:
