@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from millrace.core.errors import InvalidInput, InvalidState
@@ -64,6 +64,10 @@ _NUMBER = itertools.count()
 _COMMIT = CommitInfo(T0, Principal("user", "ada"), "test")
 
 
+ENGINES = ["duckdb", "sail", pytest.param("spark", marks=pytest.mark.spark)]
+EXAMPLES = {"duckdb": 40, "sail": 5, "spark": 3}
+
+
 @pytest.fixture(scope="module")
 def sail() -> Iterator[SailEngine]:
     engine = SailEngine(1)
@@ -71,9 +75,17 @@ def sail() -> Iterator[SailEngine]:
     engine.close()
 
 
-@pytest.fixture(params=["duckdb-1", "duckdb-2", "sail"])
-def engine(request: pytest.FixtureRequest, sail: SailEngine) -> WindowEngine:
-    return SparkWindows(sail) if request.param == "sail" else DuckDbWindows(int(request.param[-1]))
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def windows_on(engine: str, request: pytest.FixtureRequest) -> WindowEngine:
+    if engine == "duckdb":
+        return DuckDbWindows(2)
+    return SparkWindows(request.getfixturevalue("sail" if engine == "sail" else "real_spark"))
 
 
 def source(
@@ -178,22 +190,13 @@ GRID = st.tuples(
 ).map(lambda g: Ticks(*g))
 
 
-@given(rows=st.lists(ROW, max_size=25), ticks=GRID, data=st.data())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_duckdb_equals_plain_python(
-    tmp_path: Path, rows: list[dict[str, Any]], ticks: Ticks, data: st.DataObject
-) -> None:
-    _check_any(DuckDbWindows(2), tmp_path, rows, ticks, data)
+def test_every_engine_equals_plain_python(engine: str, windows_on: WindowEngine, tmp_path: Path) -> None:
+    @given(rows=st.lists(ROW, max_size=30), ticks=GRID, data=st.data())
+    @settings(max_examples=EXAMPLES[engine], deadline=None, phases=[Phase.generate])
+    def equal(rows: list[dict[str, Any]], ticks: Ticks, data: st.DataObject) -> None:
+        _check_any(windows_on, tmp_path, rows, ticks, data)
 
-
-@given(rows=st.lists(ROW, min_size=10, max_size=40), ticks=GRID, data=st.data())
-@settings(
-    max_examples=5, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-def test_sail_equals_plain_python(
-    tmp_path: Path, sail: SailEngine, rows: list[dict[str, Any]], ticks: Ticks, data: st.DataObject
-) -> None:
-    _check_any(SparkWindows(sail), tmp_path, rows, ticks, data)
+    equal()
 
 
 def _check_any(
@@ -209,50 +212,50 @@ def _check_any(
     agree(engine, resolve_features(source(folder, rows, **rules), EVERYTHING), ticks, rows)
 
 
-def test_both_ends_of_a_window_are_as_everywhere(engine: WindowEngine, tmp_path: Path) -> None:
+def test_both_ends_of_a_window_are_as_everywhere(windows_on: WindowEngine, tmp_path: Path) -> None:
     times = {1: T0 - 2 * DAY, 2: T0 - 2 * DAY + US, 3: T0, 4: T0 + US}
     rows = [row(k, at, x=1.0) for k, at in times.items()]
     windows = resolve_features(source(tmp_path, rows), [("events", Count(days=2)), ("today", Count(days=1))])
-    found = agree(engine, windows, Ticks(T0, DAY, 1), rows)
+    found = agree(windows_on, windows, Ticks(T0, DAY, 1), rows)
     assert sorted((each["k"], each["events"], each["today"]) for each in found.to_pylist()) == [(2, 1, 0), (3, 1, 1)]
 
 
-def test_a_date_counts_from_its_end_and_a_late_row_from_when_it_came(engine: WindowEngine, tmp_path: Path) -> None:
+def test_a_date_counts_from_its_end_and_a_late_row_from_when_it_came(windows_on: WindowEngine, tmp_path: Path) -> None:
     rows = [row(1, T0 - DAY), row(2, T0), row(3, T0 - 2 * DAY)]
     ticks = Ticks(T0, DAY, 1)
     daily = resolve_features(source(tmp_path, rows, time="day"), [("events", Count(days=1))])
-    assert agree(engine, daily, ticks, rows).column("k").to_pylist() == [1]
+    assert agree(windows_on, daily, ticks, rows).column("k").to_pylist() == [1]
     late = resolve_features(source(tmp_path, rows, available_after=DAY), [("events", Count(days=1))])
-    assert agree(engine, late, ticks, rows).column("k").to_pylist() == [1]
+    assert agree(windows_on, late, ticks, rows).column("k").to_pylist() == [1]
 
 
-def test_of_values_that_are_equally_new_the_greatest_is_the_last(engine: WindowEngine, tmp_path: Path) -> None:
+def test_of_values_that_are_equally_new_the_greatest_is_the_last(windows_on: WindowEngine, tmp_path: Path) -> None:
     rows = [row(1, T0, x=2.0), row(1, T0, x=None), row(1, T0, x=5.0), row(2, T0, x=None), row(2, T0 - DAY, x=7.0)]
     windows = resolve_features(source(tmp_path, rows), [("last", Last("x", days=9))])
-    found = agree(engine, windows, Ticks(T0, DAY, 1), rows)
+    found = agree(windows_on, windows, Ticks(T0, DAY, 1), rows)
     assert dict(zip(found.column("k").to_pylist(), found.column("last").to_pylist(), strict=True)) == {1: 5.0, 2: None}
 
 
-def test_a_large_value_that_left_the_window_leaves_no_trace(engine: WindowEngine, tmp_path: Path) -> None:
+def test_a_large_value_that_left_the_window_leaves_no_trace(windows_on: WindowEngine, tmp_path: Path) -> None:
     rows = [row(1, T0 - 3 * DAY, x=1e17), row(1, T0 - DAY, x=0.1), row(1, T0, x=0.2)]
     windows = resolve_features(source(tmp_path, rows), [("total", Sum("x", days=2)), ("spread", Stddev("x", days=2))])
-    found = engine.compute(windows, Ticks(T0 - 3 * DAY, DAY, 4)).sort_by(TICK).to_pylist()
+    found = windows_on.compute(windows, Ticks(T0 - 3 * DAY, DAY, 4)).sort_by(TICK).to_pylist()
     assert found[-1]["total"] == pytest.approx(0.3, rel=1e-14)
     assert found[-1]["spread"] == pytest.approx(0.05 * math.sqrt(2), rel=1e-14)
 
 
-def test_decimals_are_summed_exactly_and_before_1970(engine: WindowEngine, tmp_path: Path) -> None:
+def test_decimals_are_summed_exactly_and_before_1970(windows_on: WindowEngine, tmp_path: Path) -> None:
     old = datetime(1905, 5, 5, 12, tzinfo=UTC)
     rows = [row(1, old + n * US, money=Decimal("9999999999999999.99")) for n in range(3)]
     windows = resolve_features(source(tmp_path, rows), [("total", Sum("money", days=1))])
-    found = agree(engine, windows, Ticks(old, timedelta(hours=1), 3), rows)
+    found = agree(windows_on, windows, Ticks(old, timedelta(hours=1), 3), rows)
     assert set(found.column("total").to_pylist()) == {Decimal("9999999999999999.99"), Decimal("29999999999999999.97")}
 
 
-def test_no_rows_and_no_ticks_give_an_empty_table(engine: WindowEngine, tmp_path: Path) -> None:
+def test_no_rows_and_no_ticks_give_an_empty_table(windows_on: WindowEngine, tmp_path: Path) -> None:
     windows = resolve_features(source(tmp_path, []), EVERYTHING)
-    assert agree(engine, windows, Ticks(T0, DAY, 3), []).num_rows == 0
-    assert engine.compute(windows, Ticks(T0, DAY, 0)).schema == output_schema(windows)
+    assert agree(windows_on, windows, Ticks(T0, DAY, 3), []).num_rows == 0
+    assert windows_on.compute(windows, Ticks(T0, DAY, 0)).schema == output_schema(windows)
 
 
 def test_a_sum_that_overflows_and_files_that_are_gone_are_said(tmp_path: Path) -> None:
@@ -278,7 +281,7 @@ CONDITIONS = [
 ]  # fmt: skip
 
 
-def test_conditions_mean_the_same_on_every_engine(engine: WindowEngine, tmp_path: Path) -> None:
+def test_conditions_mean_the_same_on_every_engine(windows_on: WindowEngine, tmp_path: Path) -> None:
     values = itertools.product(
         [None, -2.0, 0.1, 1.5, math.nan], [None, -2, 1], ["it's", None, "", "ba\n"], [True, False, None]
     )
@@ -287,7 +290,7 @@ def test_conditions_mean_the_same_on_every_engine(engine: WindowEngine, tmp_path
         for k, (x, n, word, ok) in enumerate(values)
     ]
     features = [(f"c{n}", Count(days=9, where=text)) for n, text in enumerate(CONDITIONS)]
-    found = agree(engine, resolve_features(source(tmp_path, rows), features), Ticks(T0, DAY, 1), rows)
+    found = agree(windows_on, resolve_features(source(tmp_path, rows), features), Ticks(T0, DAY, 1), rows)
     for name, text in zip([name for name, _ in features], CONDITIONS, strict=True):
         assert 0 < sum(found.column(name).to_pylist()) < len(rows), text
 
