@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import pyarrow.compute as pc
 
 from millrace.features.adapters.arrow_parts import Part
 from millrace.features.types import ResolvedLookup
+
+_CHUNK_BYTES = (1 << 31) - 1
 
 _Each = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
 
@@ -40,7 +43,7 @@ def gather(parts: Sequence[Part], rows: np.ndarray, lookup: ResolvedLookup, each
     back[order] = np.arange(len(rows)) - unanswered
     places = pa.array(back, mask=back < 0) if unanswered else pa.array(back)
 
-    def finish(name: str) -> pa.Array:
+    def finish(name: str) -> pa.Array | pa.ChunkedArray:
         return _finished(name, pieces.pop(name), places, lookup)
 
     return pa.table(each(finish, names), schema=_schema(lookup))
@@ -62,13 +65,33 @@ def _taken(batch: tuple[Part, pa.Array, Sequence[str]]) -> dict[str, pa.Array]:
     return {name: columns.column(name).chunk(0).take(places) for name in names}
 
 
-def _finished(name: str, pieces: list[pa.Array], places: pa.Array, lookup: ResolvedLookup) -> pa.Array:
+def _finished(
+    name: str, pieces: list[pa.Array], places: pa.Array, lookup: ResolvedLookup
+) -> pa.Array | pa.ChunkedArray:
     kind = lookup.source.schema.field(name).type
-    together = pa.concat_arrays(pieces) if pieces else pa.array([], kind)
+    column = _in_order(pieces, places, kind)
     pieces.clear()
-    column = together.take(places)
     default = lookup.defaults.get(lookup.columns[name])
     return column if default is None else pc.fill_null(column, pa.scalar(default, kind))
+
+
+def _in_order(pieces: list[pa.Array], places: pa.Array, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
+    """The gathered values, each as often and where it is asked for."""
+    if not pieces:
+        return pa.nulls(len(places), kind)
+    if not (pa.types.is_string(kind) or pa.types.is_binary(kind)):
+        return pa.concat_arrays(pieces).take(places)
+    # One chunk of text holds less than 2 GiB, and a long value may be asked for many times.
+    lengths = pa.concat_arrays([pc.binary_length(piece) for piece in pieces])
+    ends = pc.cumulative_sum(pc.fill_null(lengths.take(places), 0).cast(pa.int64())).to_numpy()
+    if max(int(ends[-1]) if len(ends) else 0, pc.sum(lengths).as_py() or 0) < _CHUNK_BYTES:
+        return pa.concat_arrays(pieces).take(places)
+    wide = pa.large_string() if pa.types.is_string(kind) else pa.large_binary()
+    together = pa.concat_arrays([piece.cast(wide) for piece in pieces])
+    cuts = np.flatnonzero(np.diff(ends // (_CHUNK_BYTES // 2), prepend=0))
+    bounds = [0, *(int(cut) for cut in cuts if cut), len(places)]
+    chunks = [together.take(places.slice(first, last - first)).cast(kind) for first, last in pairwise(bounds)]
+    return pa.chunked_array(chunks, kind)
 
 
 def _schema(lookup: ResolvedLookup) -> pa.Schema:
