@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,15 @@ from millrace.database.engine import open_database
 from millrace.features.adapters.duckdb_asof import DuckDbAsOfJoin
 from millrace.features.adapters.lmdb_online import LmdbOnlineStore
 from millrace.features.augment import augment
+from millrace.features.feature_specs import make_feature_spec
 from millrace.features.function_source import define
 from millrace.features.matrix import model_frame, model_value
 from millrace.features.online import OnlineFeatures, OnlineLookup
 from millrace.features.publish import publish
-from millrace.features.spec import from_json
+from millrace.features.spec import from_json, to_json
 from millrace.features.tables import create_feature_table, write_feature_rows
 from millrace.features.training_set import build_training_set
-from millrace.features.types import FeatureFunction, FeatureLookup, FunctionVersion
+from millrace.features.types import FeatureFunction, FeatureLookup, FeatureSpec, FunctionVersion
 from millrace.lake.adapters.delta import DeltaTableStore
 from millrace.lake.adapters.sql_catalog import SqlCatalog
 from millrace.lake.lake import Lake
@@ -328,3 +329,31 @@ def test_a_spec_of_functions_alone_needs_no_table(online: LmdbOnlineStore, lake:
     assert made.record.code == {"default.doubled": DEFINITIONS["doubled"].code_hash}
     (row,) = OnlineLookup(online, made.spec).augment([{"n": 5}], NOW)
     assert row.inputs == (5.0, 15.0)
+
+
+def test_the_time_of_the_question_is_what_the_function_was_trained_with(lake: Lake, online: LmdbOnlineStore) -> None:
+    _publish(lake, online, {(1, "1"): dict.fromkeys(STORED)}, NOW)
+    features: list[FeatureLookup | FeatureFunction] = [
+        FeatureLookup("f.t", ["x", "y"], ["single"], timestamp_lookup_key="at"),
+        FeatureFunction("show_date", {"value": "at"}, "seen"),
+    ]
+    days = pa.table({"x": [1], "y": ["1"], "at": pa.array([date(2025, 3, 30)])})
+    made = build_training_set(lake, JOIN, days, features, None, exclude=["x", "y", "at"], as_of=NOW, functions=found)
+    assert made.table.column("seen").to_pylist() == ["date datetime.date(2025, 3, 30)"]
+    assert made.spec.request_columns == ()
+    # Asked at an instant, the function is still given its day.
+    (served,) = OnlineLookup(online, made.spec).augment([{"x": 1, "y": "1", "at": "never read"}], NOW)
+    assert served.inputs[1] == "date datetime.date(2025, 3, 30)"
+    late = datetime(2025, 3, 31, 1, tzinfo=timezone(timedelta(hours=2)))
+    instants = days.set_column(2, "at", pa.array([late], pa.timestamp("ns", "Europe/Berlin")))
+    scored = augment(lake, JOIN, made.spec, instants, as_of=late)
+    assert scored.column("seen").to_pylist() == ["date datetime.date(2025, 3, 30)"]  # in UTC
+    assert scored.column("at").equals(instants.column("at"))
+    (whole,) = OnlineFeatures(online, _named(lake, features)).find([{"x": 1, "y": "1"}], late)
+    assert whole.as_json() == {"single": None, "seen": "date datetime.date(2025, 3, 30)"}
+
+
+def _named(lake: Lake, features: list[FeatureLookup | FeatureFunction]) -> FeatureSpec:
+    made = make_feature_spec(lake, features, found, as_of=NOW)
+    assert from_json(to_json(made)) == made
+    return made

@@ -77,8 +77,9 @@ class CompiledFunction:
         return pa.chunked_array(chunks, kind)
 
     def _compute(self, values: Sequence[object], row: int) -> object:
-        for value, nullable in zip(values, self._nullable, strict=True):
-            if value is None and not nullable:
+        if None in values:
+            nulls = zip(values, self._nullable, strict=True)
+            if any(value is None and not nullable for value, nullable in nulls):
                 return None
         return self._result(self._run(values, row), row)
 

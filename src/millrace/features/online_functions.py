@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from millrace.core.clock import utc
 from millrace.features.functions import CompiledFunction, columns_read
 from millrace.features.online_plan import Record, present
 from millrace.features.types import FeatureSpec
@@ -43,7 +44,7 @@ class OnlineFunctions:
         if column in found:
             return found[column]
         if column in self._times:
-            return now.date() if self._times[column] else now
+            return utc(now).date() if self._times[column] else utc(now)
         compiled = self._compiled.get(column)
         if compiled is None or column in record:
             return present(record, column)
