@@ -19,6 +19,9 @@ import pytest
 
 from millrace.cli.main import main
 from millrace.features.tables import create_feature_table
+from millrace.quickstart.shop import ShopPlan
+from millrace.quickstart.simulate import open_shop
+from millrace.quickstart.story import PAGE as PAGE_OF_THE_QUICKSTART
 from millrace.workspace import open_workspace
 
 pytestmark = pytest.mark.slow
@@ -198,6 +201,26 @@ def test_a_column_that_is_the_label_in_other_words(
     code, found = _audit(home, tmp_path, capsys, IN_LABEL)
     (leak,) = _leaks(found)
     assert (code, leak["check"], leak["subject"]) == (3, "label likeness", "state")
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("page", ["quickstart", "init"])
+def test_the_pages_that_we_hand_out_are_honest(
+    page: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shop = open_shop(ShopPlan())
+    workspace = open_workspace(tmp_path / "home")
+    for name, rows in (("bronze.transactions", shop.sales), ("bronze.customers", shop.people)):
+        workspace.lake.ensure(name, rows.schema)
+        workspace.lake.append(name, rows)
+    workspace.close()
+    assert main(["init", "mine"]) == 0
+    file = PAGE_OF_THE_QUICKSTART if page == "quickstart" else tmp_path / "mine" / "pipeline.py"
+    begun = time.monotonic()
+    code = main(["features", "audit", str(file), "--home", str(tmp_path / "home")])
+    assert code == 0, capsys.readouterr().out
+    assert time.monotonic() - begun < 60
 
 
 def _children(process: int) -> Iterator[int]:

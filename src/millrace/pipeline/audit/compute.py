@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from millrace.core.errors import MillraceError
 from millrace.features.tables import check_identity
-from millrace.pipeline.audit.around import look_around
+from millrace.pipeline.audit.around import look_around, look_at
+from millrace.pipeline.audit.findings import Finding
 from millrace.pipeline.audit.job import Answer, Job, Snapshot
 from millrace.pipeline.audit.scratch import change_tables, copy_tables
 from millrace.pipeline.audit.training import audit_training_set
@@ -34,8 +37,16 @@ def do(services: Services, job: Job, watch: Watch) -> Answer:
         return _training(services, pipeline, job)
     with watch:
         rows, failures = _compute(services, pipeline, job)
-    findings = [*look_around(job.file), *watch.findings()] if job.look else []
+    findings = [*look_around(job.file), *_functions(services, pipeline), *watch.findings()] if job.look else []
     return Answer(rows, failures, findings)
+
+
+def _functions(services: Services, pipeline: Pipeline) -> Iterator[Finding]:
+    """A look at the code of the registered functions that the pipeline names."""
+    for function in pipeline.functions:
+        found = services.functions.find(function.udf_name)
+        if found is not None:
+            yield from look_at(found.definition.source, Path(found.definition.name))
 
 
 def _training(services: Services, pipeline: Pipeline, job: Job) -> Answer:

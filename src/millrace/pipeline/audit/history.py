@@ -75,19 +75,19 @@ def _late_labels(services: Services, pipeline: Pipeline) -> Iterator[Finding]:
             label.name,
             f"labels of {label.name} were committed at least {min(lags).days} days after their time, and known_after is zero: "
             "training takes them for known at once",
-            f"say known_after=timedelta(days={min(lags).days}) or more",
+            "say with known_after how long after its time a label is known",
             evidence={"commits": len(lags)},
         )
 
 
 def _lags(services: Services, name: str, time: str) -> list[timedelta]:
-    """For each commit that millrace made after the first rows: how long after its newest label time."""
+    """For each commit of rows with a Clock time: how long after the newest label time it was made."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     commits = [info for info in services.lake.history(name) if info.at is not None and info.operation == "WRITE"]
     lags = []
-    for info in commits[1:][-_MOST_VERSIONS:]:  # the first rows are often a whole history
+    for info in commits[-_MOST_VERSIONS:]:
         newest = pc.max(services.lake.read(name, info.version, [time]).column(time).cast(pa.timestamp("us"))).as_py()
         if newest is not None and info.at is not None:
             lags.append(info.at - utc(newest))

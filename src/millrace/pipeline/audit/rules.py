@@ -78,10 +78,15 @@ def find_rules(lake: Lake, pipeline: Pipeline, page: str = "") -> list[TableRule
     shared = _shared_columns(lake, [entry.name for entry in entries if entry.name in named])
     keys = frozenset(_key_columns(pipeline))
     rules = [
-        (entry, _rule(entry, sources.get(entry.name, ()), shared | keys, declared=entry.name in named))
-        for entry in entries
+        _rule(entry, sources.get(entry.name, ()), shared | keys, declared=entry.name in named) for entry in entries
     ]
-    return [replace(rule, named=rule.declared or entry.name.table in page) for entry, rule in rules]
+    labels = pipeline.labels
+    for number, entry in enumerate(entries):
+        if entry.name == TableName.parse(labels.name):
+            rules[number] = _with_view(rules[number], View(labels.time, labels.known_after))
+        is_named = rules[number].declared or entry.name.table in page
+        rules[number] = replace(rules[number], named=is_named)
+    return rules
 
 
 def lookup_rules(lake: Lake, pipeline: Pipeline) -> list[TableRule]:
@@ -154,6 +159,12 @@ def _views(definition: TableDefinition, sources: Sequence[Source]) -> Iterable[V
             yield View(source.event_time, max(source.available_after, definition.available_after), source.valid_to)
     if not sources and definition.timeseries_column is not None:
         yield View(definition.timeseries_column, definition.available_after)
+
+
+def _with_view(rule: TableRule, view: View) -> TableRule:
+    # What others fill need not say in the catalog which column its time is; the pipeline does.
+    views = tuple(dict.fromkeys([*rule.views, view]))
+    return replace(rule, views=views, keep=tuple(name for name in rule.keep if name != view.time))
 
 
 def to_document(rules: Sequence[TableRule]) -> list[Mapping[str, object]]:
