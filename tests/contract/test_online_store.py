@@ -18,6 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from millrace.core.errors import InvalidInput, InvalidState, NotFound, UsageError
+from millrace.core.names import TableName
+from millrace.feature_engineering import FeatureEngineeringClient
 from millrace.features.adapters.lmdb_online import LmdbOnlineStore
 from millrace.features.adapters.redis_online import RedisOnlineStore
 from millrace.features.online_codec import RowCodec, can_store
@@ -25,6 +27,7 @@ from millrace.features.online_key_bytes import encode_key, encode_keys
 from millrace.features.port import EncodedBatch, OnlineStore
 from millrace.testing.online import NAME, OnlineStoreSuite, encoded, found, online_table, plain
 from millrace.testing.redis import RedisServer, temporary_redis
+from millrace.workspace import open_workspace
 
 
 class TestLmdb(OnlineStoreSuite):
@@ -98,6 +101,24 @@ def test_rows_of_a_publisher_that_died_expire_and_published_ones_stay(url: str) 
     others = [other for other in store._redis.keys(left) if other != place]
     assert [store._redis.ttl(other) for other in others] == [-1]
     store.close()
+
+
+@pytest.mark.redis
+def test_homes_may_share_a_redis_and_its_password_is_nowhere_to_be_seen(
+    server: RedisServer, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MILLRACE_ONLINE_URL", url)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # the client sets it where it isn't
+    one, two = open_workspace(tmp_path / "one"), open_workspace(tmp_path / "two")
+    client = FeatureEngineeringClient(workspace=one)
+    client.create_table(name="f.t", primary_keys="k", df=pa.table({"k": [1], "v": [0.5]}))
+    client.publish_table(source_table_name="f.t", online_store="redis")
+    assert [store.name for store in client.list_online_stores()] == ["redis"]
+    ((row,),) = two.online.get(TableName.parse("f.t"), [(1,)])
+    assert row.values == {"v": 0.5}
+    assert server.password not in repr(one.settings) + repr(one)
+    one.close()
+    two.close()
 
 
 @pytest.mark.redis
