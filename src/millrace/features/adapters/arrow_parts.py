@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -22,27 +23,30 @@ _BATCH_BYTES = 32 << 20
 
 
 class Footers:
-    """Footers of Parquet files that were read before. A table's files never change. Thread-safe."""
+    """Footers of Parquet files that were read before. Thread-safe."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str, int, int], pq.FileMetaData] = OrderedDict()
         self._lock = threading.Lock()
 
-    def open(self, path: str, filesystem: pyarrow.fs.FileSystem) -> pq.ParquetFile:
-        """The file, ready to be read."""
-        info = filesystem.get_file_info(path)
-        key = (path, info.size or -1, info.mtime_ns or 0)
+    def of(self, path: str, filesystem: pyarrow.fs.FileSystem) -> pq.FileMetaData:
+        """The file's footer. A local file is looked at again each time: it may have been replaced."""
+        key = (path, 0, 0)
+        if isinstance(filesystem, pyarrow.fs.LocalFileSystem):
+            found = Path(path).stat()
+            key = (path, found.st_size, found.st_mtime_ns)
         with self._lock:
             footer = self._known.get(key)
             if footer is not None:
                 self._known.move_to_end(key)
-        file = pq.ParquetFile(path, filesystem=filesystem, metadata=footer, coerce_int96_timestamp_unit="us")
-        if footer is None:
-            with self._lock:
-                self._known[key] = file.metadata
-                while len(self._known) > _REMEMBERED:
-                    self._known.popitem(last=False)
-        return file
+                return footer
+        with pq.ParquetFile(path, filesystem=filesystem) as file:
+            footer = file.metadata
+        with self._lock:
+            self._known[key] = footer
+            while len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        return footer
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class Part:
     source: FeatureSource
     path: str
     filesystem: pyarrow.fs.FileSystem
-    footers: Footers
+    footer: pq.FileMetaData
     group: int
     first: int
     rows: int
@@ -68,10 +72,11 @@ class Part:
 
     def read(self, names: Sequence[str]) -> pa.Table:
         """These columns, each in one chunk; null where the file is older than the column."""
-        file = self.footers.open(self.path, self.filesystem)
-        stored = [name for name in names if name not in self.folders and name in file.schema_arrow.names]
-        found = file.read_row_group(self.group, columns=stored, use_threads=False) if stored else None
-        file.close()
+        with pq.ParquetFile(
+            self.path, filesystem=self.filesystem, metadata=self.footer, coerce_int96_timestamp_unit="us"
+        ) as file:
+            stored = [name for name in names if name not in self.folders and name in file.schema_arrow.names]
+            found = file.read_row_group(self.group, columns=stored, use_threads=False) if stored else None
         return pa.table([self._column(name, found) for name in names], names=list(names))
 
     def batches(self, names: Sequence[str]) -> list[list[str]]:
@@ -92,9 +97,7 @@ class Part:
         """Least and greatest value of a column of whole numbers or times, where the file says them."""
         if name in self.folders:
             return None
-        file = self.footers.open(self.path, self.filesystem)
-        group = file.metadata.row_group(self.group)
-        file.close()
+        group = self.footer.row_group(self.group)
         for place in range(group.num_columns):
             column = group.column(place)
             if column.path_in_schema == name:
@@ -102,9 +105,7 @@ class Part:
         return None
 
     def _sizes(self) -> dict[str, int]:
-        file = self.footers.open(self.path, self.filesystem)
-        group = file.metadata.row_group(self.group)
-        file.close()
+        group = self.footer.row_group(self.group)
         sizes: dict[str, int] = {}
         for place in range(group.num_columns):
             column = group.column(place)
@@ -136,16 +137,15 @@ def list_parts(source: FeatureSource, footers: Footers) -> Iterator[Part]:
     for uri in source.files:
         filesystem, path = _place(uri)
         try:
-            file = footers.open(path, filesystem)
+            footer = footers.of(path, filesystem)
         except (OSError, pa.ArrowException) as error:
             raise unreadable(source) from error
         folders = _folders(uri, source)
-        for group in range(file.metadata.num_row_groups):
-            rows = file.metadata.row_group(group).num_rows
+        for group in range(footer.num_row_groups):
+            rows = footer.row_group(group).num_rows
             if rows:
-                yield Part(source, path, filesystem, footers, group, first, rows, folders)
+                yield Part(source, path, filesystem, footer, group, first, rows, folders)
             first += rows
-        file.close()
 
 
 def unreadable(source: FeatureSource) -> InvalidState:
