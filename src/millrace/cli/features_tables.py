@@ -83,7 +83,8 @@ def show(name: str, *, home: Home = None, json: Json = False) -> int:
     if json:
         print_json({**facts, "columns": columns, "versions": versions})
         return 0
-    print_facts(_readable(facts))
+    by_date = columns.get(str(entry.definition.timeseries_column), "").startswith("date")
+    print_facts(_readable(facts, by_date=by_date))
     print_table(["column", "type", ""], [(column, kind, _part(entry, column)) for column, kind in columns.items()])
     _print_versions(versions)
     return 0
@@ -132,7 +133,9 @@ def delete(
     if json:
         print_json({"table": str(entry.name), "version": int(deleted.table.version), "rows_deleted": deleted.rows})
     else:
-        say(f"{deleted.rows:,} rows deleted from {entry.name}, now at version {deleted.table.version}")
+        say(
+            f"{deleted.rows:,} {'row' if deleted.rows == 1 else 'rows'} deleted from {entry.name}, now at version {deleted.table.version}"
+        )
     return 0
 
 
@@ -171,17 +174,23 @@ def _facts(lake: Lake, entry: TableEntry, freshness: Freshness) -> dict[str, Any
     }
 
 
-def _readable(facts: Mapping[str, Any]) -> dict[str, object]:
-    """The facts as people read them: names for numbers, and only what is there."""
-    readable: dict[str, object] = {**facts, "size": size(facts["size_bytes"])}
-    for plural in ("primary_keys", "partition_columns"):
-        readable[plural] = ", ".join(facts[plural])
-    readable["tags"] = ", ".join(f"{key}={value}" for key, value in facts["tags"].items())
-    readable["available_after"] = _duration(timedelta(seconds=facts["available_after_s"]))
-    readable["freshness"] = _told(facts["freshness"])
-    for name in ("size_bytes", "available_after_s"):
-        del readable[name]
-    return {name: value for name, value in readable.items() if value not in ("", None)}
+def _readable(facts: Mapping[str, Any], *, by_date: bool) -> dict[str, object]:
+    """The facts as people read them, in their order: units instead of numbers, and only what says something."""
+    shown_as: dict[str, object] = {
+        "tags": ", ".join(f"{key}={value}" for key, value in facts["tags"].items()),
+        "primary_keys": ", ".join(facts["primary_keys"]),
+        "partition_columns": ", ".join(facts["partition_columns"]),
+        "available_after_s": _duration(timedelta(seconds=facts["available_after_s"])),
+        "date_stands_for": f"the {facts['date_stands_for']} of its day" if by_date else "",
+        "freshness": _told(facts["freshness"]),
+        "size_bytes": size(facts["size_bytes"]),
+    }
+    readable = {name: shown_as.get(name, value) for name, value in facts.items()}
+    return {
+        name.removesuffix("_s").removesuffix("_bytes"): value
+        for name, value in readable.items()
+        if value not in ("", None)
+    }
 
 
 def _freshness(found: Freshness) -> dict[str, object]:
