@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ import millrace as mr
 from millrace.core.errors import InvalidInput, NotFound
 from millrace.core.names import TableName
 from millrace.features.tables import create_feature_table, write_feature_rows
+from millrace.lake.adapters.sail import SailEngine
 from millrace.lake.types import TableDefinition
 from millrace.pipeline.declare import FeatureTable
 from millrace.pipeline.snapshots import Snapshots, implied_warnings, pin_sources
-from millrace.workspace import Workspace
+from millrace.workspace import Workspace, open_workspace
 from tests.unit.pipeline.conftest import Fill, utc_times
 from tests.unit.pipeline.shop import DAY, PURCHASES, SOURCE, START, WEEK, purchases
 
@@ -46,16 +47,31 @@ def customers(workspace: Workspace, read: Callable[[Any], Any], at: datetime = S
     return sorted(rows.column("customer_id").to_pylist())
 
 
-@pytest.fixture
-def shop(workspace: Workspace, fill: Fill) -> Workspace:
-    """Purchases (declared in each function), and visits with a timeseries column that arrive a day late."""
-    fill(PURCHASES, purchases(ROWS))
+def stock(workspace: Workspace) -> Workspace:
+    """Purchases (declared in each function), visits with a timeseries column that arrive a day late, regions without a time."""
     times = utc_times([START - 2 * DAY, START - DAY, START - DAY + US])
     visits = pa.table({"customer_id": [1, 2, 3], "at": times})
     definition = TableDefinition(timeseries_column="at", available_after=DAY)
     workspace.lake.create(VISITS, visits.schema, definition, rows=visits)
-    fill("bronze.regions", pa.table({"customer_id": [1, 2, 3], "region": ["n", "s", "e"]}))
+    regions = pa.table({"customer_id": [1, 2, 3], "region": ["n", "s", "e"]})
+    for name, rows in ((PURCHASES, purchases(ROWS)), ("bronze.regions", regions)):
+        workspace.lake.create(name, rows.schema, rows=rows)
     return workspace
+
+
+@pytest.fixture
+def shop(workspace: Workspace) -> Workspace:
+    return stock(workspace)
+
+
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory, sail: SailEngine) -> Iterator[Workspace]:
+    """The same shop for all tests that change nothing in it."""
+    workspace = open_workspace(tmp_path_factory.mktemp("unchanged") / "home")
+    workspace.__dict__["spark"] = sail
+    yield stock(workspace)
+    workspace.__dict__.pop("spark")
+    workspace.close()
 
 
 READS: list[Callable[[Any], Any]] = [
@@ -71,11 +87,11 @@ READS: list[Callable[[Any], Any]] = [
 
 @pytest.mark.parametrize("read", READS)
 def test_any_table_with_a_time_is_cut_by_it_whatever_way_it_is_read(
-    shop: Workspace, read: Callable[[Any], Any]
+    unchanged: Workspace, read: Callable[[Any], Any]
 ) -> None:
-    assert customers(shop, read) == [1, 2]
-    assert customers(shop, read, START + US) == [1, 2, 3]
-    assert customers(shop, read, START - DAY) == [1]
+    assert customers(unchanged, read) == [1, 2]
+    assert customers(unchanged, read, START + US) == [1, 2, 3]
+    assert customers(unchanged, read, START - DAY) == [1]
 
 
 def test_a_declared_source_is_cut_by_its_own_rule(shop: Workspace) -> None:
@@ -110,7 +126,7 @@ def test_what_was_read_is_reported_with_its_version_and_read_at_that_one(shop: W
     assert (made.used, made.warnings) == ({}, [])
     made.at(START)
     regions, visits = TableName.parse("bronze.regions"), TableName.parse(VISITS)
-    assert {name: int(pin.version) for name, pin in made.used.items()} == {regions: 1, visits: 0}
+    assert {name: int(pin.version) for name, pin in made.used.items()} == {regions: 0, visits: 0}
     (warning,) = made.warnings
     assert warning.startswith("bronze.regions is read by its name, and has no timeseries column")
     fill("bronze.regions", pa.table({"customer_id": [1], "region": ["w"]}))
@@ -122,12 +138,12 @@ def test_what_a_table_was_made_from_is_pinned_with_its_sources(shop: Workspace) 
     table = made_by(lambda as_of, tx=SOURCE: (as_of, tx))
     assert set(pin_sources(shop, table, None, {})) == {"tx"}
     schema = pa.schema([("customer_id", pa.int64())])
-    sources = {PURCHASES: 1, "bronze.regions": 1, "bronze.gone": 4}
+    sources = {PURCHASES: 0, "bronze.regions": 0, "bronze.gone": 4}
     definition = TableDefinition(properties={"snapshots": {"sources": sources}})
     shop.lake.create(table.name, schema, definition)
     pinned = pin_sources(shop, table, None, {TableName.parse("bronze.regions"): 0})
     assert {name: str(pin) for name, pin in pinned.items()} == {
-        "tx": f"{PURCHASES}@1",
+        "tx": f"{PURCHASES}@0",
         "bronze.regions": "bronze.regions@0",
     }
     assert len(implied_warnings(shop, table, pinned)) == 1
@@ -224,11 +240,11 @@ REFUSED: list[tuple[Callable[[Any], Any], str]] = [
 
 
 @pytest.mark.parametrize(("read", "message"), REFUSED)
-def test_there_is_no_way_around_the_cut(shop: Workspace, read: Callable[[Any], Any], message: str) -> None:
+def test_there_is_no_way_around_the_cut(unchanged: Workspace, read: Callable[[Any], Any], message: str) -> None:
     with pytest.raises(InvalidInput, match=message) as refused:
-        customers(shop, read)
+        customers(unchanged, read)
     assert refused.value.hint
-    assert not shop.lake.exists("silver.t")
+    assert not unchanged.lake.exists("silver.t")
 
 
 def test_a_table_that_is_not_there_is_said_with_the_nearest(shop: Workspace) -> None:
@@ -263,9 +279,45 @@ def test_frames_of_values_and_functions_are_welcome(shop: Workspace) -> None:
     assert customers(shop, read) == [2, 4]
 
 
-def test_the_session_of_another_home_is_refused(shop: Workspace, tmp_path: Path) -> None:
-    from millrace.workspace import open_workspace
+PAGE = """
+import millrace as mr
+spark = mr.spark()
 
+@mr.feature_table("ml.features.paged", keys=["customer_id"], every=__import__("datetime").timedelta(days=7))
+def paged(as_of):
+    return spark.sql("SELECT customer_id FROM bronze.visits")
+
+pipeline = mr.Pipeline(
+    name="paged",
+    features=[paged],
+    label=mr.Label("ml.labels.y", "y", ("customer_id",), "at"),
+    candidates=[mr.Linear()],
+    gates=[mr.BeatsBaselines()],
+)
+"""
+
+
+def test_a_pages_own_session_is_the_one_that_runs_its_functions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from millrace.pipeline.load import load_pipeline
+
+    monkeypatch.setenv("MILLRACE_HOME", str(tmp_path / "home"))
+    (tmp_path / "page.py").write_text(PAGE)
+    pipeline = load_pipeline(tmp_path / "page.py")
+    workspace = open_workspace()
+    try:
+        visits = pa.table({"customer_id": [1, 2], "at": utc_times([START, START + US])})
+        workspace.lake.create(VISITS, visits.schema, TableDefinition(timeseries_column="at"), rows=visits)
+        (paged,) = pipeline.features
+        assert mr.preview(workspace, paged, START).column("customer_id").to_pylist() == [1]
+        assert mr.spark().table(VISITS).count() == 2
+        mr.spark().stop()
+    finally:
+        workspace.close()
+
+
+def test_the_session_of_another_home_is_refused(shop: Workspace, tmp_path: Path) -> None:
     other = open_workspace(tmp_path / "other")
     try:
         session = other.spark.session()
