@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import duckdb  # noqa: TID253 - this is its adapter
 import pyarrow as pa
 
-from millrace.core.clock import epoch_us
+from millrace.core.clock import epoch_us, from_epoch_us
 from millrace.core.errors import InvalidInput, InvalidState
+from millrace.features.adapters.duckdb_spill import spill_folder
 from millrace.features.conditions import (
     All,
     AnyOf,
@@ -29,6 +30,7 @@ from millrace.features.types import FeatureSource
 from millrace.features.windows import Kind, ResolvedWindows, Ticks, WindowFeature, output_schema
 
 _NEVER_US = 2**62
+_EARLIEST_US = epoch_us(datetime(1, 1, 3, tzinfo=UTC))
 # The newest is the greatest of structs that begin with the time.
 _FUNCTIONS: Mapping[Kind, str] = {
     "sum": "sum",
@@ -58,7 +60,8 @@ class DuckDbWindows:
         if ticks.count <= 0:
             return output_schema(windows).empty_table()
         config = {"threads": self.threads, "autoinstall_known_extensions": False, "autoload_known_extensions": False}
-        with duckdb.connect(":memory:", config=config) as connection:
+        with spill_folder() as folder, duckdb.connect(":memory:", config=config) as connection:
+            connection.execute(f"SET temp_directory = {_text(folder)}")
             connection.execute("SET TimeZone = 'UTC'")
             connection.register("nothing", windows.source.schema.empty_table())
             nothing = connection.table("nothing")
@@ -112,6 +115,8 @@ def _events(windows: ResolvedWindows, ticks: Ticks, types: Mapping[str, str]) ->
         columns.append(f"{_value(feature, source)} AS v{number}")
         columns.append(f"{_counts(feature)} AS c{number}")
     present = " AND ".join(f"{_quoted(key)} IS NOT NULL" for key in (*source.primary_keys, _time(source)))
+    # Beside the exact bound, one on the column itself, by which files and row groups are left out unread.
+    present += f" AND {_roughly_within(source, first_us - windows.longest_us, last_us)}"
     return (
         f"SELECT * FROM (SELECT {', '.join(columns)} FROM ({_rows(windows, types)}) WHERE {present}) "
         f"WHERE at_us > {first_us - windows.longest_us} AND at_us <= {last_us}"
@@ -213,6 +218,18 @@ def _seen_us(source: FeatureSource) -> str:
         after += DAY_US if source.date_stands_for == "end" else 0
         return f"(epoch_us(CAST({_quoted(time)} AS TIMESTAMP)) + {after})"
     return f"(epoch_us({_quoted(time)}) + {after})"
+
+
+def _roughly_within(source: FeatureSource, after_us: int, until_us: int) -> str:
+    """The time column between whole days that hold the bounds and a day more, for dates that stand for their end."""
+    late = source.available_after // MICROSECOND + DAY_US
+    column, kind = _quoted(_time(source)), source.schema.field(_time(source)).type
+    bounds = [us // DAY_US * DAY_US for us in (max(after_us, _EARLIEST_US) - late, until_us + DAY_US)]
+    first, last = (from_epoch_us(max(us, _EARLIEST_US)).date().isoformat() for us in bounds)
+    if pa.types.is_date(kind):
+        return f"{column} BETWEEN DATE '{first}' AND DATE '{last}'"
+    zone = "TZ" if kind.tz else ""
+    return f"{column} BETWEEN TIMESTAMP{zone} '{first} 00:00:00' AND TIMESTAMP{zone} '{last} 00:00:00'"
 
 
 def _rows(windows: ResolvedWindows, types: Mapping[str, str]) -> str:
