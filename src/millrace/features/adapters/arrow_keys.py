@@ -12,7 +12,7 @@ from millrace.features.identity import key_column
 
 _LARGEST = np.iinfo(np.int64).max
 # A table over the span of the keys is faster than hashing them, and takes 4 bytes for each number in it.
-_SPAN_PER_KEY, _LEAST_SPAN = 8, 1 << 16
+_SPAN_PER_KEY, _LEAST_SPAN = 4, 1 << 16
 
 
 def comparable(column: pa.ChunkedArray, stored: pa.DataType, asked: pa.DataType, name: str) -> pa.Array:
@@ -67,37 +67,52 @@ class KeyCodes:
 
 
 class _Values:
-    """The different values of one column, numbered."""
+    """The different values of one column, numbered.
+
+    Attributes:
+        count: how many.
+        span: least and greatest, where they are whole numbers.
+    """
 
     def __init__(self, column: pa.Array) -> None:
-        self._values = column.unique().drop_null()
-        self.count = len(self._values)
-        self.span: tuple[int, int] | None = None
-        self._table: np.ndarray | None = None
-        if self.count and pa.types.is_int64(column.type):
-            values = self._values.to_numpy()
-            self.span = (int(values.min()), int(values.max()))
-            self._table = _table(values, *self.span)
+        self.span = _span(column)
+        self._table = None if self.span is None else _table(column, *self.span)
+        self._values: pa.Array | None = None
+        if self._table is not None:
+            self.count = int(self._table.max()) + 1
+        else:
+            self._values = column.unique().drop_null()
+            self.count = len(self._values)
 
     def codes(self, column: pa.Array) -> np.ndarray:
         if self._table is None or self.span is None:
             found = pc.index_in(column, value_set=self._values)
             return np.asarray(pc.fill_null(found, -1).to_numpy(zero_copy_only=False))
-        first = self.span[0]
-        values = pc.fill_null(column, first - 1 if first > -_LARGEST else self.span[1] + 1).to_numpy()
+        values: np.ndarray = (pc.fill_null(column, 0) if column.null_count else column).to_numpy()
         # Differences wrap around: as unsigned, what lies outside of the span is large on either side.
-        places = values.view(np.uint64) - np.uint64(first % (1 << 64))
+        places = values.view(np.uint64) - np.uint64(self.span[0] % (1 << 64))
         np.minimum(places, np.uint64(len(self._table) - 1), out=places)
         codes: np.ndarray = self._table[places.view(np.int64)]
+        if column.null_count:
+            codes[column.is_null().to_numpy(zero_copy_only=False)] = -1
         return codes
 
 
-def _table(values: np.ndarray, least: int, greatest: int) -> np.ndarray | None:
-    """The code at each value's distance from the least, -1 in the gaps and in one more place at the end."""
-    if greatest - least + 2 > max(_SPAN_PER_KEY * len(values), _LEAST_SPAN):
+def _span(column: pa.Array) -> tuple[int, int] | None:
+    if not pa.types.is_int64(column.type) or column.null_count == len(column):
         return None
-    table = np.full(greatest - least + 2, -1, np.int32)
-    table[values - least] = np.arange(len(values), dtype=np.int32)
+    found = pc.min_max(column)
+    return found["min"].as_py(), found["max"].as_py()
+
+
+def _table(column: pa.Array, least: int, greatest: int) -> np.ndarray | None:
+    """The code at each value's distance from the least, -1 in the gaps and in one more place at the end."""
+    if greatest - least + 2 > max(_SPAN_PER_KEY * len(column), _LEAST_SPAN):
+        return None
+    there = np.zeros(greatest - least + 2, np.bool_)
+    there[column.drop_null().to_numpy() - least] = True
+    table = np.cumsum(there, dtype=np.int32) - 1
+    table[~there] = -1
     return table
 
 
