@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from millrace.core.clock import from_epoch_us
+from millrace.core.names import TableName
 from millrace.features.identity import MICROSECOND, event_us
 from millrace.lake.types import TableDefinition, TableVersion
 from millrace.pipeline.port import Services
@@ -41,7 +42,7 @@ def changed_from(
         return EVER
     if old == new.version:
         return None
-    if source.history == "none" or source.event_time is None:
+    if source.history == "none" or source.event_time is None or not still_there(services, new.name, old):
         return EVER
     low, high = sorted((old, int(new.version)))
     operations = {info.operation for info in services.lake.history(new.name) if low < info.version <= high}
@@ -53,6 +54,11 @@ def changed_from(
     if first_us is None:
         return EVER
     return None if first_us == _NEVER_US or from_epoch_us(first_us) > until else from_epoch_us(first_us)
+
+
+def still_there(services: Services, name: TableName, version: int) -> bool:
+    """Whether a version can still be read: the table may have been dropped, and made anew with fewer."""
+    return services.lake.exists(name) and version <= services.lake.pin(name).version
 
 
 def _first_added(services: Services, source: Source, new: TableVersion, old: int) -> int | None:

@@ -13,7 +13,7 @@ from millrace.core.names import TableName
 from millrace.features.tables import check_identity, create_feature_table
 from millrace.lake.types import TableVersion, Version
 from millrace.pipeline import sources as source_rules
-from millrace.pipeline.changes import EVER, changed_from
+from millrace.pipeline.changes import EVER, changed_from, still_there
 from millrace.pipeline.context import RunContext
 from millrace.pipeline.declare import FeatureTable, LabelTable, Source
 from millrace.pipeline.fingerprint import fingerprint
@@ -174,9 +174,12 @@ class RefreshSnapshots:
     def _finish_rebuild(
         self, context: RunContext, state: SnapshotState, rebuild: Rebuild, done: _Done
     ) -> SnapshotState:
-        """Go on with a rebuild that was interrupted; forget it where it was of other code."""
+        """Go on with a rebuild that was interrupted; forget it where it was of other code, or its sources are gone."""
         rebuilder = self._rebuilder(context)
-        if rebuild.code != self.code or not (rebuild.whole or state.code == self.code):
+        there = all(
+            still_there(context.services, TableName.parse(name), version) for name, version in rebuild.sources.items()
+        )
+        if not there or rebuild.code != self.code or not (rebuild.whole or state.code == self.code):
             rebuilder.discard()
             left = replace(state, rebuild=None)
             save_state(context.services, self.table.name, left)
