@@ -169,9 +169,13 @@ class _Publishing:
         time = self.entry.definition.timeseries_column
         if time is None or self.lake.rows(self.entry.name, self.target.version) < LONG_HISTORY:
             return None
-        every = self._read([*self.target.primary_keys, time])
-        oldest = pc.min(every.column(time).take(pa.array(self._keep(every).places)))
-        return pc.field(time) >= oldest if oldest.is_valid else None
+        return self._since(self._read([*self.target.primary_keys, time]))
+
+    def _since(self, identities: pa.Table) -> pc.Expression:
+        """A condition for rows that are not older than all that would be kept of these."""
+        time = self.target.timeseries_column
+        oldest = pc.min(identities.column(time).take(pa.array(self._keep(identities).places)))
+        return pc.field(time) >= oldest if oldest.is_valid else pc.scalar(value=False)
 
     def _changed(self, base: OnlineTable) -> pa.Table:
         """The keys to write anew, a table of their columns; a key may come more than once."""
@@ -182,7 +186,7 @@ class _Publishing:
 
     def _some(self, base: OnlineTable, changed: pa.Table) -> Published:
         keys, time = [*self.target.primary_keys], self.entry.definition.timeseries_column
-        newest_us = base.newest_us
+        newest_us, every = base.newest_us, None
         if time is not None:
             every = self._read([*keys, time])
             times = event_times(every, self.entry.definition)
@@ -190,24 +194,29 @@ class _Publishing:
             waited = _became_available(times, base, self.target)
             changed = pa.concat_tables([changed, every.select(keys).filter(waited)])
         touched = pc.unique(encode_keys([changed.column(name) for name in keys]))
-        kept = self._keep(self._rows_of(changed, touched))
+        kept = self._keep(self._rows_of(changed, touched, every))
         gone = touched.filter(pc.invert(pc.is_in(touched, value_set=kept.encoded_keys()))).to_pylist()
         table = replace(self.target, newest_us=newest_us, more_waiting=kept.more_waiting)
         return Published(self.online.change(base, table, kept, gone), "TRIGGERED", kept.keys, len(gone))
 
-    def _rows_of(self, changed: pa.Table, touched: pa.Array) -> pa.Table:
-        """All rows of these keys."""
+    def _rows_of(self, changed: pa.Table, touched: pa.Array, every: pa.Table | None) -> pa.Table:
+        """The rows of these keys, or all of them that may be kept. `every` has all keys and times."""
         keys, columns = [*self.target.primary_keys], [*self.target.types]
         if not len(touched):
             return self.lake.schema(self.entry.name, self.target.version).empty_table().select(columns)
         # With several key columns this finds more than is wanted, never less. Text is not compared while files are read:
         # the ones that a merge wrote hold it in a form for which pyarrow has no comparison.
         plain = [name for name in keys if not _is_text(changed.schema.field(name).type)]
-        where = None
+        where = None if every is None or len(every) < LONG_HISTORY else self._since(self._only(every, touched))
         if plain and len(touched) <= _MOST_FILTERED:
-            where = pc.field(plain[0]).isin(pc.unique(changed.column(plain[0])))
-        rows = self._read(columns, where)
-        return rows.filter(pc.is_in(encode_keys([rows.column(name) for name in keys]), value_set=touched))
+            among = pc.field(plain[0]).isin(pc.unique(changed.column(plain[0])))
+            where = among if where is None else where & among
+        return self._only(self._read(columns, where), touched)
+
+    def _only(self, rows: pa.Table, keys: pa.Array) -> pa.Table:
+        """Those rows whose key, encoded, is one of these."""
+        mine = encode_keys([rows.column(name) for name in self.target.primary_keys])
+        return rows.filter(pc.is_in(mine, value_set=keys)).combine_chunks()
 
     def _read(self, columns: list[str], where: object = None) -> pa.Table:
         rows = self.lake.read(self.entry.name, self.target.version, columns, where)
