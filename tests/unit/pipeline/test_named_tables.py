@@ -9,6 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import millrace as mr
 from millrace.core.errors import InvalidInput, NotFound
@@ -92,6 +94,25 @@ def test_any_table_with_a_time_is_cut_by_it_whatever_way_it_is_read(
     assert customers(unchanged, read) == [1, 2]
     assert customers(unchanged, read, START + US) == [1, 2, 3]
     assert customers(unchanged, read, START - DAY) == [1]
+
+
+OFFSETS = st.sampled_from([-3 * DAY, -US, US - US, US, DAY - US, DAY, DAY + US, 5 * DAY])
+
+
+@given(st.lists(OFFSETS, max_size=6), OFFSETS, st.sampled_from([US - US, US, DAY]))
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_seen_is_what_was_available(
+    unchanged: Workspace, offsets: list[timedelta], asked: timedelta, delay: timedelta
+) -> None:
+    times = [START + offset for offset in offsets]
+    rows = pa.table({"customer_id": pa.array(range(len(times)), pa.int64()), "at": utc_times(times)})
+    definition = TableDefinition(timeseries_column="at", available_after=delay)
+    unchanged.lake.create("bronze.any", rows.schema, definition, rows=rows)
+    try:
+        found = customers(unchanged, lambda spark: spark.sql("SELECT * FROM bronze.any"), START + asked)
+    finally:
+        unchanged.lake.drop("bronze.any")
+    assert found == [number for number, time in enumerate(times) if time + delay <= START + asked]
 
 
 def test_a_declared_source_is_cut_by_its_own_rule(shop: Workspace) -> None:

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from millrace.core.errors import InvalidInput
 from millrace.lake.sql.references import Reference, references, replace
@@ -130,3 +134,36 @@ def test_a_string_means_what_it_means_to_spark(text: str, expected: str) -> None
 )
 def test_a_name_is_read_as_parts(text: str, expected: tuple[str, ...] | None) -> None:
     assert name_parts(text) == expected
+
+
+SAMPLES = (
+    "WITH a AS ( SELECT * FROM s.t ) SELECT a.x , s.u.y FROM a JOIN s.u ON a.x = u.x , `o p` WHERE 'from q' <> a.x",
+    "SELECT extract ( YEAR FROM d ) , ( SELECT max ( x ) FROM k ) FROM ( m JOIN n USING ( x ) ) VERSION",
+    "SELECT * FROM r TIMESTAMP AS OF '2024-01-01' AS z LATERAL VIEW explode ( z.m ) e AS f , g UNION ALL TABLE h",
+)
+GAPS = st.sampled_from([" ", "\n\t ", " /* FROM x */ ", " -- JOIN y\n", "/* a /* b */ c */ "])
+
+
+@given(text=st.sampled_from(SAMPLES), gaps=st.lists(GAPS, min_size=1, max_size=9), is_lower=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_layout_comments_and_case_of_keywords_change_nothing(text: str, gaps: list[str], *, is_lower: bool) -> None:
+    words = [token.text for token in tokens(text)]
+    if is_lower:
+        words = [word if word[0] in "'`" else word.lower() for word in words]
+    # A dot joins the parts of a name, which stay together.
+    spread = words[0]
+    for place, (before, word) in enumerate(pairwise(words)):
+        spread += word if "." in {before, word} else gaps[place % len(gaps)] + word
+    assert named(spread) == named(text)
+    assert [reference.time for reference in references(spread)] == [reference.time for reference in references(text)]
+
+
+@given(st.text(alphabet="aF(),.`'\"-/* \n1", max_size=30))
+@settings(max_examples=200, deadline=None)
+def test_any_text_is_tokens_in_order_or_refused(text: str) -> None:
+    try:
+        found = tokens(text)
+    except InvalidInput:
+        return
+    assert [text[token.start : token.end] for token in found] == [token.text for token in found]
+    assert all(before.end <= after.start for before, after in pairwise(found))
