@@ -32,6 +32,8 @@ def gather(parts: Sequence[Part], rows: np.ndarray, lookup: ResolvedLookup, each
     unanswered = int(np.searchsorted(numbers, 0))
     wanted = _wanted(parts, numbers)
     names = list(lookup.columns)
+    if len(wanted) == 1:
+        return _of_one_part(wanted[0][0], rows, lookup, each)
     batches = [(part, places, batch) for part, places in wanted for batch in part.batches(names)]
     found = each(_taken, batches)
     pieces: dict[str, list[pa.Array]] = {name: [] for name in names}
@@ -41,12 +43,30 @@ def gather(parts: Sequence[Part], rows: np.ndarray, lookup: ResolvedLookup, each
     found.clear()
     back = np.empty(len(rows), np.int64)
     back[order] = np.arange(len(rows)) - unanswered
-    places = pa.array(back, mask=back < 0) if unanswered else pa.array(back)
+    places = _indices(back)
 
     def finish(name: str) -> pa.Array | pa.ChunkedArray:
         return _finished(name, pieces.pop(name), places, lookup)
 
     return pa.table(each(finish, names), schema=_schema(lookup))
+
+
+def _of_one_part(part: Part, rows: np.ndarray, lookup: ResolvedLookup, each: _Each) -> pa.Table:
+    """Where one part has all answers, each column is read and put in order at once."""
+    places = _indices(np.where(rows < 0, -1, rows - part.first))
+
+    def ordered(names: Sequence[str]) -> list[pa.Array | pa.ChunkedArray]:
+        read = part.read(names)
+        return [_finished(name, [read.column(name).chunk(0)], places, lookup) for name in names]
+
+    batches = each(ordered, part.batches(list(lookup.columns)))
+    return pa.table([column for batch in batches for column in batch], schema=_schema(lookup))
+
+
+def _indices(places: np.ndarray) -> pa.Array:
+    """Places for `take`, null for what is below 0."""
+    absent = places < 0
+    return pa.array(places, mask=absent) if absent.any() else pa.array(places)
 
 
 def _wanted(parts: Sequence[Part], numbers: np.ndarray) -> list[tuple[Part, pa.Array]]:
