@@ -114,9 +114,8 @@ def test_the_server_ends_with_the_process_that_started_it(
     spark_remote: str, tmp_path: Path, how: signal.Signals
 ) -> None:
     environment = os.environ.get("MILLRACE_TEST_SPARK") or Path(__file__).parents[2] / ENVIRONMENT
-    with subprocess.Popen(
-        [sys.executable, "-c", STARTS, str(environment)], stdout=subprocess.PIPE, text=True
-    ) as parent:
+    command, env = [sys.executable, "-c", STARTS, str(environment)], {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as parent:
         assert parent.stdout is not None
         url = parent.stdout.readline().strip()
         assert url.startswith("sc://127.0.0.1:")

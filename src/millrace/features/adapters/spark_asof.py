@@ -45,7 +45,7 @@ class SparkAsOfJoin:
         """See `AsOfJoin.lookup`. The questions travel to Spark with nothing but keys and times, and the answers back.
 
         Raises:
-            InvalidState: the table's files could not be read.
+            InvalidState: Spark gave up, as where the table's files are gone.
             LawBroken: two rows of the table answer one question, as where its keys are not unique.
         """
         asked = _asked(requests, lookup, epoch_us(as_of))
@@ -55,8 +55,8 @@ class SparkAsOfJoin:
             found = self._answers(self.engine.session().createDataFrame(asked), lookup, epoch_us(as_of)).toArrow()
         except PySparkException as error:
             raise InvalidState(
-                f"the files of {lookup.source.table} can't be read: {str(error).splitlines()[0]}",
-                hint="they may have been removed by a vacuum; choose a newer version",
+                f"Spark can't look up {lookup.source.table}: {str(error).splitlines()[0]}",
+                hint="where its files are gone, as after a vacuum, choose a newer version; else the reason is Spark's own",
                 table=str(lookup.source.table),
             ) from error
         return _typed(_places(found.column(_ORDER), len(requests), lookup), found, lookup)
