@@ -180,6 +180,17 @@ def test_an_honest_pipeline_has_no_leak(home: Path, tmp_path: Path, capsys: pyte
     workspace.close()
 
 
+def test_several_leaks_are_told_apart(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = _audit(home, tmp_path, capsys, IN_FUNCTION, *IN_DIMENSION, IN_LABEL)
+    assert code == 3
+    assert {(leak["check"], leak["subject"], leak["column"]) for leak in _leaks(found)} == {
+        ("functions", "ml.features.shop", "spend"),
+        ("dimensions", "bronze.customers", "region"),
+        ("label likeness", "state", "state"),
+    }
+
+
+@pytest.mark.alone
 def test_a_function_that_sees_the_future(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, found = _audit(home, tmp_path, capsys, IN_FUNCTION)
     (leak,) = _leaks(found)
@@ -188,6 +199,7 @@ def test_a_function_that_sees_the_future(home: Path, tmp_path: Path, capsys: pyt
     assert set(leak["evidence"]["columns"]) == {"spend"}
 
 
+@pytest.mark.alone
 def test_a_dimension_without_history(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, found = _audit(home, tmp_path, capsys, *IN_DIMENSION)
     (leak,) = _leaks(found)
@@ -195,6 +207,7 @@ def test_a_dimension_without_history(home: Path, tmp_path: Path, capsys: pytest.
     assert "--accept bronze.customers" in leak["hint"]
 
 
+@pytest.mark.alone
 def test_a_column_that_is_the_label_in_other_words(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -217,10 +230,15 @@ def test_the_pages_that_we_hand_out_are_honest(
     workspace.close()
     assert main(["init", "mine"]) == 0
     file = PAGE_OF_THE_QUICKSTART if page == "quickstart" else tmp_path / "mine" / "pipeline.py"
-    begun = time.monotonic()
+    begun = _processor_s()
     code = main(["features", "audit", str(file), "--home", str(tmp_path / "home")])
     assert code == 0, capsys.readouterr().out
-    assert time.monotonic() - begun < 60
+    assert _processor_s() - begun < 60
+
+
+def _processor_s() -> float:
+    """What this process and those that it has waited for have used, whatever else the machine does."""
+    return sum(os.times()[:4])
 
 
 def _children(process: int) -> Iterator[int]:

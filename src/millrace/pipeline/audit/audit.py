@@ -87,22 +87,26 @@ class _Audit:
 
     def run(self, *, quick: bool) -> list[Finding]:
         """All that is found by changing rows."""
-        findings: list[Finding] = []
-        before = Answer()
+        before = self._as_it_is()
+        findings = list(before.findings)
         if computed_tables(self.pipeline):
-            before = self._as_it_is()
             rerun = Rerun(self.pipeline, self.runner, self.progress, before)
-            findings += before.findings
             findings += self._futures(rerun, ("altered",) if quick else ("removed", "altered"))
             findings += self._dimensions(rerun)
             findings += judge_stored(self.services, self.pipeline, before)
-        train = replace(self.job, rules=(), features=self.times.samples, trains=True, snapshots=before.folder)
-        return [*findings, *done(self.runner, self.progress, train, "the training set").findings]
+        return findings
 
     def _as_it_is(self) -> Answer:
-        features = sorted({*self.times.cuts, *self.times.samples})
-        job = replace(self.job, features=features, labels=self.times.labels, look=True, rules=())
-        answer = done(self.runner, self.progress, job, "as it is")
+        job = replace(
+            self.job,
+            features=sorted({*self.times.cuts, *self.times.samples}),
+            labels=self.times.labels,
+            look=True,
+            trains=True,
+            samples=self.times.samples,
+            rules=(),
+        )
+        answer = done(self.runner, self.progress, job, "as it is, and the training set")
         for why in answer.failures.values():
             message, _, hint = why.partition("\n  hint: ")
             raise InvalidInput(message, hint=hint)

@@ -33,11 +33,16 @@ def do(services: Services, job: Job, watch: Watch) -> Answer:
             pipeline = load_pipeline(job.file, job.pipeline)
     except MillraceError as error:
         return Answer(error=(error.message, error.hint))
-    if job.trains:
-        return _training(services, pipeline, job)
     with watch:
         rows, failures = _compute(services, pipeline, job)
-    findings = [*look_around(job.file), *_functions(services, pipeline), *watch.findings()] if job.look else []
+    findings: list[Finding] = []
+    if job.look:
+        findings += [*look_around(job.file), *_functions(services, pipeline), *watch.findings()]
+    if job.trains and not failures:  # last, for from here on the pipeline's own tables are what was computed
+        try:
+            findings += audit_training_set(services, pipeline, job, rows)
+        except MillraceError as error:
+            return Answer(error=(error.message, error.hint))
     return Answer(rows, failures, findings)
 
 
@@ -47,14 +52,6 @@ def _functions(services: Services, pipeline: Pipeline) -> Iterator[Finding]:
         found = services.functions.find(function.udf_name)
         if found is not None:
             yield from look_at(found.definition.source, Path(found.definition.name))
-
-
-def _training(services: Services, pipeline: Pipeline, job: Job) -> Answer:
-    earlier = Answer.load(job.snapshots) if job.snapshots else Answer()
-    try:
-        return Answer(findings=audit_training_set(services, pipeline, job, earlier))
-    except MillraceError as error:
-        return Answer(error=(error.message, error.hint))
 
 
 def _compute(services: Services, pipeline: Pipeline, job: Job) -> tuple[dict[Snapshot, pa.Table], dict[Snapshot, str]]:

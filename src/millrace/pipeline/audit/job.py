@@ -50,8 +50,8 @@ class Job:
         features: times of which the feature tables are computed.
         labels: times of which the label table is computed.
         look: whether to report what the pipeline's code reads around the lake.
-        trains: in place of computing, whether training sets are built and compared; of `features` are their features then.
-        snapshots: a folder with an earlier answer, whose rows the pipeline's own tables then hold; None where it has none.
+        trains: whether training sets are built over what was computed, and compared.
+        samples: for these, times of the features that label rows are taken near to, where others fill the label table.
         thresholds: for that training set.
     """
 
@@ -65,7 +65,7 @@ class Job:
     labels: Sequence[datetime] = ()
     look: bool = False
     trains: bool = False
-    snapshots: Path | None = None
+    samples: Sequence[datetime] = ()
     thresholds: Thresholds = field(default_factory=Thresholds)
 
     def save(self, folder: Path) -> None:
@@ -81,7 +81,7 @@ class Job:
             "labels": [iso(time) for time in self.labels],
             "look": self.look,
             "trains": self.trains,
-            "snapshots": str(self.snapshots) if self.snapshots else None,
+            "samples": [iso(time) for time in self.samples],
             "thresholds": [self.thresholds.auc, self.thresholds.purity, self.thresholds.min_rows],
         }
         (folder / JOB).write_text(json.dumps(document))
@@ -101,7 +101,7 @@ class Job:
             labels=[parse_time(text) for text in document["labels"]],
             look=document["look"],
             trains=document["trains"],
-            snapshots=Path(document["snapshots"]) if document["snapshots"] else None,
+            samples=[parse_time(text) for text in document["samples"]],
             thresholds=Thresholds(*document["thresholds"]),
         )
 
@@ -115,14 +115,12 @@ class Answer:
         failures: in place of rows, why there are none, for each table and time.
         findings: what it found itself.
         error: why the whole job could not be done (the page did not load); message and hint.
-        folder: where it is kept, for a later job.
     """
 
     snapshots: Mapping[Snapshot, pa.Table] = field(default_factory=dict)
     failures: Mapping[Snapshot, str] = field(default_factory=dict)
     findings: Sequence[Finding] = ()
     error: tuple[str, str] | None = None
-    folder: Path | None = None
 
     def save(self, folder: Path) -> None:
         """Write it into a folder, the rows first: a folder with an answer is complete."""
@@ -152,7 +150,6 @@ class Answer:
             failures={(table, parse_time(time)): why for table, time, why in document["failures"]},
             findings=[_finding(one) for one in document["findings"]],
             error=tuple(document["error"]) if document["error"] else None,
-            folder=folder,
         )
 
 

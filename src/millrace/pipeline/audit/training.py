@@ -15,7 +15,7 @@ from millrace.features.training_set import TrainingSet, build_training_set
 from millrace.pipeline.audit.alter import Change, changed
 from millrace.pipeline.audit.compare import Difference, compare
 from millrace.pipeline.audit.findings import Finding
-from millrace.pipeline.audit.job import Answer, Job
+from millrace.pipeline.audit.job import Job, Snapshot
 from millrace.pipeline.audit.likeness import label_likeness
 from millrace.pipeline.audit.rerun import computed_tables, evidence_of, first_column
 from millrace.pipeline.audit.rules import TableRule, lookup_rules, table_lookups
@@ -30,14 +30,16 @@ _TIMES = 3  # at which the future of a looked-up table is changed
 _ROW = "row"
 
 
-def audit_training_set(services: Services, pipeline: Pipeline, job: Job, earlier: Answer) -> list[Finding]:
-    """Findings about lookups and label likeness, in a scratch home whose own tables become the rows of an earlier answer.
+def audit_training_set(
+    services: Services, pipeline: Pipeline, job: Job, computed: Mapping[Snapshot, pa.Table]
+) -> list[Finding]:
+    """Findings about lookups and label likeness, in a scratch home whose own tables become the rows that were computed.
 
     Raises:
         InvalidInput: the training set can't be built.
     """
-    _store(services, pipeline, earlier)
-    requests = label_rows(services, pipeline, job.features)
+    _store(services, pipeline, computed)
+    requests = label_rows(services, pipeline, job.samples)
     label = pipeline.labels
     if not len(requests):
         fact = "no label is known near the audited times, so no training set was audited"
@@ -95,11 +97,11 @@ class _Training:
         return pa.array(np.ones(len(at), dtype=bool) if time is None else at <= epoch_us(time))
 
 
-def _store(services: Services, pipeline: Pipeline, earlier: Answer) -> None:
+def _store(services: Services, pipeline: Pipeline, computed: Mapping[Snapshot, pa.Table]) -> None:
     import pyarrow as pa
 
     for table in computed_tables(pipeline):
-        parts = [rows for (name, _), rows in earlier.snapshots.items() if name == table.name]
+        parts = [rows for (name, _), rows in computed.items() if name == table.name]
         rows = pa.concat_tables(parts, promote_options="permissive")
         if services.lake.exists(table.name):
             services.lake.drop(table.name)

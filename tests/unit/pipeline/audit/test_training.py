@@ -13,7 +13,7 @@ from millrace.features.tables import create_feature_table
 from millrace.features.types import FeatureLookup
 from millrace.pipeline.audit.findings import Finding
 from millrace.pipeline.audit.history import judge_histories
-from millrace.pipeline.audit.job import Answer, Job, Thresholds
+from millrace.pipeline.audit.job import Job, Thresholds
 from millrace.pipeline.audit.rules import find_rules
 from millrace.pipeline.audit.scratch import change_tables, copy_facts, copy_tables
 from millrace.pipeline.audit.times import choose_times
@@ -67,7 +67,7 @@ def _pipeline(*lookups: FeatureLookup, known_after: timedelta = DAY) -> Pipeline
 
 def _audited(workspace: Workspace, pipeline: Pipeline) -> dict[str, list[Finding]]:
     job = Job(Path("page.py"), "shop", "", trains=True, thresholds=Thresholds(min_rows=20))
-    found = audit_training_set(workspace, pipeline, job, Answer())
+    found = audit_training_set(workspace, pipeline, job, {})
     return {severity: [one for one in found if one.severity == severity] for severity in ("leak", "warning", "ok")}
 
 
