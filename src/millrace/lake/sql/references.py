@@ -73,7 +73,8 @@ class Reference:
         end: place after the name and its `VERSION AS OF`.
         version: what `VERSION AS OF` says.
         time: what `TIMESTAMP AS OF` says.
-        has_alias: whether the query gives it a name of its own.
+        has_alias: whether the query gives it a name of its own, or can't.
+        alias_at: where such a name would stand.
         is_call: whether it is a table-valued function.
     """
 
@@ -83,6 +84,7 @@ class Reference:
     version: int | None = None
     time: str | None = None
     has_alias: bool = False
+    alias_at: int = 0
     is_call: bool = False
 
 
@@ -117,13 +119,16 @@ def replace(text: str, names: Callable[[Reference], str | None]) -> str:
         name = names(reference)
         if name is None:
             continue
-        alias = "" if reference.has_alias else f" AS {quoted(reference.parts[-1])}"
-        changes.append((reference.start, reference.end, quoted(name) + alias))
-        if not reference.has_alias and len(reference.parts) > 1:
-            short[reference.parts] = quoted(reference.parts[-1])
+        changes.append((reference.start, reference.end, quoted(name)))
+        if not reference.has_alias:
+            last = quoted(reference.parts[-1])
+            changes.append((reference.alias_at, reference.alias_at, f" AS {last}"))
+            if len(reference.parts) > 1:
+                short[reference.parts] = last
     taken = {reference.start for reference in found}
     changes += [change for change in _qualified_columns(tokens(text), short) if change[0] not in taken]
-    for start, end, name in sorted(changes, reverse=True):
+    # From the end, so that places stay right; an alias that stands right behind its table comes after it.
+    for start, end, name in sorted(changes, key=lambda change: (change[0], change[1]), reverse=True):
         text = text[:start] + name + text[end:]
     return text
 
@@ -199,10 +204,22 @@ def _reference(found: Sequence[Token], place: int) -> tuple[Reference, int]:
     parts, after = chain(found, place)
     is_call = _keyword(found, after) == "("
     version, time, end = _pinned(found, after)
+    alias = _after_sample(found, end)
     # After TABLE (`TABLE t`) an alias is not allowed: none may be added.
-    has_alias = end < len(found) and found[end].is_name and found[end].keyword not in _NOT_ALIAS
+    has_alias = alias < len(found) and found[alias].is_name and found[alias].keyword not in _NOT_ALIAS
     has_alias = has_alias or _keyword(found, place - 1) == "TABLE"
-    return Reference(parts, start, found[end - 1].end, version, time, has_alias, is_call), end
+    return (
+        Reference(parts, start, found[end - 1].end, version, time, has_alias, found[alias - 1].end, is_call),
+        end,
+    )
+
+
+def _after_sample(found: Sequence[Token], place: int) -> int:
+    """Index after `TABLESAMPLE (...) [REPEATABLE (...)]`, which stands between a table and its alias."""
+    for word in ("TABLESAMPLE", "REPEATABLE"):
+        if _keyword(found, place) == word and _keyword(found, place + 1) == "(":
+            place = min(_closing(found)[place + 1] + 1, len(found))
+    return place
 
 
 def _pinned(found: Sequence[Token], place: int) -> tuple[int | None, str | None, int]:

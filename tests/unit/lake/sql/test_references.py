@@ -92,6 +92,14 @@ def test_a_pin_that_has_to_be_computed_is_refused(text: str) -> None:
         ("SELECT u.x FROM s.t VERSION AS OF 3 AS u", "SELECT u.x FROM `v_t` AS u"),
         ("SELECT 1 FROM s.t WHERE x", "SELECT 1 FROM `v_t` AS `t` WHERE x"),
         ("TABLE s.t", "TABLE `v_t`"),
+        (
+            "SELECT t.x FROM s.t TABLESAMPLE (5 ROWS), b",
+            "SELECT t.x FROM `v_t` TABLESAMPLE (5 ROWS) AS `t`, `v_b` AS `b`",
+        ),
+        (
+            "SELECT 1 FROM t TABLESAMPLE (5 ROWS) REPEATABLE (1) u",
+            "SELECT 1 FROM `v_t` TABLESAMPLE (5 ROWS) REPEATABLE (1) u",
+        ),
         ("SELECT '`s`.t' FROM `s`.`t`", "SELECT '`s`.t' FROM `v_t` AS `t`"),
     ],
 )
