@@ -15,7 +15,7 @@ from millrace.lake.types import TableVersion
 from millrace.pipeline import sources as source_rules
 from millrace.pipeline.declare import FeatureTable, LabelTable, Source
 from millrace.pipeline.port import Services
-from millrace.pipeline.windows import OnlyWindows, window_rows
+from millrace.pipeline.windows import OnlyWindows, to_frame, window_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +67,7 @@ class Snapshots:
         named = {self.pinned[name].name: frame for name, frame in frames.items()}
         with self.services.spark.at(seen_until, named, lambda name: self._named(name, seen_until)) as session:
             for name, found in windowed.items():
-                frames[name] = session.createDataFrame(found[seen_until])
+                frames[name] = to_frame(session, found[seen_until])
             rows = self._call(tick, seen_until, frames)
         return _finish(rows, self.table, tick)
 
@@ -84,7 +84,7 @@ class Snapshots:
                 hint="compute from its sources, or make a second table from this one",
             )
         source = rule_of(self.services, self.table, name)
-        pin = self.used.get(name) or self.pinned.get(str(name))
+        pin = self.used.get(name) or next((pin for pin in self.pinned.values() if pin.name == name), None)
         self.used[name] = pin = pin or _pin(self.services, str(name), self.as_of, self.versions)
         return self._frame(source, pin, seen_until)
 

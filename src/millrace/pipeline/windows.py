@@ -19,6 +19,7 @@ from millrace.pipeline.source import Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -99,6 +100,14 @@ def window_rows(
         rows = services.windows.compute(resolved, ticks)
         found.update(_by_tick(rows, ticks, windows.keys))
     return found
+
+
+def to_frame(session: SparkSession, rows: pa.Table) -> DataFrame:
+    """The rows as a Spark frame; where there are none the columns have to be said."""
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    frame: DataFrame = session.createDataFrame(rows if rows.num_rows else [], schema=from_arrow_schema(rows.schema))
+    return frame
 
 
 def _by_tick(rows: pa.Table, ticks: Ticks, keys: Sequence[str]) -> Iterator[tuple[datetime, pa.Table]]:

@@ -74,8 +74,8 @@ def test_a_function_mixes_windows_with_sources_and_labels_see_to_their_end(works
 
     fill(PURCHASES, purchases(ROWS))
     assert mr.preview(workspace, table_of(mixed), START + 6 * DAY).drop_columns(["feature_time"]).to_pylist() == [
-        {"customer_id": 1, "n": 2, "ever": 3},
-        {"customer_id": 2, "n": 2, "ever": 2},
+        {"customer_id": 1, "n": 1, "ever": 3},
+        {"customer_id": 2, "n": 1, "ever": 2},
     ]
     assert [row["more"] for row in mr.preview(workspace, more, START).to_pylist()] == [1, 0]
 
@@ -159,3 +159,19 @@ def test_windows_that_do_not_fit_their_source_are_refused(
     fill(PURCHASES, purchases(ROWS))
     with pytest.raises(InvalidInput, match=message):
         mr.preview(workspace, mr.window_table("ml.features.windows", windows, every=DAY), START)
+
+
+def test_the_source_of_windows_is_read_by_its_name_at_the_same_version(workspace: Workspace, fill: Fill) -> None:
+    def both(as_of: datetime, spend: Any = SPEND) -> Any:
+        from pyspark.sql import functions as F  # noqa: N812 - the name that everybody uses
+
+        del as_of
+        named = spend.sparkSession.table(PURCHASES).groupBy("customer_id").agg(F.count("*").alias("ever"))
+        return spend.select("customer_id", "n").join(named, "customer_id")
+
+    fill(PURCHASES, purchases(ROWS))
+    table = table_of(both)
+    snapshots = Snapshots(workspace, table, pin_sources(workspace, table, None, {}))
+    fill(PURCHASES, purchases([(1, START - DAY, 1.0)]))  # after the pin
+    assert [(row["n"], row["ever"]) for row in snapshots.at(START).to_pylist()] == [(2, 2), (1, 1)]
+    assert set(snapshots.used.values()) == set(snapshots.pinned.values())
