@@ -50,6 +50,8 @@ def test_a_job_and_its_answer_read_back(tmp_path: Path) -> None:
         [T],
         [T],
         look=True,
+        trains=True,
+        samples=[T],
         thresholds=Thresholds(0.9),
     )
     job.save(tmp_path)
