@@ -114,23 +114,25 @@ class _Audit:
 
     def _futures(self, rerun: Rerun, changes: Sequence[Change]) -> list[Finding]:
         """The future after each time changed: does what was computed as of that time change?"""
-        differing: dict[str, tuple[Job, Snapshot, What]] = {}
+        differing: dict[str, list[tuple[Job, Snapshot, What]]] = {}
         for number, cut in enumerate(self.times.cuts):
             labels = self.times.labels[number : number + 1]
             for change in changes:
                 job = replace(self.job, change=change, cut=cut, features=[cut], labels=labels)
                 found = rerun.differences(job, f"what comes after {cut:%Y-%m-%d %H:%M} {change}")
                 for snapshot, what in found.items():
-                    differing.setdefault(snapshot[0], (job, snapshot, what))
-        findings = [_judge_future(self.pipeline, rerun, *one) for one in differing.values()]
+                    differing.setdefault(snapshot[0], []).append((job, snapshot, what))
+        findings = [_judge_futures(self.pipeline, rerun, found) for found in differing.values()]
+        fine = [table.name for table in computed_tables(self.pipeline) if table.name not in differing]
+        return [*findings, *(self._unchanged(rerun.before, name, changes) for name in fine)]
+
+    def _unchanged(self, before: Answer, name: str, changes: Sequence[Change]) -> Finding:
         times = ", ".join(f"{cut:%Y-%m-%d}" for cut in self.times.cuts)
-        return findings + [
-            Finding(
-                "functions", "ok", table.name, f"stays the same when what comes after {times} is {' or '.join(changes)}"
-            )
-            for table in computed_tables(self.pipeline)
-            if table.name not in differing
-        ]
+        if not any(len(rows) for (table, _), rows in before.snapshots.items() if table == name):
+            fact = f"has no rows as of {times}, so that nothing was audited"
+            return Finding("functions", "warning", name, fact, "name other times with --as-of, or import more history")
+        fact = f"stays the same when what comes after {times} is {' or '.join(changes)}"
+        return Finding("functions", "ok", name, fact)
 
     def _dimensions(self, rerun: Rerun) -> list[Finding]:
         """Tables of which nobody can tell what was known when, altered as a whole."""
@@ -157,19 +159,27 @@ class _Audit:
         ]
 
 
-def _judge_future(pipeline: Pipeline, rerun: Rerun, job: Job, snapshot: Snapshot, what: What) -> Finding:
+def _judge_futures(pipeline: Pipeline, rerun: Rerun, found: Sequence[tuple[Job, Snapshot, What]]) -> Finding:
+    """A leak, where a difference of a table remains without what also differs by chance; else a warning of that."""
+    chance = None
+    for job, snapshot, what in found:
+        rest, chance = rerun.stable_part(job, snapshot, what)
+        if rest is not None:
+            return _future_leak(pipeline, rerun, job, snapshot, rest)
+    _, (name, at), what = found[-1]
+    return Finding(
+        "functions",
+        "warning",
+        name,
+        f"values differ when the same rows come in another order, so that nothing can be said of them: {chance}",
+        "compute them from the rows alone: no random numbers, no 'first' without an order",
+        as_of=at,
+        column=first_column(what),
+    )
+
+
+def _future_leak(pipeline: Pipeline, rerun: Rerun, job: Job, snapshot: Snapshot, rest: What) -> Finding:
     name, at = snapshot
-    rest, unstable = rerun.stable_part(job, snapshot, what)
-    if rest is None:
-        return Finding(
-            "functions",
-            "warning",
-            name,
-            f"values differ when the same rows come in another order, so that nothing can be said of them: {unstable}",
-            "compute them from the rows alone: no random numbers, no 'first' without an order",
-            as_of=at,
-            column=first_column(what),
-        )
     guilty = rerun.guilty(job, snapshot)
     until = "the label's horizon had ended" if is_label(pipeline, name) else "it"
     return Finding(
