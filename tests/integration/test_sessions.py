@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,26 @@ class TestWriting:
         assert workspace.lake.read(fresh).sort_by("id").to_pylist() == [{"id": 5, "name": "a"}, {"id": 6, "name": "a"}]
         spark.range(1).selectExpr("9 AS anything", "'b' AS other").write.insertInto(fresh)
         assert ids(workspace.lake.read(fresh)) == [5, 6, 9]
+
+    def test_numbers_become_what_the_table_stores_if_nothing_is_lost(
+        self, spark: Any, workspace: Workspace, fresh: str
+    ) -> None:
+        spark.sql(f"CREATE TABLE {fresh} (id BIGINT, x DOUBLE, d DECIMAL(10, 2), s STRING)")
+        spark.sql(f"INSERT INTO {fresh} VALUES (1, 2.5, 3.25, NULL)")
+        spark.sql(f"INSERT INTO {fresh} (x, id) SELECT 4, 2")
+        kinds = workspace.lake.schema(fresh).types
+        rows = workspace.lake.read(fresh).sort_by("id").to_pylist()
+        assert rows[0] == {"id": 1, "x": 2.5, "d": Decimal("3.25"), "s": None}
+        assert rows[1] == {"id": 2, "x": 4.0, "d": None, "s": None}
+        spark.sql(f"INSERT OVERWRITE {fresh} VALUES (3, 1, 1.5, 'a')")
+        assert workspace.lake.schema(fresh).types == kinds
+        assert ids(spark.table(fresh)) == [3]
+        spark.sql(f"INSERT OVERWRITE {fresh} (id) VALUES (3)")
+        assert workspace.lake.read(fresh).to_pylist() == [{"id": 3, "x": None, "d": None, "s": None}]
+        for lost in ("VALUES (1.5, 1, 1, 'a')", "VALUES (1, 1, 1.234, 'a')", "VALUES ('b', 1, 1, 'a')"):
+            with pytest.raises(InvalidInput):
+                spark.sql(f"INSERT INTO {fresh} {lost}")
+        assert ids(spark.table(fresh)) == [3]
 
     def test_a_table_can_be_overwritten_with_what_was_read_from_it(self, spark: Any, fresh: str) -> None:
         spark.range(4).write.saveAsTable(fresh)

@@ -13,7 +13,7 @@ from millrace.lake.types import TableDefinition, TableEntry, TableVersion
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SaveMode = Literal["error", "ignore", "append", "overwrite", "insert", "replace"]
+SaveMode = Literal["error", "ignore", "append", "overwrite", "insert", "refill", "replace"]
 _WHY = "saved by a Spark session"
 
 
@@ -33,8 +33,9 @@ def save_rows(
         name: the table.
         rows: computes the rows; called only where they are needed.
         mode: `error` refuses an existing table, `ignore` leaves it as it is, `append` adds rows by column names,
-            `overwrite` replaces rows and columns, `insert` adds rows to a table that must be there, `replace` replaces those
-            of a table that must be there.
+            `overwrite` replaces rows and columns; of a table that must be there, `insert` adds rows, `refill` replaces the
+            rows, and `replace` rows and columns. Numbers are turned into the table's own kinds where its columns stay, if
+            nothing of them is lost.
         partitions: partition columns of a new table; an existing one has to have the same.
         description: of a new table.
 
@@ -44,7 +45,7 @@ def save_rows(
         InvalidInput: it is a feature table, or one that millrace keeps, or has other partition columns.
     """
     found = lake.catalog.find(name)
-    if found is None and mode in {"insert", "replace"}:
+    if found is None and mode in {"insert", "refill", "replace"}:
         lake.entry(name)  # says what is missing
     if found is not None and mode == "ignore":
         return None
@@ -55,7 +56,7 @@ def save_rows(
     if found is not None:
         _check_writable(found, partitions)
     if found is not None:
-        return _change(lake, found, rows(), is_overwrite=mode in {"overwrite", "replace"})
+        return _change(lake, found, rows(), mode)
     made = rows()
     _check_partitions(name, made, partitions)
     definition = TableDefinition(description, partition_columns=tuple(partitions))
@@ -93,11 +94,51 @@ def _check_writable(entry: TableEntry, partitions: Sequence[str]) -> None:
         )
 
 
-def _change(lake: Lake, entry: TableEntry, rows: pa.Table, *, is_overwrite: bool) -> TableVersion:
-    if not is_overwrite:
+def _change(lake: Lake, entry: TableEntry, rows: pa.Table, mode: SaveMode) -> TableVersion:
+    if mode not in {"overwrite", "replace"}:
+        rows = _assigned(rows, lake.schema(entry.name), str(entry.name))
+    if mode not in {"overwrite", "replace", "refill"}:
         return lake.append(entry.name, rows, _WHY)
+    if mode == "refill":
+        rows = _completed(rows, lake.schema(entry.name))
     _check_partitions(entry.name, rows, entry.definition.partition_columns)
     return lake.overwrite(entry.name, rows, _WHY)
+
+
+def _assigned(rows: pa.Table, schema: pa.Schema, table: str) -> pa.Table:
+    """Numbers and columns of nothing but nulls as the kinds that the table stores, as Spark assigns them; all else as it is."""
+    import pyarrow as pa
+
+    for index, column in enumerate(rows.schema):
+        kind = schema.field(column.name).type if column.name in schema.names else column.type
+        if kind == column.type or not (pa.types.is_null(column.type) or (_is_number(kind) and _is_number(column.type))):
+            continue
+        try:
+            values = rows.column(index).cast(kind)
+        except pa.ArrowInvalid as error:
+            raise InvalidInput(
+                f"table {table}: values of '{column.name}' ({column.type}) don't fit into {kind}: {error}",
+                hint="cast or round them yourself",
+                column=column.name,
+            ) from error
+        rows = rows.set_column(index, pa.field(column.name, kind), values)
+    return rows
+
+
+def _completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """All columns of the table, null where the rows lack them."""
+    import pyarrow as pa
+
+    for column in schema:
+        if column.name not in rows.column_names:
+            rows = rows.append_column(column, pa.nulls(rows.num_rows, column.type))
+    return rows.select(schema.names)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def _check_partitions(name: TableName, rows: pa.Table, partitions: Sequence[str]) -> None:

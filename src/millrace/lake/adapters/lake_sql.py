@@ -202,7 +202,7 @@ class _Sql:
                 hint=f"its columns are {', '.join(known)}",
             )
         # As in Spark, columns go by their place.
-        save(self.session, what.name, rows.rename_columns(columns), "replace" if what.is_overwrite else "insert")
+        save(self.session, what.name, rows.rename_columns(columns), "refill" if what.is_overwrite else "insert")
 
     def _delete(self, what: Delete) -> None:
         lake = self.session.lake

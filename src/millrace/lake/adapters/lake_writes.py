@@ -108,7 +108,7 @@ def _write(session: Any, write: Any, observations: Any) -> ExecutionInfo | None:
     _check_options(write, write.source)
     mode = _V1[write.mode]
     if write.table.save_method == pb2.WriteOperation.SaveTable.TABLE_SAVE_METHOD_INSERT_INTO:
-        mode = "replace" if mode == "overwrite" else "insert"
+        mode = "refill" if mode == "overwrite" else "insert"
         frame = _in_order(session, write.table.table_name, _frame(session, write.input, observations))
     else:
         frame = _frame(session, write.input, observations)
