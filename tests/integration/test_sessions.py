@@ -244,6 +244,7 @@ class TestWriting:
             "CREATE TABLE silver.other USING parquet AS SELECT 1",
             "USE bronze",
             "INSERT INTO plain SELECT 1",
+            "INSERT OVERWRITE plain (idd, x) VALUES (1, 'a')",
             "DELETE FROM plain WHERE upper(x) = 'ONE'",
         ],
     )

@@ -11,6 +11,7 @@ from pyspark.sql.connect.plan import SQL, CachedRelation, SubqueryAlias  # noqa:
 from pyspark.sql.connect.sql_formatter import SQLStringFormatter  # noqa: TID253 - this is its adapter
 
 from millrace.core.errors import InvalidInput
+from millrace.core.names import did_you_mean
 from millrace.lake.adapters.lake_writes import save, table_name
 from millrace.lake.adapters.session_scope import current, refuse
 from millrace.lake.saving import check_own
@@ -196,6 +197,11 @@ class _Sql:
         rows = to_arrow(self.query(what.query))
         known = self.session.lake.schema(table_name(what.name)).names
         columns = list(what.columns) or known
+        unknown = [column for column in columns if column not in known]
+        if unknown:
+            raise InvalidInput(
+                f"{'.'.join(what.name)} has no column '{unknown[0]}'", hint=did_you_mean(unknown[0], known)
+            )
         if len(columns) != rows.num_columns:
             raise InvalidInput(
                 f"{'.'.join(what.name)} is given {rows.num_columns} columns for {len(columns)}",
