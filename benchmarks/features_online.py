@@ -134,7 +134,7 @@ def page(measured: Measured) -> str:
             "|-|-|-|",
             *(f"| {what} | {measured.quiet[what]} | {measured.beside[what]} |" for what in measured.quiet),
             "",
-            "For context, measured on another machine and another path, so no ratio is claimed: Feast 0.67 with its SQLite online",
+            "For context, from an earlier measurement that went another path, so no ratio is claimed: Feast 0.67 with its SQLite online",
             "store, 100,000 keys of 20 doubles, loads about 1,200 rows/s; its Python feature server answers one key over HTTP in",
             "1,240 us at the median.",
             "",
