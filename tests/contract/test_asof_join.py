@@ -68,12 +68,6 @@ class TestKeys(AsOfJoinKeysSuite):
 class TestValues(AsOfJoinValuesSuite):
     """Values of each type."""
 
-    @pytest.fixture(autouse=True)
-    def _known(self, engine: str, request: pytest.FixtureRequest) -> None:
-        # Sail takes a column that is constant in a file from the log's statistics, where delta-rs writes decimals as floats.
-        if engine == "sail" and request.node.originalname == "test_money_with_more_digits_than_a_float_has":
-            request.applymarker(pytest.mark.xfail(strict=True, reason="Sail reads decimals from float statistics"))
-
 
 @judged
 class TestRefusals(AsOfJoinRefusalsSuite):

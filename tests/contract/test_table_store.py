@@ -367,6 +367,11 @@ class TestReading:
         assert sorted(found.to_pydict()["x"]) == ["b", "c"]
         assert found.column_names == ["x"]
 
+    def test_text_that_a_merge_wrote_can_be_filtered_by(self, store: TableStore, location: Location) -> None:
+        made(store, location, people(1, 2, x=["a", "b"]))
+        store.merge(location, people(2, 3, x=["c", "c"]), ["id"], commit())
+        assert sorted(store.read(location, columns=["id"], where=pc.field("x") == "c").to_pydict()["id"]) == [2, 3]
+
     def test_an_unknown_column_or_version_is_not_found(self, store: TableStore, location: Location) -> None:
         made(store, location, people(1, amount=[1]))
         with pytest.raises(NotFound, match="did you mean 'amount'"):

@@ -77,10 +77,10 @@ def audit(
     json: Json = False,
 ) -> int:
     """Look for leaks: what is computed as of a time must stay the same when the future changes. Exit code 3 where it does not."""
+    from millrace.cli.pages import load_page
     from millrace.cli.progress import progress
     from millrace.pipeline.audit.audit import Options, audit_pipeline
     from millrace.pipeline.audit.job import Thresholds
-    from millrace.pipeline.load import load_pipeline
     from millrace.workspace import require_home
 
     _check(times, auc, purity, min_rows)
@@ -91,7 +91,7 @@ def audit(
         accept=frozenset(accept or ()),
         thresholds=Thresholds(auc, purity, min_rows),
     )
-    declared = load_pipeline(file, pipeline)
+    declared = load_page(file, pipeline, home)
     workspace = require_home(home)
     try:
         with child_processes(workspace.home) as runner, progress(plain=json) as shown:

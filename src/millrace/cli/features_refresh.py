@@ -62,11 +62,11 @@ def backfill(
 
 
 def _run(file: Path, pipeline: str | None, asked: Backfill, home: Path | None, *, json: bool) -> int:
+    from millrace.cli.pages import load_page
     from millrace.pipeline.backfill import backfill as compute
-    from millrace.pipeline.load import load_pipeline
     from millrace.workspace import open_workspace
 
-    declared = load_pipeline(file, pipeline)
+    declared = load_page(file, pipeline, home)
     workspace = open_workspace(home)
     try:
         with progress(plain=json) as shown:

@@ -37,12 +37,12 @@ def run(
     json: Json = False,
 ) -> int:
     """Run a pipeline: whatever is not up to date, from features to production and monitors."""
+    from millrace.cli.pages import load_page
     from millrace.cli.progress import progress
     from millrace.pipeline.execute import run_pipeline
-    from millrace.pipeline.load import load_pipeline
     from millrace.workspace import open_workspace
 
-    declared = load_pipeline(file, pipeline)
+    declared = load_page(file, pipeline, home)
     workspace = open_workspace(home)
     request = _request(as_of, table_version, retrain=retrain)
     try:
@@ -66,12 +66,12 @@ def plan(
     json: Json = False,
 ) -> int:
     """Print the stages that would run, and why. Changes nothing."""
-    from millrace.pipeline.load import load_pipeline
+    from millrace.cli.pages import load_page
     from millrace.pipeline.plan import build_plan
     from millrace.workspace import open_workspace
 
     made = build_plan(
-        open_workspace(home), load_pipeline(file, pipeline), _request(as_of, table_version, retrain=retrain)
+        open_workspace(home), load_page(file, pipeline, home), _request(as_of, table_version, retrain=retrain)
     )
     steps = [{"stage": step.stage.name, "run": step.needed, "why": step.why} for step in made.steps]
     if json:

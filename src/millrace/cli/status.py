@@ -88,12 +88,12 @@ def _pipeline(workspace: Workspace, name: str, file: Path) -> dict[str, object]:
 
 
 def _retraining(workspace: Workspace, name: str, file: Path) -> str:
-    from millrace.pipeline.load import load_pipeline
+    from millrace.cli.pages import load_page
     from millrace.pipeline.plan import last_due
     from millrace.pipeline.retrain import decide
 
     try:
-        pipeline = load_pipeline(file, name)
+        pipeline = load_page(file, name, workspace.home)
         decision = decide(workspace, pipeline, last_due(pipeline, workspace.clock.now()))
     except MillraceError as error:
         return f"unknown: {error.message}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeAlias
 
 from millrace.core.errors import InvalidInput, InvalidState
@@ -39,7 +40,7 @@ class Asked:
 class LookupPlans:
     """The lookups of a spec over an online store. Thread-safe.
 
-    A plan is made again when its table is published with other columns.
+    A plan is made again when its table is published with other columns, keys or another delay.
 
     Args:
         online: where the rows are.
@@ -78,9 +79,17 @@ class LookupPlans:
                 f"table {name} is not in the online store", hint="publish it before it is looked up", table=str(name)
             )
         plan = self._plans.get(number)
-        if plan is None or plan.types != table.types:
+        if plan is None or plan.rules != rules_of(table):
             plan = self._plans[number] = LookupPlan.of(lookup, table, self._positions, self._kept)
         return plan
+
+
+Rules: TypeAlias = tuple[Mapping[str, str], tuple[str, ...], timedelta]
+
+
+def rules_of(table: OnlineTable) -> Rules:
+    """What a plan takes from a table: other rules, another plan."""
+    return table.types, table.primary_keys, table.available_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +110,7 @@ class LookupPlan:
 
     name: TableName
     shown: str
-    types: Mapping[str, str]
+    rules: Rules
     keys: tuple[str, ...]
     readers: tuple[KeyReader, ...]
     features: tuple[PlannedFeature, ...]
@@ -123,7 +132,7 @@ class LookupPlan:
         return cls(
             name=table.name,
             shown=str(table.name),
-            types=table.types,
+            rules=rules_of(table),
             keys=lookup.keys,
             readers=tuple(
                 key_reader(column, table.types[key])

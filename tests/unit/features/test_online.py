@@ -215,6 +215,16 @@ def test_tables_and_features_that_are_not_there(shop: Lake, online: OnlineStore)
         OnlineLookup(online, spec(lookup_key=["a", "b"])).check()
 
 
+def test_a_changed_delay_counts_from_the_next_publish_on(shop: Lake, online: OnlineStore) -> None:
+    publish(shop, online, NAME, as_of=at(3, 6))
+    lookup = OnlineLookup(online, spec("spend"))
+    assert lookup.augment([{"customer": 1}], at(3, 6))[0].inputs == (3.3,)
+    shop.describe(NAME, available_after=timedelta(hours=8))
+    publish(shop, online, NAME, as_of=at(3, 6))
+    assert math.isnan(lookup.augment([{"customer": 1}], at(3, 6))[0].inputs[0])  # type: ignore[arg-type]
+    assert lookup.augment([{"customer": 1}], at(3, 8))[0].inputs == (3.3,)
+
+
 def test_a_column_that_is_published_later_is_found_without_a_new_lookup(
     shop: Lake, online: OnlineStore, clock: ManualClock
 ) -> None:

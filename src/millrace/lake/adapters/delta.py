@@ -30,7 +30,9 @@ from millrace.lake.adapters.delta_files import (
     delta_errors,
     filesystem_of,
     refuse_hidden_rows,
+    rows_of,
     schema_of,
+    statistics_columns,
 )
 from millrace.lake.adapters.delta_keys import refuse_empty_partitions, same_key
 from millrace.lake.adapters.delta_log import already_there, commit_properties, version_info
@@ -216,9 +218,7 @@ class DeltaTableStore:
         unknown = [name for name in columns or () if name not in known]
         if unknown:
             raise NotFound(f"there is no column '{unknown[0]}'", hint=did_you_mean(unknown[0], known))
-        return dataset_of(table, location).to_table(
-            columns=list(columns) if columns is not None else None, filter=where
-        )
+        return rows_of(dataset_of(table, location), columns, where)
 
     def files(self, location: Location, version: Version | None = None) -> Sequence[str]:
         """Paths of a version's Parquet files. Partition columns are not in the files but in their paths, Hive style.
@@ -283,11 +283,12 @@ class DeltaTableStore:
     ) -> None:
         # Tried again, it would put a second definition on top of the one that another process just made.
         once, partitions = commit_properties(commit, retries=0), list(definition.partition_columns) or None
+        settings = {**_KEEP, "delta.dataSkippingStatsColumns": statistics_columns(schema)}
         try:
             with delta_errors(location):
                 if rows is None:
                     DeltaTable.create(
-                        location, schema, partition_by=partitions, configuration=_KEEP, commit_properties=once
+                        location, schema, partition_by=partitions, configuration=settings, commit_properties=once
                     )
                 else:
                     refuse_empty_partitions(rows, definition.partition_columns)
@@ -296,7 +297,7 @@ class DeltaTableStore:
                         rows,
                         mode="error",
                         partition_by=partitions,
-                        configuration=_KEEP,
+                        configuration=settings,
                         commit_properties=once,
                     )
         except (CommitFailedError, InvalidInput):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote
@@ -21,6 +21,8 @@ from millrace.core.errors import InvalidInput, InvalidState, NotFound
 from millrace.lake.types import Location, Version
 
 MANY_FILES = 32
+_MOST_STATISTICS = 32  # Delta's own default
+_FLOAT_DIGITS = 15  # so many decimal digits every float64 keeps
 
 
 def schema_of(table: DeltaTable) -> pa.Schema:
@@ -40,6 +42,30 @@ def dataset_of(table: DeltaTable, location: Location) -> pyarrow.dataset.Dataset
         )  # skips files by their statistics, which takes a while to set up
     files = [unquote(name) for name in actions.column("path").to_pylist()]
     return pyarrow.dataset.dataset(files, schema=schema_of(table), format="parquet", filesystem=rooted)
+
+
+def rows_of(dataset: pyarrow.dataset.Dataset, columns: Sequence[str] | None, where: object) -> pa.Table:
+    """The rows for which a pyarrow compute expression holds (None: all)."""
+    names = dataset.schema.names if columns is None else list(columns)
+    try:
+        return dataset.to_table(columns=names, filter=where)
+    except pa.ArrowNotImplementedError:
+        # A merge writes text as views, which pyarrow can't compare in a file; in memory it is what the schema says.
+        return dataset.to_table().filter(where).select(names)
+
+
+def statistics_columns(schema: pa.Schema) -> str:
+    """The columns of which the log keeps the smallest and greatest value, as Delta's setting has them.
+
+    Not decimals that a float can't hold: delta-rs writes their statistics as floats, and an engine that takes a constant
+    column's value from the log would read another number.
+    """
+    plain = [field.name for field in schema if not (_is_wide_decimal(field.type) or pa.types.is_nested(field.type))]
+    return ",".join("`" + name.replace("`", "``") + "`" for name in plain[:_MOST_STATISTICS])
+
+
+def _is_wide_decimal(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_decimal(kind) and kind.precision > _FLOAT_DIGITS)
 
 
 def filesystem_of(location: Location) -> tuple[pyarrow.fs.FileSystem, str]:
