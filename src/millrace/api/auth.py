@@ -4,44 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from http.cookies import CookieError, SimpleCookie
-from pathlib import Path
 
 from millrace.core.clock import Clock, SystemClock
-from millrace.core.errors import InvalidState
+from millrace.targets.local_server import home_token
+
+__all__ = ["SESSION", "Credentials", "Headers", "first_header", "home_token"]
 
 Headers = Iterable[tuple[bytes, bytes]]
 
 SESSION = timedelta(days=30)
-
-
-def home_token(home: Path) -> str:
-    """The home's token, made on first use; readable by the owner only. Safe to call from many processes at once.
-
-    Raises:
-        InvalidState: the file is there but empty.
-    """
-    path = home / "token"
-    if not path.exists():
-        draft = path.with_name(f"token.{os.getpid()}.{secrets.token_hex(4)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(32) + "\n")
-        try:
-            os.link(draft, path)  # fails where another process was first, and then its token counts
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-    token = path.read_text().strip()
-    if not token:
-        raise InvalidState(f"the token file {path} is empty", hint="remove it, and the next start makes a new one")
-    return token
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,7 @@
-"""Finding the server of a home, or having one for a while."""
+"""Having a server of a home for a while, where none runs."""
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import subprocess
 import sys
@@ -12,23 +10,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from millrace.api.children import open_log
-from millrace.api.runtime import ServerInfo, read_info
 from millrace.core.errors import InvalidState
+from millrace.targets.local_server import ServerInfo, find_server, read_info
 
-_PROBE_S = 2.0
+__all__ = ["find_server", "running_server"]
+
 _STOP_S = 6.0
-
-
-def find_server(home: Path) -> ServerInfo | None:
-    """The server that runs on this home, or None. An address file that a killed server left behind is not believed."""
-    info = read_info(home)
-    if info is None or not _alive(info.pid):
-        return None
-    status, body = probe(info.url, "/health/live")
-    return info if status == 200 and body.get("instance") == info.instance else None  # noqa: PLR2004 - HTTP's OK
 
 
 @contextmanager
@@ -66,20 +55,6 @@ def running_server(home: Path, *, workers: int = 1, timeout_s: float = 60.0) -> 
             process.wait()
 
 
-def probe(url: str, path: str) -> tuple[int, dict[str, object]]:
-    """GET a JSON object without waiting long: `(status, body)`, `(0, {})` where nobody answers."""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=_PROBE_S)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        body = json.loads(response.read() or b"{}")
-    except (OSError, ValueError, http.client.HTTPException):
-        return 0, {}
-    finally:
-        connection.close()
-    return response.status, body if isinstance(body, dict) else {}
-
-
 def _wait(home: Path, process: subprocess.Popen[bytes], log: Path, timeout_s: float) -> ServerInfo:
     deadline = time.monotonic() + timeout_s
     pause = threading.Event()
@@ -92,13 +67,3 @@ def _wait(home: Path, process: subprocess.Popen[bytes], log: Path, timeout_s: fl
             raise InvalidState(f"the server did not start: {' '.join(said)}", hint=f"the whole log is {log}")
         pause.wait(0.05)
     raise InvalidState(f"the server was not ready after {timeout_s:.0f} seconds", hint=f"look at {log.parent}")
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -21,6 +21,7 @@ from millrace.api.status import Status
 from millrace.core.errors import InvalidInput, MillraceError
 from millrace.registry.port import Registry
 from millrace.serving.drain import drain
+from millrace.serving.prepare import Sources
 from millrace.serving.types import Endpoint
 from millrace.workspace import Workspace
 
@@ -32,6 +33,8 @@ class Rest:
 
     def __init__(self, workspace: Workspace, rollout: Rollout, status: Status, mlflow: MlflowMount, url: str) -> None:
         self._workspace, self._rollout, self._status, self._mlflow, self._url = workspace, rollout, status, mlflow, url
+        # Opened here, once: requests come in several threads.
+        self._sources = Sources(self._registry, workspace.feature_specs, workspace.online)
 
     @property
     def routes(self) -> list[Route]:
@@ -89,12 +92,12 @@ class Rest:
         if not isinstance(name, str):
             raise InvalidInput("'name' is missing", hint="give the endpoint a name", field="name")
         config = read_config(body.get("config"), body.get("ai_gateway"))
-        return await self._answer(lambda: self._rollout.create(self._registry(), name, config))
+        return await self._answer(lambda: self._rollout.create(self._sources, name, config))
 
     async def update(self, request: Request) -> Response:
         """Change what an endpoint serves."""
         config, name = read_config(await _json(request)), request.path_params["name"]
-        return await self._answer(lambda: self._rollout.update(self._registry(), name, config))
+        return await self._answer(lambda: self._rollout.update(self._sources, name, config))
 
     async def delete(self, request: Request) -> Response:
         """Take an endpoint away."""

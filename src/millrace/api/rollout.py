@@ -12,9 +12,9 @@ from millrace.api.workers import Workers
 from millrace.core.clock import Clock
 from millrace.core.errors import Conflict, MillraceError
 from millrace.core.principal import Principal
-from millrace.registry.port import Registry
 from millrace.serving import endpoints
 from millrace.serving.port import EndpointStore
+from millrace.serving.prepare import Sources, prepare
 from millrace.serving.types import Endpoint, EndpointConfig, EndpointName, LoadPlan
 
 _log = logging.getLogger(__name__)
@@ -30,29 +30,29 @@ class Rollout:
         self._lock = threading.Lock()
         self._busy: set[str] = set()
 
-    def create(self, registry: Registry, name: str, config: EndpointConfig) -> Endpoint:
+    def create(self, sources: Sources, name: str, config: EndpointConfig) -> Endpoint:
         """Make an endpoint and begin to load it; as it stands when it is done, or after a second.
 
         Raises:
             MillraceError: name, configuration or model is wrong, or the name is taken: nothing is stored then.
         """
         with self._claim(name):
-            plans = endpoints.prepare(registry, config)
+            plans = prepare(sources, config)
             created = endpoints.create(self._store, self._clock, self._principal, name, config)
             return self._deploy(created, plans)
 
-    def update(self, registry: Registry, name: str, config: EndpointConfig) -> Endpoint:
+    def update(self, sources: Sources, name: str, config: EndpointConfig) -> Endpoint:
         """Begin to change what an endpoint serves; as it stands when it is done, or after a second.
 
         A configuration without capture keeps the capture that there is.
 
         Raises:
-            NotFound: no such endpoint, model or version.
+            NotFound: no such endpoint, model, version or feature spec.
             Conflict: an update of it is in progress.
         """
         with self._claim(name):
             current = self._store.get(EndpointName(name))
-            plans = endpoints.prepare(registry, config)
+            plans = prepare(sources, config)
             wanted = config if config.capture else replace(config, capture=current.config.capture)
             return self._deploy(endpoints.update(self._store, self._clock, name, wanted), plans)
 

@@ -6,30 +6,25 @@ import hashlib
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from millrace.core.errors import InvalidState
+from millrace.targets.local_server import ServerInfo, read_info
+
+__all__ = [
+    "ServerInfo",
+    "control_socket",
+    "read_info",
+    "remove_info",
+    "remove_sockets",
+    "socket_folder",
+    "worker_channel",
+    "write_info",
+]
 
 # A unix socket's path is limited to 107 bytes; this leaves room for the longest name in the folder.
 _LONGEST_FOLDER = 85
-
-
-@dataclass(frozen=True, slots=True)
-class ServerInfo:
-    """A server, as `server.json` in its home names it.
-
-    Attributes:
-        url: `http://127.0.0.1:PORT`, no trailing slash.
-        pid: the supervisor's process id.
-        instance: random text that only this start of the server answers with on `/health/live`.
-        started: ISO time of the home's clock.
-    """
-
-    url: str
-    pid: int
-    instance: str
-    started: str
 
 
 def write_info(home: Path, info: ServerInfo) -> None:
@@ -40,14 +35,6 @@ def write_info(home: Path, info: ServerInfo) -> None:
     with os.fdopen(descriptor, "w") as file:
         json.dump(asdict(info), file)
     draft.replace(target)
-
-
-def read_info(home: Path) -> ServerInfo | None:
-    """What `server.json` says, whether or not it is still true; None where it is missing or unreadable."""
-    try:
-        return ServerInfo(**json.loads((home / "server.json").read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
 
 
 def remove_info(home: Path, instance: str) -> None:

@@ -22,7 +22,7 @@ def read_config(config: object, gateway: object = None) -> EndpointConfig:
     """An endpoint's configuration from `config` of a create, or the body of an update; `gateway` is `ai_gateway`.
 
     Takes `served_entities` and the older `served_models`, and a capture from `auto_capture_config` or from the gateway's
-    `inference_table_config`.
+    `inference_table_config`. A served entity without a version is a feature spec.
 
     Raises:
         InvalidInput: a part is missing or has the wrong type; the message names it.
@@ -75,6 +75,7 @@ def _config(endpoint: Endpoint, config: EndpointConfig, deployment: str) -> Json
         "served_models": [
             {**entity, "model_name": entity["entity_name"], "model_version": entity["entity_version"]}
             for entity in entities
+            if "entity_version" in entity
         ],
         "traffic_config": {"routes": routes},
     }
@@ -98,10 +99,10 @@ def _written(endpoint: Endpoint, entity: ServedEntity, deployment: str) -> Json:
         **entity.settings,
         "name": entity.name,
         "entity_name": entity.entity_name,
-        "entity_version": entity.entity_version,
+        **({} if entity.entity_version is None else {"entity_version": entity.entity_version}),
         "creator": endpoint.owner,
         "creation_timestamp": _ms(endpoint.updated_at),
-        # The predict path of a served entity and why it was chosen.
+        # How it answers, and why so.
         "state": {"deployment": deployment, "deployment_state_message": endpoint.state.paths.get(entity.name, "")},
     }
 
@@ -110,12 +111,20 @@ def _entity(given: object) -> ServedEntity:
     entity = _object(given, "served_entities")
     for foreign in _FOREIGN:
         if entity.get(foreign):
-            raise InvalidInput(f"'{foreign}' is not served here", hint="name a registered model and its version")
+            raise InvalidInput(
+                f"'{foreign}' is not served here", hint="name a registered model and its version, or a feature spec"
+            )
     model = _text(entity, "entity_name", "model_name")
-    version = _text(entity, "entity_version", "model_version")
+    version = None if _is_spec(entity) else _text(entity, "entity_version", "model_version")
     settings = {key: value for key, value in entity.items() if key not in _OWN and value is not None}
     name = entity.get("name")
     return endpoints.served_entity(model, version, None if name is None else str(name), settings)
+
+
+def _is_spec(entity: Mapping[str, object]) -> bool:
+    """Whether there is no version: then it is a feature spec. The older shape knows only models."""
+    versions = [entity.get(name) for name in ("entity_version", "model_version")]
+    return "entity_name" in entity and all(version in (None, "") for version in versions)
 
 
 def _traffic(given: object) -> dict[str, int] | None:

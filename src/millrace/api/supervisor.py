@@ -24,15 +24,15 @@ from filelock import FileLock, Timeout
 from millrace.api import children, lifeline
 from millrace.api.auth import home_token
 from millrace.api.children import Child
-from millrace.api.discovery import probe
 from millrace.api.options import ChildOptions
-from millrace.api.runtime import ServerInfo, read_info, remove_info, remove_sockets, socket_folder, write_info
+from millrace.api.runtime import remove_info, remove_sockets, socket_folder, write_info
 from millrace.core.clock import iso
 from millrace.core.errors import Conflict, InvalidInput, InvalidState, MillraceError
 from millrace.core.settings import Settings
 from millrace.database.clock import HomeClock
 from millrace.database.engine import open_database
 from millrace.database.settings import HomeSettings
+from millrace.targets.local_server import ServerInfo, probe, read_info
 
 DEFAULT_PORT = 5010
 _READY_S = 90.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import orjson
 from millrace.core.errors import InvalidInput, InvalidState, MillraceError
 from millrace.serving.bodies import Body, parse_body
 from millrace.serving.generations import ServedEndpoint
-from millrace.serving.served import Answered, ServedModel
+from millrace.serving.port import Answer, Served
 
 _LOG = logging.getLogger(__name__)
 OK, BAD_REQUEST, NOT_FOUND, TOO_LARGE, FAILED = 200, 400, 404, 413, 500
@@ -24,40 +23,40 @@ class Reply:
     """What goes back, and what it came from.
 
     Attributes:
-        model: who answered, or, for a request that reached no model, the endpoint's first (for its log table).
-        reached: whether `model` was chosen for this request.
-        answered: None where there is no prediction.
+        served: who answered, or, for a request that reached no entity, the endpoint's first (for its log table).
+        reached: whether `served` was chosen for this request.
+        answered: None where there is no answer but an error.
     """
 
     status: int
     body: bytes
-    model: ServedModel
+    served: Served
     reached: bool
     client_request_id: str | None = None
-    answered: Answered | None = None
+    answered: Answer | None = None
 
 
 def answer(endpoint: ServedEndpoint, entity: str | None, raw: bytes, now: datetime) -> Reply:
     """Answer a request to an endpoint, or, where `entity` names one, to that served entity.
 
     Never raises: what is wrong with the request becomes a 400 that names columns and no values, what goes wrong in the
-    model a 500 that says no more than that.
+    entity a 500 that says no more than that.
     """
-    model, reached, client_request_id = endpoint.first, False, None
+    served, reached, client_request_id = endpoint.first, False, None
     try:
         body = parse_body(raw)
         client_request_id = body.client_request_id
-        model, reached = endpoint.models[entity or endpoint.router.choose(_sticky(endpoint, body))], True
-        answered = model.answer(body, now)
-        return Reply(OK, _response(body, answered), model, reached, client_request_id, answered)
+        served, reached = endpoint.entities[entity or endpoint.router.choose(_sticky(endpoint, body))], True
+        answered = served.answer(body, now)
+        return Reply(OK, orjson.dumps(answered.content(body)), served, reached, client_request_id, answered)
     except InvalidInput as error:
-        return Reply(BAD_REQUEST, error_body("BAD_REQUEST", _sentence(error)), model, reached, client_request_id)
+        return Reply(BAD_REQUEST, error_body("BAD_REQUEST", _sentence(error)), served, reached, client_request_id)
     except InvalidState as error:
-        return Reply(FAILED, error_body(error.error_code, _sentence(error)), model, reached, client_request_id)
+        return Reply(FAILED, error_body(error.error_code, _sentence(error)), served, reached, client_request_id)
     except Exception:  # noqa: BLE001 - the boundary of a request: a foreign model may raise anything
-        _LOG.exception("endpoint %s: entity %s failed", endpoint.name, model.plan.entity.name)
-        message = f"served entity '{model.plan.entity.name}' could not predict; the server's log says why"
-        return Reply(FAILED, error_body("INTERNAL_ERROR", message), model, reached, client_request_id)
+        _LOG.exception("endpoint %s: entity %s failed", endpoint.name, served.plan.entity.name)
+        message = f"served entity '{served.plan.entity.name}' could not answer; the server's log says why"
+        return Reply(FAILED, error_body("INTERNAL_ERROR", message), served, reached, client_request_id)
 
 
 def error_body(code: str, message: str) -> bytes:
@@ -77,10 +76,10 @@ class Request:
 
 def record(reply: Reply, request: Request, duration_ms: float) -> dict[str, object]:
     """The reply as a capture record. Rows: [keys, inputs, label, probability, sources]."""
-    model = reply.model
-    assert model.description is not None  # noqa: S101 - the caller asks only where there is capture
+    description = reply.served.description
+    assert description is not None  # noqa: S101 - the caller asks only where there is capture
     return {
-        "description": model.description.id,
+        "description": description.id,
         "id": request.id,
         "client_request_id": reply.client_request_id,
         "time_us": request.at_us,
@@ -90,14 +89,8 @@ def record(reply: Reply, request: Request, duration_ms: float) -> dict[str, obje
         "response": reply.body.decode(),
         "requester": request.requester,
         "reached": reply.reached,
-        "rows": [] if reply.answered is None else _rows(reply.answered),
+        "rows": [] if reply.answered is None else reply.answered.rows(),
     }
-
-
-def _rows(answered: Answered) -> list[tuple[object, ...]]:
-    prediction = answered.prediction
-    chances = prediction.probabilities or itertools.repeat(None, len(prediction.labels))
-    return list(zip(answered.keys, answered.inputs, prediction.labels, chances, answered.sources, strict=True))
 
 
 def _sticky(endpoint: ServedEndpoint, body: Body) -> bytes | None:
@@ -109,15 +102,6 @@ def _sticky(endpoint: ServedEndpoint, body: Body) -> bytes | None:
         return None
     keys = [key for key in endpoint.first.keys_of(row) if key is not None]
     return orjson.dumps(keys) if keys else None
-
-
-def _response(body: Body, answered: Answered) -> bytes:
-    content: dict[str, object] = {"predictions": answered.prediction.labels}
-    if body.predict_proba:
-        if answered.prediction.probabilities is None:
-            raise InvalidInput("this model gives no probabilities of a class", hint="ask without predict_proba")
-        content["probabilities"] = answered.prediction.probabilities
-    return orjson.dumps(content)
 
 
 def _sentence(error: MillraceError) -> str:

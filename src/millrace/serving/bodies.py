@@ -63,7 +63,7 @@ def named_rows(body: Body, columns: Sequence[str] | None) -> Sequence[Mapping[st
         return cast("Sequence[Mapping[str, object]]", body.rows)
     if columns is None:
         raise InvalidInput(
-            "the rows have no column names, and this model looks features up by name",
+            "the rows have no column names, and features are looked up by name",
             hint="send dataframe_records or dataframe_split",
         )
     rows = cast("Sequence[Sequence[object]]", body.rows)

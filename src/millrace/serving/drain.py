@@ -176,6 +176,17 @@ def _commit_tables(lake: Lake, prefix: str, groups: Sequence[_Group], transactio
     endpoint = groups[-1][0].endpoint
     lake.ensure(f"{prefix}_payload", payload.schema, _definition(f"Requests to the endpoint {endpoint}", endpoint))
     lake.append(f"{prefix}_payload", payload, f"requests to {endpoint}", transaction)
+    _commit_predictions(lake, prefix, [group for group in groups if group[0].kind == "models"], transaction)
+
+
+def _commit_predictions(lake: Lake, prefix: str, groups: Sequence[_Group], transaction: tuple[str, int]) -> None:
+    import pyarrow as pa
+
+    from millrace.serving import inference_tables as tables
+
+    if not groups:
+        return
+    endpoint = groups[-1][0].endpoint
     name = f"{prefix}_predictions"
     wanted = _merged([tables.predictions_schema(*group) for group in groups])
     lake.ensure(name, wanted, _definition(f"Predictions of the endpoint {endpoint}, row by row", endpoint))

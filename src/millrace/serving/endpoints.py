@@ -1,7 +1,6 @@
 """What people do with endpoints: make, change, look, remove. A change has two phases.
 
-`create` or `update` stores the wanted configuration as pending; `prepare` finds its models on disk; every worker loads the
-`candidate`; then `activate` makes it the one that serves, in a new generation, or `fail` drops it and says why, and what
+`prepare` finds what a configuration names; `create` or `update` stores it as pending; every worker loads the `candidate`; then `activate` makes it the one that serves, in a new generation, or `fail` drops it and says why, and what
 served before goes on serving.
 """
 
@@ -13,12 +12,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from millrace.core.clock import Clock
-from millrace.core.errors import Conflict, InvalidInput, InvalidState, NotFound
+from millrace.core.errors import Conflict, InvalidInput, InvalidState
 from millrace.core.names import TableName, did_you_mean
 from millrace.core.principal import Principal
-from millrace.registry.port import Registry
-from millrace.registry.types import ModelName, ModelVersion
-from millrace.serving.mlmodel import read_model_folder
 from millrace.serving.port import EndpointStore
 from millrace.serving.types import (
     Capture,
@@ -35,10 +31,14 @@ _WHOLE = 100
 
 
 def served_entity(
-    model: str, version: str, name: str | None = None, settings: Mapping[str, object] | None = None
+    entity: str, version: str | None, name: str | None = None, settings: Mapping[str, object] | None = None
 ) -> ServedEntity:
-    """A served entity under the name given, else `<model's last part>-<version>`."""
-    return ServedEntity(name or f"{model.rpartition('.')[2]}-{version}", model, version, settings or {})
+    """A model version, or with no version a feature spec, under the name given.
+
+    Else the name is the last part of the entity's, with `-<version>` for a model.
+    """
+    last = entity.rpartition(".")[2]
+    return ServedEntity(name or (last if version is None else f"{last}-{version}"), entity, version, settings or {})
 
 
 def endpoint_config(
@@ -47,15 +47,22 @@ def endpoint_config(
     """A checked configuration; without `traffic` the only entity takes all of it.
 
     Raises:
-        InvalidInput: no entity, a bad or doubled name, traffic that does not name the entities or does not sum to 100.
+        InvalidInput: no entity, a bad or doubled name, models beside feature specs, traffic that does not name the
+            entities or does not sum to 100.
     """
     if not served:
-        raise InvalidInput("an endpoint needs something to serve", hint="name at least one model version")
+        raise InvalidInput(
+            "an endpoint needs something to serve", hint="name at least one model version or feature spec"
+        )
     names = [entity.name for entity in served]
     for name in names:
         _check_name(name, "served entity")
     if len(set(names)) < len(names):
         raise InvalidInput("two served entities have one name", hint="give each a name of its own", names=names)
+    if len({entity.kind for entity in served}) > 1:
+        raise InvalidInput(
+            "an endpoint can't serve models and feature specs at once", hint="make an endpoint for each", names=names
+        )
     config = EndpointConfig(served, traffic or ({names[0]: _WHOLE} if len(names) == 1 else {}), capture)
     _check_traffic(config)
     if capture:
@@ -94,22 +101,19 @@ def update(store: EndpointStore, clock: Clock, name: str, config: EndpointConfig
     Raises:
         NotFound: no such endpoint.
         Conflict: an update of it is in progress.
+        InvalidInput: it serves models, and the configuration has feature specs, or the other way round.
     """
     endpoint = store.get(EndpointName(name))
     if endpoint.state.config_update == "IN_PROGRESS":
         raise Conflict(f"endpoint '{name}' is being updated", hint="wait until that update has ended", endpoint=name)
+    if endpoint.config.kind not in (None, config.kind):
+        raise InvalidInput(
+            f"endpoint '{name}' serves {endpoint.config.kind}, not {config.kind}",
+            hint="its callers would get other answers: make another endpoint, or delete this one first",
+            endpoint=name,
+        )
     state = replace(endpoint.state, config_update="IN_PROGRESS", message="")
     return _store(store, clock, replace(endpoint, pending=config, state=state))
-
-
-def prepare(registry: Registry, config: EndpointConfig) -> tuple[LoadPlan, ...]:
-    """Find each entity's model on disk and what it takes.
-
-    Raises:
-        NotFound: no such model or version; the hint names the nearest.
-        InvalidInput: a folder that is no MLflow model, or a model without a signature.
-    """
-    return tuple(_prepare_one(registry, entity) for entity in config.served)
 
 
 def candidate(endpoint: Endpoint, plans: tuple[LoadPlan, ...]) -> Endpoint:
@@ -150,20 +154,6 @@ def delete(store: EndpointStore, name: str) -> None:
         NotFound: no such endpoint.
     """
     store.remove(EndpointName(name))
-
-
-def _prepare_one(registry: Registry, entity: ServedEntity) -> LoadPlan:
-    model, version = ModelName(entity.entity_name), ModelVersion(entity.entity_version)
-    known = [entry.version for entry in registry.versions(model)]
-    if not known:
-        hint = did_you_mean(model, registry.models())
-        raise NotFound(f"no model '{model}' in the registry", hint=hint, model=model)
-    if version not in known:
-        hint = f"its versions are {', '.join(known[-8:])}"
-        raise NotFound(f"model '{model}' has no version '{version}'", hint=hint, model=model, version=version)
-    folder = registry.download(model, version)
-    facts = read_model_folder(folder)
-    return LoadPlan(entity, str(folder), facts.flavor, facts.inputs, facts.feature_spec)
 
 
 def _check_traffic(config: EndpointConfig) -> None:

@@ -7,21 +7,22 @@ from collections.abc import Iterator, Mapping
 
 from millrace.core.errors import InvalidState
 from millrace.features.port import OnlineStore
-from millrace.serving.port import Predictor
+from millrace.serving.port import Predictor, Served
 from millrace.serving.predictor import load_predictor
 from millrace.serving.routing import Router
 from millrace.serving.served import ServedModel
-from millrace.serving.types import Endpoint, LoadPlan
+from millrace.serving.served_features import ServedFeatures
+from millrace.serving.types import FEATURE_SPEC, Endpoint, LoadPlan
 
 
 class ServedEndpoint:
     """One generation of an endpoint, loaded."""
 
-    def __init__(self, endpoint: Endpoint, models: Mapping[str, ServedModel]) -> None:
+    def __init__(self, endpoint: Endpoint, entities: Mapping[str, Served]) -> None:
         self.id, self.name, self.generation = endpoint.id, str(endpoint.name), endpoint.generation
-        self.models = models
-        self.router = Router(endpoint.config.traffic, list(models))
-        self.first = next(iter(models.values()))
+        self.entities = entities
+        self.router = Router(endpoint.config.traffic, list(entities))
+        self.first = next(iter(entities.values()))
 
 
 class Generations:
@@ -43,13 +44,13 @@ class Generations:
         return {name: endpoint.generation for name, endpoint in list(self._active.items())}
 
     def load(self, endpoint: Endpoint) -> Mapping[str, str]:
-        """Load a generation without routing to it; entity name to predict path and why."""
+        """Load a generation without routing to it; entity name to how it answers and why so."""
         with self._lock:
-            models = {plan.entity.name: self._model(endpoint, plan) for plan in endpoint.plans}
-            if not models:
+            entities = {plan.entity.name: self._entity(endpoint, plan) for plan in endpoint.plans}
+            if not entities:
                 raise InvalidState(f"endpoint '{endpoint.name}' has nothing to serve", hint="update it with a model")
-            self._loaded[endpoint.name, endpoint.generation] = ServedEndpoint(endpoint, models)
-        return {name: f"{model.predictor.path}: {model.predictor.why}" for name, model in models.items()}
+            self._loaded[endpoint.name, endpoint.generation] = ServedEndpoint(endpoint, entities)
+        return {name: entity.path for name, entity in entities.items()}
 
     def activate(self, name: str, generation: int) -> None:
         """Let a loaded generation answer from now on."""
@@ -77,17 +78,19 @@ class Generations:
             for key in [key for key in self._loaded if key[0] == name]:
                 del self._loaded[key]
 
-    def _model(self, endpoint: Endpoint, plan: LoadPlan) -> ServedModel:
+    def _entity(self, endpoint: Endpoint, plan: LoadPlan) -> Served:
+        if plan.flavor == FEATURE_SPEC:
+            return ServedFeatures(endpoint, plan, self._online)
         return ServedModel(endpoint, plan, self._predictor_in_memory(plan) or load_predictor(plan), self._online)
 
     def _predictor_in_memory(self, plan: LoadPlan) -> Predictor | None:
         """The predictor of the same files: going back to the previous version loads nothing."""
-        for model in self._models():
-            if (model.plan.path, model.plan.inputs) == (plan.path, plan.inputs):
-                return model.predictor
+        for served in self._in_memory():
+            if isinstance(served, ServedModel) and (served.plan.path, served.plan.inputs) == (plan.path, plan.inputs):
+                return served.predictor
         return None
 
-    def _models(self) -> Iterator[ServedModel]:
+    def _in_memory(self) -> Iterator[Served]:
         for endpoints in (self._active, self._previous):
             for endpoint in endpoints.values():
-                yield from endpoint.models.values()
+                yield from endpoint.entities.values()

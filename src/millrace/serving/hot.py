@@ -70,13 +70,13 @@ class HotApp:
         return scope["type"] == "http" and path.startswith(_PREFIX) and path.endswith(_SUFFIX)
 
     def load(self, endpoint: Endpoint) -> Mapping[str, str]:
-        """Load the models of an endpoint's configuration (a candidate or the stored one) without routing to them.
+        """Load what an endpoint's configuration (a candidate's or the stored one's) serves, without routing to it.
 
         Returns each entity's predict path and why, `xgboost: equal to ...`. Models that the active or the previous
         generation already holds are taken from there.
 
         Raises:
-            MillraceError: a model can't be loaded, or its feature tables are not in the online store.
+            MillraceError: a model can't be loaded, or feature tables are not in the online store.
         """
         return self._generations.load(endpoint)
 
@@ -133,7 +133,7 @@ class HotApp:
         endpoint = self._generations.active(name)
         if endpoint is None:
             raise _Refused(NOT_FOUND, "RESOURCE_DOES_NOT_EXIST", f"endpoint '{name}' is not served here")
-        if entity is not None and entity not in endpoint.models:
+        if entity is not None and entity not in endpoint.entities:
             raise _Refused(NOT_FOUND, "RESOURCE_DOES_NOT_EXIST", f"endpoint '{name}' has no served entity '{entity}'")
         if not _is_json(scope["headers"]):
             raise _Refused(415, "BAD_REQUEST", "send the content type application/json")
@@ -161,11 +161,11 @@ class HotApp:
         started, now = time.perf_counter(), self._clock.now()
         reply = self._too_large(endpoint) if raw is None else answer(endpoint, entity, raw, now)
         request = Request(str(uuid.uuid4()), raw, epoch_us(now), requester)
-        description = reply.model.description
+        description = reply.served.description
         if self._capture is not None and description is not None:
             duration_ms = (time.perf_counter() - started) * 1000
             self._capture.write(record(reply, request, duration_ms), description)
-        served = (b"served-model-name", reply.model.plan.entity.name.encode())
+        served = (b"served-model-name", reply.served.plan.entity.name.encode())
         await _respond(send, reply.status, reply.body, [(b"databricks-request-id", request.id.encode()), served])
 
     def _too_large(self, endpoint: ServedEndpoint) -> Reply:

@@ -117,17 +117,25 @@ def _payload_row(description: Description, record: Record) -> dict[str, object]:
         "logging_error_codes": [] if record["request"] is not None else ["MAX_REQUEST_SIZE_EXCEEDED"],
         "served_entity_id": description.entity if record["reached"] else None,
         "requester": record["requester"],
-        "request_metadata": [
-            ("endpoint_name", description.endpoint),
-            ("model_name", description.model_name),
-            ("model_version", description.model_version),
-        ],
+        "request_metadata": _metadata(description),
         "features": _features_text(description, record["rows"]),
     }
 
 
+def _metadata(description: Description) -> list[tuple[str, str | None]]:
+    endpoint = ("endpoint_name", description.endpoint)
+    if description.kind == "features":
+        return [endpoint, ("feature_spec", description.model_name)]
+    return [endpoint, ("model_name", description.model_name), ("model_version", description.model_version)]
+
+
 def _features_text(description: Description, rows: Sequence[Sequence[Any]]) -> str:
-    """JSON: for each row of the request the inputs by name, the probability, and where the looked-up ones came from."""
+    """JSON: for each row of the request the inputs by name, the probability, and where the looked-up ones came from.
+
+    Where features were served, only the last: the response has the features.
+    """
+    if description.kind == "features":
+        return orjson.dumps([{"sources": _sources(sources)} for *_, sources in rows]).decode()
     names = [name for name, _ in description.inputs]
     return orjson.dumps(
         [

@@ -1,11 +1,16 @@
-"""What serving needs from the world: a store of endpoints."""
+"""What serving needs from the world: a store of endpoints, and something that answers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol, TypeAlias
 
-from millrace.serving.types import Endpoint, EndpointName, Prediction
+from millrace.serving.bodies import Body
+from millrace.serving.types import Description, Endpoint, EndpointName, LoadPlan, Prediction
+
+# What is captured of a row: keys, model inputs, label, probability, sources.
+Captured: TypeAlias = tuple[Sequence[object], Sequence[object], object, float | None, Sequence[object]]
 
 
 class EndpointStore(Protocol):
@@ -43,4 +48,43 @@ class Predictor(Protocol):
 
     def predict(self, rows: Sequence[Sequence[object]]) -> Prediction:
         """Predict rows of values in model input order: floats (missing is NaN) and texts (missing is None)."""
+        ...
+
+
+class Answer(Protocol):
+    """What a served entity says to a request."""
+
+    def content(self, body: Body) -> Mapping[str, object]:
+        """The response, as JSON. Raises InvalidInput where it can't be given in the way that the body asks for."""
+        ...
+
+    def rows(self) -> list[Captured]:
+        """What is captured of it, row by row."""
+        ...
+
+
+class Served(Protocol):
+    """A served entity in memory."""
+
+    @property
+    def plan(self) -> LoadPlan:
+        """What it was loaded from."""
+        ...
+
+    @property
+    def description(self) -> Description | None:
+        """What its captured records have in common; None where nothing is captured."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """How it answers, and why so: shown in the endpoint's state."""
+        ...
+
+    def answer(self, body: Body, now: datetime) -> Answer:
+        """Answer a request that is asked at `now`. Raises InvalidInput where the request is wrong, naming columns only."""
+        ...
+
+    def keys_of(self, record: Mapping[str, object]) -> list[object]:
+        """The lookup keys in a request row; None for one that it does not have."""
         ...

@@ -1,7 +1,8 @@
-"""One served entity in memory: its model, its feature lookup, and what is logged of it."""
+"""One served model in memory: its predictor, its feature lookup, and what is logged of it."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,8 +15,8 @@ from millrace.features.spec import from_json
 from millrace.features.types import FeatureSpec
 from millrace.serving.bodies import Body, named_rows
 from millrace.serving.inputs import InputReader
-from millrace.serving.port import Predictor
-from millrace.serving.types import Description, Endpoint, LoadPlan, Prediction
+from millrace.serving.port import Captured, Predictor
+from millrace.serving.types import Description, Endpoint, LoadPlan, Prediction, ServedEntity
 
 Sources = Sequence[Source]
 
@@ -36,6 +37,25 @@ class Answered:
     inputs: Sequence[Sequence[object]]
     sources: Sequence[Sources]
 
+    def content(self, body: Body) -> dict[str, object]:
+        """The response: predictions, and probabilities where they are asked for.
+
+        Raises:
+            InvalidInput: the model has none.
+        """
+        content: dict[str, object] = {"predictions": self.prediction.labels}
+        if body.predict_proba:
+            if self.prediction.probabilities is None:
+                raise InvalidInput("this model gives no probabilities of a class", hint="ask without predict_proba")
+            content["probabilities"] = self.prediction.probabilities
+        return content
+
+    def rows(self) -> list[Captured]:
+        """What is captured of each row."""
+        prediction = self.prediction
+        chances = prediction.probabilities or itertools.repeat(None, len(prediction.labels))
+        return list(zip(self.keys, self.inputs, prediction.labels, chances, self.sources, strict=True))
+
 
 class ServedModel:
     """Answers requests with one model version."""
@@ -45,7 +65,7 @@ class ServedModel:
         keys: dict[str, str] = {}
         if spec is not None:
             _check_inputs(plan, spec)
-            keys = _key_types(spec, online)
+            keys = key_types(spec, online)
         self.plan, self.predictor = plan, predictor
         self._reader = InputReader(plan.inputs)
         self._lookup = OnlineLookup(online, spec) if spec is not None and (spec.lookups or spec.functions) else None
@@ -71,6 +91,11 @@ class ServedModel:
             sources = [row.sources for row in rows]
         return Answered(self._predict(inputs), [self.keys_of(record) for record in records], inputs, sources)
 
+    @property
+    def path(self) -> str:
+        """The predict path and why."""
+        return f"{self.predictor.path}: {self.predictor.why}"
+
     def keys_of(self, record: Mapping[str, object]) -> list[object]:
         """The lookup keys in a request row; None for one that it does not have."""
         return [record.get(name) for name in self._key_columns]
@@ -90,7 +115,12 @@ def _check_inputs(plan: LoadPlan, spec: FeatureSpec) -> None:
         )
 
 
-def _key_types(spec: FeatureSpec, online: OnlineStore) -> dict[str, str]:
+def key_types(spec: FeatureSpec, online: OnlineStore) -> dict[str, str]:
+    """Arrow type name of each request column that is a lookup's key.
+
+    Raises:
+        InvalidState: a table is not in the online store.
+    """
     types: dict[str, str] = {}
     for lookup in spec.lookups:
         table = online.table(TableName.parse(lookup.table_name))
@@ -107,20 +137,30 @@ def _key_types(spec: FeatureSpec, online: OnlineStore) -> dict[str, str]:
 def _description(
     endpoint: Endpoint, plan: LoadPlan, keys: Mapping[str, str], reader: InputReader
 ) -> Description | None:
+    described = describe(endpoint, plan.entity, keys, reader.types)
+    if described is not None:
+        _check_log_columns([*dict.fromkeys([*keys, *reader.columns])])
+    return described
+
+
+def describe(
+    endpoint: Endpoint, entity: ServedEntity, keys: Mapping[str, str], inputs: tuple[tuple[str, str], ...]
+) -> Description | None:
+    """What the captured records of an entity have in common; None where the endpoint captures nothing."""
     capture = endpoint.config.capture
     if capture is None or not capture.enabled:
         return None
-    _check_log_columns([*dict.fromkeys([*keys, *reader.columns])])
     return Description(
-        id=f"{endpoint.id}/{endpoint.generation}/{plan.entity.name}",
+        id=f"{endpoint.id}/{endpoint.generation}/{entity.name}",
         table_prefix=f"{capture.catalog}.{capture.schema}.{capture.prefix}",
         endpoint=endpoint.name,
         generation=endpoint.generation,
-        entity=plan.entity.name,
-        model_name=plan.entity.entity_name,
-        model_version=plan.entity.entity_version,
+        entity=entity.name,
+        model_name=entity.entity_name,
+        model_version=entity.entity_version,
         keys=tuple(keys.items()),
-        inputs=reader.types,
+        inputs=inputs,
+        kind=entity.kind,
     )
 
 

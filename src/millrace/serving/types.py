@@ -9,23 +9,39 @@ from typing import Literal, NewType
 
 EndpointName = NewType("EndpointName", str)
 ConfigUpdate = Literal["NOT_UPDATING", "IN_PROGRESS", "UPDATE_FAILED", "UPDATE_CANCELED"]
+Kind = Literal["models", "features"]
+
+FEATURE_SPEC = "feature_spec"
 
 
 @dataclass(frozen=True, slots=True)
 class ServedEntity:
-    """One model version behind an endpoint.
+    """One model version, or one feature spec, behind an endpoint.
 
     Attributes:
-        name: unique in the endpoint, `<model's last part>-<version>` unless given.
-        entity_name: registered model.
-        entity_version: version, as text.
+        name: unique in the endpoint, `<model's last part>-<version>` or the spec's last part unless given.
+        entity_name: registered model, or named feature spec.
+        entity_version: the model's version, as text; None for a feature spec, which has none.
         settings: what else the caller sent (workload_size, scale_to_zero_enabled, ...), kept and given back.
     """
 
     name: str
     entity_name: str
-    entity_version: str
+    entity_version: str | None
     settings: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Kind:
+        """What it answers with: a model's predictions, or features."""
+        return "features" if self.entity_version is None else "models"
+
+    def __str__(self) -> str:
+        """For people: `ml.models.churn v3`, `ml.specs.churn (features)`."""
+        return (
+            f"{self.entity_name} (features)"
+            if self.entity_version is None
+            else f"{self.entity_name} v{self.entity_version}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +59,7 @@ class EndpointConfig:
     """What an endpoint serves.
 
     Attributes:
-        served: at least one.
+        served: at least one; all of one kind.
         traffic: served entity name to percent; sums to 100.
         capture: None where traffic is not logged.
     """
@@ -52,16 +68,22 @@ class EndpointConfig:
     traffic: Mapping[str, int]
     capture: Capture | None = None
 
+    @property
+    def kind(self) -> Kind | None:
+        """What the endpoint answers with; None where it serves nothing yet."""
+        return self.served[0].kind if self.served else None
+
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
     """What a worker needs to load one served entity without asking the registry: files and facts.
 
     Attributes:
-        path: local folder of the MLflow model.
-        flavor: `xgboost`, `lightgbm`, `sklearn` or `python_function`.
+        path: local folder of the MLflow model; empty for a feature spec.
+        flavor: `xgboost`, `lightgbm`, `sklearn` or `python_function`; `feature_spec` where features are served.
         inputs: (column, MLflow type name) in model order.
-        feature_spec: JSON of the FeatureSpec; None for a model that is sent all its inputs.
+        feature_spec: JSON of the FeatureSpec as it was when the endpoint was deployed; None for a model that is sent all
+            its inputs.
     """
 
     entity: ServedEntity
@@ -119,6 +141,9 @@ class Description:
         table_prefix: `catalog.schema.prefix` of the inference tables.
         keys: (request column, Arrow type name) of the lookup keys.
         inputs: (model input, `double` or `string`) in model order.
+        model_name: the model, or the feature spec.
+        model_version: None for a feature spec.
+        kind: what the records are answers with; features leave no predictions.
     """
 
     id: str
@@ -127,9 +152,10 @@ class Description:
     generation: int
     entity: str
     model_name: str
-    model_version: str
+    model_version: str | None
     keys: tuple[tuple[str, str], ...]
     inputs: tuple[tuple[str, str], ...]
+    kind: Kind = "models"
 
 
 @dataclass(frozen=True, slots=True)

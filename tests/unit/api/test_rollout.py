@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -14,9 +15,13 @@ from millrace.core.clock import ManualClock
 from millrace.core.errors import Conflict, InvalidState, NotFound
 from millrace.core.principal import Principal
 from millrace.database.engine import open_database
+from millrace.features.adapters.lmdb_online import LmdbOnlineStore
+from millrace.features.adapters.sql_feature_specs import SqlFeatureSpecStore
+from millrace.registry.port import Registry
 from millrace.registry.types import ModelName, ModelVersion, VersionEntry
 from millrace.serving import endpoints
 from millrace.serving.adapters.sql_endpoints import SqlEndpointStore
+from millrace.serving.prepare import Sources
 from millrace.serving.types import Capture, Endpoint, EndpointConfig
 
 NOW = datetime(2025, 3, 1, tzinfo=UTC)
@@ -88,13 +93,13 @@ class Scene:
     rollout: Rollout
     workers: RecordingWorkers
     store: SqlEndpointStore
-    registry: FolderRegistry
+    sources: Sources
 
     def create(self, name: str, config: EndpointConfig) -> Endpoint:
-        return self.rollout.create(self.registry, name, config)  # type: ignore[arg-type]  # the three methods it needs
+        return self.rollout.create(self.sources, name, config)
 
     def update(self, name: str, config: EndpointConfig) -> Endpoint:
-        return self.rollout.update(self.registry, name, config)  # type: ignore[arg-type]  # the three methods it needs
+        return self.rollout.update(self.sources, name, config)
 
     def settled(self, name: str) -> Endpoint:
         deadline = time.monotonic() + 10
@@ -105,11 +110,14 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
+def scene(tmp_path: Path) -> Iterator[Scene]:
     (tmp_path / "MLmodel").write_text(MLMODEL)
-    store, workers = SqlEndpointStore(open_database(f"sqlite:///{tmp_path / 'm.db'}")), RecordingWorkers()
-    rollout = Rollout(store, ManualClock(NOW), Principal("user", "ada"), workers)  # type: ignore[arg-type]  # same methods
-    return Scene(rollout, workers, store, FolderRegistry(tmp_path))
+    engine, clock, ada = open_database(f"sqlite:///{tmp_path / 'm.db'}"), ManualClock(NOW), Principal("user", "ada")
+    store, workers = SqlEndpointStore(engine), RecordingWorkers()
+    rollout = Rollout(store, clock, ada, workers)  # type: ignore[arg-type]  # same methods
+    registry, online = cast("Registry", FolderRegistry(tmp_path)), LmdbOnlineStore(tmp_path / "online")
+    yield Scene(rollout, workers, store, Sources(lambda: registry, SqlFeatureSpecStore(engine, clock, ada), online))
+    online.close()
 
 
 def config(version: str, capture: Capture | None = None) -> EndpointConfig:

@@ -8,7 +8,7 @@ import pytest
 from millrace.api.shapes import read_config, write_endpoint
 from millrace.api.wire import from_wire, to_wire
 from millrace.core.errors import InvalidInput
-from millrace.serving.types import Capture, ServedEntity
+from millrace.serving.types import Capture, EndpointConfig, LoadPlan, ServedEntity
 from millrace.testing.endpoints import endpoint
 
 ENTITY = {"entity_name": "ml.models.churn", "entity_version": "3"}
@@ -40,7 +40,8 @@ def test_the_newer_and_the_older_names_read_alike() -> None:
         ({"served_entities": {}}, "something to serve"),
         ({"served_entities": "x"}, "served_entities"),
         ({"served_entities": [{"entity_version": "1"}]}, "entity_name"),
-        ({"served_entities": [{"entity_name": "m"}]}, "entity_version"),
+        ({"served_models": [{"model_name": "m"}]}, "entity_version"),
+        ({"served_entities": [{"entity_name": "m"}, ENTITY]}, "models and feature specs at once"),
         ({"served_entities": [{"entity_name": "m", "entity_version": True}]}, "entity_version"),
         ({"served_entities": [{"external_model": {"provider": "x"}}]}, "external_model"),
         ({"served_entities": [ENTITY], "traffic_config": {"routes": [{"traffic_percentage": "all"}]}}, "percentage"),
@@ -73,6 +74,26 @@ def test_what_was_written_reads_back() -> None:
     assert [(s.name, s.entity_name, s.entity_version) for s in config.served] == [
         (s.name, s.entity_name, s.entity_version) for s in stored.config.served
     ]
+
+
+@pytest.mark.parametrize("version", [{}, {"entity_version": None}, {"entity_version": ""}])
+def test_an_entity_without_a_version_is_a_feature_spec(version: dict[str, object]) -> None:
+    config = read_config({"served_entities": [{"entity_name": "ml.specs.churn", "workload_size": "Small", **version}]})
+    assert config.served == (ServedEntity("churn", "ml.specs.churn", None, {"workload_size": "Small"}),)
+    assert config.kind == "features"
+
+
+def test_a_feature_spec_is_written_without_a_version_and_not_among_models() -> None:
+    config = EndpointConfig((ServedEntity("churn", "ml.specs.churn", None),), {"churn": 100})
+    plans = (LoadPlan(config.served[0], "", "feature_spec", (), '{"format": 1}'),)
+    stored = replace(endpoint("churn", 4), config=config, pending=None, plans=plans)
+    document = json.loads(json.dumps(write_endpoint(stored, "http://host")))["config"]
+    (entity,) = document["served_entities"]
+    assert (entity["name"], entity["entity_name"]) == ("churn", "ml.specs.churn")
+    assert "entity_version" not in entity
+    assert document["served_models"] == []
+    assert read_config(document).kind == "features"
+    assert from_wire(json.loads(json.dumps(to_wire(stored)))) == stored
 
 
 def test_workers_get_the_endpoint_as_it_is() -> None:

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -12,8 +9,6 @@ from millrace.core.clock import ManualClock
 from millrace.core.errors import AlreadyExists, Conflict, InvalidInput, InvalidState, NotFound
 from millrace.core.principal import Principal
 from millrace.database.engine import open_database
-from millrace.registry.port import Registry
-from millrace.registry.types import ModelName, ModelVersion, VersionEntry
 from millrace.serving import endpoints
 from millrace.serving.adapters.sql_endpoints import SqlEndpointStore
 from millrace.serving.port import EndpointStore
@@ -22,29 +17,7 @@ from millrace.serving.types import Capture, EndpointConfig, EndpointName, LoadPl
 ADA = Principal("user", "ada")
 ONE = endpoints.served_entity("ml.models.churn", "1")
 TWO = endpoints.served_entity("ml.models.churn", "2")
-
-
-@dataclass
-class FolderRegistry:
-    """A registry of folders: enough of the port for `prepare`."""
-
-    folders: Mapping[tuple[str, str], Path]
-
-    def versions(self, model: ModelName) -> Sequence[VersionEntry]:
-        at = datetime(2025, 1, 1, tzinfo=UTC)
-        return [
-            VersionEntry(model, ModelVersion(version), "", None, at) for name, version in self.folders if name == model
-        ]
-
-    def models(self) -> Sequence[ModelName]:
-        return [ModelName(name) for name, _ in self.folders]
-
-    def download(self, model: ModelName, version: ModelVersion) -> Path:
-        return self.folders[model, version]
-
-
-def registry_of(folders: Mapping[tuple[str, str], Path]) -> Registry:
-    return cast("Registry", FolderRegistry(folders))
+SPEC = endpoints.served_entity("ml.specs.churn", None)
 
 
 @pytest.fixture
@@ -126,6 +99,34 @@ def test_the_only_entity_takes_all_traffic() -> None:
     assert endpoints.endpoint_config(ONE).traffic == {"churn-1": 100}
 
 
+def test_a_feature_spec_has_its_own_last_part_for_a_name_and_no_version() -> None:
+    assert (SPEC.name, SPEC.entity_version, SPEC.kind, str(SPEC)) == (
+        "churn",
+        None,
+        "features",
+        "ml.specs.churn (features)",
+    )
+    assert (ONE.name, ONE.kind, str(ONE)) == ("churn-1", "models", "ml.models.churn v1")
+    assert endpoints.endpoint_config(SPEC).kind == "features"
+
+
+def test_models_and_features_do_not_mix(store: EndpointStore, clock: ManualClock) -> None:
+    with pytest.raises(InvalidInput, match="models and feature specs at once"):
+        endpoints.endpoint_config(ONE, SPEC, traffic={"churn-1": 50, "churn": 50})
+    make(store, clock)
+    with pytest.raises(InvalidInput, match="serves models, not features"):
+        endpoints.update(store, clock, "churn", endpoints.endpoint_config(SPEC))
+    assert store.get(EndpointName("churn")).state.config_update == "NOT_UPDATING"
+
+
+def test_an_endpoint_that_never_served_takes_either(store: EndpointStore, clock: ManualClock) -> None:
+    endpoints.create(store, clock, ADA, "churn", endpoints.endpoint_config(ONE))
+    endpoints.fail(store, clock, "churn", "no such file")
+    updated = endpoints.update(store, clock, "churn", endpoints.endpoint_config(SPEC))
+    assert updated.pending == endpoints.endpoint_config(SPEC)
+    assert store.get(EndpointName("churn")) == updated
+
+
 def test_wrong_configurations_are_refused() -> None:
     with pytest.raises(InvalidInput, match="something to serve"):
         endpoints.endpoint_config()
@@ -142,31 +143,3 @@ def test_wrong_configurations_are_refused() -> None:
     assert "churn-1" in caught.value.hint
     with pytest.raises(InvalidInput, match="not a table name"):
         endpoints.endpoint_config(ONE, capture=Capture("ml", "a.b", "churn"))
-
-
-def test_prepare_finds_the_model_and_what_it_takes(write_model: Callable[..., Path]) -> None:
-    inputs = [("a", "double"), ("b", "string")]
-    folder = write_model("churn", {"sklearn": {"pickled_model": "model.pkl"}}, inputs, feature_spec='{"format": 1}')
-    plans = endpoints.prepare(registry_of({("ml.models.churn", "1"): folder}), endpoints.endpoint_config(ONE))
-    assert plans == (LoadPlan(ONE, str(folder), "sklearn", (("a", "double"), ("b", "string")), '{"format": 1}'),)
-
-
-def test_unknown_models_and_versions_are_refused_with_a_hint(write_model: Callable[..., Path]) -> None:
-    registry = registry_of({("ml.models.churn", "1"): write_model("churn", {}, [("a", "double")])})
-    with pytest.raises(NotFound, match="no version '2'") as caught:
-        endpoints.prepare(registry, endpoints.endpoint_config(TWO))
-    assert "1" in caught.value.hint
-    with pytest.raises(NotFound, match=r"no model 'ml.models.chrun'") as caught:
-        endpoints.prepare(registry, endpoints.endpoint_config(endpoints.served_entity("ml.models.chrun", "1")))
-    assert "ml.models.churn" in caught.value.hint
-
-
-def test_a_folder_that_is_no_model_and_a_model_without_signature(
-    tmp_path: Path, write_model: Callable[..., Path]
-) -> None:
-    config = endpoints.endpoint_config(ONE)
-    with pytest.raises(InvalidInput, match="holds no MLflow model"):
-        endpoints.prepare(registry_of({("ml.models.churn", "1"): tmp_path}), config)
-    bare = write_model("bare", {"python_function": {}}, [])
-    with pytest.raises(InvalidInput, match="no signature with named input columns"):
-        endpoints.prepare(registry_of({("ml.models.churn", "1"): bare}), config)

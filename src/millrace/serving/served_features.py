@@ -1,0 +1,117 @@
+"""One served feature spec in memory: a request's keys in, its features out, in their own types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from millrace.core.errors import InvalidInput
+from millrace.core.names import TableName
+from millrace.features.defaults import arrow_type
+from millrace.features.function_values import RESULT_TYPES, Reader, family, value_reader
+from millrace.features.online import FeatureRow, OnlineFeatures
+from millrace.features.port import OnlineStore
+from millrace.features.spec import from_json
+from millrace.features.types import FeatureSpec, OnlineTable
+from millrace.serving.bodies import Body, named_rows
+from millrace.serving.port import Captured
+from millrace.serving.served import describe, key_types
+from millrace.serving.types import Endpoint, LoadPlan
+
+Record = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFeatures:
+    """The features of each row of a request, in its order."""
+
+    found: Sequence[FeatureRow]
+
+    def content(self, body: Body) -> dict[str, object]:
+        """The response: one object a row, the features by name in the spec's order; null where there is none.
+
+        Raises:
+            InvalidInput: the body asks for probabilities.
+        """
+        if body.predict_proba:
+            raise InvalidInput(
+                "this endpoint serves features and predicts nothing", hint="ask without params; the answer has outputs"
+            )
+        return {"outputs": [row.as_json() for row in self.found]}
+
+    def rows(self) -> list[Captured]:
+        """What is captured of each row: keys, and where its features came from; the response has the features."""
+        return [(list(row.keys.values()), (), None, None, row.sources) for row in self.found]
+
+
+class ServedFeatures:
+    """Answers requests with the features of one spec, as it was when the endpoint was deployed."""
+
+    def __init__(self, endpoint: Endpoint, plan: LoadPlan, online: OnlineStore) -> None:
+        spec = spec_of(plan)
+        keys = key_types(spec, online)
+        self._features = OnlineFeatures(online, spec)
+        self._features.check()
+        self._readers = _override_readers(spec, online)
+        self._key_columns = tuple(keys)
+        self.plan = plan
+        self.path = _path(spec)
+        self.description = describe(endpoint, plan.entity, keys, ())
+
+    def answer(self, body: Body, now: datetime) -> FoundFeatures:
+        """Look up and compute, as of `now`.
+
+        A feature that the request carries is read in its own type, and wins, null included.
+
+        Raises:
+            InvalidInput: a missing column or a value of the wrong type, named by its column; a function failed.
+        """
+        records = [self._typed(record) for record in named_rows(body, None)]
+        return FoundFeatures(self._features.find(records, now))
+
+    def keys_of(self, record: Record) -> list[object]:
+        """The lookup keys in a request row; None for one that it does not have."""
+        return [record.get(name) for name in self._key_columns]
+
+    def _typed(self, record: Record) -> Record:
+        """The record with the features that it carries in the types that they have in the store."""
+        if self._readers.keys().isdisjoint(record):
+            return record
+        return {name: self._readers[name](value) if name in self._readers else value for name, value in record.items()}
+
+
+def spec_of(plan: LoadPlan) -> FeatureSpec:
+    """The spec that a plan carries. Raises InvalidInput where it can't be read."""
+    return from_json(plan.feature_spec or "")
+
+
+def _override_readers(spec: FeatureSpec, online: OnlineStore) -> dict[str, Reader]:
+    """How a feature is read that a request carries itself: by output, for those that functions can take.
+
+    The types are those of now: publishing a table with other ones takes effect here with the next deployment.
+    """
+    readers: dict[str, Reader] = {}
+    for lookup in spec.lookups:
+        table = online.table(TableName.parse(lookup.table_name))
+        if table is None:
+            continue
+        for column in lookup.feature_names or _features(table):
+            output = lookup.rename_outputs.get(column, column)
+            if column in table.types and family(arrow_type(table.types[column])) is not None:
+                readers[output] = value_reader(output, table.types[column])
+    for function in spec.functions:
+        readers[function.output] = value_reader(function.output, str(RESULT_TYPES[function.function.returns]))
+    return readers
+
+
+def _features(table: OnlineTable) -> list[str]:
+    identity = {*table.primary_keys, table.timeseries_column}
+    return [name for name in table.types if name not in identity]
+
+
+def _path(spec: FeatureSpec) -> str:
+    """`feature_spec: customers, income, 3 functions`, for the endpoint's state."""
+    tables = dict.fromkeys(lookup.table_name for lookup in spec.lookups)
+    functions = [f"{len(spec.functions)} functions"] if spec.functions else []
+    return f"feature_spec: {len(spec.inputs)} features from {', '.join([*tables, *functions])}"
