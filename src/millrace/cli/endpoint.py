@@ -1,17 +1,22 @@
-"""`millrace endpoint`: list, query."""
+"""`millrace endpoint`: list, show, query."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
 from cyclopts import App, Parameter
 
 from millrace.cli.options import Home, Json
-from millrace.cli.output import print_json, print_table, say
+from millrace.cli.output import print_facts, print_json, print_table, say
 from millrace.core.errors import UsageError
 
-app = App(name="endpoint", help="List endpoints, and ask one for predictions.")
+if TYPE_CHECKING:
+    from millrace.serving.types import Endpoint
+    from millrace.workspace import Workspace
+
+app = App(name="endpoint", help="List endpoints, and ask one for predictions or features.")
 
 
 @app.command(name="list")
@@ -19,16 +24,15 @@ def list_(*, home: Home = None, json: Json = False) -> int:
     """List the endpoints and what they serve."""
     from millrace.workspace import require_home
 
-    endpoints = require_home(home).endpoints.list()
     rows = [
         {
             "name": endpoint.name,
-            "serves": ", ".join(f"{entity.entity_name} v{entity.entity_version}" for entity in endpoint.config.served),
+            "serves": ", ".join(str(entity) for entity in endpoint.config.served),
             "ready": endpoint.state.ready,
             "config_update": endpoint.state.config_update,
             "message": endpoint.state.message,
         }
-        for endpoint in endpoints
+        for endpoint in require_home(home).endpoints.list()
     ]
     if json:
         print_json({"endpoints": rows})
@@ -40,6 +44,26 @@ def list_(*, home: Home = None, json: Json = False) -> int:
 
 
 @app.command
+def show(name: str, *, home: Home = None, json: Json = False) -> int:
+    """Show what an endpoint serves, how it stands, and where it is asked."""
+    from millrace.api.discovery import find_server
+    from millrace.serving.types import EndpointName
+    from millrace.workspace import require_home
+
+    workspace = require_home(home)
+    endpoint, server = workspace.endpoints.get(EndpointName(name)), find_server(workspace.home)
+    facts = _facts(endpoint, server.url if server else None)
+    entities = _entities(endpoint)
+    if json:
+        print_json({**facts, "entities": entities})
+        return 0
+    print_facts(facts)
+    if entities:
+        print_table(["entity", "serves", "% of traffic", "how it answers"], [list(row.values()) for row in entities])
+    return 0
+
+
+@app.command
 def query(
     name: str,
     records: Annotated[str, Parameter(help="One record or a list of them, as JSON: '{\"customer_id\": 7}'.")],
@@ -47,17 +71,26 @@ def query(
     home: Home = None,
     json: Json = False,
 ) -> int:
-    """Ask an endpoint for predictions, with the home's server, or one that is started for the question."""
-    from millrace.cli.run import open_target
+    """Ask an endpoint for predictions or features, with the home's server, or one that is started for the question."""
+    from millrace.serving.types import EndpointName
     from millrace.workspace import require_home
 
     rows = _records(records)
     workspace = require_home(home)
     try:
-        with open_target(workspace) as target:
-            answers = target.query(name, rows)
+        kind = workspace.endpoints.get(EndpointName(name)).config.kind
+        ask = _features if kind == "features" else _predictions
+        ask(workspace, name, rows, json=json)
     finally:
         workspace.close()
+    return 0
+
+
+def _predictions(workspace: Workspace, name: str, rows: Sequence[Mapping[str, object]], *, json: bool) -> None:
+    from millrace.cli.run import open_target
+
+    with open_target(workspace) as target:
+        answers = target.query(name, rows)
     if json:
         print_json(
             {
@@ -67,14 +100,58 @@ def query(
                 "request_id": answers.request_id,
             }
         )
-        return 0
+        return
     probabilities = answers.probabilities or [None] * len(rows)
     print_table(
         ["record", "prediction", "probability"],
         zip((str(row) for row in rows), answers.predictions, probabilities, strict=True),
     )
     say(f"by v{answers.model_version}, request {answers.request_id}")
-    return 0
+
+
+def _features(workspace: Workspace, name: str, rows: Sequence[Mapping[str, object]], *, json: bool) -> None:
+    from millrace.api.auth import home_token
+    from millrace.api.discovery import running_server
+
+    with running_server(workspace.home) as server:
+        answers = workspace.feature_target(server.url, home_token(workspace.home)).ask(name, rows)
+    if json:
+        print_json({"outputs": answers.outputs, "served": answers.served, "request_id": answers.request_id})
+        return
+    columns = list(answers.outputs[0])
+    shown = [[str(row), *found.values()] for row, found in zip(rows, answers.outputs, strict=True)]
+    print_table(["record", *columns], shown)
+    say(f"by {answers.served}, request {answers.request_id}")
+
+
+def _facts(endpoint: Endpoint, url: str | None) -> dict[str, object]:
+    capture = endpoint.config.capture
+    return {
+        "name": endpoint.name,
+        "serves": endpoint.config.kind or "nothing yet",
+        "ready": endpoint.state.ready,
+        "config_update": endpoint.state.config_update,
+        "message": endpoint.state.message,
+        "generation": endpoint.generation,
+        "owner": endpoint.owner,
+        "updated_at": endpoint.updated_at,
+        "capture": f"{capture.catalog}.{capture.schema}.{capture.prefix}_payload"
+        if capture and capture.enabled
+        else None,
+        "url": f"{url}/serving-endpoints/{endpoint.name}/invocations" if url else None,
+    }
+
+
+def _entities(endpoint: Endpoint) -> list[dict[str, object]]:
+    return [
+        {
+            "name": entity.name,
+            "serves": str(entity),
+            "traffic": endpoint.config.traffic.get(entity.name, 0),
+            "path": endpoint.state.paths.get(entity.name, ""),
+        }
+        for entity in endpoint.config.served
+    ]
 
 
 def _records(text: str) -> list[dict[str, object]]:

@@ -45,7 +45,7 @@ def _facts(workspace: Workspace) -> dict[str, object]:
         "endpoints": [
             {
                 "name": endpoint.name,
-                "serves": ", ".join(f"{e.entity_name} v{e.entity_version}" for e in endpoint.config.served),
+                "serves": ", ".join(str(entity) for entity in endpoint.config.served),
                 "ready": endpoint.state.ready,
                 "config_update": endpoint.state.config_update,
             }

@@ -1,9 +1,10 @@
-"""The feature-engineering client: feature tables, training sets, models that carry their lookups, batch scoring, publishing."""
+"""The feature-engineering client: feature tables, training sets, models that carry their lookups, batch scoring, publishing, endpoints."""
 
 from __future__ import annotations
 
 import sys
 
+from millrace.feature_engineering.endpoint_methods import EndpointMethods
 from millrace.feature_engineering.function_methods import FunctionMethods
 from millrace.feature_engineering.online_methods import OnlineMethods
 from millrace.feature_engineering.table_methods import TableMethods
@@ -11,7 +12,7 @@ from millrace.feature_engineering.training_methods import TrainingMethods
 from millrace.workspace import Workspace, open_workspace
 
 
-class FeatureEngineeringClient(TableMethods, FunctionMethods, TrainingMethods, OnlineMethods):
+class FeatureEngineeringClient(TableMethods, FunctionMethods, TrainingMethods, OnlineMethods, EndpointMethods):
     """Feature engineering over a home, with keyword arguments that people know.
 
     Args:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from millrace.core.errors import InvalidInput
 from millrace.feature_engineering.options import only_default
-from millrace.features import feature_specs, function_store
+from millrace.features import feature_specs
 from millrace.features.feature_specs import make_feature_spec, spec_name
-from millrace.features.function_source import function_name
-from millrace.features.function_store import finder
+from millrace.features.functions import store as function_store
+from millrace.features.functions.source import function_name
+from millrace.features.functions.store import finder
 from millrace.features.types import FeatureFunction, FeatureLookup, FeatureSpec, FunctionVersion, NamedFeatureSpec
 from millrace.workspace import Workspace
 

@@ -9,8 +9,8 @@ from typing import NoReturn, cast, get_args
 from millrace.core.errors import AlreadyExists, InvalidInput, NotFound
 from millrace.core.names import TableName, did_you_mean
 from millrace.feature_engineering.options import only_default
-from millrace.features.online_freshness import OnlineFreshness, online_freshness
-from millrace.features.publish import Published, PublishMode, publish_table
+from millrace.features.online.freshness import OnlineFreshness, online_freshness
+from millrace.features.online.publish import Published, PublishMode, publish_table
 from millrace.workspace import Workspace
 
 

@@ -11,7 +11,7 @@ from millrace.feature_engineering import frames, scoring
 from millrace.feature_engineering.models import log_model, model_to_log
 from millrace.feature_engineering.types import LoggedModel, TrainingSet
 from millrace.features.feature_specs import features_of, spec_name
-from millrace.features.function_store import finder
+from millrace.features.functions.store import finder
 from millrace.features.training_set import build_training_set
 from millrace.features.types import FeatureFunction, FeatureLookup
 from millrace.workspace import Workspace

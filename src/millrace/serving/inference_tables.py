@@ -15,7 +15,7 @@ import pyarrow as pa
 from millrace.core.clock import from_epoch_us, iso
 from millrace.core.errors import InvalidInput
 from millrace.features.defaults import arrow_type
-from millrace.features.online_keys import key_reader
+from millrace.features.online.keys import key_reader
 from millrace.serving.types import Description
 
 Record = Mapping[str, Any]

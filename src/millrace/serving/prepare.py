@@ -9,8 +9,8 @@ from typing import Final
 from millrace.core.errors import InvalidInput, NotFound
 from millrace.core.names import did_you_mean
 from millrace.features.feature_specs import spec_name
-from millrace.features.function_store import FeatureSpecStore
-from millrace.features.online import OnlineFeatures
+from millrace.features.functions.store import FeatureSpecStore
+from millrace.features.online.lookup import OnlineFeatures
 from millrace.features.port import OnlineStore
 from millrace.features.spec import to_json
 from millrace.registry.port import Registry

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from millrace.core.errors import InvalidInput, InvalidState
 from millrace.core.names import TableName
-from millrace.features.online import OnlineLookup, Source
+from millrace.features.online.lookup import OnlineLookup, Source
 from millrace.features.port import OnlineStore
 from millrace.features.spec import from_json
 from millrace.features.types import FeatureSpec

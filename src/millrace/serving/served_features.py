@@ -9,15 +9,15 @@ from datetime import datetime
 from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName
 from millrace.features.defaults import arrow_type
-from millrace.features.function_values import RESULT_TYPES, Reader, family, value_reader
-from millrace.features.online import FeatureRow, OnlineFeatures
+from millrace.features.functions.values import RESULT_TYPES, Reader, family, value_reader
+from millrace.features.online.lookup import FeatureRow, OnlineFeatures
 from millrace.features.port import OnlineStore
 from millrace.features.spec import from_json
 from millrace.features.types import FeatureSpec, OnlineTable
 from millrace.serving.bodies import Body, named_rows
 from millrace.serving.port import Captured
 from millrace.serving.served import describe, key_types
-from millrace.serving.types import Endpoint, LoadPlan
+from millrace.serving.types import FEATURE_SPEC, Endpoint, LoadPlan
 
 Record = Mapping[str, object]
 
@@ -111,7 +111,8 @@ def _features(table: OnlineTable) -> list[str]:
 
 
 def _path(spec: FeatureSpec) -> str:
-    """`feature_spec: customers, income, 3 functions`, for the endpoint's state."""
-    tables = dict.fromkeys(lookup.table_name for lookup in spec.lookups)
-    functions = [f"{len(spec.functions)} functions"] if spec.functions else []
-    return f"feature_spec: {len(spec.inputs)} features from {', '.join([*tables, *functions])}"
+    """`feature_spec: 5 features from ml.features.customers, ml.functions.ratio v1`, for the endpoint's state."""
+    tables = [lookup.table_name for lookup in spec.lookups]
+    functions = [f"{each.function.name} v{each.version}" for each in spec.functions]
+    features = f"{len(spec.inputs)} feature{'s' * (len(spec.inputs) != 1)}"
+    return f"{FEATURE_SPEC}: {features} from {', '.join(dict.fromkeys([*tables, *functions]))}"

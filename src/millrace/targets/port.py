@@ -1,11 +1,18 @@
-"""What the loop needs from a place that serves models."""
+"""What is needed from a place that serves models and features."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from millrace.targets.types import Answers, DeploymentSpec, DeploymentStatus
+from millrace.targets.types import (
+    Answers,
+    DeploymentSpec,
+    DeploymentStatus,
+    FeatureAnswers,
+    FeatureDeployment,
+    FeatureStatus,
+)
 
 
 class DeploymentTarget(Protocol):
@@ -27,3 +34,34 @@ class DeploymentTarget(Protocol):
         ...
 
     def remove(self, endpoint: str) -> None: ...
+
+
+class FeatureTarget(Protocol):
+    """Endpoints that serve features.
+
+    Raises (all methods): InvalidState where the target can't be reached, with a hint how to start it; NotFound for an
+    unknown endpoint; InvalidInput where it serves models.
+    """
+
+    def create(self, endpoint: str, wanted: FeatureDeployment) -> FeatureStatus:
+        """Make an endpoint, and wait until it serves or has failed.
+
+        Raises:
+            AlreadyExists: there is one of that name.
+            NotFound: no such spec.
+            InvalidInput: the name, or the traffic, is wrong.
+            InvalidState: a feature table is not online.
+        """
+        ...
+
+    def update(self, endpoint: str, wanted: FeatureDeployment) -> FeatureStatus:
+        """Change what an endpoint serves, with specs as they are now; wait until it does, or has failed."""
+        ...
+
+    def status(self, endpoint: str) -> FeatureStatus: ...
+
+    def ask(self, endpoint: str, records: Sequence[Mapping[str, object]]) -> FeatureAnswers:
+        """The features of each record, in their order."""
+        ...
+
+    def delete(self, endpoint: str) -> None: ...

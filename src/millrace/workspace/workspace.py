@@ -21,7 +21,7 @@ from millrace.workspace.engines import acquire, release
 
 if TYPE_CHECKING:
     from millrace.alerts.port import Channels, EpisodeStore
-    from millrace.features.function_store import FeatureSpecStore, FunctionStore
+    from millrace.features.functions.store import FeatureSpecStore, FunctionStore
     from millrace.features.port import AsOfJoin, OnlineStore
     from millrace.features.windows import WindowEngine
     from millrace.jobs.port import Leases, RunStore
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from millrace.lake.port import SparkEngine
     from millrace.registry.port import PromotionLog, Registry
     from millrace.serving.port import EndpointStore
-    from millrace.targets.port import DeploymentTarget
+    from millrace.targets.port import DeploymentTarget, FeatureTarget
     from millrace.tracking.port import Tracking
 
 _PLACE = "home"  # where a home was made
@@ -193,6 +193,12 @@ class Workspace:
         from millrace.targets.adapters.millrace_http import MillraceTarget
 
         return MillraceTarget(url, token)
+
+    def feature_target(self, url: str, token: str) -> FeatureTarget:
+        """Endpoints that serve features, on a running millrace server."""
+        from millrace.targets.adapters.feature_http import MillraceFeatureTarget
+
+        return MillraceFeatureTarget(url, token)
 
     def close(self) -> None:
         """Stop what was started (the Spark engine, the online store, database connections). Idempotent."""
