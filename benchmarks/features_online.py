@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from millrace.features.publish import PublishMode
+    from millrace.features.online.publish import PublishMode
     from millrace.workspace import Workspace
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -174,7 +174,7 @@ def _make(workspace: Workspace, generator: np.random.Generator) -> None:
 
 
 def _published(workspace: Workspace, mode: PublishMode) -> float:
-    from millrace.features.publish import publish_table
+    from millrace.features.online.publish import publish_table
 
     begun = time.perf_counter()
     done = publish_table(workspace.lake, workspace.online, _TABLE, as_of=_NOW, mode=mode)
@@ -193,7 +193,7 @@ def _triggered(workspace: Workspace, generator: np.random.Generator) -> float:
 
 def _calls(workspace: Workspace, generator: np.random.Generator) -> dict[str, Callable[[], Latency]]:
     from millrace.core.names import TableName
-    from millrace.features.online import OnlineLookup
+    from millrace.features.online.lookup import OnlineLookup
     from millrace.features.types import FeatureLookup, FeatureSpec
 
     store, name = workspace.online, TableName.parse(_TABLE)

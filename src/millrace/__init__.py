@@ -22,7 +22,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from millrace.features.function_store import feature_function
+    from millrace.features.functions.store import feature_function
     from millrace.features.types import FeatureFunction, FeatureLookup
     from millrace.features.windows import Count, CountDistinct, Last, Max, Mean, Min, Stddev, Sum
     from millrace.pipeline.declare import (
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _FROM = {
-    "millrace.features.function_store": ("feature_function",),
+    "millrace.features.functions.store": ("feature_function",),
     "millrace.features.types": ("FeatureFunction", "FeatureLookup"),
     "millrace.features.windows": ("Count", "CountDistinct", "Last", "Max", "Mean", "Min", "Stddev", "Sum"),
     "millrace.pipeline.declare": (

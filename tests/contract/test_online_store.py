@@ -22,8 +22,8 @@ from millrace.core.names import TableName
 from millrace.feature_engineering import FeatureEngineeringClient
 from millrace.features.adapters.lmdb_online import LmdbOnlineStore
 from millrace.features.adapters.redis_online import RedisOnlineStore
-from millrace.features.online_codec import RowCodec, can_store
-from millrace.features.online_key_bytes import encode_key, encode_keys
+from millrace.features.online.codec import RowCodec, can_store
+from millrace.features.online.key_bytes import encode_key, encode_keys
 from millrace.features.port import EncodedBatch, OnlineStore
 from millrace.testing.online import NAME, OnlineStoreSuite, encoded, found, online_table, plain
 from millrace.testing.redis import RedisServer, temporary_redis

@@ -22,10 +22,10 @@ from millrace.features.adapters.duckdb_asof import DuckDbAsOfJoin
 from millrace.features.adapters.lmdb_online import LmdbOnlineStore
 from millrace.features.augment import augment
 from millrace.features.feature_specs import make_feature_spec
-from millrace.features.function_source import define
+from millrace.features.functions.source import define
 from millrace.features.matrix import model_frame, model_value
-from millrace.features.online import OnlineFeatures, OnlineLookup
-from millrace.features.publish import publish
+from millrace.features.online.lookup import OnlineFeatures, OnlineLookup
+from millrace.features.online.publish import publish
 from millrace.features.spec import from_json, to_json
 from millrace.features.tables import create_feature_table, write_feature_rows
 from millrace.features.training_set import build_training_set

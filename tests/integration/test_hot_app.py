@@ -26,7 +26,7 @@ from millrace.features.adapters.duckdb_asof import DuckDbAsOfJoin
 from millrace.features.adapters.lmdb_online import LmdbOnlineStore
 from millrace.features.augment import augment
 from millrace.features.matrix import model_frame
-from millrace.features.publish import publish
+from millrace.features.online.publish import publish
 from millrace.features.spec import to_json
 from millrace.features.tables import create_feature_table, write_feature_rows
 from millrace.features.types import FeatureLookup, FeatureSpec

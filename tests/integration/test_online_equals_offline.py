@@ -25,9 +25,9 @@ from millrace.features.adapters.lmdb_online import LmdbOnlineStore
 from millrace.features.adapters.redis_online import RedisOnlineStore
 from millrace.features.augment import augment
 from millrace.features.matrix import model_frame
-from millrace.features.online import OnlineLookup
+from millrace.features.online.lookup import OnlineLookup
+from millrace.features.online.publish import publish, publish_table
 from millrace.features.port import OnlineStore
-from millrace.features.publish import publish, publish_table
 from millrace.features.spec import from_json
 from millrace.features.tables import create_feature_table, write_feature_rows
 from millrace.features.training_set import build_training_set

@@ -19,11 +19,11 @@ from millrace.core.clock import ManualClock, epoch_us
 from millrace.core.names import TableName
 from millrace.core.principal import Principal
 from millrace.database.engine import open_database
-from millrace.features import publish as publishing
-from millrace.features import publish_rows
 from millrace.features.adapters.lmdb_online import LmdbOnlineStore
+from millrace.features.online import publish as publishing
+from millrace.features.online import rows as publish_rows
+from millrace.features.online.publish import publish, publish_table
 from millrace.features.port import OnlineStore
-from millrace.features.publish import publish, publish_table
 from millrace.features.tables import create_feature_table, write_feature_rows
 from millrace.features.types import OnlineRow
 from millrace.lake.adapters.delta import DeltaTableStore

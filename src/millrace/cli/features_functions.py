@@ -17,7 +17,7 @@ Name = Annotated[str | None, Parameter(help="Show one function: its versions, an
 
 def functions(name: Name = None, *, home: Home = None, json: Json = False) -> int:
     """List the registered feature functions, or show one with its source."""
-    from millrace.features.function_source import function_name
+    from millrace.features.functions.source import function_name
     from millrace.workspace import require_home
 
     workspace = require_home(home)

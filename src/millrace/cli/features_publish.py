@@ -12,8 +12,8 @@ from millrace.cli.output import print_json, print_table, say
 from millrace.cli.progress import progress
 
 if TYPE_CHECKING:
-    from millrace.features.online_freshness import OnlineFreshness
-    from millrace.features.publish import Published, PublishMode
+    from millrace.features.online.freshness import OnlineFreshness
+    from millrace.features.online.publish import Published, PublishMode
 
 _Mode = Annotated[
     Literal["snapshot", "triggered"],
@@ -25,7 +25,7 @@ _Mode = Annotated[
 
 def publish(name: str, *, mode: _Mode = "triggered", home: Home = None, json: Json = False) -> int:
     """Bring the online store up to date with a feature table, as of now."""
-    from millrace.features.publish import publish_table
+    from millrace.features.online.publish import publish_table
     from millrace.workspace import require_home
 
     workspace = require_home(home)
@@ -52,7 +52,7 @@ def publish(name: str, *, mode: _Mode = "triggered", home: Home = None, json: Js
 
 def online(*, home: Home = None, json: Json = False) -> int:
     """List what is online, and how fresh it is."""
-    from millrace.features.online_freshness import online_freshness
+    from millrace.features.online.freshness import online_freshness
     from millrace.workspace import require_home
 
     workspace = require_home(home)

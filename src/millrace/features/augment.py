@@ -12,7 +12,7 @@ from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName, did_you_mean
 from millrace.features.attach import attach
 from millrace.features.defaults import arrow_type
-from millrace.features.functions import add_functions, check_functions, columns_read, needed
+from millrace.features.functions.compiled import add_functions, check_functions, columns_read, needed
 from millrace.features.identity import question_us
 from millrace.features.port import AsOfJoin
 from millrace.features.resolve import columns_after, resolve_all

@@ -10,9 +10,9 @@ import pyarrow as pa
 from millrace.core.clock import from_epoch_us, utc
 from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName, did_you_mean
-from millrace.features.function_store import FeatureSpecStore
-from millrace.features.function_values import RESULT_TYPES
-from millrace.features.functions import FunctionFinder, bind_functions, columns_read
+from millrace.features.functions.compiled import FunctionFinder, bind_functions, columns_read
+from millrace.features.functions.store import FeatureSpecStore
+from millrace.features.functions.values import RESULT_TYPES
 from millrace.features.resolve import columns_after, frozen, resolve_all
 from millrace.features.types import (
     BoundFunction,

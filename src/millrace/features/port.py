@@ -47,7 +47,7 @@ class OnlineStore(Protocol):
     again to see it. A process that is killed while it publishes leaves what was published before. What `replace` and
     `change` returned from survives a crash of the process; whether it survives a crash of the machine is said by the adapter.
 
-    Rows come as batches of keys and of what each key has, as `features/online_key_bytes.py` and `features/online_codec.py` write
+    Rows come as batches of keys and of what each key has, as `features/online/key_bytes.py` and `features/online/codec.py` write
     them, keys unique and ascending. Batches may be asked for more than once, where a store has to begin anew, so
     they can't be a generator. Thread-safe.
 

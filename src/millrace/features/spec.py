@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from millrace.core.clock import epoch_us, from_epoch_us
 from millrace.core.errors import InvalidInput
-from millrace.features.function_json import bound_in, bound_out
+from millrace.features.functions.entries import bound_in, bound_out
 from millrace.features.types import FeatureLookup, FeatureSpec
 
 _FORMAT = 2  # 1 where there are no functions: what reads only that reads it as before

@@ -15,7 +15,7 @@ from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName, did_you_mean
 from millrace.features.attach import attach
 from millrace.features.fingerprint import fingerprint
-from millrace.features.functions import FunctionFinder, add_functions, bind_functions, code_of, columns_read
+from millrace.features.functions.compiled import FunctionFinder, add_functions, bind_functions, code_of, columns_read
 from millrace.features.matrix import model_frame
 from millrace.features.port import AsOfJoin
 from millrace.features.resolve import columns_after, frozen, resolve_all

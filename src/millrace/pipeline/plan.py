@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from millrace.core.clock import iso
 from millrace.core.names import TableName
-from millrace.features.function_store import FunctionStore, code_hash
+from millrace.features.functions.store import FunctionStore, code_hash
 from millrace.jobs.types import StageRun
 from millrace.pipeline.admit import admit
 from millrace.pipeline.context import Pins

@@ -11,7 +11,7 @@ from millrace.core.settings import Settings
 
 if TYPE_CHECKING:
     from millrace.alerts.port import Channels, EpisodeStore
-    from millrace.features.function_store import FunctionStore
+    from millrace.features.functions.store import FunctionStore
     from millrace.features.port import AsOfJoin, OnlineStore
     from millrace.features.windows import WindowEngine
     from millrace.jobs.port import Leases, RunStore

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from millrace.core.clock import iso, parse_time
 from millrace.core.errors import InvalidInput, LawBroken
 from millrace.core.names import TableName
-from millrace.features.function_store import finder
+from millrace.features.functions.store import finder
 from millrace.features.training_set import TrainingSet, build_training_set
 from millrace.lake.types import TableVersion, Version
 from millrace.pipeline.context import Pins, RunContext

@@ -21,9 +21,9 @@ import pytest
 from millrace.core.errors import Conflict, InvalidInput
 from millrace.core.names import TableName
 from millrace.features.defaults import arrow_type
-from millrace.features.online_codec import RowCodec
-from millrace.features.online_key_bytes import encode_key
-from millrace.features.online_table import feature_types
+from millrace.features.online.codec import RowCodec
+from millrace.features.online.key_bytes import encode_key
+from millrace.features.online.table import feature_types
 from millrace.features.port import EncodedBatch, OnlineStore
 from millrace.features.types import OnlineRow, OnlineTable
 from millrace.lake.types import Version

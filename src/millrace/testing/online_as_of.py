@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from millrace.core.clock import epoch_us, from_epoch_us, utc
 from millrace.features.identity import MICROSECOND, question_us
-from millrace.features.online import OnlineFeatures
-from millrace.features.online_codec import RowCodec
-from millrace.features.online_table import feature_types
+from millrace.features.online.codec import RowCodec
+from millrace.features.online.lookup import OnlineFeatures
+from millrace.features.online.rows import KeptRows, event_times, identified
+from millrace.features.online.table import feature_types
 from millrace.features.port import OnlineStore
-from millrace.features.publish_rows import KeptRows, event_times, identified
 from millrace.features.types import FeatureLookup, FeatureSource, FeatureSpec, OnlineTable, ResolvedLookup
 from millrace.lake.port import TableStore
 from millrace.lake.types import TableDefinition

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from millrace.features.function_store import create_function
+from millrace.features.functions.store import create_function
 from millrace.workspace import open_workspace
 from tests.unit.cli.conftest import Cli
 

@@ -8,10 +8,10 @@ import pytest
 
 from millrace.core.errors import AlreadyExists, InvalidInput, MillraceError, NotFound
 from millrace.feature_engineering import FeatureEngineeringClient, FeatureFunction
-from millrace.features import function_store
-from millrace.features.function_store import feature_function
-from millrace.features.online import OnlineFeatures
-from millrace.features.publish import publish
+from millrace.features.functions import store as function_store
+from millrace.features.functions.store import feature_function
+from millrace.features.online.lookup import OnlineFeatures
+from millrace.features.online.publish import publish
 from millrace.features.types import FeatureLookup
 from millrace.workspace import Workspace
 from tests.unit.feature_engineering.customers import NOW, lookup, spend_then, wide

@@ -9,8 +9,8 @@ import pytest
 
 import millrace as mr
 from millrace.core.errors import InvalidInput, NotFound
-from millrace.features import function_store
-from millrace.features.function_store import create_function
+from millrace.features.functions import store as function_store
+from millrace.features.functions.store import create_function
 from millrace.pipeline import training_parts
 from millrace.pipeline.admit import tables_read
 from millrace.pipeline.plan import build_plan, definition

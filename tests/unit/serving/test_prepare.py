@@ -16,7 +16,7 @@ from millrace.database.engine import open_database
 from millrace.features.adapters.lmdb_online import LmdbOnlineStore
 from millrace.features.adapters.sql_feature_specs import SqlFeatureSpecStore
 from millrace.features.feature_specs import make_feature_spec
-from millrace.features.publish import publish
+from millrace.features.online.publish import publish
 from millrace.features.spec import to_json
 from millrace.features.tables import create_feature_table, write_feature_rows
 from millrace.features.types import FeatureLookup, FeatureSpec, FunctionVersion

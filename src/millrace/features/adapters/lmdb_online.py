@@ -13,8 +13,8 @@ import lmdb  # noqa: TID253 - this is its adapter
 from millrace.core.errors import Conflict, InvalidInput
 from millrace.core.names import TableName
 from millrace.features.adapters.lmdb_environment import open_environment
-from millrace.features.online_key_bytes import encode_key
-from millrace.features.online_table import KnownTable, feature_types, read_known, write_known
+from millrace.features.online.key_bytes import encode_key
+from millrace.features.online.table import KnownTable, feature_types, read_known, write_known
 from millrace.features.port import EncodedBatch, Key
 from millrace.features.types import OnlineRow, OnlineTable
 

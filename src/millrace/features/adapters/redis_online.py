@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from millrace.core.errors import Conflict, InvalidInput, InvalidState, UsageError
 from millrace.core.names import TableName
-from millrace.features.online_key_bytes import encode_key
-from millrace.features.online_table import KnownTable, feature_types, read_known, write_known
+from millrace.features.online.key_bytes import encode_key
+from millrace.features.online.table import KnownTable, feature_types, read_known, write_known
 from millrace.features.port import EncodedBatch, Key
 from millrace.features.types import OnlineRow, OnlineTable
 

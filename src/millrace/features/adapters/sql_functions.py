@@ -15,7 +15,7 @@ from millrace.core.principal import Principal
 from millrace.database.events import append_event
 from millrace.database.schema import feature_functions as table
 from millrace.database.writes import insert_new
-from millrace.features.function_json import definition_in, definition_out
+from millrace.features.functions.entries import definition_in, definition_out
 from millrace.features.types import FunctionDefinition, FunctionVersion
 
 

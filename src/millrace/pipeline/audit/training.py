@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from millrace.core.clock import epoch_us, iso
 from millrace.core.names import TableName
-from millrace.features.function_store import finder
+from millrace.features.functions.store import finder
 from millrace.features.tables import create_feature_table
 from millrace.features.training_set import TrainingSet, build_training_set
 from millrace.pipeline.audit.alter import Change, changed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from millrace.core.names import TableName
-from millrace.features.publish import publish_table
+from millrace.features.online.publish import publish_table
 from millrace.pipeline.context import RunContext
 from millrace.pipeline.fingerprint import fingerprint
 from millrace.pipeline.stages.stage import Outcome

@@ -15,12 +15,12 @@ from millrace.core.clock import epoch_us, iso, utc
 from millrace.core.errors import Conflict, InvalidInput, NotFound
 from millrace.core.names import TableName
 from millrace.features.identity import MICROSECOND, key_family
-from millrace.features.online_codec import RowCodec, can_store
-from millrace.features.online_key_bytes import encode_keys
-from millrace.features.online_table import feature_types
+from millrace.features.online.changes import changed_keys
+from millrace.features.online.codec import RowCodec, can_store
+from millrace.features.online.key_bytes import encode_keys
+from millrace.features.online.rows import MOST_WAITING, KeptRows, event_times, identified, newest
+from millrace.features.online.table import feature_types
 from millrace.features.port import OnlineStore
-from millrace.features.publish_rows import MOST_WAITING, KeptRows, event_times, identified, newest
-from millrace.features.table_changes import changed_keys
 from millrace.features.types import OnlineTable
 from millrace.lake.lake import Lake
 from millrace.lake.types import TableEntry

@@ -13,7 +13,7 @@ from millrace.core.names import TableName, did_you_mean
 from millrace.features.defaults import arrow_type, typed_default
 from millrace.features.identity import MICROSECOND
 from millrace.features.matrix import model_value
-from millrace.features.online_keys import KeyReader, key_reader
+from millrace.features.online.keys import KeyReader, key_reader
 from millrace.features.port import Key, OnlineStore
 from millrace.features.types import FeatureLookup, FeatureSpec, OnlineRow, OnlineTable
 

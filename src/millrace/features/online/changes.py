@@ -9,7 +9,7 @@ import pyarrow.dataset
 import pyarrow.fs
 
 from millrace.core.errors import NotFound
-from millrace.features.publish_rows import event_times, identified, key_codes
+from millrace.features.online.rows import event_times, identified, key_codes
 from millrace.lake.lake import Lake
 from millrace.lake.types import TableEntry, Version
 

@@ -10,9 +10,9 @@ import pytest
 
 from millrace.core.errors import InvalidInput, MillraceError, NotFound
 from millrace.features.adapters.duckdb_asof import DuckDbAsOfJoin
-from millrace.features.function_source import define
-from millrace.features.function_values import checked, family, json_value, value_reader
-from millrace.features.functions import CompiledFunction, add_functions, bind_functions, columns_read, needed
+from millrace.features.functions.compiled import CompiledFunction, add_functions, bind_functions, columns_read, needed
+from millrace.features.functions.source import define
+from millrace.features.functions.values import checked, family, json_value, value_reader
 from millrace.features.spec import from_json, to_json
 from millrace.features.tables import create_feature_table
 from millrace.features.training_set import build_training_set
@@ -120,7 +120,7 @@ def test_an_empty_table_and_one_of_several_blocks(monkeypatch: pytest.MonkeyPatc
     feature = FeatureFunction("ratio", {"a": "a", "b": "b"})
     empty = columns_of(feature, table=REQUEST.slice(0, 0))
     assert (len(empty), str(empty.schema.field("ratio").type)) == (0, "double")
-    monkeypatch.setattr("millrace.features.functions._ROWS", 2)
+    monkeypatch.setattr("millrace.features.functions.compiled._ROWS", 2)
     assert columns_of(feature).column("ratio").to_pylist() == [0.5, None, None]
     with pytest.raises(InvalidInput, match="in row 2"):
         columns_of(FeatureFunction("wrong", {"a": "a"}), table=REQUEST.set_column(1, "a", pa.array([None, None, 1.5])))

@@ -13,10 +13,10 @@ from millrace.core.clock import ManualClock, epoch_us
 from millrace.core.errors import InvalidInput, InvalidState, NotFound
 from millrace.core.names import TableName
 from millrace.features.defaults import arrow_type, typed_default
-from millrace.features.online import OnlineLookup
-from millrace.features.online_keys import key_reader
+from millrace.features.online.keys import key_reader
+from millrace.features.online.lookup import OnlineLookup
+from millrace.features.online.publish import MOST_WAITING, publish
 from millrace.features.port import OnlineStore
-from millrace.features.publish import MOST_WAITING, publish
 from millrace.features.tables import create_feature_table, write_feature_rows
 from millrace.features.types import FeatureLookup, FeatureSpec
 from millrace.lake.lake import Lake

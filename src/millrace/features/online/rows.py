@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from millrace.features.identity import MICROSECOND, event_us
-from millrace.features.online_codec import RowCodec, slices
-from millrace.features.online_key_bytes import encode_keys, is_whole
+from millrace.features.online.codec import RowCodec, slices
+from millrace.features.online.key_bytes import encode_keys, is_whole
 from millrace.features.port import EncodedBatch
 from millrace.lake.types import TableDefinition
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from millrace.core.clock import epoch_us
-from millrace.features.function_values import json_value
+from millrace.features.functions.values import json_value
 from millrace.features.matrix import model_value
-from millrace.features.online_functions import OnlineFunctions
-from millrace.features.online_plan import Asked, LookupPlans, ModelValue, Record, Source, sent
+from millrace.features.online.calls import OnlineFunctions
+from millrace.features.online.plan import Asked, LookupPlans, ModelValue, Record, Source, sent
 from millrace.features.port import OnlineStore
 from millrace.features.types import FeatureSpec
 

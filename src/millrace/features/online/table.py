@@ -11,7 +11,7 @@ import orjson
 from millrace.core.clock import epoch_us, from_epoch_us
 from millrace.core.names import TableName
 from millrace.features.identity import MICROSECOND
-from millrace.features.online_codec import RowCodec
+from millrace.features.online.codec import RowCodec
 from millrace.features.types import OnlineTable
 from millrace.lake.types import Version
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from millrace.core.errors import InvalidInput
 from millrace.core.names import did_you_mean
-from millrace.features import function_source
-from millrace.features.function_values import (
+from millrace.features.functions import source as function_source
+from millrace.features.functions.values import (
     RESULT_TYPES,
     Reader,
     checked,

@@ -11,8 +11,8 @@ from typing import Any, Optional
 import pytest
 
 from millrace.core.errors import InvalidInput
-from millrace.features.function_source import define, load
-from millrace.features.function_store import feature_function
+from millrace.features.functions.source import define, load
+from millrace.features.functions.store import feature_function
 from millrace.features.types import Parameter
 
 NAME = "ml.functions.f"

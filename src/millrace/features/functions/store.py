@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from millrace.features.function_source import define, function_name
-from millrace.features.functions import FunctionFinder
+from millrace.features.functions.compiled import FunctionFinder
+from millrace.features.functions.source import define, function_name
 from millrace.features.types import FeatureSpec, FunctionDefinition, FunctionVersion, NamedFeatureSpec
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from millrace.core.clock import utc
-from millrace.features.functions import CompiledFunction, columns_read
-from millrace.features.online_plan import Record, present
+from millrace.features.functions.compiled import CompiledFunction, columns_read
+from millrace.features.online.plan import Record, present
 from millrace.features.types import FeatureSpec
 
 

@@ -11,9 +11,9 @@ import pytest
 from millrace.core.clock import ManualClock
 from millrace.core.errors import Conflict
 from millrace.core.names import TableName
-from millrace.features.online_freshness import online_freshness
+from millrace.features.online.freshness import online_freshness
+from millrace.features.online.publish import publish, publish_table
 from millrace.features.port import OnlineStore
-from millrace.features.publish import publish, publish_table
 from millrace.features.tables import create_feature_table, write_feature_rows
 from millrace.features.types import OnlineTable
 from millrace.lake.lake import Lake
