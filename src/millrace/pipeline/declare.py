@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from millrace.core.clock import utc
 from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName
+from millrace.features.table_definition import check_freshness
 from millrace.features.types import FeatureFunction, FeatureLookup
 from millrace.pipeline.source import Source
 from millrace.pipeline.windows import OnlyWindows, Windows
@@ -48,6 +49,8 @@ class FeatureTable:
         every: distance of the snapshots.
         start: the first snapshot; None: the first tick of the grid after the sources' earliest event.
         time: name of the event time column that millrace adds.
+        freshness: how old its newest snapshot may be before the table counts as late; None: twice `every`. This, the
+            description and the tags are those of the table when it is made; `update_table` changes them later.
     """
 
     name: str
@@ -58,8 +61,10 @@ class FeatureTable:
     time: str = "feature_time"
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    freshness: timedelta | None = None
 
     def __post_init__(self) -> None:
+        check_freshness(self.freshness)
         _check_grid(self.name, self.keys, self.every)
 
     @property
@@ -315,11 +320,12 @@ def feature_table(
     time: str = "feature_time",
     description: str = "",
     tags: Mapping[str, str] | None = None,
+    freshness: timedelta | None = None,
 ) -> Callable[[Compute], FeatureTable]:
     """Make a feature table of a function `f(as_of, **frames)` that returns a PySpark frame with the keys and the features."""
     begin = utc(start) if start else None
     return lambda compute: FeatureTable(
-        name, compute, tuple(keys), every, begin, time, description or _summary(compute), tags or {}
+        name, compute, tuple(keys), every, begin, time, description or _summary(compute), tags or {}, freshness
     )
 
 
@@ -350,11 +356,12 @@ def window_table(
     time: str = "feature_time",
     description: str = "",
     tags: Mapping[str, str] | None = None,
+    freshness: timedelta | None = None,
 ) -> FeatureTable:
     """A feature table of window features, without a function."""
     begin = utc(start) if start else None
     described = description or f"Window features over {windows.source.name}"
-    return FeatureTable(name, OnlyWindows(windows), windows.keys, every, begin, time, described, tags or {})
+    return FeatureTable(name, OnlyWindows(windows), windows.keys, every, begin, time, described, tags or {}, freshness)
 
 
 def _sources(compute: Compute) -> Mapping[str, Source]:

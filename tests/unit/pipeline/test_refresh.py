@@ -66,6 +66,16 @@ def expected(rows: list[tuple[int, datetime, float]], count: int) -> list[dict[s
     return [row for n in range(count) for row in features_at(rows, START + n * WEEK)]
 
 
+def test_a_table_is_expected_to_be_as_fresh_as_its_grid(workspace: Workspace, fill: Fill) -> None:
+    fill(PURCHASES, purchases(ROWS))
+    run(workspace, START)
+    assert workspace.lake.entry(FEATURES).definition.freshness == 2 * WEEK
+    run(workspace, START, replace(features, name="ml.features.hourly", freshness=DAY))
+    assert workspace.lake.entry("ml.features.hourly").definition.freshness == DAY
+    with pytest.raises(InvalidInput, match="freshness"):
+        replace(features, freshness=timedelta(0))
+
+
 def test_only_the_missing_snapshots_are_made(workspace: Workspace, fill: Fill) -> None:
     fill(PURCHASES, purchases(ROWS))
     assert run(workspace, START + DAY).output["snapshots"] == 1

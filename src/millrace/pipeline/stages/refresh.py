@@ -243,7 +243,7 @@ class RefreshSnapshots:
             yield some, rows
 
     def _create(self, services: Services, schema: pa.Schema) -> None:
-        is_label = isinstance(self.table, LabelTable)
+        features = None if isinstance(self.table, LabelTable) else self.table
         create_feature_table(
             services.lake,
             self.table.name,
@@ -252,8 +252,9 @@ class RefreshSnapshots:
             timeseries_column=self.table.time,
             available_after=self._horizon,
             description=self.table.description,
-            tags={} if isinstance(self.table, LabelTable) else self.table.tags,
-            role="labels" if is_label else "features",
+            tags=features.tags if features else {},
+            freshness=(features.freshness or 2 * features.every) if features else None,
+            role="features" if features else "labels",
         )
 
     def _first(self, services: Services) -> datetime:
