@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
-
-import numpy as np
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from millrace.core.errors import InvalidInput
 from millrace.lake.types import DateStandsFor
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
 
 DAY_US = 86_400_000_000
 MICROSECOND = timedelta(microseconds=1)
@@ -16,6 +18,8 @@ MICROSECOND = timedelta(microseconds=1)
 
 def key_family(kind: pa.DataType) -> str | None:
     """What a type is as a key: two columns match only within one family. None: it can't be a key."""
+    import pyarrow as pa
+
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     families = {
@@ -33,6 +37,8 @@ def key_family(kind: pa.DataType) -> str | None:
 
 def is_time(kind: pa.DataType) -> bool:
     """Whether a column of this type can say when."""
+    import pyarrow as pa
+
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
 
 
@@ -47,10 +53,11 @@ def question_us(column: pa.ChunkedArray, name: str) -> pa.Array:
 
 def event_us(column: pa.ChunkedArray, name: str, date_stands_for: DateStandsFor) -> pa.Array:
     """Event times as int64 microseconds since 1970 UTC, null kept; a date is the end of its day unless told otherwise."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     microseconds = _as_us(column, name).combine_chunks()
     if pa.types.is_date(column.type) and date_stands_for == "end":
-        import pyarrow.compute as pc
-
         return pc.add(microseconds, pa.scalar(DAY_US, pa.int64()))
     return microseconds
 
@@ -61,6 +68,8 @@ def key_column(column: pa.ChunkedArray, stored: pa.DataType, name: str) -> pa.Ch
     Raises:
         InvalidInput: a time with nanoseconds that would be lost.
     """
+    import pyarrow as pa
+
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     family = key_family(column.type)
@@ -79,6 +88,9 @@ def key_column(column: pa.ChunkedArray, stored: pa.DataType, name: str) -> pa.Ch
 
 def group_ids(columns: list[pa.ChunkedArray]) -> np.ndarray:
     """One int64 per row, equal exactly where all columns are equal; no column has nulls."""
+    import numpy as np
+    import pyarrow as pa
+
     ids = np.zeros(len(columns[0]), dtype=np.int64)
     for column in columns:
         encoded = column.combine_chunks().dictionary_encode()
@@ -90,6 +102,8 @@ def group_ids(columns: list[pa.ChunkedArray]) -> np.ndarray:
 
 
 def _as_us(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    import pyarrow as pa
+
     kind = column.type
     if pa.types.is_date32(kind):
         return column.cast(pa.timestamp("us")).cast(pa.int64())

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from millrace.core.errors import InvalidInput
 from millrace.core.names import did_you_mean
@@ -14,6 +13,9 @@ from millrace.lake.types import TableDefinition
 
 # What a partition's folder can be named by and read back from by every engine.
 _PARTITIONS = ("integer", "text", "boolean", "date")
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def check_definition(definition: TableDefinition, schema: pa.Schema) -> None:
