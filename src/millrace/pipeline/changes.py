@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from millrace.core.clock import from_epoch_us
 from millrace.core.names import TableName
 from millrace.features.identity import MICROSECOND, event_us
 from millrace.lake.types import TableDefinition, TableVersion
+from millrace.pipeline.fingerprint import fingerprint
 from millrace.pipeline.port import Services
 from millrace.pipeline.source import Source
 
@@ -54,6 +56,24 @@ def changed_from(
     if first_us is None:
         return EVER
     return None if first_us == _NEVER_US or from_epoch_us(first_us) > until else from_epoch_us(first_us)
+
+
+def identities(services: Services, names: Iterable[str]) -> dict[str, str]:
+    """What a version's number is a number of, by table: the table itself, and when its rows can be seen.
+
+    A table that was dropped and made anew counts its versions from 0 again, and a delay that is changed makes no version.
+    """
+    entries = (services.lake.catalog.find(TableName.parse(name)) for name in names)
+    return {
+        str(entry.name): fingerprint(
+            entry.id,
+            entry.definition.timeseries_column,
+            entry.definition.available_after,
+            entry.definition.date_stands_for,
+        )
+        for entry in entries
+        if entry is not None
+    }
 
 
 def still_there(services: Services, name: TableName, version: int) -> bool:
@@ -111,7 +131,8 @@ def _first_effect(differing: pa.Table, source: Source, definition: TableDefiniti
     time, ended = str(source.event_time), source.valid_to
     differing = differing.append_column(_SEEN, _seen_us(differing, time, source, definition))
     if ended is None:
-        return int(pc.min(differing.column(_SEEN)).as_py() or _NEVER_US)
+        first = pc.min(differing.column(_SEEN)).as_py()
+        return _NEVER_US if first is None else int(first)
     # Of a row that only got another end, nothing changed before the earlier of its two ends.
     ends = pc.fill_null(_seen_us(differing, ended, source, definition), _NEVER_US)
     differing = differing.drop_columns([ended]).append_column(_ENDED, ends)

@@ -10,7 +10,9 @@ from millrace.core.clock import iso
 from millrace.core.names import TableName
 from millrace.features.functions.store import FunctionStore, code_hash
 from millrace.jobs.types import StageRun
+from millrace.lake.types import TableVersion
 from millrace.pipeline.admit import admit
+from millrace.pipeline.changes import identities
 from millrace.pipeline.context import Pins
 from millrace.pipeline.declare import FeatureTable, LabelTable, Pipeline
 from millrace.pipeline.fingerprint import fingerprint
@@ -160,13 +162,19 @@ def _refresh_stages(services: Services, pipeline: Pipeline, request: Request, du
     stages: list[tuple[Stage, str]] = []
     for table in computed_tables(pipeline):
         pinned = pin_sources(services, table, request.as_of, request.versions)
-        stage = RefreshSnapshots(table, due, pinned, aside=_is_pinned(request))
+        stage = RefreshSnapshots(
+            table, due, pinned, aside=_is_pinned(request), identities=_identities(services, pinned)
+        )
         stages.append((stage, f"snapshots up to {stage.last:%Y-%m-%d}"))
     features = {stage.table.name: stage.fingerprint for stage, _ in stages if isinstance(stage, RefreshSnapshots)}
     for name in dict.fromkeys(lookup.table_name for lookup in pipeline.all_lookups):
         after = features.get(name) or (str(services.lake.pin(name)) if services.lake.exists(name) else "")
         stages.append((Publish(name, after), "lookups inside requests"))
     return stages
+
+
+def _identities(services: Services, pinned: Mapping[str, TableVersion]) -> Mapping[str, str]:
+    return identities(services, [str(pin.name) for pin in pinned.values()])
 
 
 def _is_pinned(request: Request) -> bool:

@@ -15,6 +15,7 @@ from millrace.core.clock import iso
 from millrace.core.names import TableName
 from millrace.features.tables import check_identity
 from millrace.lake.types import CommitInfo, Location, TableDefinition, TableVersion, Version
+from millrace.pipeline.changes import identities
 from millrace.pipeline.declare import FeatureTable, LabelTable
 from millrace.pipeline.grid import ticks
 from millrace.pipeline.port import Services
@@ -79,9 +80,9 @@ class Rebuilder:
                 made = rows
                 continue
             self._put_aside(rows)
-            rebuild = replace(rebuild, done_to=some[-1], sources=rebuild.sources | read_by_name(snapshots))
+            rebuild = replace(self._with_read(rebuild, snapshots), done_to=some[-1])
             save_state(self.services, table.name, replace(state, rebuild=rebuild))
-        rebuild = replace(rebuild, sources=rebuild.sources | read_by_name(snapshots))
+        rebuild = self._with_read(rebuild, snapshots)
         self._swap(store.read(self._aside) if made is None else made, rebuild)
         return Rebuilt(self._finished(state, rebuild), len(missing), rows_made)
 
@@ -113,10 +114,15 @@ class Rebuilder:
     def _finished(self, state: SnapshotState, rebuild: Rebuild) -> SnapshotState:
         newest = rebuild.last if rebuild.whole or state.last is None else max(state.last, rebuild.last)
         first = rebuild.first if rebuild.whole else state.first
-        finished = SnapshotState(rebuild.code, first, newest, rebuild.sources)
+        finished = SnapshotState(rebuild.code, first, newest, rebuild.sources, identities=rebuild.identities)
         save_state(self.services, self.table.name, finished)
         self.discard()
         return finished
+
+    def _with_read(self, rebuild: Rebuild, snapshots: Snapshots) -> Rebuild:
+        read = read_by_name(snapshots)
+        known = identities(self.services, read) | rebuild.identities
+        return replace(rebuild, sources=rebuild.sources | read, identities=known)
 
     def _pins(self, versions: Mapping[str, int]) -> dict[str, TableVersion]:
         names = {parameter: TableName.parse(source.name) for parameter, source in self.table.sources.items()}

@@ -24,6 +24,7 @@ class Rebuild:
         done_to: the newest that is made; None: none.
         sources: source versions that they are made from, by table.
         why: for people.
+        identities: what those versions are versions of, by table; see `changes.identities`.
     """
 
     code: str
@@ -33,6 +34,7 @@ class Rebuild:
     sources: dict[str, int]
     why: str
     done_to: datetime | None = None
+    identities: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class SnapshotState:
         last: its newest snapshot; None: none is finished.
         sources: source versions that it agrees with, by table.
         rebuild: what is being made anew, if anything is.
+        identities: what those versions are versions of, by table; see `changes.identities`.
     """
 
     code: str
@@ -52,6 +55,7 @@ class SnapshotState:
     last: datetime | None
     sources: dict[str, int] = field(default_factory=dict)
     rebuild: Rebuild | None = None
+    identities: dict[str, str] = field(default_factory=dict)
 
 
 def load_state(services: Services, table: str) -> SnapshotState | None:
@@ -74,6 +78,7 @@ def _to_json(state: SnapshotState) -> dict[str, object]:
         "first": iso(state.first),
         "last": _text(state.last),
         "sources": dict(state.sources),
+        "identities": dict(state.identities),
     }
     if (rebuild := state.rebuild) is not None:
         kept["rebuild"] = {
@@ -84,6 +89,7 @@ def _to_json(state: SnapshotState) -> dict[str, object]:
             "done_to": _text(rebuild.done_to),
             "sources": dict(rebuild.sources),
             "why": rebuild.why,
+            "identities": dict(rebuild.identities),
         }
     return kept
 
@@ -94,7 +100,12 @@ def _from_json(kept: Mapping[str, object]) -> SnapshotState:
     # Homes made before the first snapshot was kept have a state without it.
     first = _time(kept.get("first")) or last or parse_time("1970-01-01")
     return SnapshotState(
-        str(kept["code"]), first, last, _versions(kept.get("sources")), None if rebuild is None else _rebuild(rebuild)
+        code=str(kept["code"]),
+        first=first,
+        last=last,
+        sources=_versions(kept.get("sources")),
+        rebuild=None if rebuild is None else _rebuild(rebuild),
+        identities=_texts(kept.get("identities")),
     )
 
 
@@ -107,11 +118,17 @@ def _rebuild(kept: Mapping[str, object]) -> Rebuild:
         sources=_versions(kept["sources"]),
         why=str(kept["why"]),
         done_to=_time(kept["done_to"]),
+        identities=_texts(kept.get("identities")),
     )
 
 
 def _versions(kept: object) -> dict[str, int]:
     return {name: int(version) for name, version in cast("Mapping[str, int]", kept or {}).items()}
+
+
+def _texts(kept: object) -> dict[str, str]:
+    # Homes made before identities were kept have none: their versions are taken for what they say.
+    return dict(cast("Mapping[str, str]", kept or {}))
 
 
 def _text(time: datetime | None) -> str | None:

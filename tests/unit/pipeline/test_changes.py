@@ -134,3 +134,10 @@ def test_an_end_counts_from_itself(workspace: Workspace) -> None:
     assert changed(workspace, old=2, source=source) == START + 3 * DAY
     put_people((1, "east", START, START + 3 * DAY), (1, "south", START + 5 * DAY, None))
     assert changed(workspace, old=3, source=source) == START
+
+
+def test_a_row_of_the_epoch_itself_counts(table: Workspace) -> None:
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    put(table, [(1, epoch, 1.0)])
+    put(table, [(1, epoch, 2.0)])
+    assert changed(table, old=2) == epoch

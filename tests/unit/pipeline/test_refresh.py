@@ -396,3 +396,28 @@ def test_a_table_that_is_read_by_its_name_is_pinned_and_followed_too(workspace: 
     assert "all anew because rows of bronze.regions changed" in again.detail
     assert {row["region"] for row in stored(workspace)} == {"south", "east"}
     assert again.output["sources"] == {PURCHASES: 1, "bronze.regions": 2}
+
+
+@pytest.mark.parametrize("commits", [1, 3])
+def test_a_source_that_is_another_table_by_that_name_makes_all_anew(
+    workspace: Workspace, fill: Fill, commits: int
+) -> None:
+    fill(PURCHASES, purchases(ROWS))
+    run(workspace, START + 2 * WEEK)
+    workspace.lake.drop(PURCHASES)
+    other = [(who, at, amount * 10) for who, at, amount in ROWS]
+    # With one commit the new table has just the version that was read of the old one.
+    for part in [other] if commits == 1 else [[row] for row in other]:
+        fill(PURCHASES, purchases(part))
+    assert "all anew because bronze.purchases was made anew" in run(workspace, START + 2 * WEEK).detail
+    assert stored(workspace) == expected(other, 3)
+    assert run(workspace, START + 2 * WEEK).output["snapshots"] == 0
+
+
+def test_a_changed_delay_of_a_source_makes_all_anew(workspace: Workspace, fill: Fill) -> None:
+    fill(PURCHASES, purchases(ROWS))
+    run(workspace, START + 2 * WEEK)
+    workspace.lake.describe(PURCHASES, available_after=8 * DAY)
+    run(workspace, START + 2 * WEEK)
+    late = [(who, at + 8 * DAY, amount) for who, at, amount in ROWS]
+    assert stored(workspace) == expected(late, 3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from millrace.core.names import TableName
 from millrace.features.tables import check_identity, create_feature_table
 from millrace.lake.types import TableVersion, Version
 from millrace.pipeline import sources as source_rules
-from millrace.pipeline.changes import EVER, changed_from, still_there
+from millrace.pipeline.changes import EVER, changed_from, identities, still_there
 from millrace.pipeline.context import RunContext
 from millrace.pipeline.declare import FeatureTable, LabelTable, Source
 from millrace.pipeline.fingerprint import fingerprint
@@ -49,6 +49,7 @@ class RefreshSnapshots:
             of its own, and the table goes on as it was, for production lives on it.
         chunk: how many snapshots are made before what is done is written down.
         again: what to make anew in any case.
+        identities: what the pinned versions are versions of; what was done with another table by that name is not done.
     """
 
     table: FeatureTable | LabelTable
@@ -57,6 +58,7 @@ class RefreshSnapshots:
     aside: bool = False
     chunk: int = CHUNK
     again: Again | None = None
+    identities: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -80,7 +82,12 @@ class RefreshSnapshots:
     def fingerprint(self) -> str:
         """Code, source versions and the last tick."""
         return fingerprint(
-            "refresh", self.table.name, self.code, self.last, {k: str(v) for k, v in self.pinned.items()}
+            "refresh",
+            self.table.name,
+            self.code,
+            self.last,
+            {k: str(v) for k, v in self.pinned.items()},
+            self.identities,
         )
 
     def stands(self, services: Services) -> bool:
@@ -179,7 +186,9 @@ class RefreshSnapshots:
         there = all(
             still_there(context.services, TableName.parse(name), version) for name, version in rebuild.sources.items()
         )
-        if not there or rebuild.code != self.code or not (rebuild.whole or state.code == self.code):
+        now = identities(context.services, rebuild.sources)
+        is_same = all(now.get(name) == known for name, known in rebuild.identities.items())
+        if not (there and is_same) or rebuild.code != self.code or not (rebuild.whole or state.code == self.code):
             rebuilder.discard()
             left = replace(state, rebuild=None)
             save_state(context.services, self.table.name, left)
@@ -221,13 +230,15 @@ class RefreshSnapshots:
                 save_state(services, table.name, SnapshotState(self.code, first, None))
             _put(services, table, some, rows, fresh=state is None or state.last is None)
             done.sources |= read_by_name(snapshots)
-            state = SnapshotState(self.code, first, some[-1], done.sources)
+            known = identities(services, done.sources)
+            state = SnapshotState(self.code, first, some[-1], done.sources, identities=known)
             save_state(services, table.name, state)
             done.add(len(some), rows.num_rows)
         if state is None or state.last is None:
             return False
-        if state.sources != done.sources:
-            save_state(services, table.name, replace(state, sources=done.sources))
+        known = identities(services, done.sources)
+        if (state.sources, state.identities) != (done.sources, known):
+            save_state(services, table.name, replace(state, sources=done.sources, identities=known))
         return True
 
     def _snapshots(self, context: RunContext) -> Snapshots:
@@ -296,7 +307,8 @@ class RefreshSnapshots:
         whole = begin <= first and end == state.last
         # All at once where all is made anew; else the rest is added behind.
         last = newest if whole else end
-        return Rebuild(self.code, begin, last, whole, self._sources(state), why)
+        sources = self._sources(state)
+        return Rebuild(self.code, begin, last, whole, sources, why, identities=identities(services, sources))
 
     def _differs(
         self, services: Services, state: SnapshotState, first: datetime, last: datetime
@@ -307,9 +319,13 @@ class RefreshSnapshots:
         if state.first != first:
             return f"it begins on {first:%Y-%m-%d} now", first, last
         found: list[tuple[datetime, str]] = []
+        now = identities(services, state.identities)
         for name, pin in self.pinned.items():
             source = self.table.sources.get(name) or rule_of(services, self.table, pin.name)
-            at = changed_from(services, source, state.sources.get(str(pin.name)), pin, last + self._horizon)
+            table = str(pin.name)
+            if now.get(table) != state.identities.get(table):
+                return f"{table} was made anew, or its rows can be seen at other times", first, last
+            at = changed_from(services, source, state.sources.get(table), pin, last + self._horizon)
             if at is not None:
                 tick = first if at == EVER else first_tick(at - self._horizon, self.table.every, first)
                 found.append((max(first, tick), f"rows of {pin.name} changed"))
