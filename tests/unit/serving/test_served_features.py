@@ -274,6 +274,8 @@ def test_what_the_request_carries_wins_in_the_features_type(world: World) -> Non
         ({**KEY, "customer_id": "s3cret"}, "customer_id"),
         ({**KEY, "visits": "s3cret"}, "visits"),
         ({**KEY, "money": 7.5}, "money"),
+        ({**KEY, "money": "1e999999999"}, "money"),  # a gigabyte, written out
+        ({**KEY, "money": "-1e-999999999"}, "money"),
         ({**KEY, "since": "s3cret"}, "since"),
         ({**KEY, "grade": {"s3cret": 1}}, "grade"),
         ({**KEY, "per_visit": ["s3cret"]}, "per_visit"),

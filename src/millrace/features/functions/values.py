@@ -22,6 +22,7 @@ Reader: TypeAlias = Callable[[object], object]
 _SCALE = 18
 _EXACT_INT = 2**53  # JSON senders write whole numbers up to here as 5 or as 5.0
 _WHOLE_DIGITS = 38 - _SCALE
+_LONGEST_DECIMAL = 152  # decimal256 has 76 digits, before the point or after it
 _INT64 = range(-(2**63), 2**63)
 
 RESULT_TYPES: Mapping[ScalarType, pa.DataType] = {
@@ -216,10 +217,25 @@ def _time(value: object) -> datetime:
     return moment if moment.tzinfo is UTC else utc(moment)
 
 
+def decimal_from(text: str) -> Decimal:
+    """The number that its digits say.
+
+    Raises:
+        InvalidOperation: it is none.
+        ValueError: it is beyond what any column holds: "1e999999999" is short, and a gigabyte when it is written out.
+    """
+    value = Decimal(text)
+    if value.is_finite() and abs(value.adjusted()) > _LONGEST_DECIMAL:
+        raise ValueError
+    return value
+
+
 def _decimal(value: object) -> Decimal:
     if isinstance(value, Decimal):
         return value
-    if type(value) is int or isinstance(value, str):
+    if isinstance(value, str):
+        return decimal_from(value)
+    if type(value) is int:
         return Decimal(value)
     raise TypeError
 

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from millrace.core.clock import utc
 from millrace.core.errors import InvalidInput
 from millrace.features.defaults import arrow_type
+from millrace.features.functions.values import decimal_from
 from millrace.features.identity import key_family
 
 KeyReader: TypeAlias = Callable[[object], object]
@@ -78,7 +79,9 @@ def _timestamp(value: object) -> datetime:
 def _decimal(value: object) -> Decimal:
     if isinstance(value, float):
         raise TypeError
-    return value if isinstance(value, Decimal) else Decimal(value if isinstance(value, str) else _integer(value))
+    if isinstance(value, str):
+        return decimal_from(value)
+    return value if isinstance(value, Decimal) else Decimal(_integer(value))
 
 
 def _bytes(value: object) -> bytes:
