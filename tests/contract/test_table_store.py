@@ -479,6 +479,11 @@ class TestReading:
             with pytest.raises(InvalidState, match="deletion vectors"):
                 read(location)
 
+    def test_folders_that_do_not_say_the_partition_are_refused(self, store: TableStore, location: Location) -> None:
+        made(store, location, people(1, **{"a=b": ["x"]}), TableDefinition(partition_columns=("a=b",)))
+        with pytest.raises(InvalidState, match="do not say the values of its partition column 'a=b'"):
+            store.files(location)
+
 
 @settings(max_examples=25, deadline=None)
 @given(st.text(min_size=1, max_size=12))

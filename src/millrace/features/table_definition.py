@@ -13,6 +13,7 @@ from millrace.lake.types import TableDefinition
 
 # What a partition's folder can be named by and read back from by every engine.
 _PARTITIONS = ("integer", "text", "boolean", "date")
+_NOT_IN_FOLDERS = {"=", "%", "/"}
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,6 +84,12 @@ def _check_partitions(partitions: Sequence[str], schema: pa.Schema) -> None:
             raise InvalidInput(
                 f"'{name}' is {schema.field(name).type}, which can't be a partition column",
                 hint="use whole numbers, text, booleans or dates",
+                column=name,
+            )
+        if set(name) & _NOT_IN_FOLDERS:
+            raise InvalidInput(
+                f"'{name}' can't be a partition column: its name can't be read back from a folder's",
+                hint=f"call it by a name without {' '.join(sorted(_NOT_IN_FOLDERS))}",
                 column=name,
             )
     if partitions and len(set(partitions)) == len(schema.names):

@@ -78,6 +78,7 @@ def test_its_definition_is_kept(lake: Lake) -> None:
         ({"freshness": timedelta(0)}, "freshness is not positive"),
         ({"partition_columns": ["x"]}, "'x' is double, which can't be a partition column"),
         ({"partition_columns": ["ts"]}, r"'ts' is timestamp\[us, tz=UTC\], which can't be a partition column"),
+        ({"schema": pa.schema({"k": pa.int64(), "a=b": pa.string()}), "partition_columns": ["a=b"]}, "from a folder's"),
         ({"rows": pa.table({"k": [1, 1]})}, "1 keys come more than once"),
         ({"rows": pa.table({"k": ["1"]})}, "'k' is string in the rows and int64"),
         ({"rows": pa.table({"k": [1], "v": ["a"]})}, "column 'v' is string"),
@@ -85,7 +86,7 @@ def test_its_definition_is_kept(lake: Lake) -> None:
 )
 def test_definitions_that_can_not_be(lake: Lake, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
-        create_feature_table(lake, NAME, SCHEMA, **({"primary_keys": "k"} | changes))
+        create_feature_table(lake, NAME, **({"schema": SCHEMA, "primary_keys": "k"} | changes))
     assert not lake.exists(NAME)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from urllib.parse import unquote
 
 import duckdb  # noqa: TID253 - this is its adapter
 import pyarrow as pa
@@ -153,21 +154,34 @@ def _rows(source: FeatureSource, types: Mapping[str, str]) -> str:
         return "SELECT * FROM nothing"
     files = ", ".join(_text(_no_glob(path)) for path in source.files)
     options = "union_by_name = true"
-    partitions = _partitions(source)
+    partitions, columns = _partitions(source), "*"
     if partitions:
-        texts = ", ".join(f"{_quoted(name)}: VARCHAR" for name in partitions)
+        texts = ", ".join(f"{_quoted(folder)}: VARCHAR" for folder in partitions.values())
         options += f", hive_partitioning = true, hive_types = {{{texts}}}"
+        casts = [f"CAST({_quoted(folder)} AS {types[name]}) AS {_quoted(name)}" for name, folder in partitions.items()]
+        columns = f"* EXCLUDE ({', '.join(map(_quoted, partitions.values()))}), {', '.join(casts)}"
     else:
         options += ", hive_partitioning = false"
-    casts = ", ".join(f"CAST({_quoted(name)} AS {types[name]}) AS {_quoted(name)}" for name in partitions)
-    columns = f"* REPLACE ({casts})" if casts else "*"
     return f"SELECT * FROM nothing UNION ALL BY NAME SELECT {columns} FROM read_parquet([{files}], {options})"
 
 
-def _partitions(source: FeatureSource) -> list[str]:
-    """Columns whose values are in the folder names (`region=EU/`) and not in the files."""
-    folders = {part.partition("=")[0] for part in source.files[0].split("/")[:-1] if "=" in part}
-    return [name for name in source.schema.names if name in folders]
+def _partitions(source: FeatureSource) -> dict[str, str]:
+    """Columns whose values are in the folder names (`region=EU/`) and not in the files, and what the folders call them."""
+    below = source.files[0].rpartition("/")[0].removeprefix(str(source.location))
+    names = {unquote(folder): folder for folder in _named(below)}
+    partitions = {name: names[name] for name in source.schema.names if name in names}
+    mistaken = {*_named(str(source.location))} & {*source.schema.names} if partitions else set()
+    if mistaken:
+        raise InvalidState(
+            f"DuckDB takes a folder above {source.table} for its column '{min(mistaken)}'",
+            hint="read it with MILLRACE_JOIN_ENGINE=arrow, or move the table",
+            table=str(source.table),
+        )
+    return partitions
+
+
+def _named(folders: str) -> list[str]:
+    return [folder.partition("=")[0] for folder in folders.split("/") if "=" in folder]
 
 
 def _sql_types(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:

@@ -30,6 +30,7 @@ from millrace.lake.adapters.delta_files import (
     delta_errors,
     filesystem_of,
     refuse_hidden_rows,
+    refuse_unnamed_partitions,
     rows_of,
     schema_of,
     statistics_columns,
@@ -224,15 +225,17 @@ class DeltaTableStore:
         """Paths of a version's Parquet files. Partition columns are not in the files but in their paths, Hive style.
 
         Raises:
-            InvalidState: the table has deletion vectors or mapped columns, so that its files alone do not say its rows.
+            InvalidState: the table has deletion vectors or mapped columns, or folders without its partition values, so that
+                its files alone do not say its rows.
         """
         table = self._open(location, version)
         refuse_hidden_rows(table, location)
+        # delta-rs gives local paths with a space or an umlaut URL-encoded; the log's paths are encoded once.
+        paths = [unquote(path) for path in pa.table(table.get_add_actions()).column("path").to_pylist()]
+        refuse_unnamed_partitions(table, paths, location)
         if "://" in location:
             return sorted(table.file_uris())
-        # delta-rs gives local paths with a space or an umlaut URL-encoded; the log's paths are encoded once.
-        paths = pa.table(table.get_add_actions()).column("path").to_pylist()
-        return sorted(str(Path(location).absolute() / unquote(path)) for path in paths)
+        return sorted(str(Path(location).absolute() / path) for path in paths)
 
     def rows(self, location: Location, version: Version | None = None) -> int:
         """Row count: from the log's statistics, counted where a file has none."""

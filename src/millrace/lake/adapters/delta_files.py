@@ -88,6 +88,21 @@ def refuse_hidden_rows(table: DeltaTable, location: Location) -> None:
         )
 
 
+def refuse_unnamed_partitions(table: DeltaTable, paths: Sequence[str], location: Location) -> None:
+    """Raise InvalidState where the folders of files do not say the values of all partition columns: they would read as null."""
+    columns = set(table.metadata().partition_columns)
+    for folder in {path.rpartition("/")[0] for path in paths} if columns else ():
+        missing = columns - {unquote(part.partition("=")[0]) for part in folder.split("/") if "=" in part}
+        if missing:
+            name = min(missing)
+            raise InvalidState(
+                f"the folders of {location} do not say the values of its partition column '{name}'",
+                hint="copy its rows to a new table, under another column name where that has a '=' or '%'",
+                location=location,
+                column=name,
+            )
+
+
 @contextmanager
 def delta_errors(location: Location, version: Version | None = None) -> Iterator[None]:
     """Raise ours for delta-rs's errors; a lost race stays CommitFailedError, for the caller to try again."""
