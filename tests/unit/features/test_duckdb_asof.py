@@ -44,5 +44,5 @@ def test_a_folder_whose_name_is_escaped_says_its_column(tmp_path: Path) -> None:
 
 def test_a_folder_above_the_table_says_nothing(tmp_path: Path) -> None:
     assert answers(tmp_path / "v=9" / "table", "", "other") == [7, None]
-    with pytest.raises(InvalidState, match="takes a folder above f.t@0 for its column 'v'"):
+    with pytest.raises(InvalidState, match=r"takes a folder above f\.t@0 for its column 'v'"):
         answers(tmp_path / "v=8" / "table", "p=1", "p")
