@@ -90,14 +90,28 @@ def test_on_the_day_of_the_first_question_the_monitor_waits_for_a_finished_day(
 def test_an_endpoint_answers_as_the_page_on_serving_says(project: tuple[Path, list[str]], url: str) -> None:
     if shutil.which("curl") is None:
         pytest.skip("docs/serving.md asks with curl; install Debian's package curl")
-    blocks = [block for block in _blocks(ROOT / "docs" / "serving.md", "sh") if "millrace up" not in block]
+    page = ROOT / "docs" / "serving.md"
+    (project[0] / "features.py").write_text("\n".join(_blocks(page, "python")))
+    _bash(project[0], "python features.py")
+    blocks = [block for block in _blocks(page, "sh") if "millrace up" not in block]
     script = "\necho\n".join(blocks).replace("http://127.0.0.1:5010", url).replace("'\nask", "'\necho\nask")
     answers = [json.loads(line) for line in _bash(project[0], script).splitlines() if line.startswith("{")]
-    records, split, instances, inputs, chance, overridden, status = answers
+    records, split, instances, inputs, chance, overridden, features, sent, status = answers
     assert len(records["predictions"]) == 2
     assert records == split == instances == inputs
     assert 0 <= chance["probabilities"][0] <= 1
     assert overridden["probabilities"] != chance["probabilities"]
+    known, unknown = features["outputs"]
+    assert list(known) == ["purchases", "days_since_last", "spend_per_purchase"]
+    assert known["spend_per_purchase"] > 0
+    assert unknown == dict.fromkeys(known)
+    assert sent["outputs"] == [
+        {
+            **known,
+            "purchases": 50,
+            "spend_per_purchase": pytest.approx(known["spend_per_purchase"] * known["purchases"] / 50),
+        }
+    ]
     assert status["endpoints"][0]["paths"]
 
 
