@@ -86,6 +86,25 @@ def key_column(column: pa.ChunkedArray, stored: pa.DataType, name: str) -> pa.Ch
     return column
 
 
+def same_decimals(column: pa.ChunkedArray, stored: pa.Decimal128Type) -> pa.ChunkedArray:
+    """Decimals in the stored type, null where that can't hold them exactly: such a key is stored nowhere."""
+    import pyarrow as pa
+
+    coded = column.combine_chunks().dictionary_encode()
+    return pa.chunked_array(
+        [pa.array([_exact(value, stored) for value in coded.dictionary], stored).take(coded.indices)]
+    )
+
+
+def _exact(value: pa.Scalar, stored: pa.Decimal128Type) -> object:
+    import pyarrow as pa
+
+    try:
+        return value.cast(stored).as_py()
+    except pa.ArrowInvalid:  # more digits than the stored type has
+        return None
+
+
 def group_ids(columns: list[pa.ChunkedArray]) -> np.ndarray:
     """One int64 per row, equal exactly where all columns are equal; no column has nulls."""
     import numpy as np

@@ -12,7 +12,7 @@ import pytest
 from millrace.core.errors import InvalidInput, InvalidState, LawBroken
 from millrace.features.port import AsOfJoin
 from millrace.testing.as_of_join import AsOfJoinFixtures, answers
-from millrace.testing.feature_tables import LATE, STAMP, FeatureTables, day, features, lookup, requests
+from millrace.testing.feature_tables import INT, LATE, STAMP, FeatureTables, day, features, lookup, requests
 
 
 class AsOfJoinKeysSuite(AsOfJoinFixtures):
@@ -55,8 +55,20 @@ class AsOfJoinKeysSuite(AsOfJoinFixtures):
         assert answers(join, wider, money) == [1, None, None]
         finer = requests((Decimal("1.1"), at), (Decimal(f"1.1{1:029}"), at), key=pa.decimal128(38, 30))
         assert answers(join, finer, money) == [1, None]
+        widest = requests((Decimal("1.1"), at), (Decimal(f"1.1{1:029}"), at), key=pa.decimal256(50, 30))
+        assert answers(join, widest, money) == [1, None]
         whole = lookup(tables.make(features([(1, at, 1)])))
         assert answers(join, requests((2**64 - 1, at), (1, at), key=pa.uint64()), whole) == [None, 1]
+
+    def test_bytes_beside_other_keys(self, join: AsOfJoin, tables: FeatureTables) -> None:
+        at, kinds = day("2024-01-01"), {"a": pa.binary(), "b": INT}
+        known = [(bytes(content), number) for content in (b"", b"\0", b"\0\xff", b"a", b"a\0") for number in range(6)]
+        rows = [(content, number, at, place) for place, (content, number) in enumerate(known)]
+        what = lookup(tables.make(features(rows, ("a", "b", "ts", "v"), **kinds), keys=("a", "b")))
+        asked = [*reversed(known), (b"\0\0", 1), (None, 1)]
+        columns = {name: pa.array([key[place] for key in asked], kinds[name]) for place, name in enumerate(kinds)}
+        questions = pa.table({**columns, "t": pa.array([at] * len(asked), STAMP)})
+        assert answers(join, questions, what) == [*reversed(range(len(known))), None, None]
 
 
 class AsOfJoinValuesSuite(AsOfJoinFixtures):

@@ -18,7 +18,7 @@ from pyspark.sql import functions as sf  # noqa: TID253 - this is its adapter
 
 from millrace.core.clock import epoch_us
 from millrace.core.errors import InvalidState, LawBroken
-from millrace.features.identity import DAY_US, MICROSECOND, key_column, key_family, question_us
+from millrace.features.identity import DAY_US, MICROSECOND, key_column, key_family, question_us, same_decimals
 from millrace.features.types import FeatureSource, ResolvedLookup
 from millrace.lake.port import SparkEngine
 
@@ -100,22 +100,8 @@ def _comparable(column: pa.ChunkedArray, stored: pa.DataType, name: str) -> pa.C
     if family == "binary":
         return column.cast(pa.binary())
     if family == "decimal" and column.type != stored:
-        return _same_decimals(column, stored)
+        return same_decimals(column, stored)
     return column
-
-
-def _same_decimals(column: pa.ChunkedArray, stored: pa.Decimal128Type) -> pa.ChunkedArray:
-    coded = column.combine_chunks().dictionary_encode()
-    return pa.chunked_array(
-        [pa.array([_exact(value, stored) for value in coded.dictionary], stored).take(coded.indices)]
-    )
-
-
-def _exact(value: pa.Scalar, stored: pa.Decimal128Type) -> object:
-    try:
-        return value.cast(stored).as_py()
-    except pa.ArrowInvalid:  # more digits than the stored type has
-        return None
 
 
 def _features(frame: DataFrame, lookup: ResolvedLookup) -> DataFrame:
