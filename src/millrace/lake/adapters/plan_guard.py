@@ -6,20 +6,22 @@ told by the plan's own numbers, which only grow.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from millrace.core.errors import InvalidInput
-from millrace.lake.sql.tokens import tokens
+from millrace.lake.sql.tokens import string_value, tokens
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 NOW_FUNCTIONS = frozenset({"current_date", "curdate", "current_timestamp", "now", "localtimestamp"})
 _NEVER_SET = frozenset({"current_time", "localtime"})
-_SPECIAL = frozenset({"now", "today", "yesterday", "tomorrow"})
+# Text that Spark takes for a time, by its own clock, wherever it casts it to one; a zone may follow.
+_SPECIAL = re.compile(r"\s*(now|today|yesterday|tomorrow)\b[^A-Za-z]*([A-Za-z][\w+:/-]*)?\s*", re.IGNORECASE)
 # These three need no brackets in SQL.
 _BARE = frozenset({"current_date", "current_timestamp", "localtimestamp", "current_time"})
 _READS = frozenset({"read", "sql", "relation_changes", "cached_remote_relation"})
@@ -60,10 +62,20 @@ class Guard:
                 self.check_function(node.function_name, len(node.arguments))
             elif kind == "ExpressionString":
                 self.check_expression(node.expression)
+            elif kind == "Literal" and node.WhichOneof("literal_type") == "string":
+                self.check_string(node.string)
+
+    def check_string(self, text: str) -> None:
+        """Refuse text that a real Spark may take for its own time: to what it will be cast, or compared with, is not known here."""
+        if not self.clock_is_set and _SPECIAL.fullmatch(text):
+            raise InvalidInput(
+                f"'{text}' is the Spark cluster's own time wherever a time is expected",
+                hint="use as_of: F.lit(as_of); where it is only a word, write it in two parts: concat('to', 'day')",
+            )
 
     def check_function(self, name: str, arguments: int = 0) -> None:
         """Refuse the engine's own time where it can't be set."""
-        own = name.lower()
+        own = name.lower().rpartition(".")[2].strip("`")  # `system.builtin.now` is `now`
         is_unset = own in _NEVER_SET or (own == "unix_timestamp" and not arguments)
         if is_unset or (not self.clock_is_set and own in NOW_FUNCTIONS):
             whose = "this machine's" if self.clock_is_set else "the Spark cluster's"
@@ -85,12 +97,14 @@ class Guard:
         found = tokens(text)
         for place, token in enumerate(found):
             before = found[place - 1].keyword if place else ""
-            if token.kind == "string" and before in {"DATE", "TIMESTAMP"} and token.text[1:-1].lower() in _SPECIAL:
-                raise InvalidInput(f"{before} {token.text} is not the feature function's time", hint="use as_of")
+            if token.kind == "string":
+                if before in {"DATE", "TIMESTAMP"} and _SPECIAL.fullmatch(string_value(token)):
+                    raise InvalidInput(f"{before} {token.text} is not the feature function's time", hint="use as_of")
+                self.check_string(string_value(token))
             after = found[place + 1].text if place + 1 < len(found) else ""
             is_column = (place > 0 and found[place - 1].text == ".") or after == "."
-            name = token.text.lower() if token.kind == "word" and not is_column else ""
-            if name in _BARE or after == "(":
+            name = token.name.lower() if token.is_name else ""
+            if after == "(" or (name in _BARE and token.kind == "word" and not is_column):
                 closes = found[place + 2].text == ")" if after == "(" and place + 2 < len(found) else True
                 self.check_function(name, 0 if closes else 1)
 
