@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from pyspark.sql.connect.proto import Expression
 
 from millrace.core.errors import InvalidInput
 from millrace.lake.adapters.plan_guard import Guard
@@ -36,6 +35,8 @@ def test_columns_and_words_are_no_times(sql: str, clock_is_set: bool) -> None:  
 
 
 def test_text_in_a_plan_is_looked_at_too() -> None:
+    from pyspark.sql.connect.proto import Expression
+
     word = Expression(literal=Expression.Literal(string="today"))
     with pytest.raises(InvalidInput, match="'today' is the Spark cluster's own time"):
         Guard(clock_is_set=False).check(word)
