@@ -24,6 +24,7 @@ from millrace.testing.race import race
 _T = datetime(2025, 3, 1, 6, tzinfo=UTC)
 _OLD = ServedEntity("churn-1", "ml.models.churn", "1", {"workload_size": "Small", "scale_to_zero_enabled": False})
 _NEW = ServedEntity("churn-2", "ml.models.churn", "2")
+_SPEC = ServedEntity("spend", "ml.specs.spend", None)
 
 
 def endpoint(name: str, generation: int = 0) -> Endpoint:
@@ -55,10 +56,16 @@ class EndpointStoreSuite:
         plain = replace(
             endpoint("plain"), plans=(), pending=None, config=EndpointConfig((_NEW,), {"churn-2": 100}, None)
         )
-        opened().add(full)
-        opened().add(plain)
-        assert opened().get(full.name) == full
-        assert opened().get(plain.name) == plain
+        features = replace(
+            endpoint("features"),
+            plans=(LoadPlan(_SPEC, "", "feature_spec", (), '{"lookups": []}'),),
+            pending=EndpointConfig((_SPEC,), {"spend": 100}),
+            config=EndpointConfig((_SPEC,), {"spend": 100}),
+        )
+        for written in (full, plain, features):
+            opened().add(written)
+        for written in (full, plain, features):
+            assert opened().get(written.name) == written
 
     def test_two_endpoints_can_not_share_a_name(self, opened: Callable[[], EndpointStore]) -> None:
         store = opened()
