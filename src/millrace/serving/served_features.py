@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -87,7 +89,7 @@ def spec_of(plan: LoadPlan) -> FeatureSpec:
 
 
 def _override_readers(spec: FeatureSpec, online: OnlineStore) -> dict[str, Reader]:
-    """How a feature is read that a request carries itself: by output, for those that functions can take.
+    """How a feature is read that a request carries itself, by output.
 
     The types are those of now: publishing a table with other ones takes effect here with the next deployment.
     """
@@ -98,11 +100,32 @@ def _override_readers(spec: FeatureSpec, online: OnlineStore) -> dict[str, Reade
             continue
         for column in lookup.feature_names or _features(table):
             output = lookup.rename_outputs.get(column, column)
-            if column in table.types and family(arrow_type(table.types[column])) is not None:
-                readers[output] = value_reader(output, table.types[column])
+            if column in table.types:
+                readers[output] = _reader(output, table.types[column])
     for function in spec.functions:
         readers[function.output] = value_reader(function.output, str(RESULT_TYPES[function.function.returns]))
     return readers
+
+
+def _reader(output: str, stored: str) -> Reader:
+    # Besides what functions take, the online store holds bytes and columns of nulls.
+    return _bytes_reader(output) if family(arrow_type(stored)) is None else value_reader(output, stored)
+
+
+def _bytes_reader(output: str) -> Reader:
+    def read(value: object) -> object:
+        if value is None:
+            return None
+        try:
+            if isinstance(value, str):
+                return base64.b64decode(value, validate=True)
+        except binascii.Error:
+            pass
+        raise InvalidInput(
+            f"column '{output}' has a value that is not bytes", hint="send its bytes as base64 text", column=output
+        )
+
+    return read
 
 
 def _features(table: OnlineTable) -> list[str]:

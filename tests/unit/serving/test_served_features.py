@@ -248,6 +248,7 @@ def test_what_the_request_carries_wins_in_the_features_type(world: World) -> Non
         "member": None,
         "since": "2025-02-28",
         "seen": "2025-02-01T07:30:00+01:00",
+        "bytes": "/w==",
         "grade": None,
     }
     (row,) = world.outputs({**KEY, **sent})
@@ -259,6 +260,7 @@ def test_what_the_request_carries_wins_in_the_features_type(world: World) -> Non
         "member": None,
         "since": "2025-02-28",
         "seen": "2025-02-01T06:30:00Z",
+        "bytes": "/w==",
         "grade": None,
         "per_visit": 1.5,
         "age_days": 1,
@@ -278,6 +280,8 @@ def test_what_the_request_carries_wins_in_the_features_type(world: World) -> Non
         ({**KEY, "money": "-1e-999999999"}, "money"),
         ({**KEY, "since": "s3cret"}, "since"),
         ({**KEY, "grade": {"s3cret": 1}}, "grade"),
+        ({**KEY, "bytes": "s3cret?"}, "bytes"),
+        ({**KEY, "bytes": 5}, "bytes"),
         ({**KEY, "per_visit": ["s3cret"]}, "per_visit"),
         ({**KEY, "visits": 0}, "per_visit"),  # the function divides by it
     ],
