@@ -61,14 +61,14 @@ class AsOfJoinKeysSuite(AsOfJoinFixtures):
         assert answers(join, requests((2**64 - 1, at), (1, at), key=pa.uint64()), whole) == [None, 1]
 
     def test_bytes_beside_other_keys(self, join: AsOfJoin, tables: FeatureTables) -> None:
-        at, kinds = day("2024-01-01"), {"a": pa.binary(), "b": INT}
-        known = [(bytes(content), number) for content in (b"", b"\0", b"\0\xff", b"a", b"a\0") for number in range(6)]
-        rows = [(content, number, at, place) for place, (content, number) in enumerate(known)]
-        what = lookup(tables.make(features(rows, ("a", "b", "ts", "v"), **kinds), keys=("a", "b")))
-        asked = [*reversed(known), (b"\0\0", 1), (None, 1)]
-        columns = {name: pa.array([key[place] for key in asked], kinds[name]) for place, name in enumerate(kinds)}
-        questions = pa.table({**columns, "t": pa.array([at] * len(asked), STAMP)})
-        assert answers(join, questions, what) == [*reversed(range(len(known))), None, None]
+        at, before = day("2024-01-07"), day("2024-01-05")
+        kinds = {"a": pa.binary(), "b": INT}
+        rows = features([(b"\0\1", 2, at, 1), (b"", 2, before, 2)], ("a", "b", "ts", "v"), **kinds)
+        what = lookup(tables.make(rows, keys=("a", "b")))
+        asked = [(b"\0\xff", before), (b"\0\1", at), (b"\0\1", before), (b"", at), (b"\0", at), (None, at)]
+        for expected, (content, time) in zip([None, 1, None, 2, None, None], asked, strict=True):
+            one = {"a": pa.array([content], pa.binary()), "b": [2], "t": pa.array([time], STAMP)}
+            assert answers(join, pa.table(one), what) == [expected]
 
 
 class AsOfJoinValuesSuite(AsOfJoinFixtures):
