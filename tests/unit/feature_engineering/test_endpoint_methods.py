@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -12,8 +12,11 @@ from millrace.feature_engineering import (
     FeatureEngineeringClient,
     FeatureServingEndpoint,
     ServedEntity,
+    endpoint_methods,
 )
+from millrace.targets.local_server import ServerInfo
 from millrace.targets.types import FeatureDeployment, FeatureStatus, ServedSpec
+from millrace.workspace import Workspace
 
 ONE = EndpointCoreConfig(ServedEntity("ml.specs.a"))
 STATUS = FeatureStatus(
@@ -43,6 +46,35 @@ def test_without_a_server_the_hint_is_how_to_start_one(client: FeatureEngineerin
         with pytest.raises(InvalidState, match="no server runs on the home") as caught:
             ask()
         assert "millrace up --home" in caught.value.hint
+
+
+@dataclass
+class OneEndpoint:
+    """A target that answers every change with one status."""
+
+    status: FeatureStatus
+    asked: list[object]
+
+    def create(self, endpoint: str, wanted: FeatureDeployment) -> FeatureStatus:
+        self.asked.append((endpoint, wanted))
+        return self.status
+
+    update = create
+
+
+def test_a_deployment_that_failed_is_an_error_with_its_reason(
+    client: FeatureEngineeringClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = ServerInfo("http://host", 1, "i", "2025-03-01T00:00:00Z")
+    target = OneEndpoint(replace(STATUS, state="failed", message="worker-1 stopped"), [])
+    monkeypatch.setattr(endpoint_methods, "find_server", lambda _: server)
+    monkeypatch.setattr(Workspace, "feature_target", lambda *_: target)
+    for change in (client.create_feature_serving_endpoint, client.update_feature_serving_endpoint):
+        with pytest.raises(InvalidState, match="'e' could not be deployed: worker-1 stopped"):
+            change(name="e", config=ONE)
+    assert target.asked == [("e", ONE.to_deploy())] * 2
+    target.status = STATUS
+    assert client.update_feature_serving_endpoint(name="e", config=ONE) == FeatureServingEndpoint.of(STATUS)
 
 
 def test_what_is_no_configuration_is_refused(client: FeatureEngineeringClient) -> None:
