@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from millrace.core.errors import Conflict
 from millrace.core.events import Event
+from millrace.core.processes import is_alive
 from millrace.jobs.types import PipelineRunId, Status
 from millrace.pipeline.context import OpenTarget, RunContext
 from millrace.pipeline.declare import Pipeline
@@ -202,7 +203,7 @@ def _take_lease(services: Services, name: str, holder: str) -> None:
     other = services.leases.holder(name) or ""
     host, _, rest = other.partition(":")
     pid = rest.partition(":")[0]
-    if host == os.uname().nodename and pid.isdecimal() and not _alive(int(pid)):
+    if host == os.uname().nodename and pid.isdecimal() and not is_alive(int(pid)):
         services.leases.release(name, other)
         if services.leases.acquire(name, holder, _LEASE_S):
             return
@@ -210,13 +211,3 @@ def _take_lease(services: Services, name: str, holder: str) -> None:
         f"{name} is being run by another process ({other or 'unknown'})",
         hint="wait for it to end; if it was killed on another machine, its lease ends within a minute",
     )
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

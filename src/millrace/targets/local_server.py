@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from millrace.core.errors import InvalidState
+from millrace.core.processes import is_alive
 
 _PROBE_S = 2.0
 
@@ -43,7 +44,7 @@ def read_info(home: Path) -> ServerInfo | None:
 def find_server(home: Path) -> ServerInfo | None:
     """The server that runs on this home, or None. An address file that a killed server left behind is not believed."""
     info = read_info(home)
-    if info is None or not _alive(info.pid):
+    if info is None or not is_alive(info.pid):
         return None
     status, body = probe(info.url, "/health/live")
     return info if status == 200 and body.get("instance") == info.instance else None  # noqa: PLR2004 - HTTP's OK
@@ -85,13 +86,3 @@ def home_token(home: Path) -> str:
     if not token:
         raise InvalidState(f"the token file {path} is empty", hint="remove it, and the next start makes a new one")
     return token
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

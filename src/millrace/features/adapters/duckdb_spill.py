@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from millrace.core.processes import is_alive
+
 _PREFIX = "millrace-spill-"
 
 
@@ -17,20 +19,11 @@ def spill_folder() -> Iterator[str]:
     """A path for `temp_directory`, made by DuckDB when it needs it. What killed processes left behind is removed first."""
     root = Path(tempfile.gettempdir())
     for left in root.glob(f"{_PREFIX}*"):
-        if not _runs(left.name.removeprefix(_PREFIX).partition("-")[0]):
+        process = left.name.removeprefix(_PREFIX).partition("-")[0]
+        if process.isdecimal() and not is_alive(int(process)):
             shutil.rmtree(left, ignore_errors=True)
     folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=root)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _runs(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, ValueError, OverflowError):  # another user's, or not ours
-        return True
-    return True
