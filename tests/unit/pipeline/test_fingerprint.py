@@ -227,3 +227,42 @@ def test_values_count_by_value() -> None:
     assert fingerprint([1, 2]) != fingerprint([2, 1])
     assert fingerprint(None) != fingerprint("")
     assert fingerprint(frozenset({"a"})) == fingerprint(frozenset(["a"]))
+
+
+USED = {
+    "a class's method": ("class R:\n    def rate(self, n):\n        return n * 2\n", "R().rate(1)", "n * 2", "n * 3"),
+    "what it inherits": ("class B:\n    def m(self):\n        return 1\nclass R(B):\n    pass\n", "R().m()", "return 1", "return 2"),
+    "a class's constant": ("class R:\n    LIMIT = 2\n", "R.LIMIT", "= 2", "= 3"),
+    "a static method": ("class R:\n    @staticmethod\n    def m(n):\n        return n\n", "R.m(1)", "return n", "return -n"),
+    "an object": ("class R:\n    def __init__(self, k):\n        self.k = k\nX = R(2)\n", "X.k", "R(2)", "R(3)"),
+    "an enum": ("import enum\nclass R(enum.Enum):\n    A = 2\n", "R.A", "= 2", "= 3"),
+    "a cached helper": ("import functools\n@functools.cache\ndef g(n):\n    return n * 2\n", "g(1)", "n * 2", "n * 3"),
+    "a decorator": (
+        ("import functools\ndef d(f):\n    @functools.wraps(f)\n    def inner(n):\n        return f(n) + 1\n    return inner\n"
+        "@d\ndef g(n):\n    return n\n"),
+        "g(1)",
+        "+ 1",
+        "+ 2",
+    ),
+    "a partial's argument": ("import functools\ndef h(n, k):\n    return n\ng = functools.partial(h, k=2)\n", "g(1)", "k=2", "k=3"),
+    "functions in a dict": ("def a(n):\n    return n + 1\nD = {'a': [a]}\n", "D['a']", "n + 1", "n + 2"),
+    "a column": ("from pyspark.sql import functions as F\nBIG = [F.col('amount') > 100]\n", "BIG", "> 100", "> 200"),
+    "a pattern": ("import re\nP = re.compile('a+')\n", "P", "a+", "b+"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", USED)
+def test_whatever_a_function_leads_to_matters(code: Callable[[str], str], what: str) -> None:
+    given, use, old, new = USED[what]
+    page = f"{given}\n\ndef features(as_of):\n    return {use}\n"
+    assert code(page) == code(page)
+    assert code(page.replace(old, new)) != code(page)
+
+
+def test_what_a_library_wraps_around_a_function_counts_by_that_function(code: Callable[[str], str]) -> None:
+    page = (
+        "from pyspark.sql import functions as F, types as T\n\nK = 2\n\n\n@F.udf(T.LongType())\ndef double(n):\n    return n * K\n\n\n"
+        "def features(as_of):\n    return double('n')\n"
+    )
+    assert "K=2" in code(page)
+    assert code(page).count("FunctionDef") == 2
