@@ -104,6 +104,19 @@ def test_rows_of_a_publisher_that_died_expire_and_published_ones_stay(url: str) 
 
 
 @pytest.mark.redis
+def test_rows_that_the_server_threw_out_are_no_missing_keys(url: str) -> None:
+    store = RedisOnlineStore(url)
+    store.replace(online_table(), encoded(online_table(), plain({1: 1, 2: 2})))
+    (place,) = store._redis.keys(f"{url.rpartition('=')[2]}:rows:*")
+    store._redis.delete(place)  # as an eviction does
+    with pytest.raises(InvalidState, match=r"of 2 keys of ml\.features\.customers that were published, 0 are"):
+        store.get(NAME, [(1,)])
+    store.replace(online_table(), encoded(online_table(), plain({1: 1})))
+    assert found(store, 1) == [[1]]
+    store.close()
+
+
+@pytest.mark.redis
 def test_homes_may_share_a_redis_and_its_password_is_nowhere_to_be_seen(
     server: RedisServer, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,7 @@ from millrace.core.clock import ManualClock, epoch_us
 from millrace.core.errors import NotFound
 from millrace.core.principal import Principal
 from millrace.database.engine import open_database
-from millrace.features.adapters.duckdb_asof import DuckDbAsOfJoin
+from millrace.features.adapters.arrow_asof import ArrowAsOfJoin
 from millrace.features.adapters.lmdb_online import LmdbOnlineStore
 from millrace.features.adapters.redis_online import RedisOnlineStore
 from millrace.features.augment import augment
@@ -49,7 +49,7 @@ FEATURES = {
     "text": pa.string(),
 }
 DEFAULTS = {"money": Decimal("0.10"), "single": 0.1, "text": "?", "flag": True}
-JOIN = DuckDbAsOfJoin(threads=1)
+JOIN = ArrowAsOfJoin(threads=1)  # the one that is used where nobody chose another
 
 
 def value_of(kind: pa.DataType) -> st.SearchStrategy[Any]:

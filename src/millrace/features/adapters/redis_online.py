@@ -108,7 +108,10 @@ class RedisOnlineStore:
         return sorted((known.table for known in found if known.codec), key=lambda table: table.name)
 
     def get(self, name: TableName, keys: Sequence[Key]) -> Sequence[Sequence[OnlineRow]]:
-        """See `OnlineStore.get`. One round trip where nothing was published since the last."""
+        """See `OnlineStore.get`. One round trip where nothing was published since the last.
+
+        Raises InvalidState, too, where the server has not all keys of the table any more, as after an eviction.
+        """
         codes = [encode_key(key) for key in keys]
         asked = [code for code in codes if code is not None]
         with self._reaching():
@@ -153,10 +156,12 @@ class RedisOnlineStore:
         while known is not None:
             with self._redis.pipeline(transaction=True) as pipe:
                 pipe.get(self._place(name))
+                pipe.hlen(known.place)
                 if codes:
                     pipe.hmget(known.place, codes)
-                raw, *found = pipe.execute()
+                raw, there, *found = pipe.execute()
             if raw == known.raw:
+                _check_whole(known, there)
                 return known, found[0] if found else ()
             known = self._remember(name, raw)  # published meanwhile: the rows are of neither, read again
         return None, ()
@@ -229,6 +234,16 @@ class RedisOnlineStore:
                 hint="is the server running, and MILLRACE_ONLINE_URL right (host, port, password, database)?",
                 host=self._shown,
             ) from error
+
+
+def _check_whole(known: KnownTable, there: int) -> None:
+    """Rows that the server threw out must not read as keys that have none."""
+    if known.codec and there != known.table.keys:
+        raise InvalidState(
+            f"of {known.table.keys} keys of {known.table.name} that were published, {there} are on the Redis server",
+            hint="set its maxmemory-policy to noeviction, give it enough memory, and publish the whole table",
+            table=str(known.table.name),
+        )
 
 
 def _put(pipe: Any, place: bytes, codes: Sequence[bytes], packed: Sequence[bytes]) -> None:
