@@ -27,4 +27,5 @@ def to_schema(schema: object) -> pa.Schema:
         from pyspark.sql.pandas.types import to_arrow_schema
 
         return to_arrow_schema(schema, timezone="UTC")
-    raise InvalidInput("a table needs df or schema", hint="give rows, or a PySpark StructType or Arrow schema")
+    what = "a table needs df or schema" if schema is None else f"a {type(schema).__name__} is not a schema"
+    raise InvalidInput(what, hint="give rows, or a PySpark StructType or Arrow schema")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from millrace.core.errors import InvalidInput
-from millrace.feature_engineering.options import only_default
+from millrace.feature_engineering.options import names, only_default
 from millrace.features import feature_specs
 from millrace.features.feature_specs import make_feature_spec, spec_name
 from millrace.features.functions import store as function_store
@@ -51,7 +51,7 @@ class FunctionMethods:
         *,
         name: str,
         features: Sequence[FeatureLookup | FeatureFunction],
-        exclude_columns: Sequence[str] | None = None,
+        exclude_columns: str | Sequence[str] | None = None,
         description: str = "",
         extra_pip_requirements: Sequence[str] | None = None,
     ) -> NamedFeatureSpec:
@@ -89,7 +89,7 @@ class FunctionMethods:
         *,
         name: str,
         features: Sequence[FeatureLookup | FeatureFunction] | None = None,
-        exclude_columns: Sequence[str] | None = None,
+        exclude_columns: str | Sequence[str] | None = None,
         description: str | None = None,
         owner: str | None = None,
     ) -> NamedFeatureSpec:
@@ -109,9 +109,9 @@ class FunctionMethods:
         """Forget a named feature spec. Raises NotFound."""
         self._workspace.feature_specs.delete(spec_name(name))
 
-    def _made(self, features: Sequence[FeatureLookup | FeatureFunction], exclude: Sequence[str] | None) -> FeatureSpec:
+    def _made(
+        self, features: Sequence[FeatureLookup | FeatureFunction], exclude: str | Sequence[str] | None
+    ) -> FeatureSpec:
         workspace = self._workspace
         find = finder(workspace.functions)
-        return make_feature_spec(
-            workspace.lake, features, find, exclude=tuple(exclude or ()), as_of=workspace.clock.now()
-        )
+        return make_feature_spec(workspace.lake, features, find, exclude=names(exclude), as_of=workspace.clock.now())

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from millrace.core.errors import InvalidInput
+
+
+def names(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Column names, where one may be given without a list around it."""
+    return (given,) if isinstance(given, str) else tuple(given or ())
 
 
 def only_default(**options: object) -> None:

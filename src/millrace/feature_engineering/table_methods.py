@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from millrace.core.errors import InvalidInput
 from millrace.feature_engineering import frames
-from millrace.feature_engineering.options import only_default
+from millrace.feature_engineering.options import names, only_default
 from millrace.feature_engineering.types import FeatureTable, TableChange, TrainingSet
 from millrace.features.freshness import Freshness, table_freshness
 from millrace.features.saved_sets import load_training_set
@@ -44,6 +45,7 @@ class TableMethods:
         date_stands_for: DateStandsFor = "end",
         freshness: timedelta | None = None,
         owner: str | None = None,
+        timeseries_columns: str | Sequence[str] | None = None,
     ) -> FeatureTable:
         """Make a feature table, with the rows of `df` where it is given: with all of them, or not at all.
 
@@ -60,10 +62,11 @@ class TableMethods:
             date_stands_for: which end of its day a DATE event time means: `end` or `start`.
             freshness: how old the newest available row may be before the table counts as late.
             owner: who answers for the table; None is who makes it.
+            timeseries_columns: `timeseries_column` under another name; one column.
 
         Raises:
             AlreadyExists: a table of that name exists.
-            InvalidInput: neither `df` nor `schema`, a missing key, duplicate or null keys.
+            InvalidInput: two times, neither `df` nor `schema`, a missing key, duplicate or null keys.
         """
         rows = None if df is None else frames.to_arrow(df)
         found = rows.schema if rows is not None and schema is None else frames.to_schema(schema)
@@ -72,10 +75,10 @@ class TableMethods:
             name,
             found,
             primary_keys=primary_keys,
-            timeseries_column=timeseries_column,
+            timeseries_column=_one_time(timeseries_column, timeseries_columns),
             available_after=available_after,
             date_stands_for=date_stands_for,
-            partition_columns=_names(partition_columns),
+            partition_columns=names(partition_columns),
             freshness=freshness,
             description=description or "",
             tags=tags or {},
@@ -170,5 +173,10 @@ class TableMethods:
         self._workspace.lake.describe(name, tags={k: v for k, v in tags.items() if k != key})
 
 
-def _names(given: str | Sequence[str] | None) -> Sequence[str]:
-    return (given,) if isinstance(given, str) else tuple(given or ())
+def _one_time(column: str | None, columns: str | Sequence[str] | None) -> str | None:
+    named = [*([column] if column else []), *names(columns)]
+    if len(named) > 1:
+        raise InvalidInput(
+            f"a feature table has one timeseries column, not {len(named)}", hint="name one: timeseries_column='ts'"
+        )
+    return named[0] if named else None

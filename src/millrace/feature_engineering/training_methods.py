@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from millrace.core.errors import InvalidInput
 from millrace.feature_engineering import frames, scoring
 from millrace.feature_engineering.models import log_model, model_to_log
+from millrace.feature_engineering.options import names
 from millrace.feature_engineering.types import LoggedModel, TrainingSet
 from millrace.features.feature_specs import features_of, spec_name
 from millrace.features.functions.store import finder
@@ -33,7 +34,7 @@ class TrainingMethods:
         df: object,
         feature_lookups: Sequence[FeatureLookup | FeatureFunction] | None = None,
         label: str | None,
-        exclude_columns: Sequence[str] | None = None,
+        exclude_columns: str | Sequence[str] | None = None,
         features: Sequence[FeatureLookup | FeatureFunction] | None = None,
         feature_spec: str | None = None,
         use_spark_native_join: bool = False,  # noqa: ARG002 - other engines' matter
@@ -63,7 +64,7 @@ class TrainingMethods:
                 hint="feature_lookups=[FeatureLookup(...)]",
             )
         asked: Sequence[FeatureLookup | FeatureFunction] = feature_lookups or features or ()
-        find, exclude = finder(self._workspace.functions), tuple(exclude_columns or ())
+        find, exclude = finder(self._workspace.functions), names(exclude_columns)
         if feature_spec is not None:
             kept = self._workspace.feature_specs.get(spec_name(feature_spec)).spec
             asked, find = features_of(kept)

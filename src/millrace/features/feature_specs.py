@@ -21,6 +21,7 @@ from millrace.features.types import (
     FeatureSpec,
     FunctionVersion,
     NamedFeatureSpec,
+    parted,
 )
 from millrace.lake.lake import Lake
 
@@ -42,8 +43,7 @@ def make_feature_spec(
         NotFound: an unknown table or function.
         InvalidInput: a lookup, a function or an exclusion does not fit, or nothing is left.
     """
-    lookups = [each for each in features if isinstance(each, FeatureLookup)]
-    called = [each for each in features if isinstance(each, FeatureFunction)]
+    lookups, called = parted(features)
     versions = {each.udf_name: find(each.udf_name) for each in called}
     request = _keys(lake, lookups)
     resolved = resolve_all(lake, lookups, request, utc(as_of), request_wins=False)

@@ -13,6 +13,7 @@ from millrace.core.names import TableName, did_you_mean
 from millrace.features.defaults import typed_default
 from millrace.features.identity import is_time, key_family
 from millrace.features.types import FeatureLookup, FeatureSource, ResolvedLookup
+from millrace.lake.columns import whole_numbers
 from millrace.lake.lake import Lake
 
 
@@ -191,7 +192,7 @@ def _check_keys(lookup: FeatureLookup, source: FeatureSource, request: pa.Schema
         if key_family(asked) not in (key_family(stored), "null"):
             raise InvalidInput(
                 f"key '{column}' is {asked}, but '{key}' of table {name} is {stored}",
-                hint=f"make '{column}' a {stored}; keys are compared as they are, never converted",
+                hint=f"cast '{column}' to {stored}; keys are compared as they are, never converted{whole_numbers(asked, stored)}",
                 table=str(name),
                 column=column,
             )

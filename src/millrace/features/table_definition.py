@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from millrace.core.errors import InvalidInput
 from millrace.core.names import did_you_mean
 from millrace.features.identity import is_time, key_family
+from millrace.features.types import check_duration
 from millrace.lake.types import TableDefinition
 
 # What a partition's folder can be named by and read back from by every engine.
@@ -35,6 +36,7 @@ def check_definition(definition: TableDefinition, schema: pa.Schema) -> None:
             hint="make it a timestamp or a date",
             column=time,
         )
+    check_duration("available_after", definition.available_after)
     if definition.available_after < timedelta(0) or (definition.available_after and time is None):
         raise InvalidInput(
             "available_after needs a timeseries column and can't be negative",
@@ -51,8 +53,9 @@ def check_freshness(freshness: timedelta | None) -> None:
     """Refuse an expectation that nothing can meet.
 
     Raises:
-        InvalidInput: it is zero or negative.
+        InvalidInput: it is no timedelta, zero or negative.
     """
+    check_duration("freshness", freshness)
     if freshness is not None and freshness <= timedelta(0):
         raise InvalidInput("freshness is not positive", hint="say how old the newest row may be: timedelta(days=2)")
 

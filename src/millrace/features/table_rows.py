@@ -13,6 +13,7 @@ from millrace.core.clock import iso
 from millrace.core.errors import InvalidInput
 from millrace.core.names import did_you_mean
 from millrace.features.identity import key_column, key_family
+from millrace.lake.columns import whole_numbers
 
 _SHOWN = 5
 
@@ -77,7 +78,7 @@ def check_key_types(rows: pa.Table, schema: pa.Schema, identity: Sequence[str], 
         if key_family(given) != key_family(stored):
             raise InvalidInput(
                 f"'{name}' is {given} in the rows and {stored} in {table}",
-                hint=f"cast it to {stored}",
+                hint=f"cast it to {stored}{whole_numbers(given, stored)}",
                 table=table,
                 column=name,
             )

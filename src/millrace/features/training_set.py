@@ -27,6 +27,7 @@ from millrace.features.types import (
     FeatureSpec,
     ResolvedLookup,
     TrainingRecord,
+    parted,
 )
 from millrace.lake.lake import Lake
 from millrace.lake.types import TableVersion
@@ -102,8 +103,7 @@ def build_training_set(
     """
     as_of = utc(as_of)
     _check_label(label, requests)
-    lookups = [each for each in features if isinstance(each, FeatureLookup)]
-    called = [each for each in features if isinstance(each, FeatureFunction)]
+    lookups, called = parted(features)
     resolved = resolve_all(lake, lookups, requests.schema, as_of, versions, request_wins=False, label=label)
     found = [each for _, each in resolved]
     bound = bind_functions(called, functions, columns_after(requests.schema, found), label=label)
@@ -165,9 +165,16 @@ def _check_excluded(exclude: Sequence[str], columns: Sequence[str], label: str |
 
 
 def _doubts(resolved: Sequence[ResolvedLookup]) -> list[str]:
-    return [
+    timeless = [
         f"{found.source.table.name} has no timeseries column: its values are those of version "
         f"{found.source.table.version}, whatever a row's time"
         for found in resolved
         if found.source.timeseries_column is None
     ]
+    unasked = [
+        f"{found.source.table.name} is looked up without timestamp_lookup_key: each row gets the newest values, "
+        "which may be from after its time"
+        for found in resolved
+        if found.source.timeseries_column is not None and found.timestamp_key is None
+    ]
+    return [*timeless, *unasked]

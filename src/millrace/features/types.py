@@ -18,6 +18,24 @@ if TYPE_CHECKING:
 ScalarType: TypeAlias = Literal["float", "int", "str", "bool", "date", "datetime", "Decimal"]
 
 
+def check_duration(name: str, given: object) -> None:
+    """Refuse a length of time that is a number or a text: nobody can know its unit. None is left to the caller.
+
+    Raises:
+        InvalidInput: it is no timedelta.
+    """
+    if given is not None and not isinstance(given, timedelta):
+        raise InvalidInput(f"{name} is {given!r}, not a timedelta", hint=f"say its unit: {name}=timedelta(days=7)")
+
+
+def _named(name: str, given: object) -> Mapping[str, object]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise InvalidInput(f"{name} is {given!r}, not a mapping", hint=f'write {name}={{"feature": ...}}')
+    return given
+
+
 @dataclass(frozen=True, slots=True)
 class FeatureLookup:
     """Features of one table, found for each request row by key and time.
@@ -25,7 +43,7 @@ class FeatureLookup:
     Attributes:
         table_name: the feature table, one to three levels.
         lookup_key: request columns, in the order of the table's primary keys; their names may differ.
-        feature_names: which columns; None is all but keys and time.
+        feature_names: which columns, one or several; None is all but keys and time.
         rename_outputs: feature name to output column name.
         timestamp_lookup_key: request column with the time of the question; None: as of the read.
         lookback_window: how old a value may be, inclusive; None is unbounded, zero an exact match.
@@ -42,6 +60,11 @@ class FeatureLookup:
 
     def __post_init__(self) -> None:
         TableName.parse(self.table_name)
+        if isinstance(self.feature_names, str):
+            object.__setattr__(self, "feature_names", (self.feature_names,))
+        for name in ("rename_outputs", "default_values"):
+            object.__setattr__(self, name, _named(name, getattr(self, name)))
+        check_duration("lookback_window", self.lookback_window)
         if self.lookback_window is not None and self.lookback_window < timedelta(0):
             raise InvalidInput(
                 "lookback_window is negative", hint="give a positive timedelta, zero for an exact match, or None"
@@ -84,6 +107,24 @@ class FeatureFunction:
     def output(self) -> str:
         """The column that it makes."""
         return self.output_name or self.udf_name.rpartition(".")[2]
+
+
+def parted(
+    features: Sequence[FeatureLookup | FeatureFunction],
+) -> tuple[list[FeatureLookup], list[FeatureFunction]]:
+    """The lookups and the functions, each in their order.
+
+    Raises:
+        InvalidInput: it is no list, or one of them is neither: passed over, nobody would notice what is missing.
+    """
+    hint = 'give [FeatureLookup("ml.features.spend", lookup_key="customer_id"), ...]'
+    if isinstance(features, str | FeatureLookup | FeatureFunction):
+        raise InvalidInput(f"the features are one {type(features).__name__}, not a list", hint=hint)
+    other: list[object] = [each for each in features if type(each) not in {FeatureLookup, FeatureFunction}]
+    if other:
+        raise InvalidInput(f"{other[0]!r} is neither a FeatureLookup nor a FeatureFunction", hint=hint)
+    lookups = [each for each in features if isinstance(each, FeatureLookup)]
+    return lookups, [each for each in features if isinstance(each, FeatureFunction)]
 
 
 @dataclass(frozen=True, slots=True)

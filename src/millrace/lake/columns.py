@@ -162,6 +162,12 @@ def _is_list(arrow: pa.DataType) -> bool:
     )
 
 
+def whole_numbers(given: pa.DataType, stored: pa.DataType) -> str:
+    """More of a hint, where whole numbers came as floats: pandas makes them so when one is missing."""
+    floats = kinds.is_floating(given) and kinds.is_integer(stored)
+    return " (pandas: astype('Int64') keeps whole numbers beside missing ones)" if floats else ""
+
+
 def _conformed(rows: pa.Table, field: pa.Field) -> pa.ChunkedArray:
     if field.name not in rows.schema.names:
         if not field.nullable and rows.num_rows:
@@ -181,7 +187,7 @@ def _conformed(rows: pa.Table, field: pa.Field) -> pa.ChunkedArray:
     if not _may_become(given, field.type):
         raise InvalidInput(
             f"column '{field.name}' is {type_name(given)}, the table stores {type_name(field.type)}",
-            hint=f"cast it to {type_name(field.type)}, or write it to a new column",
+            hint=f"cast it to {type_name(field.type)}, or write it to a new column{whole_numbers(given, field.type)}",
             column=field.name,
         )
     return _cast(field.name, column, field.type)

@@ -58,6 +58,9 @@ def _from_pandas(frame: object) -> pa.Table:
     not_text = [column for column in rows.columns if not isinstance(column, str)]
     if not_text:
         raise InvalidInput(f"the column name {not_text[0]!r} is not text", hint="rename it: frame.columns = [...]")
+    twice = rows.columns[rows.columns.duplicated()]
+    if len(twice):
+        raise InvalidInput(f"there is more than one column '{twice[0]}'", hint="keep one, or rename one")
     # pandas 3.1 warns when pyarrow takes times with a zone out of it; without one they are UTC in a table, too.
     zoned = [name for name, kind in rows.dtypes.items() if isinstance(kind, pd.DatetimeTZDtype)]
     rows = rows.assign(**{name: rows[name].dt.tz_convert(None) for name in zoned})

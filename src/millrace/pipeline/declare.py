@@ -11,7 +11,7 @@ from millrace.core.clock import utc
 from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName
 from millrace.features.table_definition import check_freshness
-from millrace.features.types import FeatureFunction, FeatureLookup
+from millrace.features.types import FeatureFunction, FeatureLookup, parted
 from millrace.pipeline.source import Source
 from millrace.pipeline.windows import OnlyWindows, Windows
 from millrace.training.types import Candidate
@@ -265,6 +265,7 @@ class Pipeline:
             )
         if not self.features and not self.lookups:
             raise InvalidInput("the pipeline has no features", hint="give features=[...], lookups=[...], or both")
+        parted(self.lookups or ())
 
     @property
     def labels(self) -> Label:
@@ -274,7 +275,7 @@ class Pipeline:
     @property
     def all_lookups(self) -> tuple[FeatureLookup, ...]:
         """The lookups as given, or one per feature table."""
-        given = tuple(each for each in self.lookups or () if isinstance(each, FeatureLookup))
+        given = tuple(parted(self.lookups or ())[0])
         if given or (self.lookups is not None and not self.functions):
             return given
         time = self.labels.time
@@ -283,7 +284,7 @@ class Pipeline:
     @property
     def functions(self) -> tuple[FeatureFunction, ...]:
         """The functions among the lookups, in order."""
-        return tuple(each for each in self.lookups or () if isinstance(each, FeatureFunction))
+        return tuple(parted(self.lookups or ())[1])
 
     @property
     def model_name(self) -> str:

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from datetime import timedelta
+from typing import Any, cast
 
 import pyarrow as pa
 import pytest
@@ -96,6 +97,70 @@ MISUSE: dict[str, tuple[Callable[[FeatureEngineeringClient, str], object], type[
         InvalidInput,
         "spent",
     ),
+    "a table's name in place of a lookup": (
+        lambda c, t: c.create_training_set(df=wide(2), feature_lookups=cast("Any", [t]), label=None),
+        InvalidInput,
+        "is neither a FeatureLookup nor a FeatureFunction",
+    ),
+    "one lookup, not in a list": (
+        lambda c, t: c.create_training_set(df=wide(2), feature_lookups=cast("Any", lookup(t)), label=None),
+        InvalidInput,
+        "one FeatureLookup, not a list",
+    ),
+    "a table's name in a feature spec": (
+        lambda c, t: c.create_feature_spec(name="ml.specs.x", features=cast("Any", [lookup(t), t])),
+        InvalidInput,
+        "is neither a FeatureLookup nor a FeatureFunction",
+    ),
+    "a lookback without a unit": (
+        lambda _, t: lookup(t, lookback_window=7),
+        InvalidInput,
+        "lookback_window is 7, not a timedelta",
+    ),
+    "a new name for no feature in particular": (
+        lambda _, t: lookup(t, rename_outputs="spent"),
+        InvalidInput,
+        "rename_outputs is 'spent', not a mapping",
+    ),
+    "a freshness without a unit": (
+        lambda c, _: c.create_table(
+            name="ml.f.x",
+            primary_keys="customer_id",
+            timeseries_column="ts",
+            df=history(),
+            freshness=cast("timedelta", 2),
+        ),
+        InvalidInput,
+        "freshness is 2, not a timedelta",
+    ),
+    "a delay as text": (
+        lambda c, _: c.create_table(
+            name="ml.f.x",
+            primary_keys="customer_id",
+            timeseries_column="ts",
+            df=history(),
+            available_after=cast("timedelta", "1h"),
+        ),
+        InvalidInput,
+        "available_after is '1h', not a timedelta",
+    ),
+    "two times": (
+        lambda c, _: c.create_table(
+            name="ml.f.x", primary_keys="customer_id", timeseries_columns=["ts", "visits"], df=history()
+        ),
+        InvalidInput,
+        "one timeseries column, not 2",
+    ),
+    "a schema as text": (
+        lambda c, _: c.create_table(name="ml.f.x", primary_keys="id", schema="id long"),
+        InvalidInput,
+        "a str is not a schema",
+    ),
+    "two columns of one name": (
+        lambda c, t: c.write_table(name=t, df=wide(2).set_axis(["a", "b", "a"], axis=1)),
+        InvalidInput,
+        "more than one column 'a'",
+    ),
     "another environment": (
         lambda c, _: c.score_batch(model_uri="models:/a/1", df=wide(2), env_manager="conda"),
         InvalidInput,
@@ -180,3 +245,38 @@ def test_options_known_elsewhere_are_taken_where_they_change_nothing_and_refused
     for option in refused:
         with pytest.raises(InvalidInput, match="not supported"):
             client.publish_table(source_table_name="no.such", **option)
+
+
+def test_whole_numbers_that_pandas_made_floats_are_told_how_to_stay_whole(
+    client: FeatureEngineeringClient, features: str
+) -> None:
+    import pandas as pd
+
+    keys = pd.DataFrame({"customer_id": [1, None], "at": pd.to_datetime(["2025-05-10"] * 2)})
+    with pytest.raises(InvalidInput, match="is double") as refused:
+        client.create_training_set(df=keys, feature_lookups=[lookup(features)], label=None)
+    assert "astype('Int64')" in (refused.value.hint or "")
+    whole = keys.astype({"customer_id": "Int64"})
+    assert client.create_training_set(df=whole, feature_lookups=[lookup(features)], label=None).record.rows == len(keys)
+
+
+def test_one_name_needs_no_list_around_it(client: FeatureEngineeringClient, features: str, name: str) -> None:
+    one = lookup(features, feature_names="spend", rename_outputs=None, default_values=None)
+    assert one == lookup(features, feature_names=("spend",))
+    rows = client.create_training_set(df=wide(2), feature_lookups=[one], label="label", exclude_columns="at").to_arrow()
+    assert rows.column_names == ["customer_id", "label", "spend"]
+    table = client.create_table(
+        name=name, primary_keys=["customer_id", "ts"], timeseries_columns="ts", schema=history().schema
+    )
+    assert (table.primary_keys, table.timeseries_columns) == (["customer_id"], ["ts"])
+
+
+def test_a_lookup_without_a_time_in_a_table_with_times_is_a_doubt(
+    client: FeatureEngineeringClient, features: str
+) -> None:
+    timeless = FeatureLookup(features, "customer_id", feature_names="spend")
+    built = client.create_training_set(df=wide(2), feature_lookups=[timeless], label="label")
+    (doubt,) = built.record.warnings
+    assert doubt.startswith(f"{features} is looked up without timestamp_lookup_key")
+    asked = client.create_training_set(df=wide(2), feature_lookups=[lookup(features)], label="label")
+    assert asked.record.warnings == ()

@@ -29,8 +29,8 @@ def gather(parts: Sequence[Part], rows: np.ndarray, lookup: ResolvedLookup, each
     """
     order = np.argsort(rows)
     numbers = rows[order]
-    unanswered = int(np.searchsorted(numbers, 0))
-    wanted = _wanted(parts, numbers)
+    first = np.diff(numbers, prepend=np.int64(-1)) != 0  # a row is gathered once, however often it is the answer
+    wanted = _wanted(parts, numbers[first])
     names = list(lookup.columns)
     if len(wanted) == 1:
         return _of_one_part(wanted[0][0], rows, lookup, each)
@@ -42,7 +42,7 @@ def gather(parts: Sequence[Part], rows: np.ndarray, lookup: ResolvedLookup, each
             pieces[name].append(column)
     found.clear()
     back = np.empty(len(rows), np.int64)
-    back[order] = np.arange(len(rows)) - unanswered
+    back[order] = np.cumsum(first) - 1
     places = _indices(back)
 
     def finish(name: str) -> pa.Array | pa.ChunkedArray:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from millrace.core.errors import InvalidInput
 from millrace.features.functions.compiled import FunctionFinder
 from millrace.features.functions.source import define, function_name
 from millrace.features.types import FeatureSpec, FunctionDefinition, FunctionVersion, NamedFeatureSpec
@@ -93,8 +94,10 @@ def feature_function(name: str) -> Callable[[Callable[..., object]], DeclaredFun
     declared last counts.
 
     Raises:
-        InvalidInput: it is not complete in itself, or not annotated so.
+        InvalidInput: it is not complete in itself, or not annotated so, or no name is given.
     """
+    if not isinstance(name, str):
+        raise InvalidInput("the feature function has no name", hint='write @feature_function("ml.functions.name")')
 
     def declare(function: Callable[..., object]) -> DeclaredFunction:
         made = DeclaredFunction(function, define(name, function), summary(function))

@@ -249,3 +249,8 @@ def test_a_function_without_source_is_refused() -> None:
 def test_a_name_that_is_none() -> None:
     with pytest.raises(InvalidInput, match="'no name' is not a function name"):
         define("no name", days_between)
+
+
+def test_a_decorator_without_a_name_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="has no name"):
+        feature_function(days_between)  # type: ignore[arg-type]
