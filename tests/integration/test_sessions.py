@@ -113,6 +113,8 @@ class TestReading:
         assert ids(spark.table("bronze.t").join(past.table("bronze.t").select("id"), "id")) == [0, 1]
         past.stop()
         assert ids(spark.table("bronze.t")) == [0, 1, 2]
+        with pytest.raises(NotFound, match=r"bronze\.tt"):  # a slip of the pen would else read the newest version
+            spark.pinned(versions={"bronze.tt": 1})
 
     def test_a_frame_stays_at_the_version_that_it_was_made_at(
         self, spark: Any, workspace: Workspace, fresh: str

@@ -43,6 +43,7 @@ def spark(
 
     Raises:
         InvalidState: the home can't be opened, or Spark does not answer.
+        NotFound: a table in `versions` does not exist.
         InvalidInput: pins inside a feature function, whose run pins what is read.
     """
     from millrace.lake.adapters.session_scope import running_session

@@ -71,6 +71,7 @@ class LakeSession(SparkSession):  # type: ignore[misc]  # pyspark is untyped
         Frames of both can be joined. Closing it does nothing: the session that it comes from stays open.
 
         Raises:
+            NotFound: a table that is pinned to a version does not exist.
             InvalidInput: inside a feature function, whose run pins what is read.
         """
         if current() is not None:
@@ -79,8 +80,11 @@ class LakeSession(SparkSession):  # type: ignore[misc]  # pyspark is untyped
         other._attach(self._client, self.lake, self._read, clock_is_set=self._clock_is_set)
         other._owns_client, other.outer_views = False, self.outer_views
         other._as_of = None if as_of is None else utc(as_of)
-        other._versions = {TableName.parse(name): version for name, version in (versions or {}).items()}
+        other._versions = {self._known(name): version for name, version in (versions or {}).items()}
         return other
+
+    def _known(self, name: str | TableName) -> TableName:
+        return TableName.parse(name) if self.lake is None else self.lake.entry(name).name
 
     @property
     def read(self) -> DataFrameReader:
