@@ -18,6 +18,7 @@ from millrace.cli.options import Home, Json, PipelineFile, PipelineName
 from millrace.cli.output import print_json, print_table, say
 from millrace.core.clock import iso, parse_time
 from millrace.core.errors import InvalidInput, InvalidState, UsageError
+from millrace.core.processes import is_alive
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -99,6 +100,11 @@ def audit(
     finally:
         workspace.close()
     _print(report, json=json)
+    if not report.audited:
+        raise InvalidInput(
+            f"nothing could be audited in {report.pipeline}",
+            hint="name other times with --as-of, or import more history",
+        )
     return _EXIT_LEAK if report.leaks else 0
 
 
@@ -147,18 +153,8 @@ def _sweep(place: Path) -> None:
     """Remove what audits left that were killed."""
     for folder in place.glob(f"{_PREFIX}*-*"):
         number = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        if number.isdecimal() and not _is_alive(int(number)):
+        if number.isdecimal() and not is_alive(int(number)):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _wait(folder: Path, home: Path) -> int:
@@ -224,12 +220,11 @@ def _print(report: AuditReport, *, json: bool) -> None:
         ["", "check", "about", "what was found"],
         [(one.severity, one.check, one.subject, one.fact) for one in report.findings],
     )
-    for one in report.findings:
-        if one.hint and one.severity != "ok":
-            say(f"{one.subject}: {one.hint}")
+    hints = (f"{one.subject}: {one.hint}" for one in report.findings if one.hint and one.severity != "ok")
+    for hint in dict.fromkeys(hints):
+        say(hint)
     leaks = len(report.leaks)
-    say(
-        f"{leaks} {'leak' if leaks == 1 else 'leaks'} in {report.pipeline}"
-        if leaks
-        else f"no leak found in {report.pipeline}"
-    )
+    if leaks:
+        say(f"{leaks} {'leak' if leaks == 1 else 'leaks'} in {report.pipeline}")
+    elif report.audited:
+        say(f"no leak found in {report.pipeline}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from cyclopts import Parameter
 
 from millrace.cli.options import Home, Json
-from millrace.cli.output import print_json, print_table, say
+from millrace.cli.output import duration, print_json, print_table, say
 from millrace.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -66,7 +65,15 @@ def online(*, home: Home = None, json: Json = False) -> int:
         print_table(
             ["online table", "keys", "newest", "age", "published", "version", "behind"],
             [
-                (str(t.name), t.keys, t.newest, _age(t.age), t.published_at, int(t.version), _behind(t.behind))
+                (
+                    str(t.name),
+                    t.keys,
+                    t.newest,
+                    None if t.age is None else duration(t.age),
+                    t.published_at,
+                    int(t.version),
+                    _behind(t.behind),
+                )
                 for t in found
             ],
         )
@@ -107,10 +114,6 @@ def _facts(table: OnlineFreshness) -> dict[str, Any]:
         "versions_behind": table.behind,
         "waiting_since": table.waiting_since,
     }
-
-
-def _age(age: timedelta | None) -> str | None:
-    return None if age is None else str(age - timedelta(microseconds=age.microseconds))
 
 
 def _behind(versions: int | None) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from millrace.cli.options import Home, Json
-from millrace.cli.output import print_facts, print_json, print_table, say, shown, size
+from millrace.cli.output import duration, print_facts, print_json, print_table, say, shown, size
 from millrace.core.errors import InvalidInput, UsageError
 
 if TYPE_CHECKING:
@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from millrace.lake.types import TableEntry
 
 _LATEST = 10
-_UNITS = (
-    (timedelta(days=1), "d"),
-    (timedelta(hours=1), "h"),
-    (timedelta(minutes=1), "min"),
-    (timedelta(seconds=1), "s"),
-)
 
 
 def list_(*, home: Home = None, json: Json = False) -> int:
@@ -180,7 +174,7 @@ def _readable(facts: Mapping[str, Any], *, by_date: bool) -> dict[str, object]:
         "tags": ", ".join(f"{key}={value}" for key, value in facts["tags"].items()),
         "primary_keys": ", ".join(facts["primary_keys"]),
         "partition_columns": ", ".join(facts["partition_columns"]),
-        "available_after_s": _duration(timedelta(seconds=facts["available_after_s"])),
+        "available_after_s": duration(timedelta(seconds=facts["available_after_s"])),
         "date_stands_for": f"the {facts['date_stands_for']} of its day" if by_date else "",
         "freshness": _told(facts["freshness"]),
         "size_bytes": size(facts["size_bytes"]),
@@ -205,18 +199,8 @@ def _freshness(found: Freshness) -> dict[str, object]:
 def _told(freshness: Any) -> str:
     """As in `late: 3 d old, 1 d expected`."""
     age, expected, verdict = freshness["age_s"], freshness["expected_s"], freshness["verdict"]
-    old = "no rows" if age is None else f"{_duration(timedelta(seconds=age))} old"
-    return old if verdict == "unknown" else f"{verdict}: {old}, {_duration(timedelta(seconds=expected))} expected"
-
-
-def _duration(span: timedelta) -> str:
-    """A span in its two largest units, as in `1 d 12 h`."""
-    parts, left = [], abs(span)
-    for unit, name in _UNITS:
-        count, left = divmod(left, unit)
-        if count:
-            parts.append(f"{count} {name}")
-    return ("-" if span < timedelta(0) else "") + (" ".join(parts[:2]) or "0 s")
+    old = "no rows" if age is None else f"{duration(timedelta(seconds=age))} old"
+    return old if verdict == "unknown" else f"{verdict}: {old}, {duration(timedelta(seconds=expected))} expected"
 
 
 def _part(entry: TableEntry, column: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _WIDE = 220  # into a file or a pipe nothing is folded
+
+_UNITS = (
+    (timedelta(days=1), "d"),
+    (timedelta(hours=1), "h"),
+    (timedelta(minutes=1), "min"),
+    (timedelta(seconds=1), "s"),
+)
 
 
 def print_json(data: object) -> None:
@@ -69,6 +76,16 @@ def shown(value: object) -> str:
             return f"{value:,}"
         case _:
             return str(value)
+
+
+def duration(span: timedelta) -> str:
+    """A span in its two largest units, as in `1 d 12 h`."""
+    parts, left = [], abs(span)
+    for unit, name in _UNITS:
+        count, left = divmod(left, unit)
+        if count:
+            parts.append(f"{count} {name}")
+    return ("-" if span < timedelta(0) else "") + (" ".join(parts[:2]) or "0 s")
 
 
 def size(count: int) -> str:

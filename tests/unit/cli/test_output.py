@@ -8,8 +8,21 @@ import pytest
 from rich.console import Console
 
 from millrace.cli import progress as progress_module
-from millrace.cli.output import shown, size
+from millrace.cli.output import duration, shown, size
 from millrace.cli.progress import LiveDisplay, PlainLines, progress
+
+
+@pytest.mark.parametrize(
+    ("span", "text"),
+    [
+        (timedelta(days=20, hours=16, minutes=5), "20 d 16 h"),
+        (timedelta(minutes=3, seconds=19.5), "3 min 19 s"),
+        (timedelta(0), "0 s"),
+        (-timedelta(hours=1), "-1 h"),
+    ],
+)
+def test_a_span_is_told_in_its_two_largest_units(span: timedelta, text: str) -> None:
+    assert duration(span) == text
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,11 @@ class AuditReport:
         """The findings that make the audit fail."""
         return [finding for finding in self.findings if finding.severity == "leak"]
 
+    @property
+    def audited(self) -> bool:
+        """Whether any check came to an answer: where none did, "no leak" says nothing."""
+        return any(finding.severity in {"leak", "ok"} for finding in self.findings)
+
 
 def ordered(findings: Collection[Finding]) -> list[Finding]:
     """The worst first, else in the order of the checks; the same thing said twice is said once."""

@@ -35,6 +35,8 @@ def test_the_worst_comes_first_and_once() -> None:
     found = ordered([fine, doubt, leak, doubt])
     assert [one.severity for one in found] == ["leak", "warning", "ok"]
     assert AuditReport("shop", [T], found).leaks == [leak]
+    assert AuditReport("shop", [T], found).audited
+    assert not AuditReport("shop", [T], [doubt]).audited
 
 
 def test_a_job_and_its_answer_read_back(tmp_path: Path) -> None:
