@@ -185,6 +185,24 @@ def test_text_of_more_than_one_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert found.column("w").to_pylist() == [None if word is None else word.encode() for word in expected]
 
 
+def test_a_row_that_answers_often_is_gathered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gathered: list[int] = []
+    plain = arrow_gather._taken
+
+    def watched(batch: Any) -> Any:
+        gathered.append(len(batch[1]))
+        return plain(batch)
+
+    monkeypatch.setattr(arrow_gather, "_taken", watched)
+    monkeypatch.setattr(arrow_gather, "_CHUNK_BYTES", 40)
+    words = ["a" * 15, "b" * 14, None, "c"]
+    what = lookup(source(tmp_path, rows([1, 2, 3, 4], [0] * 4, v=pa.array(words)), group=2))
+    questions = asked((9, 1), *((k, 1) for k in (4, 1, 1, 2, 3, 3)), (1, -1))
+    found = ArrowAsOfJoin(1).lookup(questions, what, LATE).column("v")
+    assert found.to_pylist() == [None, "c", words[0], words[0], words[1], None, None, None]
+    assert gathered == [2, 2]
+
+
 def test_partitions_that_others_wrote(tmp_path: Path) -> None:
     """Values as other writers put them into folder names; folders above the table say nothing."""
     root = tmp_path / "v=9" / "table"
