@@ -77,6 +77,7 @@ class AsOfJoinSuite(AsOfJoinFixtures):
         assert answers(join, asked, what) == [None, 5, 5]
         assert answers(join, asked, replace(what, lookback=timedelta(0))) == [None, 5, None]
         assert answers(join, asked, replace(what, lookback=tick)) == [None, 5, 5]
+        assert answers(join, asked, replace(what, lookback=timedelta.max)) == [None, 5, 5]
 
     def test_case_f_summer_time_old_times_and_zones(self, join: AsOfJoin, tables: FeatureTables) -> None:
         first = datetime(2024, 10, 27, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"))  # 00:30 UTC

@@ -30,6 +30,7 @@ _ASKED = "asked_us"
 _SEEN = "seen_us"
 _FOUND = "found_us"
 _INT64 = pa.int64()
+_LONGEST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,8 @@ class SparkAsOfJoin:
         rows = rows.where(sf.col(_SEEN) <= as_of_us)
         chosen = _newest(asked, rows.select(*keys, _SEEN), keys)
         if lookup.lookback is not None:
-            chosen = chosen.where(sf.col(_ASKED) - sf.col(_FOUND) <= lookup.lookback // MICROSECOND)
+            window = min(lookup.lookback // MICROSECOND, _LONGEST)
+            chosen = chosen.where(sf.col(_ASKED) - sf.col(_FOUND) <= window)
         return chosen.withColumnRenamed(_FOUND, _SEEN).join(rows, [*keys, _SEEN]).select(_ORDER, *_names(lookup))
 
 
