@@ -447,6 +447,20 @@ class TestReading:
             store.overwrite(location, empty, commit())
         assert rows_of(store, location) == rows.to_pylist()
 
+    def test_a_negative_decimal_is_no_partition(self, store: TableStore, location: Location) -> None:
+        from decimal import Decimal
+
+        def priced(price: str) -> pa.Table:
+            return people(1, price=pa.array([Decimal(price)], pa.decimal128(10, 2)))
+
+        made(store, location, priced("1.10"), TableDefinition(partition_columns=("price",)))
+        for write in (store.append, store.overwrite):
+            with pytest.raises(InvalidInput, match="'price' has a negative decimal"):
+                write(location, priced("-1.10"), commit())
+        with pytest.raises(InvalidInput, match="'price' has a negative decimal"):
+            store.merge(location, priced("-1.10"), ["id"], commit())
+        assert rows_of(store, location) == priced("1.10").to_pylist()
+
     def test_a_partition_of_many_small_files_becomes_one(self, store: TableStore, location: Location) -> None:
         parts = ["it's", None]
         first = people(0, 1, part=parts)

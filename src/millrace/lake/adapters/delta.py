@@ -35,7 +35,7 @@ from millrace.lake.adapters.delta_files import (
     schema_of,
     statistics_columns,
 )
-from millrace.lake.adapters.delta_keys import refuse_empty_partitions, same_key
+from millrace.lake.adapters.delta_keys import refuse_unfit_partitions, same_key
 from millrace.lake.adapters.delta_log import already_there, commit_properties, version_info
 from millrace.lake.adapters.delta_versions import OpenedVersions
 from millrace.lake.columns import conform, new_columns, refuse_duplicate_keys, storable, storable_schema
@@ -98,7 +98,7 @@ class DeltaTableStore:
         def write(table: DeltaTable) -> None:
             schema = schema_of(table)
             fitting, added = conform(rows, schema), new_columns(rows, schema)
-            refuse_empty_partitions(fitting, _partitions(table))
+            refuse_unfit_partitions(fitting, _partitions(table))
             if fitting.num_rows or added:
                 write_deltalake(
                     table,
@@ -116,7 +116,7 @@ class DeltaTableStore:
 
         def write(table: DeltaTable) -> None:
             fitting = stored if where is None else conform(rows, schema_of(table))
-            refuse_empty_partitions(fitting, _partitions(table))
+            refuse_unfit_partitions(fitting, _partitions(table))
             write_deltalake(
                 table,
                 fitting,
@@ -140,7 +140,7 @@ class DeltaTableStore:
             schema = schema_of(table)
             fitting, added = conform(rows, schema, fill=False), new_columns(rows, schema)
             _refuse_missing(schema, fitting.schema)
-            refuse_empty_partitions(fitting, _partitions(table))
+            refuse_unfit_partitions(fitting, _partitions(table))
             if not fitting.num_rows:
                 return
             table.merge(
@@ -294,7 +294,7 @@ class DeltaTableStore:
                         location, schema, partition_by=partitions, configuration=settings, commit_properties=once
                     )
                 else:
-                    refuse_empty_partitions(rows, definition.partition_columns)
+                    refuse_unfit_partitions(rows, definition.partition_columns)
                     write_deltalake(
                         location,
                         rows,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,11 +25,22 @@ def same_key(rows: pa.Table, keys: Sequence[str], partitions: Sequence[str] = ()
     return " AND ".join([*(_equal(rows, key) for key in keys), *(condition for condition in named if condition)])
 
 
-def refuse_empty_partitions(rows: pa.Table, partitions: Sequence[str]) -> None:
-    """Raise InvalidInput for an empty text in a partition column: Delta keeps it as null."""
+def refuse_unfit_partitions(rows: pa.Table, partitions: Sequence[str]) -> None:
+    """Raise InvalidInput for what a partition column can't hold: an empty text, which Delta keeps as null, and a negative decimal.
+
+    Of the latter delta-rs writes a text that it can't read again, and with it no row of the table.
+    """
     for name in partitions:
         column = rows.column(name) if name in rows.column_names else None
-        if column is not None and kinds.is_string(column.type) and pc.any(pc.equal(column, "")).as_py():
+        if column is None:
+            continue
+        if kinds.is_decimal(column.type) and pc.any(pc.less(column, pa.scalar(Decimal(0), column.type))).as_py():
+            raise InvalidInput(
+                f"partition column '{name}' has a negative decimal, which can't be kept as a partition",
+                hint="don't partition by this column, or partition by a whole number or text made of it",
+                column=name,
+            )
+        if kinds.is_string(column.type) and pc.any(pc.equal(column, "")).as_py():
             raise InvalidInput(
                 f"partition column '{name}' has an empty text, which a partition can't be",
                 hint="give these rows another value, or don't partition by this column",
