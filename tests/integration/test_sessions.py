@@ -18,8 +18,9 @@ import millrace as mr
 from millrace.core.errors import AlreadyExists, InvalidInput, NotFound
 from millrace.core.names import TableName
 from millrace.core.principal import Principal
+from millrace.feature_engineering import FeatureEngineeringClient
 from millrace.features.tables import create_feature_table
-from millrace.lake.frames import to_arrow
+from millrace.lake.frames import tables_read, to_arrow
 from millrace.workspace import Workspace, open_workspace
 
 pytestmark = pytest.mark.slow
@@ -124,6 +125,23 @@ class TestReading:
         spark.range(5).write.mode("append").saveAsTable(fresh)
         assert (before.count(), spark.table(fresh).count()) == (2, 7)
         assert workspace.lake.rows(fresh) == 7
+
+    def test_what_a_frame_reads_is_known_and_a_training_set_records_it(self, spark: Any, workspace: Workspace) -> None:
+        def read(frame: Any) -> list[str]:
+            return [str(table) for table in tables_read(frame)]
+
+        old = spark.read.option("versionAsOf", 1).table("bronze.t")
+        joined = old.withColumnRenamed("x", "y").join(spark.table("plain"), "id", "left").where("id < 5")
+        assert read(joined) == ["bronze.t@1", "default.plain@0"]
+        assert read(spark.sql("SELECT id FROM bronze.t WHERE id IN (SELECT id FROM plain)")) == [
+            "bronze.t@3",
+            "default.plain@0",
+        ]
+        assert read(spark.range(3)) == []
+        assert tables_read(pa.table({"id": [1]})) == ()
+        client = FeatureEngineeringClient(workspace=workspace)
+        made = client.create_training_set(df=old, feature_lookups=[], label=None, exclude_columns=["x"])
+        assert made.record.tables == tables_read(old)
 
     def test_temporary_views_are_sparks_and_come_before_tables(self, spark: Any) -> None:
         spark.table("bronze.t").where("id > 0").createOrReplaceTempView("plain")

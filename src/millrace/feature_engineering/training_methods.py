@@ -15,6 +15,7 @@ from millrace.features.feature_specs import features_of, spec_name
 from millrace.features.functions.store import finder
 from millrace.features.training_set import build_training_set
 from millrace.features.types import FeatureFunction, FeatureLookup
+from millrace.lake.frames import tables_read
 from millrace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class TrainingMethods:
             label,
             exclude=exclude,
             as_of=self._workspace.clock.now(),
+            read=tables_read(df),
             functions=find,
         )
         return TrainingSet(found, self._workspace.spark, self._workspace.lake)

@@ -81,10 +81,12 @@ def resolve_all(
     present = set(request_schema.names)
     made: dict[str, str] = {}
     found = []
+    pinned = dict(versions or {})  # a table is read at one version, also where somebody commits to it meanwhile
     for lookup in lookups:
         if request_wins and lookup.feature_names and all(name in present for name in outputs_of(lookup)):
             continue
-        resolved = resolve(lake, lookup, request_schema, as_of, versions, given=present if request_wins else ())
+        resolved = resolve(lake, lookup, request_schema, as_of, pinned, given=present if request_wins else ())
+        pinned[resolved.source.table.name] = resolved.source.table.version
         _check_label(label, lookup, resolved)
         for output in resolved.columns.values():
             _check_new(output, lookup.table_name, present, made)

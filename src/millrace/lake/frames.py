@@ -9,6 +9,8 @@ from millrace.core.errors import InvalidInput
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from millrace.lake.types import TableVersion
+
 
 def to_arrow(frame: object) -> pa.Table:
     """The rows of a pandas, Polars, Arrow or Spark frame, or of anything with `__arrow_c_stream__`, copied where needed.
@@ -76,6 +78,12 @@ def _nullable(rows: pa.Table) -> pa.Table:
     import pyarrow as pa
 
     return rows.cast(pa.schema([field.with_nullable(True) for field in rows.schema]))
+
+
+def tables_read(frame: object) -> tuple[TableVersion, ...]:
+    """The workspace's tables that a Spark frame of a millrace session reads, pinned; of any other frame nothing is known."""
+    look = getattr(getattr(frame, "sparkSession", None), "tables_read", None)
+    return look(frame) if look else ()
 
 
 def is_frame(value: object) -> bool:

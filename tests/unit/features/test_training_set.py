@@ -260,3 +260,19 @@ def test_a_partitioned_feature_table(lake: Lake, join: AsOfJoin) -> None:
     made = build(lake, join, FeatureLookup("f.parts", "k"), requests=asked, label=None, exclude=())
     assert made.table.column("region").to_pylist() == [None, "a/b%20c=d", "EU west", None]
     assert made.table.column("v").to_pylist() == [30, 20, 10, None]
+
+
+def test_a_table_that_changes_meanwhile_is_read_at_one_version(
+    shop: Lake, join: AsOfJoin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Lake.pin
+
+    def pin_and_write(self: Lake, *rest: Any) -> TableVersion:
+        found = plain(self, *rest)
+        write_feature_rows(shop, NAME, customers((1, at(11), Decimal("1.00"), 0.1, "EU")))
+        return found
+
+    monkeypatch.setattr(Lake, "pin", pin_and_write)
+    one, two = (lookup(feature_names=[name]) for name in ("spend", "ratio"))
+    made = build(shop, join, one, two, as_of=at(20))
+    assert [str(table) for table in made.record.tables] == [f"{NAME}@2"]

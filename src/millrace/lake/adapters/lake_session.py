@@ -22,11 +22,11 @@ from millrace.lake.adapters.lake_client import LakeClient
 from millrace.lake.adapters.lake_reader import LakeReader
 from millrace.lake.adapters.lake_sql import run_sql
 from millrace.lake.adapters.lake_writes import intercept
-from millrace.lake.adapters.plan_guard import Guard
+from millrace.lake.adapters.plan_guard import Guard, reads_of
 from millrace.lake.adapters.session_scope import Cut, Scope, check_thread, current, refuse, scoped, trusted
 from millrace.lake.frames import to_arrow
 from millrace.lake.lake import Lake
-from millrace.lake.types import Location, TableEntry, Version
+from millrace.lake.types import Location, TableEntry, TableVersion, Version
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.streaming.readwriter import DataStreamReader
@@ -52,6 +52,7 @@ class LakeSession(SparkSession):  # type: ignore[misc]  # pyspark is untyped
         self._attach(client, lake, read, clock_is_set=clock_is_set)
         self._owns_client = True
         self.outer_views: set[str] = set()
+        self._reads: dict[int, TableVersion] = {}
         client.look = self._look
         client.intercept = functools.partial(intercept, self)
 
@@ -78,7 +79,7 @@ class LakeSession(SparkSession):  # type: ignore[misc]  # pyspark is untyped
             raise refuse("pin what it reads", "the run does: `millrace run --as-of` and `--table-version`")
         other = object.__new__(LakeSession)
         other._attach(self._client, self.lake, self._read, clock_is_set=self._clock_is_set)
-        other._owns_client, other.outer_views = False, self.outer_views
+        other._owns_client, other.outer_views, other._reads = False, self.outer_views, self._reads
         other._as_of = None if as_of is None else utc(as_of)
         other._versions = {self._known(name): version for name, version in (versions or {}).items()}
         return other
@@ -142,7 +143,13 @@ class LakeSession(SparkSession):  # type: ignore[misc]  # pyspark is untyped
         versions = self._versions if version is None else {entry.name: version}
         pin = self.lake.pin(entry.name, self._as_of if time is None else parse_time(time), versions)
         frame = self._read(entry.location, pin.version)
+        self._reads.update(dict.fromkeys(reads_of(frame), pin))
         return DataFrame(frame._plan, self)  # noqa: SLF001 - made by the session that this one is pinned from
+
+    def tables_read(self, frame: DataFrame) -> tuple[TableVersion, ...]:
+        """The workspace's tables that a frame reads, and at which versions; not those behind a temporary view or a cache."""
+        found = (self._reads.get(number) for number in reads_of(frame))
+        return tuple(dict.fromkeys(sorted((pin for pin in found if pin), key=str)))
 
     def _cut(self, scope: Scope, parts: tuple[str, ...], *, is_pinned: bool) -> Any:
         if is_pinned:

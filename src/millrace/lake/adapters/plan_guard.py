@@ -41,9 +41,7 @@ class Guard:
 
     def allow(self, frame: DataFrame) -> None:
         """What the frame reads may be read."""
-        plan: Any = frame
-        relation = plan._plan.plan(plan._session.client)  # noqa: SLF001 - a frame's plan has no public name
-        self.allowed.update(_number(node) for node in _relations(relation) if node.WhichOneof("rel_type") in _READS)
+        self.allowed.update(reads_of(frame))
 
     def check(self, message: Any) -> None:
         """Refuse a plan or command with parts that were made elsewhere, or that ask for the engine's own time.
@@ -107,6 +105,13 @@ class Guard:
             if after == "(" or (name in _BARE and token.kind == "word" and not is_column):
                 closes = found[place + 2].text == ")" if after == "(" and place + 2 < len(found) else True
                 self.check_function(name, 0 if closes else 1)
+
+
+def reads_of(frame: DataFrame) -> Iterator[int]:
+    """Numbers of the parts of a frame's plan that read. A frame that is made from it has them, too."""
+    plan: Any = frame
+    relation = plan._plan.plan(plan._session.client)  # noqa: SLF001 - a frame's plan has no public name
+    return (_number(node) for node in _relations(relation) if node.WhichOneof("rel_type") in _READS)
 
 
 def _has_query(text: str) -> bool:
