@@ -108,13 +108,23 @@ class TableChange:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class TrainingSet:
     """Rows with their features, and the record of what they were made from."""
 
     built: training_set.TrainingSet
     spark: SparkEngine
     lake: Lake
+
+    def __repr__(self) -> str:
+        """What a notebook shows: the size, the label, what was read, and the doubts in full."""
+        tables = ", ".join(map(str, self.record.tables)) or "no table"
+        columns = ", ".join(self.to_arrow().column_names)
+        lines = [
+            f"TrainingSet of {self.record.rows:,} rows: {columns}",
+            f"label {self.built.spec.label}, from {tables}",
+        ]
+        return "\n  ".join([*lines, *(f"doubt: {doubt}" for doubt in self.record.warnings)])
 
     @property
     def record(self) -> TrainingRecord:

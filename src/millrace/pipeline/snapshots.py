@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from millrace.core.clock import epoch_us, utc
@@ -122,7 +124,7 @@ class Snapshots:
             raise
         except Exception as error:  # the adapter edge to the user's code: whatever it raises is theirs to see
             raise InvalidInput(
-                f"the function of {self.table.name} failed at {tick:%Y-%m-%d %H:%M}: {_first_line(error)}",
+                f"the function of {self.table.name} failed at {tick:%Y-%m-%d %H:%M}: {_told(error, self.table.compute)}",
                 hint="it is called once per time, with the frames cut at that time; try it alone on one",
                 table=self.table.name,
             ) from error
@@ -257,6 +259,11 @@ def _round(values: np.ndarray) -> np.ndarray:
     return result
 
 
-def _first_line(error: Exception) -> str:
+def _told(error: Exception, compute: object) -> str:
+    """One line of an error, and where in the file of the function it came from, if it came from there."""
     text = str(error).strip()
-    return text.split("\n")[-1 if "Traceback" in text else 0][:300] or type(error).__name__
+    first = text.split("\n")[-1 if "Traceback" in text else 0][:300]
+    file = getattr(getattr(compute, "__code__", None), "co_filename", None)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    where = f" ({Path(str(file)).name}, line {lines[-1]})" if lines else ""
+    return f"{type(error).__name__}: {first}{where}" if first else f"{type(error).__name__}{where}"

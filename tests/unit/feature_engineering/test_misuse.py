@@ -278,5 +278,10 @@ def test_a_lookup_without_a_time_in_a_table_with_times_is_a_doubt(
     built = client.create_training_set(df=wide(2), feature_lookups=[timeless], label="label")
     (doubt,) = built.record.warnings
     assert doubt.startswith(f"{features} is looked up without timestamp_lookup_key")
+    assert repr(built) == (
+        "TrainingSet of 2 rows: customer_id, at, label, spend\n"
+        f"  label label, from {built.record.tables[0]}\n"
+        f"  doubt: {doubt}"
+    )
     asked = client.create_training_set(df=wide(2), feature_lookups=[lookup(features)], label="label")
     assert asked.record.warnings == ()

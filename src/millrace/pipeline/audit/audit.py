@@ -25,13 +25,11 @@ from millrace.pipeline.audit.rerun import (
     first_of_each,
     is_label,
 )
-from millrace.pipeline.audit.rules import declared_sources, find_rules
+from millrace.pipeline.audit.rules import declared_sources, find_rules, remedy
 from millrace.pipeline.audit.scratch import concerns
 from millrace.pipeline.audit.times import Times, choose_times
 from millrace.pipeline.declare import Pipeline
 from millrace.pipeline.port import Progress, Services
-
-_SOURCE = "take the table as a parameter with a Source: the frame that is handed in ends in time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +185,7 @@ def _future_leak(pipeline: Pipeline, rerun: Rerun, job: Job, snapshot: Snapshot,
         "leak",
         name,
         f"{name} of {iso(at)} sees what came after {until}: with later rows of {', '.join(guilty)} {job.change}, {_told(rest)}",
-        _SOURCE,
+        remedy(pipeline, guilty),
         as_of=at,
         column=first_column(rest),
         evidence={"tables": guilty, "change": job.change, **evidence_of(rest)},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import cast
@@ -100,6 +100,15 @@ def declared_sources(pipeline: Pipeline) -> list[Source]:
     """All sources that the pipeline's functions take, those behind windows too."""
     tables = [*pipeline.features, pipeline.label]
     return [source for table in tables for source in getattr(table, "sources", {}).values()]
+
+
+def remedy(pipeline: Pipeline, guilty: Collection[str]) -> str:
+    """How a function stops seeing what came later in these tables."""
+    uncut = {str(TableName.parse(source.name)) for source in declared_sources(pipeline) if source.history == "none"}
+    named = ", ".join(sorted(uncut & set(guilty)))
+    if named:
+        return f"history='none' cuts nothing: declare how {named} keeps its history ('append', 'snapshot' or 'scd2')"
+    return "take the table as a parameter with a Source: the frame that is handed in ends in time"
 
 
 def table_lookups(pipeline: Pipeline) -> list[FeatureLookup]:
