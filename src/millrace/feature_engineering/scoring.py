@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from millrace.core.errors import InvalidInput, NotFound
-from millrace.features.augment import augment
+from millrace.core.events import Event
+from millrace.features.augment import augment_pinned
 from millrace.features.matrix import model_frame
 from millrace.features.spec import from_json
+from millrace.lake.types import TableVersion
 from millrace.registry.types import ModelName, ModelVersion
 from millrace.training.models import feature_spec_of
 from millrace.workspace import Workspace
@@ -30,9 +32,18 @@ _TYPES = {
 
 
 def score(
-    workspace: Workspace, model_uri: str, rows: pa.Table, result_type: str, params: Mapping[str, object] | None
+    workspace: Workspace,
+    model_uri: str,
+    rows: pa.Table,
+    result_type: str,
+    params: Mapping[str, object] | None,
+    *,
+    read: Sequence[TableVersion] = (),
 ) -> pa.Table:
     """The rows with the features that were looked up, and `prediction`, in their order.
+
+    The event `batch.scored` keeps which model it was, and every table and version that was read: those of the lookups, and
+    `read`, which the rows were made from.
 
     Raises:
         NotFound: no such model or version.
@@ -43,7 +54,7 @@ def score(
 
     if result_type not in _TYPES:
         raise InvalidInput(f"result_type '{result_type}' is not known", hint=f"use one of {', '.join(_TYPES)}")
-    folder = local_folder(workspace, model_uri)
+    as_of, folder = workspace.clock.now(), local_folder(workspace, model_uri)
     model = mlflow.pyfunc.load_model(str(folder))
     kept = feature_spec_of(folder)
     if kept is None:
@@ -52,8 +63,11 @@ def score(
     else:
         spec = from_json(kept)
         inputs = list(spec.inputs)
-        found = augment(workspace.lake, workspace.asof, spec, rows, as_of=workspace.clock.now())
+        found, looked_up = augment_pinned(workspace.lake, workspace.asof, spec, rows, as_of=as_of)
+        read = tuple(dict.fromkeys([*read, *looked_up]))
     predictions = _predict(model, model_frame(found, inputs), params)
+    data = {"model_id": model.metadata.model_id, "rows": len(rows), "tables": [str(table) for table in read]}
+    workspace.events.append(Event("batch.scored", model_uri, as_of, workspace.principal, data))
     return found.append_column("prediction", pa.array(predictions).cast(pa.type_for_alias(_TYPES[result_type])))
 
 

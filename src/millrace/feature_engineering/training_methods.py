@@ -153,5 +153,5 @@ class TrainingMethods:
             raise InvalidInput(
                 f"env_manager '{env_manager}' is not supported", hint="use 'local': the model runs in this environment"
             )
-        rows = scoring.score(self._workspace, model_uri, frames.to_arrow(df), result_type, params)
+        rows = scoring.score(self._workspace, model_uri, frames.to_arrow(df), result_type, params, read=tables_read(df))
         return self._workspace.spark.session().createDataFrame(rows)

@@ -91,6 +91,16 @@ def test_an_alias_names_a_model(client: FeatureEngineeringClient, workspace: Wor
     assert client.score_batch(model_uri="models:/ml.models.tree@production", df=wide(3)).count() == 3
 
 
+def test_what_a_score_was_made_from_is_kept(
+    client: FeatureEngineeringClient, workspace: Workspace, features: str, model_uri: str
+) -> None:
+    client.score_batch(model_uri=model_uri, df=wide(3))
+    event = workspace.events.read(kind="batch.scored", subject=model_uri)[-1]
+    pinned = workspace.lake.pin(features, workspace.clock.now())
+    assert event.data == {"model_id": model_uri.rpartition("/")[2], "rows": 3, "tables": [str(pinned)]}
+    assert (event.at, event.by) == (workspace.clock.now(), workspace.principal)
+
+
 def test_a_model_is_logged_in_the_users_own_run(
     client: FeatureEngineeringClient, workspace: Workspace, features: str
 ) -> None:
