@@ -461,6 +461,14 @@ class TestReading:
             store.merge(location, priced("-1.10"), ["id"], commit())
         assert rows_of(store, location) == priced("1.10").to_pylist()
 
+    def test_bytes_and_the_word_for_null_are_no_partitions(self, store: TableStore, location: Location) -> None:
+        by_part = TableDefinition(partition_columns=("part",))
+        rows = people(1, part=pa.array([b"a"], pa.binary()))
+        with pytest.raises(InvalidInput, match="'part' is binary"):
+            store.create(location, rows.schema, by_part, commit())
+        with pytest.raises(InvalidInput, match="which stands for null"):
+            made(store, location, people(1, part=["__HIVE_DEFAULT_PARTITION__"]), by_part)
+
     def test_a_partition_of_many_small_files_becomes_one(self, store: TableStore, location: Location) -> None:
         parts = ["it's", None]
         first = people(0, 1, part=parts)

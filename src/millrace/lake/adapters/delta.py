@@ -287,6 +287,7 @@ class DeltaTableStore:
         # Tried again, it would put a second definition on top of the one that another process just made.
         once, partitions = commit_properties(commit, retries=0), list(definition.partition_columns) or None
         settings = {**_KEEP, "delta.dataSkippingStatsColumns": statistics_columns(schema)}
+        refuse_unfit_partitions(schema.empty_table() if rows is None else rows, definition.partition_columns)
         try:
             with delta_errors(location):
                 if rows is None:
@@ -294,7 +295,6 @@ class DeltaTableStore:
                         location, schema, partition_by=partitions, configuration=settings, commit_properties=once
                     )
                 else:
-                    refuse_unfit_partitions(rows, definition.partition_columns)
                     write_deltalake(
                         location,
                         rows,

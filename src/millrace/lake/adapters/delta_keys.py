@@ -13,6 +13,7 @@ from millrace.core.errors import InvalidInput
 
 # A condition with more values takes longer to work through than it saves.
 _MOST_PARTITIONS = 500
+_NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 def same_key(rows: pa.Table, keys: Sequence[str], partitions: Sequence[str] = ()) -> str:
@@ -26,9 +27,10 @@ def same_key(rows: pa.Table, keys: Sequence[str], partitions: Sequence[str] = ()
 
 
 def refuse_unfit_partitions(rows: pa.Table, partitions: Sequence[str]) -> None:
-    """Raise InvalidInput for what a partition column can't hold: an empty text, which Delta keeps as null, and a negative decimal.
+    """Raise InvalidInput for what a partition column can't hold: text that Delta takes for null, bytes, and negative decimals.
 
-    Of the latter delta-rs writes a text that it can't read again, and with it no row of the table.
+    Bytes would come back as others. Of a negative decimal delta-rs writes a text that it can't read again, and with it no
+    row of the table.
     """
     for name in partitions:
         column = rows.column(name) if name in rows.column_names else None
@@ -38,6 +40,18 @@ def refuse_unfit_partitions(rows: pa.Table, partitions: Sequence[str]) -> None:
             raise InvalidInput(
                 f"partition column '{name}' has a negative decimal, which can't be kept as a partition",
                 hint="don't partition by this column, or partition by a whole number or text made of it",
+                column=name,
+            )
+        if kinds.is_binary(column.type) or kinds.is_large_binary(column.type):
+            raise InvalidInput(
+                f"partition column '{name}' is {column.type}, which can't be kept as a partition",
+                hint="don't partition by this column, or partition by text made of it",
+                column=name,
+            )
+        if kinds.is_string(column.type) and pc.any(pc.equal(column, _NULL_PARTITION)).as_py():
+            raise InvalidInput(
+                f"partition column '{name}' has the text {_NULL_PARTITION}, which stands for null in a partition",
+                hint="give these rows another value, or don't partition by this column",
                 column=name,
             )
         if kinds.is_string(column.type) and pc.any(pc.equal(column, "")).as_py():
