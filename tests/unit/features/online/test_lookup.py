@@ -92,6 +92,23 @@ def test_waiting_rows_are_bounded_to_the_next_ones(lake: Lake, online: OnlineSto
     assert [row.values["v"] for row in stored] == list(range(5 + MOST_WAITING, 4, -1))
 
 
+def test_a_key_whose_waiting_rows_ran_out_is_told_not_answered_by_an_old_row(lake: Lake, online: OnlineStore) -> None:
+    schema = pa.schema({"id": pa.int64(), "day": pa.date32(), "v": pa.int64()})
+    create_feature_table(lake, NAME, schema, primary_keys="id", timeseries_column="day", date_stands_for="start")
+    days = [at(1).date() + n * DAY for n in range(MOST_WAITING + 10)]  # known in advance, as a calendar is
+    rows = {"id": [1] * len(days) + [2], "day": [*days, days[3]], "v": [*range(len(days)), 7]}
+    write_feature_rows(lake, NAME, pa.table(rows, schema=schema))
+    publish(lake, online, NAME, as_of=at(1))
+    lookup = OnlineLookup(online, spec("v"))
+    last = MOST_WAITING  # of the days that were kept
+    assert lookup.augment([{"customer": 1}], at(1) + last * DAY - timedelta(microseconds=1))[0].inputs == (last - 1.0,)
+    with pytest.raises(InvalidState, match=r"not all were kept.*\n.*publish it again"):
+        lookup.augment([{"customer": 1}], at(1) + (last + 5) * DAY)
+    assert lookup.augment([{"customer": 2}], at(1) + (last + 5) * DAY)[0].inputs == (7.0,)
+    publish(lake, online, NAME, as_of=at(1) + 20 * DAY)
+    assert lookup.augment([{"customer": 1}], at(1) + (last + 5) * DAY)[0].inputs == (last + 5.0,)
+
+
 def test_a_later_publish_replaces_all(shop: Lake, online: OnlineStore, clock: ManualClock) -> None:
     publish(shop, online, NAME, as_of=at(2, 6))
     clock.set(at(20))
