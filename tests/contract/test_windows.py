@@ -229,6 +229,18 @@ def test_a_date_counts_from_its_end_and_a_late_row_from_when_it_came(windows_on:
     assert agree(windows_on, late, ticks, rows).column("k").to_pylist() == [1]
 
 
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+def test_the_time_zone_of_a_session_moves_no_day(sail: SailEngine, tmp_path: Path, zone: str) -> None:
+    rows = [row(1, T0 - DAY + timedelta(hours=hour)) for hour in (0, 5, 20)] + [row(2, T0 - 2 * DAY)]
+    features = [("n", Count(days=1)), ("early", Count(days=3, where="ts < '2025-03-02T06:00:00Z'"))]
+    windows, conf = resolve_features(source(tmp_path, rows, time="day"), features), sail.session().conf
+    conf.set("spark.sql.session.timeZone", zone)
+    try:
+        agree(SparkWindows(sail), windows, Ticks(T0, timedelta(hours=6), 5), rows)
+    finally:
+        conf.set("spark.sql.session.timeZone", "UTC")
+
+
 def test_of_values_that_are_equally_new_the_greatest_is_the_last(windows_on: WindowEngine, tmp_path: Path) -> None:
     rows = [row(1, T0, x=2.0), row(1, T0, x=None), row(1, T0, x=5.0), row(2, T0, x=None), row(2, T0 - DAY, x=7.0)]
     windows = resolve_features(source(tmp_path, rows), [("last", Last("x", days=9))])

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,15 @@ def _answers(port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+def test_a_time_in_a_path_is_utc_whatever_the_sessions_zone(real_spark: SparkEngine, tables: FeatureTables) -> None:
+    times = pa.array([datetime(2025, 3, 30, 1, 30, tzinfo=UTC), None], pa.timestamp("us", "UTC"))
+    rows = pa.table({"k": [1, 2], "at": times, "v": [1.0, 2.0]})
+    source = tables.make(rows, time=None, partitions=("at",))
+    session: Any = real_spark.session()
+    session.conf.set("spark.sql.session.timeZone", "Asia/Tokyo")
+    try:
+        assert read(real_spark, source) == rows.to_pylist()
+    finally:
+        session.conf.set("spark.sql.session.timeZone", "UTC")

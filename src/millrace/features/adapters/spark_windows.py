@@ -156,8 +156,10 @@ def _seen_us(source: FeatureSource) -> SparkColumn:
     from pyspark.sql import functions as F  # noqa: N812 - the name that everybody uses
 
     time, after = _time(source), source.available_after // MICROSECOND
-    if pa.types.is_date(source.schema.field(time).type) and source.date_stands_for == "end":
-        after += DAY_US
+    if pa.types.is_date(source.schema.field(time).type):
+        after += DAY_US if source.date_stands_for == "end" else 0
+        # Not as a timestamp: a day would begin in the session's time zone, which anybody may set.
+        return F.unix_date(_column(time)).cast("bigint") * F.lit(DAY_US) + F.lit(after)
     return F.unix_micros(_column(time).cast("timestamp")) + F.lit(after)
 
 

@@ -140,15 +140,25 @@ def _with_partitions(
     from pyspark.sql import functions as sf
 
     texts = {f"p{number}": [_value(path, name) for path in paths] for number, name in enumerate(partitions)}
-    # A path's values as text: Spark's own cast, in UTC, gives them their type.
+    # A path's values as text: Spark's own cast gives them their type.
     folders = pa.table({_PATH: pa.array(paths, pa.string())} | {n: pa.array(v, pa.string()) for n, v in texts.items()})
     types = {column.name: column.dataType for column in _spark_schema(schema)}
     valued = session.createDataFrame(folders).select(
         _PATH,
-        *[sf.col(f"p{n}").cast(types[name]).alias(name) for n, name in enumerate(partitions)],
+        *[_cast(f"p{n}", types[name]).alias(name) for n, name in enumerate(partitions)],
     )
     beside = frame.withColumn(_PATH, sf.col("_metadata.file_path")).join(sf.broadcast(valued), _PATH)
     return beside.select(*[sf.col(f"`{name.replace('`', '``')}`") for name in schema.names])
+
+
+def _cast(column: str, kind: Any) -> Any:
+    """Text as a value. Times are UTC: without a zone in the text, Spark would take them for times of the session's own."""
+    from pyspark.sql import functions as sf
+
+    text = sf.col(column)
+    if kind.typeName() == "timestamp":
+        text = sf.when(text.endswith("Z"), text).otherwise(sf.concat(text, sf.lit("Z")))
+    return text.cast(kind)
 
 
 def _partitions(path: str, location: Location, schema: pa.Schema) -> list[str]:
