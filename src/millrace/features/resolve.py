@@ -76,9 +76,12 @@ def resolve_all(
         label: the column to predict, which no lookup may bring or use.
 
     Raises:
-        InvalidInput: as `resolve`, and where two lookups make the same column or one makes a column that is there.
+        InvalidInput: as `resolve`, and where the request has a column twice, two lookups make the same column or one makes a
+            column that is there.
     """
     present = set(request_schema.names)
+    for name in present if len(present) < len(request_schema.names) else ():
+        _check_present(name, request_schema, "and columns are known by their names")
     made: dict[str, str] = {}
     found = []
     pinned = dict(versions or {})  # a table is read at one version, also where somebody commits to it meanwhile

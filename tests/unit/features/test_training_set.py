@@ -276,3 +276,9 @@ def test_a_table_that_changes_meanwhile_is_read_at_one_version(
     one, two = (lookup(feature_names=[name]) for name in ("spend", "ratio"))
     made = build(shop, join, one, two, as_of=at(20))
     assert [str(table) for table in made.record.tables] == [f"{NAME}@2"]
+
+
+def test_a_request_with_a_column_twice_is_refused(shop: Lake, join: AsOfJoin) -> None:
+    twice = labels().append_column("channel", labels().column("channel"))
+    with pytest.raises(InvalidInput, match="more than one column 'channel'"):
+        build(shop, join, requests=twice)
