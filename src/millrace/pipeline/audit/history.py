@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from millrace.core.clock import iso, utc
 from millrace.core.names import TableName
+from millrace.pipeline.audit.alter import known_rows
 from millrace.pipeline.audit.compare import Difference, compare
 from millrace.pipeline.audit.findings import Finding
 from millrace.pipeline.audit.job import Answer
@@ -26,11 +27,51 @@ _MOST_VERSIONS = 50
 
 
 def judge_histories(services: Services, pipeline: Pipeline, rules: Sequence[TableRule], times: Times) -> list[Finding]:
-    """Warnings about tables that were loaded after the times that are audited, and labels that come later than they say."""
+    """Warnings about tables that were loaded after the times that are audited or are filled in later, and about late labels."""
     sources = {TableName.parse(source.name) for source in declared_sources(pipeline)}
     read = [rule for rule in rules if rule.is_timed and TableName.parse(rule.name) in sources]
     found = [*_loaded_later(services, read, times.cuts), *_lookups_loaded_later(services, pipeline, times.samples)]
-    return [*found, *_late_labels(services, pipeline)]
+    return [*found, *_filled_in_later(services, read, times.cuts), *_late_labels(services, pipeline)]
+
+
+def _filled_in_later(services: Services, rules: Sequence[TableRule], cuts: Sequence[datetime]) -> Iterator[Finding]:
+    """Rows that are known at a time and hold later times: what is written into a row afterwards can't be cut."""
+    for rule in rules:
+        own = {column for view in rule.views for column in (view.time, view.valid_to)}
+        schema = services.lake.schema(rule.name)
+        others = [field.name for field in schema if field.name not in own and _is_time(field.type)]
+        if not others:
+            continue
+        rows = services.lake.read(rule.name, columns=[*(view.time for view in rule.views), *others])
+        for cut in cuts:
+            known = rows.filter(known_rows(rows, rule, cut))
+            later = [name for name in others if _is_later(known.column(name), cut)]
+            if later:
+                yield Finding(
+                    "history",
+                    "warning",
+                    rule.name,
+                    f"rows of {rule.name} that are known at {iso(cut)} hold later times in {', '.join(later)}: where these are "
+                    "filled in afterwards, whatever uses them sees the future",
+                    "keep what comes later as a table of its own, with its time; a time that was planned beforehand is fine",
+                    as_of=cut,
+                    column=later[0],
+                )
+                break
+
+
+def _is_time(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
+
+
+def _is_later(values: pa.ChunkedArray, cut: datetime) -> bool:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    newest = pc.max(values.cast(pa.timestamp("us"))).as_py()
+    return newest is not None and utc(newest) > cut
 
 
 def _loaded_later(services: Services, rules: Sequence[TableRule], cuts: Sequence[datetime]) -> Iterator[Finding]:
