@@ -168,13 +168,20 @@ def _refresh_stages(services: Services, pipeline: Pipeline, request: Request, du
         stages.append((stage, f"snapshots up to {stage.last:%Y-%m-%d}"))
     features = {stage.table.name: stage.fingerprint for stage, _ in stages if isinstance(stage, RefreshSnapshots)}
     for name in dict.fromkeys(lookup.table_name for lookup in pipeline.all_lookups):
-        after = features.get(name) or (str(services.lake.pin(name)) if services.lake.exists(name) else "")
+        after = features.get(name) or _as_it_is(services, name)
         stages.append((Publish(name, after), "lookups inside requests"))
     return stages
 
 
 def _identities(services: Services, pinned: Mapping[str, TableVersion]) -> Mapping[str, str]:
     return identities(services, [str(pin.name) for pin in pinned.values()])
+
+
+def _as_it_is(services: Services, name: str) -> str:
+    """What another content of a table differs in: its newest version, and which table it is; empty where there is none."""
+    if not services.lake.exists(name):
+        return ""
+    return f"{services.lake.pin(name)} {identities(services, [name])}"
 
 
 def _is_pinned(request: Request) -> bool:
@@ -226,7 +233,7 @@ def _training_stages(
 def _watch_stages(services: Services, pipeline: Pipeline) -> list[tuple[Stage, str]]:
     today = last_tick(services.clock.now(), _DAY)
     log = services.lake.rows(pipeline.predictions_table)
-    labels = str(services.lake.pin(pipeline.labels.name)) if services.lake.exists(pipeline.labels.name) else ""
+    labels = _as_it_is(services, pipeline.labels.name)
     return [
         (JoinLabels(today, fingerprint(log, labels)), "late labels"),
         (Watch(today, fingerprint(log, labels, pipeline.monitor, pipeline.alerts)), f"windows up to {today:%Y-%m-%d}"),

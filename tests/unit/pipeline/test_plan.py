@@ -85,6 +85,24 @@ def test_new_rows_refresh_and_do_not_train(workspace: Workspace, fill: Fill) -> 
     assert names(build_plan(workspace, pipeline)) == REFRESH
 
 
+def test_a_table_that_was_made_anew_is_another_though_its_version_is_the_same(workspace: Workspace, fill: Fill) -> None:
+    others = "ml.features.others"
+    rows = purchases([(1, START - DAY, 1.0)])
+    fill(others, rows)
+    lookup = mr.FeatureLookup(others, "customer_id", timestamp_lookup_key="label_time")
+    pipeline = declared(lookups=[lookup])
+    promote(workspace, pipeline)
+    do(workspace, build_plan(workspace, pipeline))
+    assert names(build_plan(workspace, pipeline)) == []
+    for name, stage in ((PURCHASES, REFRESH[:2]), (others, [f"publish {others}"])):
+        before = workspace.lake.pin(name)
+        workspace.lake.drop(name)
+        fill(name, rows)
+        assert workspace.lake.pin(name) == before
+        assert names(build_plan(workspace, pipeline)) == stage
+        do(workspace, build_plan(workspace, pipeline))
+
+
 def test_a_stage_that_did_not_end_is_needed_still(workspace: Workspace) -> None:
     pipeline = declared()
     do(workspace, build_plan(workspace, pipeline), {"validate": "failed"})
