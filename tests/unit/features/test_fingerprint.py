@@ -72,3 +72,10 @@ def test_names_types_order_and_emptiness_count() -> None:
     assert fingerprint(pa.table({"x": pa.array([0], pa.int64())})) != fingerprint(
         pa.table({"x": pa.array([None], pa.int64())})
     )
+
+
+@pytest.mark.slow
+def test_text_that_is_more_than_one_chunk_can_hold() -> None:
+    one = pa.array(["x" * (1 << 20)])
+    huge = pa.table({"s": pa.chunked_array([one] * 2050)})  # all of them the same megabyte in memory
+    assert len(fingerprint(huge)) == 64
