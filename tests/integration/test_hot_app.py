@@ -18,6 +18,7 @@ import pyarrow as pa
 import pytest
 from xgboost import XGBClassifier  # noqa: TID253 - a test
 
+from millrace.api.worker import Commands
 from millrace.core.clock import ManualClock
 from millrace.core.errors import InvalidInput, InvalidState
 from millrace.core.principal import Principal
@@ -33,6 +34,7 @@ from millrace.features.types import FeatureLookup, FeatureSpec
 from millrace.lake.adapters.delta import DeltaTableStore
 from millrace.lake.adapters.sql_catalog import SqlCatalog
 from millrace.lake.lake import Lake
+from millrace.serving.adapters.sql_endpoints import SqlEndpointStore
 from millrace.serving.capture import CaptureLog
 from millrace.serving.drain import drain
 from millrace.serving.endpoints import endpoint_config, served_entity
@@ -420,6 +422,34 @@ def test_a_model_whose_features_are_not_online_is_not_deployed(worker: Worker, w
     with pytest.raises(InvalidInput, match="does not match its feature spec"):
         worker.app.load(replace(world.endpoint(TWO, generation=2), plans=(turned,)))
     assert worker.post({"dataframe_records": records([1])}).status == 200
+
+
+def test_what_can_not_be_loaded_yet_says_so_and_answers_when_it_can(world: World, tmp_path: Path) -> None:
+    late = replace(world, online=LmdbOnlineStore(tmp_path / "late"))
+    worker, store = Worker(late, tmp_path / "capture"), SqlEndpointStore(open_database("sqlite://"))
+    store.add(world.endpoint(ONE))
+    commands = Commands(worker.app, worker.capture, store)
+    asyncio.run(commands.start())
+    refused = worker.post({"dataframe_records": records([1])})
+    assert (refused.status, refused.headers["retry-after"]) == (503, "5")
+    assert "ml.features.spend is not in the online store" in refused.json["message"]
+
+    async def meanwhile() -> None:
+        mending = asyncio.create_task(commands.mend(0.01))
+        await asyncio.sleep(0.05)
+        assert not worker.app.served()
+        for name in ("ml.features.spend", "ml.features.shops"):
+            publish(world.lake, late.online, name, as_of=NOW)
+        for _ in range(3000):
+            if worker.app.served():
+                break
+            await asyncio.sleep(0.01)
+        mending.cancel()
+
+    asyncio.run(meanwhile())
+    assert worker.post({"dataframe_records": records([1])}).status == 200
+    worker.capture.close()
+    late.online.close()
 
 
 def test_without_capture_nothing_is_kept(world: World, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from millrace.api.channel import Message
 
 _log = logging.getLogger(__name__)
+_SELDOM_S = 60.0
 
 
 class WorkerApp:
@@ -68,6 +70,24 @@ class Commands:
         async with self._changing:
             await asyncio.to_thread(self._serve, self._store.list())
             self._loaded = True
+
+    async def mend(self, again_s: float = 5.0) -> None:
+        """Try again, ever more seldom, what could not be loaded: an online store may come up after its workers."""
+        pause = again_s
+        while True:
+            await asyncio.sleep(pause)
+            if self._hot.waiting():
+                async with self._changing:
+                    await asyncio.to_thread(self._serve_waiting)
+            pause = min(2 * pause, _SELDOM_S) if self._hot.waiting() else again_s
+
+    def _serve_waiting(self) -> None:
+        waiting = self._hot.waiting()
+        for endpoint in self._store.list():
+            if endpoint.name in waiting:
+                with suppress(MillraceError):  # logged when it first failed; requests are told what is wrong
+                    self._hot.serve([endpoint])
+                    _log.warning("endpoint %s could not be served at first, and is now", endpoint.name)
 
     async def handle(self, message: Message) -> Message:
         """Answer one command."""
@@ -127,6 +147,7 @@ async def main(options: ChildOptions) -> None:
     commands = Commands(hot, capture, workspace.endpoints)
     # Listening before reading the store: an activation that this reading misses is then sent to us.
     server = await channel.listen(worker_channel(sockets, options.slot), commands.handle)
+    mending = asyncio.create_task(commands.mend())
     try:
         await commands.start()
         app = WorkerApp(hot, ControlProxy(control_socket(sockets)), options.instance)
@@ -134,6 +155,7 @@ async def main(options: ChildOptions) -> None:
         assert options.listen_fd is not None  # noqa: S101 - the supervisor gives one to each worker
         await asgi_server.serve(guard, listener=socket.socket(fileno=options.listen_fd))
     finally:
+        mending.cancel()
         server.close()
         capture.close()
         workspace.close()

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from typing import Any
 
 from millrace.core.clock import Clock, epoch_us
+from millrace.core.errors import MillraceError
 from millrace.features.port import OnlineStore
 from millrace.serving.answer import NOT_FOUND, TOO_LARGE, Reply, Request, answer, error_body, record
 from millrace.serving.capture import CaptureLog
@@ -22,6 +23,7 @@ Authorize = Callable[[Headers], str | None]
 
 _PREFIX, _SUFFIX, _SERVED = "/serving-endpoints/", "/invocations", "/served-models/"
 _JSON = (b"content-type", b"application/json")
+_LATER = [(b"retry-after", b"5")]
 _CHALLENGE = [(b"www-authenticate", b"Bearer")]
 
 
@@ -62,6 +64,7 @@ class HotApp:
         self._authorize, self._clock, self._capture = authorize, clock, capture
         self._generations = Generations(online)
         self._max_body_bytes = max_body_bytes
+        self._waiting: dict[str, str] = {}
 
     @staticmethod
     def handles(scope: Scope) -> bool:
@@ -87,6 +90,7 @@ class HotApp:
             InvalidState: that generation was not loaded here.
         """
         self._generations.activate(name, generation)
+        self._waiting.pop(name, None)
 
     def discard(self, name: str, generation: int) -> None:
         """Drop a loaded generation that won't be activated; nothing where it isn't there or is active."""
@@ -100,11 +104,20 @@ class HotApp:
         """
         for endpoint in endpoints:
             if endpoint.state.ready:
-                self.load(endpoint)
+                try:
+                    self.load(endpoint)
+                except MillraceError as error:
+                    self._waiting[endpoint.name] = error.message
+                    raise
                 self.activate(endpoint.name, endpoint.generation)
+
+    def waiting(self) -> Mapping[str, str]:
+        """Endpoints that `serve` could not load, and why: they answer 503, unless an earlier generation answers."""
+        return dict(self._waiting)
 
     def remove(self, name: str) -> None:
         """Stop serving an endpoint; nothing where it isn't served."""
+        self._waiting.pop(name, None)
         self._generations.remove(name)
 
     def served(self) -> Mapping[str, int]:
@@ -131,6 +144,9 @@ class HotApp:
             raise _Refused(405, "BAD_REQUEST", "send a POST request", [(b"allow", b"POST")])
         name, entity = _target(scope["path"])
         endpoint = self._generations.active(name)
+        if endpoint is None and name in self._waiting:
+            why = f"endpoint '{name}' can't answer yet: {self._waiting[name]}"
+            raise _Refused(503, "TEMPORARILY_UNAVAILABLE", why, _LATER)
         if endpoint is None:
             raise _Refused(NOT_FOUND, "RESOURCE_DOES_NOT_EXIST", f"endpoint '{name}' is not served here")
         if entity is not None and entity not in endpoint.entities:
