@@ -27,6 +27,7 @@ except ModuleNotFoundError as missing:
 
 _Made = TypeVar("_Made")
 _TIMEOUT_S = 10.0
+_PORT = 6379
 _RETRIES = 2
 _UNFINISHED_S = 3600  # how long rows stay that a killed publisher left behind
 _CHUNK = 1000  # rows per command: Redis does nothing else meanwhile
@@ -52,7 +53,8 @@ class RedisOnlineStore:
         retry = Retry(ExponentialBackoff(cap=0.2, base=0.02), _RETRIES)
         try:
             # The address only: what else is in a URL (a password) is never shown.
-            self._shown = f"{urlsplit(url).hostname or urlsplit(url).path}"
+            at = urlsplit(url)
+            self._shown = f"{at.hostname}:{at.port or _PORT}" if at.hostname else at.path
             self._redis: Any = redis.Redis.from_url(
                 plain, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=retry
             )
