@@ -105,15 +105,13 @@ class Snapshots:
         self, ticks: Sequence[datetime], size: int, report: Callable[[int], None]
     ) -> Iterator[tuple[Sequence[datetime], pa.Table]]:
         """Snapshots of many times, some at once, so that a long backfill can be written as it goes; `report` hears how many are done."""
-        import pyarrow as pa
-
         for start in range(0, len(ticks), size):
             some, parts = ticks[start : start + size], []
             windowed = self._window_rows(some)
             for tick in some:
                 parts.append(self._at(tick, windowed))
                 report(start + len(parts))
-            yield some, pa.concat_tables(parts, promote_options="permissive")
+            yield some, together(parts, self.table.name)
 
     def _call(self, tick: datetime, seen_until: datetime, frames: Mapping[str, DataFrame]) -> pa.Table:
         times = (tick, seen_until) if isinstance(self.table, LabelTable) else (tick,)
@@ -211,6 +209,24 @@ def loaded_by(services: Services, name: str, as_of: datetime) -> bool:
     return first is None or first <= as_of
 
 
+def together(parts: Sequence[pa.Table], name: str) -> pa.Table:
+    """Snapshots of several times as one table.
+
+    Raises:
+        InvalidInput: a column has types at two times that don't fit into one.
+    """
+    import pyarrow as pa
+
+    try:
+        return pa.concat_tables(parts, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise InvalidInput(
+            f"the function of {name} returned columns whose types at several times don't fit together: {error}",
+            hint="give each column the same type at each time: cast it, or in pandas use astype, as in astype('Int64')",
+            table=name,
+        ) from error
+
+
 def _finish(rows: pa.Table, table: FeatureTable | LabelTable, tick: datetime) -> pa.Table:
     import pyarrow as pa
 
@@ -221,6 +237,13 @@ def _finish(rows: pa.Table, table: FeatureTable | LabelTable, tick: datetime) ->
                 hint=did_you_mean(key, rows.column_names),
                 column=key,
             )
+    twice = next((name for name in rows.column_names if rows.column_names.count(name) > 1), None)
+    if twice is not None:
+        raise InvalidInput(
+            f"the function of {table.name} returned two columns '{twice}'",
+            hint="give each its own name, with alias()",
+            column=twice,
+        )
     if table.time in rows.column_names:
         raise InvalidInput(
             f"the function of {table.name} returned '{table.time}', which millrace adds",

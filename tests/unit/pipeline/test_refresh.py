@@ -421,3 +421,14 @@ def test_a_changed_delay_of_a_source_makes_all_anew(workspace: Workspace, fill: 
     run(workspace, START + 2 * WEEK)
     late = [(who, at + 8 * DAY, amount) for who, at, amount in ROWS]
     assert stored(workspace) == expected(late, 3)
+
+
+def test_a_column_whose_types_do_not_fit_together_is_said(workspace: Workspace, fill: Fill) -> None:
+    def mixed(as_of: datetime, tx: Any = SOURCE) -> pa.Table:
+        del tx
+        return pa.table({"customer_id": [1], "x": pa.array([2**60 + 1] if as_of == START else [0.5])})
+
+    fill(PURCHASES, purchases(ROWS))
+    table = mr.feature_table(FEATURES, keys=["customer_id"], every=WEEK, start=START)(mixed)
+    with pytest.raises(InvalidInput, match="types at several times don't fit together"):
+        run(workspace, START + WEEK, table)

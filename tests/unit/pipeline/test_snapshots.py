@@ -79,11 +79,15 @@ def test_the_time_of_a_snapshot_is_what_current_date_says_and_tables_can_be_name
     ("compute", "message"),
     [
         (lambda _, tx=SOURCE: tx.select("no_such_column"), "failed at 2025-03-03 00:00: "),
-        (lambda _, _tx=SOURCE: 1 / 0, "failed at 2025-03-03 00:00: ZeroDivisionError: division by zero (test_snapshots.py, line 82)"),
+        (
+            lambda _, _tx=SOURCE: 1 / 0,
+            "failed at 2025-03-03 00:00: ZeroDivisionError: division by zero (test_snapshots.py, line 83)",
+        ),
         (lambda _, _tx=SOURCE: None, "returned NoneType"),
         (lambda _, tx=SOURCE: tx.toArrow().to_pylist(), "returned list"),
         (lambda _, tx=SOURCE: tx.toArrow().to_pandas()["amount"], "returned pandas.Series"),
         (lambda _, tx=SOURCE: tx.select("amount"), "returned no column 'customer_id'"),
+        (lambda _, tx=SOURCE: tx.select("customer_id", "amount", "amount"), "returned two columns 'amount'"),
         (
             lambda _, tx=SOURCE: tx.selectExpr("customer_id", "at as feature_time"),
             "returned 'feature_time', which millrace adds",

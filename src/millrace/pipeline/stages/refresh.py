@@ -21,7 +21,7 @@ from millrace.pipeline.grid import first_tick, last_tick, ticks
 from millrace.pipeline.port import Services
 from millrace.pipeline.rebuild import Rebuilder, between, read_by_name
 from millrace.pipeline.snapshot_state import Rebuild, SnapshotState, load_state, save_state
-from millrace.pipeline.snapshots import Snapshots, implied_warnings, loaded_by, rule_of
+from millrace.pipeline.snapshots import Snapshots, implied_warnings, loaded_by, rule_of, together
 from millrace.pipeline.stages.stage import Outcome
 
 if TYPE_CHECKING:
@@ -199,8 +199,6 @@ class RefreshSnapshots:
 
     def _compute_aside(self, context: RunContext, state: SnapshotState, first: datetime, done: _Done) -> int:
         """Number of a version that holds what was asked for; the newest version is again what it was before."""
-        import pyarrow as pa
-
         services, name = context.services, self.table.name
         missing = ticks(first, self.last, self.table.every)
         if not missing:  # nothing could be known then; what the table has is later, and is cut by its time
@@ -208,7 +206,7 @@ class RefreshSnapshots:
         before = services.lake.read(name)
         snapshots = self._snapshots(context)
         parts = [rows for _, rows in self._chunks(context, snapshots, missing)]
-        rows = pa.concat_tables(parts, promote_options="permissive")
+        rows = together(parts, name)
         # Killed from here on, the next run that is not pinned makes all anew.
         save_state(services, name, replace(state, code=_ASIDE))
         services.lake.overwrite(name, rows, why="all snapshots anew")
