@@ -9,7 +9,7 @@ import pyarrow.dataset
 import pyarrow.fs
 
 from millrace.core.errors import NotFound
-from millrace.features.online.rows import event_times, identified, key_codes
+from millrace.features.online.rows import event_times, identified, key_codes, widened
 from millrace.lake.lake import Lake
 from millrace.lake.types import TableEntry, Version
 
@@ -33,7 +33,8 @@ def changed_keys(lake: Lake, entry: TableEntry, old: Version, new: Version, colu
     before, after = (set(lake.store.files(entry.location, version)) for version in (old, new))
     schema = lake.schema(entry.name, new)
     gone, come = (
-        identified(_read(entry, files, schema, columns), entry.definition) for files in (before - after, after - before)
+        identified(widened(_read(entry, files, schema, columns)), entry.definition)
+        for files in (before - after, after - before)
     )
     both = pa.concat_tables([gone, come]).combine_chunks()
     side = np.repeat(np.array([0, 1], dtype=np.int8), [len(gone), len(come)])

@@ -18,7 +18,7 @@ from millrace.features.identity import MICROSECOND, key_family
 from millrace.features.online.changes import changed_keys
 from millrace.features.online.codec import RowCodec, can_store
 from millrace.features.online.key_bytes import encode_keys
-from millrace.features.online.rows import MOST_WAITING, KeptRows, event_times, identified, newest
+from millrace.features.online.rows import MOST_WAITING, KeptRows, event_times, identified, newest, widened
 from millrace.features.online.table import feature_types
 from millrace.features.port import OnlineStore
 from millrace.features.types import OnlineTable
@@ -181,7 +181,7 @@ class _Publishing:
         """The keys to write anew, a table of their columns; a key may come more than once."""
         table, columns = self.target, [*self.target.types]
         if base.version == table.version:
-            return self.lake.schema(self.entry.name, table.version).empty_table().select([*table.primary_keys])
+            return widened(self.lake.schema(self.entry.name, table.version).empty_table().select([*table.primary_keys]))
         return changed_keys(self.lake, self.entry, base.version, table.version, columns)
 
     def _some(self, base: OnlineTable, changed: pa.Table) -> Published:
@@ -219,7 +219,7 @@ class _Publishing:
         return rows.filter(pc.is_in(mine, value_set=keys)).combine_chunks()
 
     def _read(self, columns: list[str], where: object = None) -> pa.Table:
-        rows = self.lake.read(self.entry.name, self.target.version, columns, where)
+        rows = widened(self.lake.read(self.entry.name, self.target.version, columns, where))
         return identified(rows, self.entry.definition).combine_chunks()
 
     def _keep(self, rows: pa.Table) -> KeptRows:

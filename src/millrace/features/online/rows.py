@@ -83,6 +83,12 @@ class KeptRows:
         return slices(keys), self._codec.pack(part, None if self._times is None else self._times[places], starts)
 
 
+def widened(rows: pa.Table) -> pa.Table:
+    """Text and bytes in a layout in which one chunk holds more than 2 GiB: rows are taken from whole columns."""
+    wide = {pa.string(): pa.large_string(), pa.binary(): pa.large_binary()}
+    return rows.cast(pa.schema([field.with_type(wide.get(field.type, field.type)) for field in rows.schema]))
+
+
 def identified(rows: pa.Table, definition: TableDefinition) -> pa.Table:
     """Rows with all of their identity; others, written by other programs, can never be found."""
     identity = [*definition.primary_keys]

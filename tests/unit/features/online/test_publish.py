@@ -13,6 +13,7 @@ from millrace.core.errors import Conflict
 from millrace.core.names import TableName
 from millrace.features.online.freshness import online_freshness
 from millrace.features.online.publish import publish, publish_table
+from millrace.features.online.rows import KeptRows
 from millrace.features.port import OnlineStore
 from millrace.features.tables import create_feature_table, write_feature_rows
 from millrace.features.types import OnlineTable
@@ -61,6 +62,30 @@ def test_keys_of_every_type_are_published_changed_and_removed(
     done = publish_table(lake, online, NAME, as_of=NOW, mode="TRIGGERED")
     assert (done.written, done.removed, done.table.keys) == (0, 1, 1)
     assert stored() == [[], [3], []]
+
+
+def test_text_is_taken_from_columns_that_hold_more_than_two_gigabytes(
+    lake: Lake, online: OnlineStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One chunk of plain text holds no more, and Arrow can't take rows from several."""
+    seen: list[pa.Schema] = []
+    plain = KeptRows.__init__
+
+    def watched(self: KeptRows, rows: pa.Table, *rest: Any) -> None:
+        seen.append(rows.schema)
+        plain(self, rows, *rest)
+
+    monkeypatch.setattr(KeptRows, "__init__", watched)
+    rows = pa.table({"k": ["a", "b"], "s": ["x", None], "r": pa.array([b"\0", None])})
+    create_feature_table(lake, NAME, rows.schema, primary_keys="k", rows=rows)
+    publish(lake, online, NAME, as_of=NOW)
+    write_feature_rows(lake, NAME, pa.table({"k": ["a"], "s": ["y"], "r": [b"z"]}))
+    publish_table(lake, online, NAME, as_of=NOW, mode="TRIGGERED")
+    assert [schema.types for schema in seen] == [[pa.large_string(), pa.large_string(), pa.large_binary()]] * 2
+    assert [[row.values for row in kept] for kept in online.get(TableName.parse(NAME), [("a",), ("b",)])] == [
+        [{"s": "y", "r": b"z"}],
+        [{"s": None, "r": None}],
+    ]
 
 
 def test_progress_is_told(lake: Lake, online: OnlineStore) -> None:
