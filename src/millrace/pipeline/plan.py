@@ -248,8 +248,8 @@ def _steps(services: Services, pipeline: Pipeline, stages: Sequence[tuple[Stage,
         if isinstance(stage, RefreshSnapshots) and (done is None or not stage.stands(services)):
             done = None
             anew.add(TableName.parse(stage.table.name))
-        if isinstance(stage, Publish) and TableName.parse(stage.table) in anew:
-            done = None
+        if isinstance(stage, Publish) and done is not None:
+            done = done if TableName.parse(stage.table) not in anew and stage.stands(services) else None
         steps.append(_step(stage, why, done, stopped=stopped and _belongs_to_training(stage)))
         stopped = stopped or (done is not None and done.status == "refused")
     return tuple(steps)

@@ -11,10 +11,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import millrace as mr
 from millrace.core.errors import Conflict, InvalidInput
+from millrace.core.names import TableName
+from millrace.features.tables import delete_feature_rows
 from millrace.pipeline import execute
 from millrace.pipeline.context import OpenTarget, RunContext
 from millrace.pipeline.execute import RunReport, run_pipeline
@@ -85,6 +88,19 @@ def test_at_once_again_nothing_runs_and_no_run_is_written(workspace: Workspace) 
     report, told = run(workspace, declared())
     assert (report, told.stages) == (RunReport("nothing", ()), [])
     assert len(workspace.runs.runs()) == 1
+
+
+def test_rows_that_were_deleted_by_key_leave_the_online_store_with_the_next_run(workspace: Workspace) -> None:
+    run(workspace, declared())
+    name = TableName.parse("ml.features.shop")
+    delete_feature_rows(workspace.lake, str(name), pa.table({"customer_id": [1]}))
+    report, _ = run(workspace, declared())
+    assert [stage.name for stage in report.stages] == [PUBLISH]
+    gone, kept = workspace.online.get(name, [(1,), (2,)])
+    assert (len(gone), len(kept)) == (0, 1)
+    assert run(workspace, declared())[0].status == "nothing"
+    workspace.online.remove(name)  # or another store than before
+    assert [stage.name for stage in run(workspace, declared())[0].stages] == [PUBLISH]
 
 
 def test_a_run_goes_on_at_the_stage_that_failed(workspace: Workspace, tmp_path: Path) -> None:

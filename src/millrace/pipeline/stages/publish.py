@@ -8,6 +8,7 @@ from millrace.core.names import TableName
 from millrace.features.online.publish import publish_table
 from millrace.pipeline.context import RunContext
 from millrace.pipeline.fingerprint import fingerprint
+from millrace.pipeline.port import Services
 from millrace.pipeline.stages.stage import Outcome
 
 
@@ -27,6 +28,13 @@ class Publish:
     def fingerprint(self) -> str:
         """The table and what it depends on."""
         return fingerprint("publish", self.table, self.after)
+
+    def stands(self, services: Services) -> bool:
+        """Whether what is online is the table's newest version: rows are deleted and written by others too, and stores change."""
+        if not services.lake.exists(self.table):
+            return True
+        online = services.online.table(TableName.parse(self.table))
+        return online is not None and online.version == services.lake.pin(self.table).version
 
     def run(self, context: RunContext) -> Outcome:
         """Write to the online store."""
