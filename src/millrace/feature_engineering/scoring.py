@@ -19,6 +19,7 @@ from millrace.workspace import Workspace
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_PREDICTION = "prediction"
 _TYPES = {
     "double": "float64",
     "float": "float32",
@@ -47,13 +48,15 @@ def score(
 
     Raises:
         NotFound: no such model or version.
-        InvalidInput: an unknown type, or a missing key or input.
+        InvalidInput: an unknown type, a missing key or input, or a column `prediction` that is there already.
     """
     import mlflow.pyfunc
     import pyarrow as pa
 
     if result_type not in _TYPES:
         raise InvalidInput(f"result_type '{result_type}' is not known", hint=f"use one of {', '.join(_TYPES)}")
+    if _PREDICTION in rows.column_names:
+        raise InvalidInput(f"the rows have a column '{_PREDICTION}' already", hint="rename it, or leave it out")
     as_of, folder = workspace.clock.now(), local_folder(workspace, model_uri)
     model = mlflow.pyfunc.load_model(str(folder))
     kept = feature_spec_of(folder)
@@ -68,7 +71,7 @@ def score(
     predictions = _predict(model, model_frame(found, inputs), params)
     data = {"model_id": model.metadata.model_id, "rows": len(rows), "tables": [str(table) for table in read]}
     workspace.events.append(Event("batch.scored", model_uri, as_of, workspace.principal, data))
-    return found.append_column("prediction", pa.array(predictions).cast(pa.type_for_alias(_TYPES[result_type])))
+    return found.append_column(_PREDICTION, pa.array(predictions).cast(pa.type_for_alias(_TYPES[result_type])))
 
 
 def local_folder(workspace: Workspace, model_uri: str) -> Path:
@@ -77,10 +80,17 @@ def local_folder(workspace: Workspace, model_uri: str) -> Path:
     if model_uri.startswith("models:/") and not name.startswith("m-"):
         return _registered(workspace, name)
     import mlflow.artifacts
+    from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
+    url = workspace.settings.mlflow_url
     try:
-        return Path(mlflow.artifacts.download_artifacts(model_uri, tracking_uri=workspace.settings.mlflow_url))
+        if model_uri.startswith("models:/"):
+            # Asked for by its id, MLflow looks in the store that the process is set to, whatever it is told here.
+            location = str(MlflowClient(tracking_uri=url).get_logged_model(name).artifact_location)
+        else:
+            location = model_uri
+        return Path(mlflow.artifacts.download_artifacts(location, tracking_uri=url))
     except (MlflowException, OSError) as error:
         raise NotFound(
             f"there is no model at {model_uri}: {str(error).splitlines()[0]}",
@@ -106,4 +116,6 @@ def _registered(workspace: Workspace, name: str) -> Path:
 def _predict(model: Any, frame: Any, params: Mapping[str, object] | None) -> Any:
     import numpy as np
 
+    if not len(frame):
+        return np.empty(0)  # many models refuse to be asked about nothing
     return np.asarray(model.predict(frame, params=dict(params) if params else None)).reshape(len(frame), -1)[:, 0]

@@ -91,6 +91,15 @@ def test_an_alias_names_a_model(client: FeatureEngineeringClient, workspace: Wor
     assert client.score_batch(model_uri="models:/ml.models.tree@production", df=wide(3)).count() == 3
 
 
+def test_a_model_is_found_in_its_home_whatever_store_mlflow_is_set_to(
+    client: FeatureEngineeringClient, model_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", other)
+    monkeypatch.setattr("mlflow.tracking._tracking_service.utils._tracking_uri", other)
+    assert client.score_batch(model_uri=model_uri, df=wide(3)).count() == 3
+
+
 def test_what_a_score_was_made_from_is_kept(
     client: FeatureEngineeringClient, workspace: Workspace, features: str, model_uri: str
 ) -> None:
