@@ -86,6 +86,12 @@ class TestReading:
         ).collect()
         assert [tuple(row) for row in rows] == [(1, "row 1", 1)]
 
+    def test_an_arrow_table_without_rows_is_a_frame_without_rows(self, spark: Any) -> None:
+        none = pa.table({"id": pa.array([], pa.int64()), "at": pa.array([], pa.timestamp("us", "UTC"))})
+        frame = spark.createDataFrame(none)
+        assert (frame.count(), frame.dtypes) == (0, [("id", "bigint"), ("at", "timestamp")])
+        assert spark.range(3).join(frame, "id", "left").count() == 3
+
     def test_arguments_and_frames_go_into_sql(self, spark: Any) -> None:
         assert ids(spark.sql("SELECT * FROM bronze.t WHERE id >= :low", {"low": 1})) == [1, 2]
         assert ids(spark.sql("SELECT * FROM bronze.t WHERE id = ?", [2])) == [2]

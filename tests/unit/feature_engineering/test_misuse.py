@@ -227,6 +227,16 @@ def test_scoring_wants_the_keys_and_times_of_the_lookups(client: FeatureEngineer
         assert refused.value.hint
 
 
+def test_a_batch_without_rows_is_scored_and_one_with_predictions_is_refused(
+    client: FeatureEngineeringClient, model_uri: str
+) -> None:
+    none = client.score_batch(model_uri=model_uri, df=wide(2).head(0))
+    assert (none.count(), none.columns[-1]) == (0, "prediction")
+    with pytest.raises(InvalidInput, match="a column 'prediction' already") as refused:
+        client.score_batch(model_uri=model_uri, df=wide(2).assign(prediction=1))
+    assert refused.value.hint
+
+
 def test_options_known_elsewhere_are_taken_where_they_change_nothing_and_refused_where_they_would(
     client: FeatureEngineeringClient,
 ) -> None:

@@ -113,10 +113,14 @@ class LakeSession(SparkSession):  # type: ignore[misc]  # pyspark is untyped
         return run_sql(self, sqlQuery, args, kwargs)
 
     def createDataFrame(self, data: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N802 - PySpark's name
-        """PySpark's, which takes a Polars frame, too, and anything else with `__arrow_c_stream__`."""
+        """PySpark's, which takes a Polars frame, too, anything else with `__arrow_c_stream__`, and Arrow tables without rows."""
         known = type(data).__module__.partition(".")[0] in {"pandas", "pyarrow", "numpy", "builtins"}
         if not known and (hasattr(data, "__arrow_c_stream__") or type(data).__name__ == "LazyFrame"):
             data = to_arrow(data)
+        if type(data).__name__ == "Table" and not len(data) and not args and not kwargs:
+            from pyspark.sql.pandas.types import from_arrow_schema
+
+            return super().createDataFrame(data, from_arrow_schema(data.schema))
         return super().createDataFrame(data, *args, **kwargs)
 
     def entry(self, parts: tuple[str, ...]) -> TableEntry | None:
