@@ -42,6 +42,7 @@ class Publish:
         done = publish_table(services.lake, services.online, self.table, as_of=services.clock.now(), mode="TRIGGERED")
         keys, changed = done.table.keys, done.mode == "TRIGGERED"
         detail = f"{keys:,} keys online" + (f", {done.written:,} of them written" if changed else "")
+        detail += f", {done.removed:,} removed" if done.removed else ""
         return Outcome(
             detail, {"keys": keys, "version": int(done.table.version), "written": done.written, "mode": done.mode}
         )
