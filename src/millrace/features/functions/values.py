@@ -6,7 +6,7 @@ import base64
 import math
 import struct
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TypeAlias
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 from millrace.core.clock import from_epoch_us, iso, utc
 from millrace.core.errors import InvalidInput
 from millrace.features.defaults import arrow_type
+from millrace.features.sent import read_boolean, read_date, read_decimal, read_text, read_time
 from millrace.features.types import Parameter, ScalarType
 
 Reader: TypeAlias = Callable[[object], object]
@@ -22,7 +23,6 @@ Reader: TypeAlias = Callable[[object], object]
 _SCALE = 18
 _EXACT_INT = 2**53  # JSON senders write whole numbers up to here as 5 or as 5.0
 _WHOLE_DIGITS = 38 - _SCALE
-_LONGEST_DECIMAL = 152  # decimal256 has 76 digits, before the point or after it
 _INT64 = range(-(2**63), 2**63)
 
 RESULT_TYPES: Mapping[ScalarType, pa.DataType] = {
@@ -160,7 +160,7 @@ def json_value(value: object) -> object:
 def _reader(kind: pa.DataType) -> Reader:
     name = family(kind)
     if name == "Decimal":
-        return lambda value: _in_scale(_decimal(value), kind.scale)
+        return lambda value: _in_scale(read_decimal(value), kind.scale)
     if name == "float":
         return _READ_FLOAT[kind.bit_width]
     if name is None:
@@ -194,52 +194,6 @@ def _packed(code: str) -> Reader:
     return read
 
 
-def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    raise TypeError
-
-
-def _boolean(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise TypeError
-
-
-def _date(value: object) -> date:
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return value
-    return date.fromisoformat(_text(value))
-
-
-def _time(value: object) -> datetime:
-    moment = value if isinstance(value, datetime) else datetime.fromisoformat(_text(value))
-    return moment if moment.tzinfo is UTC else utc(moment)
-
-
-def decimal_from(text: str) -> Decimal:
-    """The number that its digits say.
-
-    Raises:
-        InvalidOperation: it is none.
-        ValueError: it is beyond what any column holds: "1e999999999" is short, and a gigabyte when it is written out.
-    """
-    value = Decimal(text)
-    if value.is_finite() and abs(value.adjusted()) > _LONGEST_DECIMAL:
-        raise ValueError
-    return value
-
-
-def _decimal(value: object) -> Decimal:
-    if isinstance(value, Decimal):
-        return value
-    if isinstance(value, str):
-        return decimal_from(value)
-    if type(value) is int:
-        return Decimal(value)
-    raise TypeError
-
-
 def _in_scale(value: Decimal, scale: int) -> Decimal:
     """In that many digits after the point, where that is the same number."""
     if not value.is_finite():
@@ -266,7 +220,7 @@ def _result_int(value: object) -> int:
 
 
 def _result_text(value: object) -> str:
-    text = _text(value)
+    text = read_text(value)
     if not text.isascii():
         text.encode()  # half of a surrogate pair is no text: UnicodeEncodeError is a ValueError
     return text
@@ -297,7 +251,13 @@ def _result_decimal(value: object) -> Decimal:
 
 _READ_FLOAT: Mapping[int, Reader] = {16: _packed("<e"), 32: _packed("<f"), 64: _double}
 _WIDEN: Mapping[ScalarType, Callable[..., object]] = {"float": float, "Decimal": Decimal}
-_READ: Mapping[str, Reader] = {"int": _integer, "str": _text, "bool": _boolean, "date": _date, "datetime": _time}
+_READ: Mapping[str, Reader] = {
+    "int": _integer,
+    "str": read_text,
+    "bool": read_boolean,
+    "date": read_date,
+    "datetime": read_time,
+}
 _SENT: Mapping[str, str] = {
     "float": "a number",
     "int": "a whole number",
@@ -311,7 +271,7 @@ _CHECKS: Mapping[ScalarType, Reader] = {
     "float": _double,
     "int": _result_int,
     "str": _result_text,
-    "bool": _boolean,
+    "bool": read_boolean,
     "date": _result_date,
     "datetime": _result_time,
     "Decimal": _result_decimal,

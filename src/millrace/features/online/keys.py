@@ -6,15 +6,13 @@ import base64
 import binascii
 import numbers
 from collections.abc import Callable
-from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TypeAlias
 
-from millrace.core.clock import utc
 from millrace.core.errors import InvalidInput
 from millrace.features.defaults import arrow_type
-from millrace.features.functions.values import decimal_from
 from millrace.features.identity import key_family
+from millrace.features.sent import read_boolean, read_date, read_decimal, read_text, read_time
 
 KeyReader: TypeAlias = Callable[[object], object]
 
@@ -54,46 +52,20 @@ def _integer(value: object) -> int:
     return int(value)
 
 
-def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    raise TypeError
-
-
-def _boolean(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise TypeError
-
-
-def _date(value: object) -> date:
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return value
-    return date.fromisoformat(_text(value))
-
-
-def _timestamp(value: object) -> datetime:
-    return utc(value if isinstance(value, datetime) else datetime.fromisoformat(_text(value)))
-
-
 def _decimal(value: object) -> Decimal:
-    if isinstance(value, float):
-        raise TypeError
-    if isinstance(value, str):
-        return decimal_from(value)
-    return value if isinstance(value, Decimal) else Decimal(_integer(value))
+    return Decimal(_integer(value)) if isinstance(value, numbers.Integral) else read_decimal(value)
 
 
 def _bytes(value: object) -> bytes:
-    return value if isinstance(value, bytes) else base64.b64decode(_text(value), validate=True)
+    return value if isinstance(value, bytes) else base64.b64decode(read_text(value), validate=True)
 
 
 _READ: dict[str, KeyReader] = {
     "integer": _integer,
-    "text": _text,
-    "boolean": _boolean,
-    "date": _date,
-    "timestamp": _timestamp,
+    "text": read_text,
+    "boolean": read_boolean,
+    "date": read_date,
+    "timestamp": read_time,
     "decimal": _decimal,
     "binary": _bytes,
     "null": lambda _: None,

@@ -14,7 +14,7 @@ from millrace.features.online.key_bytes import encode_keys, is_whole
 from millrace.features.port import EncodedBatch
 from millrace.lake.types import TableDefinition
 
-MOST_WAITING = 64
+MOST_WAITING = 4096
 """How many rows of a key that are not yet available are kept, the next ones to become available first."""
 
 _BATCH_KEYS = 50_000
