@@ -14,7 +14,7 @@ from millrace.cli.options import Home, Json, PipelineFile, PipelineName
 from millrace.cli.output import print_json, say
 from millrace.cli.progress import progress
 from millrace.core.clock import parse_time
-from millrace.core.errors import InvalidInput, UsageError
+from millrace.core.errors import InvalidInput, MillraceError, UsageError
 
 if TYPE_CHECKING:
     from millrace.pipeline.backfill import Backfill, TableReport
@@ -71,8 +71,10 @@ def _run(file: Path, pipeline: str | None, asked: Backfill, home: Path | None, *
     try:
         with progress(plain=json) as shown:
             found = compute(workspace, declared, shown, asked)
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped: the chunks that were finished are kept; the same command goes on after them\n")
+    except BaseException as error:
+        # Ctrl-C may come as another error: engines raise their own where it stops a query of theirs.
+        if not isinstance(error, MillraceError):
+            sys.stderr.write("stopped: the chunks that were finished are kept; the same command goes on after them\n")
         raise
     finally:
         workspace.close()
