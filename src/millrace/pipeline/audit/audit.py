@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from millrace.core.clock import iso
-from millrace.core.errors import InvalidInput, MillraceError
+from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName
 from millrace.pipeline.audit.alter import Change
 from millrace.pipeline.audit.around import project_files
-from millrace.pipeline.audit.findings import AuditReport, Finding, ordered
+from millrace.pipeline.audit.findings import AuditReport, Finding, ordered, taken
 from millrace.pipeline.audit.history import judge_histories, judge_stored
 from millrace.pipeline.audit.job import Answer, Job, Runner, Snapshot, Thresholds
 from millrace.pipeline.audit.rerun import (
@@ -68,10 +68,7 @@ def audit_pipeline(
     job = Job(file, pipeline.name, services.settings.database_url, rules=rules, thresholds=options.thresholds)
     audit = _Audit(services, pipeline, job, times, runner, progress)
     findings = [*audit.run(quick=options.quick), *judge_histories(services, pipeline, rules, times)]
-    accepted = _names(options.accept)
-    return AuditReport(
-        pipeline.name, times.cuts or times.samples, ordered([one.accepted(accepted) for one in findings])
-    )
+    return AuditReport(pipeline.name, times.cuts or times.samples, ordered(taken(findings, options.accept)))
 
 
 @dataclass(frozen=True)
@@ -212,14 +209,3 @@ def _told(what: What) -> str:
 
 def _is_source(pipeline: Pipeline, name: str) -> bool:
     return any(TableName.parse(source.name) == TableName.parse(name) for source in declared_sources(pipeline))
-
-
-def _names(given: frozenset[str]) -> frozenset[str]:
-    """The names, and those that are tables in the form in which findings have them."""
-    tables: Mapping[str, str] = {}
-    for name in given:
-        try:
-            tables = {**tables, name: str(TableName.parse(name))}
-        except MillraceError:  # a column's
-            continue
-    return given | frozenset(tables.values())

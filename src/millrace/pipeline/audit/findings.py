@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
+from millrace.core.errors import MillraceError
+from millrace.core.names import TableName, did_you_mean
+
 Severity = Literal["ok", "warning", "leak"]
 Check = Literal["functions", "dimensions", "lookups", "label likeness", "around the lake", "history", "label windows"]
 
@@ -70,3 +73,24 @@ def ordered(findings: Collection[Finding]) -> list[Finding]:
     """The worst first, else in the order of the checks; the same thing said twice is said once."""
     once = {(finding.check, finding.severity, finding.subject, finding.fact): finding for finding in findings}
     return sorted(once.values(), key=lambda finding: _RANK[finding.severity])
+
+
+def taken(findings: Sequence[Finding], accept: Collection[str]) -> list[Finding]:
+    """The findings, those about names to accept as warnings, and a warning for each name that nothing was found about."""
+    names = {name: _short(name) for name in accept}
+    known = {name for finding in findings for name in (finding.subject, finding.column) if name}
+    nothing = "was to be accepted, but nothing was found about it"
+    unknown = [
+        Finding("dimensions", "warning", name, nothing, did_you_mean(name, known))
+        for name, short in sorted(names.items())
+        if not {name, short} & known
+    ]
+    return [finding.accepted({*names, *names.values()}) for finding in findings] + unknown
+
+
+def _short(name: str) -> str:
+    """A table's name as findings have it; a column's as it is."""
+    try:
+        return str(TableName.parse(name))
+    except MillraceError:
+        return name

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from millrace.pipeline.audit.findings import AuditReport, Check, Finding, ordered
+from millrace.pipeline.audit.findings import AuditReport, Check, Finding, ordered, taken
 from millrace.pipeline.audit.job import Answer, Job, Thresholds
 from millrace.pipeline.audit.rules import TableRule, View
 
@@ -65,3 +65,12 @@ def test_a_job_and_its_answer_read_back(tmp_path: Path) -> None:
     assert answer.snapshots["a.b.c", T].equals(rows)
     assert (answer.failures, answer.findings) == ({("a.b.d", T): "why"}, [finding])
     assert answer.error == ("no", "hint")
+
+
+def test_a_name_to_accept_that_nothing_is_about_is_told() -> None:
+    leak = Finding("dimensions", "leak", "bronze.customers", "changed")
+    (found, unknown) = taken([leak], {"main.bronze.customers", "bronze.custmers"})
+    assert (found.severity, found.subject) == ("warning", "bronze.customers")
+    assert (unknown.severity, unknown.subject) == ("warning", "bronze.custmers")
+    assert "bronze.customers" in unknown.hint
+    assert taken([leak], set()) == [leak]
