@@ -15,6 +15,7 @@ app.command(f"{_TABLES}:delete", name="delete", help="Delete the rows of some ke
 app.command(
     "millrace.cli.features_functions:functions", name="functions", help="List the feature functions, or show one."
 )
+app.command("millrace.cli.features_specs:specs", name="specs", help="List the named feature specs, or show one.")
 app.command("millrace.cli.features_audit:audit", name="audit", help="Look for leaks: change the future, compute again.")
 _PUBLISH = "millrace.cli.features_publish"
 app.command(f"{_PUBLISH}:publish", name="publish", help="Bring the online store up to date with a feature table.")
