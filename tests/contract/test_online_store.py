@@ -207,7 +207,7 @@ def test_what_was_published_in_another_format_counts_as_not_published(tmp_path: 
 
     def as_of_old(txn: Any) -> None:
         body = orjson.loads(txn.get(place))
-        del body["format"], body["source"], body["more_waiting"]
+        del body["format"], body["source"]
         txn.put(place, orjson.dumps(body))
 
     store._shared.write(as_of_old)

@@ -21,7 +21,6 @@ from millrace.core.principal import Principal
 from millrace.database.engine import open_database
 from millrace.features.adapters.lmdb_online import LmdbOnlineStore
 from millrace.features.online import publish as publishing
-from millrace.features.online import rows as publish_rows
 from millrace.features.online.publish import publish, publish_table
 from millrace.features.port import OnlineStore
 from millrace.features.tables import create_feature_table, write_feature_rows
@@ -82,7 +81,6 @@ TABLES = st.fixed_dictionaries(
     {
         "partition_columns": st.sampled_from([(), ("b",)]),
         "available_after": st.sampled_from([timedelta(0), 6 * HOUR]),
-        "most_waiting": st.sampled_from([1, 64]),
         "long_history": st.sampled_from([0, 1000]),
     }
 )
@@ -114,7 +112,7 @@ def content(store: OnlineStore, name: str) -> list[str]:
     return [repr(rows) for rows in store.get(TableName.parse(name), KEYS)]
 
 
-def kept(lake: Lake, name: str, newest: datetime, most: int) -> list[str]:
+def kept(lake: Lake, name: str, newest: datetime) -> list[str]:
     """What should be online of each key, row by row; rows after `newest` wait."""
     version, found = lake.pin(name).version, []
     rows = sorted(lake.read(name).to_pylist(), key=lambda row: row["ts"], reverse=True)
@@ -122,8 +120,7 @@ def kept(lake: Lake, name: str, newest: datetime, most: int) -> list[str]:
         mine = [row for row in rows if (row["a"], row["b"]) == key]
         waiting, seen = [row for row in mine if row["ts"] > newest], [row for row in mine if row["ts"] <= newest]
         stored = [
-            OnlineRow(epoch_us(row["ts"]), {"x": row["x"], "text": row["text"]}, version)
-            for row in waiting[-most:] + seen[:1]
+            OnlineRow(epoch_us(row["ts"]), {"x": row["x"], "text": row["text"]}, version) for row in waiting + seen[:1]
         ]
         found.append(repr(stored or ()))
     return found
@@ -139,21 +136,18 @@ def test_publishing_changes_equals_publishing_all(
     name = f"f.t{next(NUMBERS)}"
     clock.set(START)
     delay = table["available_after"]
-    most, long_history = table.pop("most_waiting"), table.pop("long_history")
+    long_history = table.pop("long_history")
     create_feature_table(lake, name, SCHEMA, primary_keys=["a", "b"], timeseries_column="ts", **table)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(publish_rows, "MOST_WAITING", most)
         patch.setattr(publishing, "LONG_HISTORY", long_history)
-        more_waiting = True  # the first publish is of the whole table
-        for what, argument in steps:
+        for number, (what, argument) in enumerate(steps):
             act(lake, clock, name, what, argument)
             done = publish_table(lake, triggered, name, as_of=clock.now(), mode="TRIGGERED")
             whole = publish(lake, snapshot, name, as_of=clock.now())
-            assert (done.mode == "SNAPSHOT") is more_waiting, done.why
-            more_waiting = whole.more_waiting
+            assert (done.mode == "SNAPSHOT") is (number == 0), done.why  # the first is of the whole table
             assert done.table == whole
             assert triggered.table(whole.name) == whole
-            assert content(triggered, name) == content(snapshot, name) == kept(lake, name, clock.now() - delay, most)
+            assert content(triggered, name) == content(snapshot, name) == kept(lake, name, clock.now() - delay)
 
 
 def test_only_what_changed_is_written(lake: Lake, clock: ManualClock, stores: tuple[OnlineStore, OnlineStore]) -> None:

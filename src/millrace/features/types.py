@@ -308,7 +308,6 @@ class OnlineTable:
         newest_us: the newest event time (end of day for dates), microseconds; None without rows or time.
         source: which table it was published from, and how its times are read: changes can be published on top of it only
             from the same one.
-        more_waiting: some key has more rows that are not yet available than the store keeps.
     """
 
     name: TableName
@@ -321,7 +320,6 @@ class OnlineTable:
     keys: int
     newest_us: int | None
     source: str = ""
-    more_waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

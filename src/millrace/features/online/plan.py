@@ -14,7 +14,6 @@ from millrace.features.defaults import arrow_type, typed_default
 from millrace.features.identity import MICROSECOND
 from millrace.features.matrix import model_value
 from millrace.features.online.keys import KeyReader, key_reader
-from millrace.features.online.rows import MOST_WAITING
 from millrace.features.port import Key, OnlineStore
 from millrace.features.types import FeatureLookup, FeatureSpec, OnlineRow, OnlineTable
 
@@ -85,12 +84,12 @@ class LookupPlans:
         return plan
 
 
-Rules: TypeAlias = tuple[Mapping[str, str], tuple[str, ...], timedelta, bool]
+Rules: TypeAlias = tuple[Mapping[str, str], tuple[str, ...], timedelta]
 
 
 def rules_of(table: OnlineTable) -> Rules:
     """What a plan takes from a table: other rules, another plan."""
-    return table.types, table.primary_keys, table.available_after, table.more_waiting
+    return table.types, table.primary_keys, table.available_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,6 @@ class LookupPlan:
     features: tuple[PlannedFeature, ...]
     after_us: int
     lookback_us: int | None
-    cut: bool
 
     @classmethod
     def of(
@@ -143,7 +141,6 @@ class LookupPlan:
             features=tuple(_features(lookup, table, positions, kept)),
             after_us=table.available_after // MICROSECOND,
             lookback_us=None if window is None else window // MICROSECOND,
-            cut=table.more_waiting,
         )
 
     def fill(self, online: OnlineStore, asked: Asked, now_us: int) -> None:
@@ -173,18 +170,8 @@ class LookupPlan:
                 return row
             age = now_us - row.ts_us - self.after_us
             if age >= 0:
-                if self.cut and row is stored[0] and len(stored) >= MOST_WAITING:
-                    raise self._too_old()
                 return row if self.lookback_us is None or age <= self.lookback_us else None
         return None
-
-    def _too_old(self) -> InvalidState:
-        # The newest row that was kept is available: one that was not kept may be, too, and would be the answer.
-        return InvalidState(
-            f"all rows of a key that waited when {self.shown} was published are available now, and not all were kept",
-            hint=f"publish it again, so often that never more than {MOST_WAITING} rows of a key become available between",
-            table=self.shown,
-        )
 
     def _write(self, record: Record, row: OnlineRow | None, values: list[ModelValue], found: dict[str, object]) -> None:
         for feature in self.features:

@@ -18,14 +18,14 @@ from millrace.features.identity import MICROSECOND, key_family
 from millrace.features.online.changes import changed_keys
 from millrace.features.online.codec import RowCodec, can_store
 from millrace.features.online.key_bytes import encode_keys
-from millrace.features.online.rows import MOST_WAITING, KeptRows, event_times, identified, newest, widened
+from millrace.features.online.rows import KeptRows, event_times, identified, newest, widened
 from millrace.features.online.table import feature_types
 from millrace.features.port import OnlineStore
 from millrace.features.types import OnlineTable
 from millrace.lake.lake import Lake
 from millrace.lake.types import TableEntry
 
-__all__ = ["MOST_WAITING", "PublishMode", "Published", "publish", "publish_table"]
+__all__ = ["PublishMode", "Published", "publish", "publish_table"]
 
 PublishMode = Literal["SNAPSHOT", "TRIGGERED"]
 Told = Callable[[int, int], None]
@@ -161,7 +161,7 @@ class _Publishing:
 
     def _all(self, why: str = "") -> Published:
         kept = self._keep(self._read([*self.target.types], self._recent()))
-        table = replace(self.target, newest_us=kept.newest_us, more_waiting=kept.more_waiting)
+        table = replace(self.target, newest_us=kept.newest_us)
         return Published(self.online.replace(table, kept), "SNAPSHOT", kept.keys, why=why)
 
     def _recent(self) -> object:
@@ -196,7 +196,7 @@ class _Publishing:
         touched = pc.unique(encode_keys([changed.column(name) for name in keys]))
         kept = self._keep(self._rows_of(changed, touched, every))
         gone = touched.filter(pc.invert(pc.is_in(touched, value_set=kept.encoded_keys()))).to_pylist()
-        table = replace(self.target, newest_us=newest_us, more_waiting=kept.more_waiting)
+        table = replace(self.target, newest_us=newest_us)
         return Published(self.online.change(base, table, kept, gone), "TRIGGERED", kept.keys, len(gone))
 
     def _rows_of(self, changed: pa.Table, touched: pa.Array, every: pa.Table | None) -> pa.Table:
@@ -236,7 +236,6 @@ def _why_all(base: OnlineTable | None, target: OnlineTable) -> str:
         "another table of this name was published last": base.source != target.source,
         "its columns changed": base.types != target.types,
         "its definition changed": any(getattr(base, rule) != getattr(target, rule) for rule in rules),
-        f"a key had more than {MOST_WAITING} rows that wait, and not all were kept": base.more_waiting,
         f"it was published as of {iso(base.published_at)}, which is later": base.published_at > target.published_at,
     }
     return next((reason for reason, holds in reasons.items() if holds), "")

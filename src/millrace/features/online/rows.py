@@ -14,9 +14,6 @@ from millrace.features.online.key_bytes import encode_keys, is_whole
 from millrace.features.port import EncodedBatch
 from millrace.lake.types import TableDefinition
 
-MOST_WAITING = 4096
-"""How many rows of a key that are not yet available are kept, the next ones to become available first."""
-
 _BATCH_KEYS = 50_000
 
 
@@ -46,7 +43,7 @@ class KeptRows:
         self._definition, self._codec, self._told = definition, codec, told
         self._times = event_times(self._rows, definition)
         codes = key_codes([self._rows.column(name) for name in definition.primary_keys])
-        self._order, group, self.more_waiting = _kept(codes, self._times, definition, as_of_us)
+        self._order, group = _kept(codes, self._times, definition, as_of_us)
         self._starts = _starts(group)
         self.newest_us = newest(self._times)
 
@@ -130,11 +127,11 @@ def key_codes(columns: Sequence[pa.ChunkedArray]) -> np.ndarray:
 
 def _kept(
     codes: np.ndarray, times: np.ndarray | None, definition: TableDefinition, as_of_us: int
-) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Indices of the rows to keep, by key and newest first, the key's code of each, and whether any key had too many."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the rows to keep, by key and newest first, and the key's code of each."""
     if times is None:
         order = np.argsort(codes, kind="stable")
-        return order, codes[order], False
+        return order, codes[order]
     order = np.argsort(codes, kind="stable")
     if (np.diff(codes[order]) == 0).any():
         order = np.lexsort((-times, codes))
@@ -142,8 +139,8 @@ def _kept(
     starts = _starts(group)
     # 0 for the newest available row of a key, -1 for the next one to become available, and so on.
     age = np.arange(len(group)) - _first_available(available, starts, np.append(starts[1:], len(group)))
-    keep = (age <= 0) & (age >= -MOST_WAITING)
-    return order[keep], group[keep], bool((age < -MOST_WAITING).any())
+    keep = age <= 0
+    return order[keep], group[keep]
 
 
 def _first_available(available: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:

@@ -56,7 +56,6 @@ def write_known(table: OnlineTable, place: bytes) -> bytes:
             "keys": table.keys,
             "newest_us": table.newest_us,
             "source": table.source,
-            "more_waiting": table.more_waiting,
             "prefix": place.hex(),
         }
     )
@@ -76,7 +75,6 @@ def read_known(raw: bytes) -> KnownTable:
         keys=body["keys"],
         newest_us=body["newest_us"],
         source=body.get("source", ""),
-        more_waiting=body.get("more_waiting", False),
     )
     codec = RowCodec(feature_types(table)) if body.get("format") == FORMAT else None
     return KnownTable(raw, table, bytes.fromhex(body["prefix"]), codec)

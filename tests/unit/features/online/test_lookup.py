@@ -15,7 +15,7 @@ from millrace.core.names import TableName
 from millrace.features.defaults import arrow_type, typed_default
 from millrace.features.online.keys import key_reader
 from millrace.features.online.lookup import OnlineLookup
-from millrace.features.online.publish import MOST_WAITING, publish
+from millrace.features.online.publish import publish
 from millrace.features.port import OnlineStore
 from millrace.features.tables import create_feature_table, write_feature_rows
 from millrace.features.types import FeatureLookup, FeatureSpec
@@ -81,32 +81,18 @@ def test_publishing_keeps_the_newest_available_row_and_those_that_wait(shop: Lak
     assert {row.version for rows in stored for row in rows} == {1}
 
 
-def test_waiting_rows_are_bounded_to_the_next_ones(lake: Lake, online: OnlineStore) -> None:
+def test_all_rows_that_wait_are_kept(lake: Lake, online: OnlineStore) -> None:
     schema = pa.schema({"id": pa.int64(), "ts": STAMP, "v": pa.int64()})
     create_feature_table(lake, NAME, schema, primary_keys="id", timeseries_column="ts")
-    hours = MOST_WAITING + 10
+    hours = 24 * 365  # known in advance, as a calendar is
     rows = {"id": [1] * hours, "ts": [at(1) + timedelta(hours=n) for n in range(hours)], "v": list(range(hours))}
     write_feature_rows(lake, NAME, pa.table(rows, schema=schema))
     publish(lake, online, NAME, as_of=at(1, 5))
     (stored,) = online.get(TableName.parse(NAME), [(1,)])
-    assert [row.values["v"] for row in stored] == list(range(5 + MOST_WAITING, 4, -1))
-
-
-def test_a_key_whose_waiting_rows_ran_out_is_told_not_answered_by_an_old_row(lake: Lake, online: OnlineStore) -> None:
-    schema = pa.schema({"id": pa.int64(), "day": pa.date32(), "v": pa.int64()})
-    create_feature_table(lake, NAME, schema, primary_keys="id", timeseries_column="day", date_stands_for="start")
-    days = [at(1).date() + n * DAY for n in range(MOST_WAITING + 10)]  # known in advance, as a calendar is
-    rows = {"id": [1] * len(days) + [2], "day": [*days, days[3]], "v": [*range(len(days)), 7]}
-    write_feature_rows(lake, NAME, pa.table(rows, schema=schema))
-    publish(lake, online, NAME, as_of=at(1))
+    assert [row.values["v"] for row in stored] == list(range(hours - 1, 4, -1))
     lookup = OnlineLookup(online, spec("v"))
-    last = MOST_WAITING  # of the days that were kept
-    assert lookup.augment([{"customer": 1}], at(1) + last * DAY - timedelta(microseconds=1))[0].inputs == (last - 1.0,)
-    with pytest.raises(InvalidState, match=r"not all were kept.*\n.*publish it again"):
-        lookup.augment([{"customer": 1}], at(1) + (last + 5) * DAY)
-    assert lookup.augment([{"customer": 2}], at(1) + (last + 5) * DAY)[0].inputs == (7.0,)
-    publish(lake, online, NAME, as_of=at(1) + 20 * DAY)
-    assert lookup.augment([{"customer": 1}], at(1) + (last + 5) * DAY)[0].inputs == (last + 5.0,)
+    for hour in (5, 6, 4_000, hours - 1):
+        assert lookup.augment([{"customer": 1}], at(1) + timedelta(hours=hour))[0].inputs == (float(hour),)
 
 
 def test_a_later_publish_replaces_all(shop: Lake, online: OnlineStore, clock: ManualClock) -> None:
