@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from millrace.feature_engineering import FeatureEngineeringClient, FeatureLookup, TrainingSet
+from millrace.feature_engineering import FeatureEngineeringClient, FeatureFunction, FeatureLookup, TrainingSet
 from millrace.features.adapters.arrow_asof import ArrowAsOfJoin
 from millrace.features.adapters.spark_asof import SparkAsOfJoin
 from millrace.workspace import Workspace, open_workspace
@@ -28,6 +28,12 @@ LOOKUPS = [
     FeatureLookup("ml.f.visits", "customer", timestamp_lookup_key="at", default_values={"visits": 0}),
     FeatureLookup("ml.f.regions", "region", rename_outputs={"weight": "region_weight"}),
 ]
+FUNCTION = FeatureFunction("ml.f.weighted", {"visits": "visits", "weight": "region_weight", "at": "at"}, "weighted")
+
+
+def weighted(visits: int, weight: float, at: datetime) -> float:
+    """A function of two lookups and the time of the question."""
+    return visits * weight + at.day
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +49,9 @@ def embedded(home: Path) -> Iterator[Workspace]:
         patch.setenv("MLFLOW_TRACKING_URI", workspace.settings.mlflow_url)
         patch.setenv("MLFLOW_REGISTRY_URI", workspace.settings.mlflow_url)
         workspace.clock.set(NOW)
-        _make_tables(FeatureEngineeringClient(workspace=workspace))
+        client = FeatureEngineeringClient(workspace=workspace)
+        _make_tables(client)
+        client.create_function(name="ml.f.weighted", function=weighted)
         yield workspace
     workspace.close()
 
@@ -93,6 +101,8 @@ def test_training_sets_are_equal_to_the_last_byte(embedded: Workspace, other: Wo
     assert 0 < found["spend"].count(None) < ROWS
     assert 0 in found["visits"]
     weights = {"EU west": 3.5, "a/b": 1.5, None: None}
+    asked = zip(found["visits"], found["region_weight"], _requests().column("at").to_pylist(), strict=True)
+    assert found["weighted"] == [None if weight is None else visits * weight + at.day for visits, weight, at in asked]
     assert found["region_weight"] == [weights[region] for region in _requests().column("region").to_pylist()]
 
 
@@ -104,11 +114,12 @@ def test_scores_are_equal(embedded: Workspace, other: Workspace, model_uri: str)
     )
     assert len(set(here.column("prediction").to_pylist())) > 1
     assert there.to_pylist() == here.to_pylist()
+    assert len(set(there.column("weighted").to_pylist())) > 1
 
 
 def _training_set(client: FeatureEngineeringClient) -> TrainingSet:
     return client.create_training_set(
-        df=_requests(), feature_lookups=LOOKUPS, label="label", exclude_columns=["customer", "region", "at"]
+        df=_requests(), features=[*LOOKUPS, FUNCTION], label="label", exclude_columns=["customer", "region", "at"]
     )
 
 
