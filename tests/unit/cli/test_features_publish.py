@@ -1,25 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from millrace.core.names import TableName
 from millrace.features.tables import create_feature_table, write_feature_rows
 from millrace.workspace import Workspace, open_workspace
 from tests.unit.cli.conftest import Cli
-
-NOW = datetime(2025, 3, 10, tzinfo=UTC)
-NAME = "ml.features.spend"
-
-
-def rows(*of: tuple[str, int, float]) -> pa.Table:
-    keys, days, values = zip(*of, strict=True)
-    times = pa.array([datetime(2025, 3, day, tzinfo=UTC) for day in days], pa.timestamp("us", "UTC"))
-    return pa.table({"region": pa.array(keys), "ts": times, "spend": pa.array(values)})
+from tests.unit.cli.spend import NAME, NOW, rows
 
 
 @pytest.fixture

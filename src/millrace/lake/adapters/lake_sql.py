@@ -102,7 +102,7 @@ class _Sql:
 
         replaced = replace(text, name)
         used = {known: frame for known, frame in self.given.items() if known in text}
-        aliases = [SubqueryAlias(frame._plan, known) for known, frame in (used | views).items()]  # noqa: SLF001
+        aliases = [SubqueryAlias(frame._plan, known) for known, frame in (used | views).items()]  # noqa: SLF001 - as PySpark's own sql does
         plan = SQL(replaced, self.positional, self.by_name, aliases)
         frame = DataFrame(plan, self.session)
         if scope is not None:
