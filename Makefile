@@ -29,7 +29,7 @@ check: setup-dev  ## formatting, lint, types, layers, and what files may not hol
 
 test: check  ## set up, check, and run all tests that need nothing but Python, with coverage
 	$(bin)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not postgres and not redis and not spark and not alone" --cov --cov-report=term:skip-covered
-	@echo 'Not run here: the stores on PostgreSQL and Redis and the joins on a real Spark, which need Debian packages, and the timed quickstart. `make test-all` runs them.'
+	@echo 'Not run here: the stores on PostgreSQL and Redis and the joins on a real Spark, which need Debian packages, and what measures time. `make test-all` runs them.'
 
 test-all: setup-dev  ## what `make test` leaves out: the tests that need Debian packages (installed where missing, as root) and a real Spark (in .spark)
 	scripts/debian_packages.sh

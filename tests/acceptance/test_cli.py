@@ -86,6 +86,7 @@ def _import(folder: Path, rows: Sequence[str]) -> None:
     assert json.loads(done.stdout)["rows"] == len(rows)
 
 
+@pytest.mark.alone
 def test_help_answers_in_half_a_second() -> None:
     compileall.compile_dir(str(Path(millrace.__file__).parent), quiet=2)
     command = Path(sys.executable).with_name("millrace")
