@@ -94,11 +94,20 @@ install_all() {
   fi
   rm -f "$venv"/.set-up-*
   say "installing requirements/$profile.txt (the first time, this downloads about half a gigabyte)"
-  "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --require-hashes --compile-bytecode \
+  "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --require-hashes \
     -r "requirements/$profile.txt" || unreachable
-  "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation -e . ||
+  remove_foreign_tests
+  "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation --compile-bytecode -e . ||
     fail "millrace itself could not be installed (see above)" "remove $venv and try again"
   fingerprint "$profile" >"$venv/.set-up-$profile"
+}
+
+# Some packages carry their own test suites, a hundred megabytes that nobody imports.
+remove_foreign_tests() {
+  local package
+  for package in matplotlib numpy pandas pyarrow pysail scipy; do
+    find "$venv"/lib/python*/site-packages/"$package" -type d -name tests -prune -exec rm -rf {} +
+  done
 }
 
 check_openmp() {
