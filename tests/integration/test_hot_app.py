@@ -40,6 +40,8 @@ from millrace.serving.drain import drain
 from millrace.serving.endpoints import endpoint_config, served_entity
 from millrace.serving.hot import HotApp
 from millrace.serving.mlmodel import read_model_folder
+from millrace.serving.served import ServedModel
+from millrace.serving.turns import Limits
 from millrace.serving.types import Capture, Endpoint, EndpointName, EndpointState, LoadPlan, ServedEntity
 
 NOW = datetime(2025, 3, 10, 12, tzinfo=UTC)
@@ -104,10 +106,10 @@ class World:
 class Worker:
     """A hot app with its capture, asked in-process."""
 
-    def __init__(self, world: World, root: Path, *, max_body_bytes: int = 16 << 20) -> None:
+    def __init__(self, world: World, root: Path, *, limits: Limits | None = None) -> None:
         self.world, self.root = world, root
         self.capture = CaptureLog(root, "w0", world.clock)
-        self.app = HotApp(self._who, world.clock, world.online, self.capture, max_body_bytes=max_body_bytes)
+        self.app = HotApp(self._who, world.clock, world.online, self.capture, limits)
 
     @staticmethod
     def _who(headers: Sequence[tuple[bytes, bytes]]) -> str | None:
@@ -328,14 +330,14 @@ def test_wrong_addresses_methods_and_content_types(worker: Worker) -> None:
     assert worker.post(body, "/serving-endpoints/churn/served-models/other/invocations").status == 404
     assert worker.post(body, "/serving-endpoints/churn/served-models/churn-1/invocations").status == 200
     assert worker.post(body, method="GET").status == 405
-    assert worker.post(body, content_type=b"text/csv").status == 415
+    assert worker.post(body, content_type=b"text/plain").status == 415
     assert worker.post(body, content_type=b"application/json; charset=utf-8").status == 200
     assert not worker.app.handles({"type": "http", "path": "/api/2.0/serving-endpoints"})
     assert not worker.app.handles({"type": "websocket", "path": URL})
 
 
 def test_a_request_over_the_limit_is_refused_unread_and_logged(world: World, tmp_path: Path) -> None:
-    worker = Worker(world, tmp_path / "capture", max_body_bytes=1000)
+    worker = Worker(world, tmp_path / "capture", limits=Limits(body_bytes=1000))
     worker.app.serve([world.endpoint(ONE)])
     declared = [(b"authorization", b"Bearer good"), (b"content-length", b"1001")]
     assert worker.post(b"", headers=declared).status == 413
@@ -348,14 +350,16 @@ def test_a_request_over_the_limit_is_refused_unread_and_logged(world: World, tmp
 
 def test_a_model_that_fails_says_no_more_than_that(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     model = worker.app._generations.active("churn").first  # type: ignore[union-attr]
+    assert isinstance(model, ServedModel)
 
     class Broken:
         path = why = ""
+        quick_rows = 100
 
         def predict(self, rows: object) -> object:
             raise RuntimeError(f"c-77 at /secret/path: {rows}")
 
-    monkeypatch.setattr(model, "predictor", Broken())
+    monkeypatch.setattr(model.turns, "predictor", Broken())
     response = worker.post({"dataframe_records": records([1])})
     assert (response.status, response.json["error_code"]) == (500, "INTERNAL_ERROR")
     assert "secret" not in response.json["message"]
@@ -406,11 +410,11 @@ def test_a_new_generation_takes_over_only_when_it_is_activated(worker: Worker, w
 
 
 def test_going_back_loads_nothing(worker: Worker, world: World) -> None:
-    before = worker.app._generations.active("churn").first.predictor  # type: ignore[union-attr]
+    before = worker.app._generations.active("churn").first.turns  # type: ignore[union-attr]
     for generation, entity in ((2, TWO), (3, ONE)):
         worker.app.load(world.endpoint(entity, generation=generation))
         worker.app.activate("churn", generation)
-    assert worker.app._generations.active("churn").first.predictor is before  # type: ignore[union-attr]
+    assert worker.app._generations.active("churn").first.turns is before  # type: ignore[union-attr]
 
 
 def test_a_model_whose_features_are_not_online_is_not_deployed(worker: Worker, world: World) -> None:

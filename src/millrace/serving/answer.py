@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import orjson
 
 from millrace.core.errors import InvalidInput, InvalidState, MillraceError
-from millrace.serving.bodies import Body, parse_body
+from millrace.serving.bodies.body import Body, Dialect
 from millrace.serving.generations import ServedEndpoint
 from millrace.serving.port import Answer, Served
+from millrace.serving.turns import Busy, TooSlow
 
 _LOG = logging.getLogger(__name__)
-OK, BAD_REQUEST, NOT_FOUND, TOO_LARGE, FAILED = 200, 400, 404, 413, 500
+OK, BAD_REQUEST, NOT_FOUND, TOO_LARGE, BUSY, FAILED, TOO_SLOW = 200, 400, 404, 413, 429, 500, 504
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,32 +36,35 @@ class Reply:
     answered: Answer | None = None
 
 
-def answer(endpoint: ServedEndpoint, entity: str | None, raw: bytes, now: datetime) -> Reply:
+async def answer(endpoint: ServedEndpoint, entity: str | None, raw: bytes, dialect: Dialect, now: datetime) -> Reply:
     """Answer a request to an endpoint, or, where `entity` names one, to that served entity.
 
     Never raises: what is wrong with the request becomes a 400 that names columns and no values, what goes wrong in the
     entity a 500 that says no more than that.
     """
     served, reached, client_request_id = endpoint.first, False, None
+
+    def failed(status: int, code: str, message: str) -> Reply:
+        return Reply(status, dialect.error(code, message), served, reached, client_request_id)
+
     try:
-        body = parse_body(raw)
+        body = dialect.read(raw)
         client_request_id = body.client_request_id
-        served, reached = endpoint.entities[entity or endpoint.router.choose(_sticky(endpoint, body))], True
-        answered = served.answer(body, now)
-        return Reply(OK, orjson.dumps(answered.content(body)), served, reached, client_request_id, answered)
+        served, reached = endpoint.entities[entity or _choose(endpoint, body)], True
+        answered = await served.answer(body, now)
+        return Reply(OK, dialect.write(answered.content(body)), served, reached, client_request_id, answered)
     except InvalidInput as error:
-        return Reply(BAD_REQUEST, error_body("BAD_REQUEST", _sentence(error)), served, reached, client_request_id)
+        return failed(BAD_REQUEST, "BAD_REQUEST", _sentence(error))
+    except Busy:
+        return failed(BUSY, "RESOURCE_EXHAUSTED", f"too many requests wait for '{served.plan.entity.name}'")
+    except TooSlow:
+        return failed(TOO_SLOW, "DEADLINE_EXCEEDED", f"'{served.plan.entity.name}' did not answer in time")
     except InvalidState as error:
-        return Reply(FAILED, error_body(error.error_code, _sentence(error)), served, reached, client_request_id)
+        return failed(FAILED, error.error_code, _sentence(error))
     except Exception:  # noqa: BLE001 - the boundary of a request: a foreign model may raise anything
         _LOG.exception("endpoint %s: entity %s failed", endpoint.name, served.plan.entity.name)
         message = f"served entity '{served.plan.entity.name}' could not answer; the server's log says why"
-        return Reply(FAILED, error_body("INTERNAL_ERROR", message), served, reached, client_request_id)
-
-
-def error_body(code: str, message: str) -> bytes:
-    """An error in the shape that MLflow and Databricks clients read."""
-    return orjson.dumps({"error_code": code, "message": message})
+        return failed(FAILED, "INTERNAL_ERROR", message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +96,16 @@ def record(reply: Reply, request: Request, duration_ms: float) -> dict[str, obje
     }
 
 
+def _choose(endpoint: ServedEndpoint, body: Body) -> str:
+    return endpoint.router.only or endpoint.router.choose(_sticky(endpoint, body))
+
+
 def _sticky(endpoint: ServedEndpoint, body: Body) -> bytes | None:
     """What keeps a caller with one entity: its own request id, else the first row's keys."""
     if body.client_request_id is not None:
         return body.client_request_id.encode()
-    row = body.rows[0]
-    if not isinstance(row, Mapping):
+    row = body.rows.first()
+    if row is None:
         return None
     keys = [key for key in endpoint.first.keys_of(row) if key is not None]
     return orjson.dumps(keys) if keys else None

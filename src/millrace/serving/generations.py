@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from millrace.core.errors import InvalidState
 from millrace.features.port import OnlineStore
-from millrace.serving.port import Predictor, Served
+from millrace.serving.port import Served
 from millrace.serving.predictor import load_predictor
 from millrace.serving.routing import Router
 from millrace.serving.served import ServedModel
 from millrace.serving.served_features import ServedFeatures
+from millrace.serving.turns import Limits, Turns
 from millrace.serving.types import FEATURE_SPEC, Endpoint, LoadPlan
 
 
@@ -28,8 +30,9 @@ class ServedEndpoint:
 class Generations:
     """Loaded endpoints. Loads wait for each other; `active` never waits and always sees a whole generation."""
 
-    def __init__(self, online: OnlineStore) -> None:
-        self._online = online
+    def __init__(self, online: OnlineStore, limits: Limits) -> None:
+        self._online, self._limits = online, limits
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
         self._active: dict[str, ServedEndpoint] = {}
         self._previous: dict[str, ServedEndpoint] = {}
         self._loaded: dict[tuple[str, int], ServedEndpoint] = {}
@@ -81,13 +84,17 @@ class Generations:
     def _entity(self, endpoint: Endpoint, plan: LoadPlan) -> Served:
         if plan.flavor == FEATURE_SPEC:
             return ServedFeatures(endpoint, plan, self._online)
-        return ServedModel(endpoint, plan, self._predictor_in_memory(plan) or load_predictor(plan), self._online)
+        return ServedModel(endpoint, plan, self._in_memory_for(plan) or self._load(plan), self._online)
 
-    def _predictor_in_memory(self, plan: LoadPlan) -> Predictor | None:
-        """The predictor of the same files: going back to the previous version loads nothing."""
+    def _load(self, plan: LoadPlan) -> Turns:
+        together = plan.entity.settings.get("batching") is not False
+        return Turns(load_predictor(plan), self._thread, self._limits, together=together)
+
+    def _in_memory_for(self, plan: LoadPlan) -> Turns | None:
+        """The model of the same files: going back to the previous version loads nothing."""
         for served in self._in_memory():
             if isinstance(served, ServedModel) and (served.plan.path, served.plan.inputs) == (plan.path, plan.inputs):
-                return served.predictor
+                return served.turns
         return None
 
     def _in_memory(self) -> Iterator[Served]:

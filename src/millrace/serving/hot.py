@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from millrace.core.clock import Clock, epoch_us
 from millrace.core.errors import MillraceError
 from millrace.features.port import OnlineStore
-from millrace.serving.answer import NOT_FOUND, TOO_LARGE, Reply, Request, answer, error_body, record
+from millrace.serving.answer import BUSY, NOT_FOUND, TOO_LARGE, Reply, Request, answer, record
+from millrace.serving.bodies.body import Dialect
+from millrace.serving.bodies.dialects import OFFERED, dialect_of, error_body
 from millrace.serving.capture import CaptureLog
 from millrace.serving.generations import Generations, ServedEndpoint
+from millrace.serving.turns import Limits
 from millrace.serving.types import Endpoint
 
 Scope = MutableMapping[str, Any]
@@ -39,6 +44,16 @@ class _Gone(Exception):
     """The client went away before its request was whole."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Who asks what, and how."""
+
+    requester: str
+    endpoint: ServedEndpoint
+    entity: str | None
+    dialect: Dialect
+
+
 class HotApp:
     """Answers `/serving-endpoints/{name}/invocations` and `/serving-endpoints/{name}/served-models/{served}/invocations`.
 
@@ -50,6 +65,7 @@ class HotApp:
         clock: tells when a request is asked, for lookups and for the log.
         online: feature values by key.
         capture: where requests are kept; None keeps nothing, whatever the endpoints say.
+        limits: what is taken on.
     """
 
     def __init__(
@@ -58,12 +74,11 @@ class HotApp:
         clock: Clock,
         online: OnlineStore,
         capture: CaptureLog | None,
-        *,
-        max_body_bytes: int = 16 << 20,
+        limits: Limits | None = None,
     ) -> None:
         self._authorize, self._clock, self._capture = authorize, clock, capture
-        self._generations = Generations(online)
-        self._max_body_bytes = max_body_bytes
+        self._limits = limits or Limits()
+        self._generations = Generations(online, self._limits)
         self._waiting: dict[str, str] = {}
 
     @staticmethod
@@ -127,16 +142,16 @@ class HotApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         try:
-            requester, endpoint, entity = self._admit(scope)
+            asked = self._admit(scope)
             raw = await self._read(scope["headers"], receive)
         except _Refused as refused:
             await _respond(send, refused.status, error_body(refused.code, str(refused)), refused.headers)
         except _Gone:
             pass
         else:
-            await self._answer(endpoint, entity, raw, requester, send)
+            await self._answer(asked, raw, send)
 
-    def _admit(self, scope: Scope) -> tuple[str, ServedEndpoint, str | None]:
+    def _admit(self, scope: Scope) -> _Asked:
         requester = self._authorize(scope["headers"])
         if requester is None:
             raise _Refused(401, "UNAUTHENTICATED", "send the token: Authorization: Bearer <token>", _CHALLENGE)
@@ -151,42 +166,55 @@ class HotApp:
             raise _Refused(NOT_FOUND, "RESOURCE_DOES_NOT_EXIST", f"endpoint '{name}' is not served here")
         if entity is not None and entity not in endpoint.entities:
             raise _Refused(NOT_FOUND, "RESOURCE_DOES_NOT_EXIST", f"endpoint '{name}' has no served entity '{entity}'")
-        if not _is_json(scope["headers"]):
-            raise _Refused(415, "BAD_REQUEST", "send the content type application/json")
-        return requester, endpoint, entity
+        return _Asked(requester, endpoint, entity, _dialect(scope["headers"]))
 
     async def _read(self, headers: Headers, receive: Receive) -> bytes | None:
         """The body; None where it is over the limit."""
-        declared = next((value for name, value in headers if name == b"content-length"), b"0")
-        if not declared.isdigit() or int(declared) > self._max_body_bytes:
+        declared = _header(headers, b"content-length") or b"0"
+        if not declared.isdigit() or int(declared) > self._limits.body_bytes:
             return None
         message = await receive()
-        body: bytes = message.get("body", b"")
+        if not message.get("more_body", False) and message["type"] == "http.request":
+            body: bytes = message.get("body", b"")
+            return body if len(body) <= self._limits.body_bytes else None
+        try:
+            async with asyncio.timeout(self._limits.body_s):
+                return await self._rest(message, receive)
+        except TimeoutError:
+            raise _Refused(408, "BAD_REQUEST", "the body did not arrive in time", [(b"connection", b"close")]) from None
+
+    async def _rest(self, message: MutableMapping[str, Any], receive: Receive) -> bytes | None:
+        parts = [message.get("body", b"")]
+        size = len(parts[0])
         while message.get("more_body", False):
             message = await receive()
-            body += message.get("body", b"")
-            if len(body) > self._max_body_bytes:
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > self._limits.body_bytes:
                 return None
         if message["type"] != "http.request":
             raise _Gone
-        return body
+        return b"".join(parts)
 
-    async def _answer(
-        self, endpoint: ServedEndpoint, entity: str | None, raw: bytes | None, requester: str, send: Send
-    ) -> None:
+    async def _answer(self, asked: _Asked, raw: bytes | None, send: Send) -> None:
         started, now = time.perf_counter(), self._clock.now()
-        reply = self._too_large(endpoint) if raw is None else answer(endpoint, entity, raw, now)
-        request = Request(str(uuid.uuid4()), raw, epoch_us(now), requester)
+        if raw is None:
+            reply = self._too_large(asked)
+        else:
+            reply = await answer(asked.endpoint, asked.entity, raw, asked.dialect, now)
+        request = Request(str(uuid.uuid4()), raw, epoch_us(now), asked.requester)
         description = reply.served.description
         if self._capture is not None and description is not None:
             duration_ms = (time.perf_counter() - started) * 1000
             self._capture.write(record(reply, request, duration_ms), description)
         served = (b"served-model-name", reply.served.plan.entity.name.encode())
-        await _respond(send, reply.status, reply.body, [(b"databricks-request-id", request.id.encode()), served])
+        headers = [(b"databricks-request-id", request.id.encode()), served]
+        await _respond(send, reply.status, reply.body, [*headers, *_LATER] if reply.status == BUSY else headers)
 
-    def _too_large(self, endpoint: ServedEndpoint) -> Reply:
-        message = f"the request is over {self._max_body_bytes} bytes; send fewer rows at a time"
-        return Reply(TOO_LARGE, error_body("MAX_REQUEST_SIZE_EXCEEDED", message), endpoint.first, reached=False)
+    def _too_large(self, asked: _Asked) -> Reply:
+        message = f"the request is over {self._limits.body_bytes} bytes; send fewer rows at a time"
+        body = asked.dialect.error("MAX_REQUEST_SIZE_EXCEEDED", message)
+        return Reply(TOO_LARGE, body, asked.endpoint.first, reached=False)
 
 
 def _target(path: str) -> tuple[str, str | None]:
@@ -195,12 +223,18 @@ def _target(path: str) -> tuple[str, str | None]:
     return name, entity if found else None
 
 
-def _is_json(headers: Headers) -> bool:
-    """Without a content type we take it to be JSON."""
+def _dialect(headers: Headers) -> Dialect:
+    dialect = dialect_of(_header(headers, b"content-type"))
+    if dialect is None:
+        raise _Refused(415, "BAD_REQUEST", f"send one of the content types {OFFERED}")
+    return dialect
+
+
+def _header(headers: Headers, wanted: bytes) -> bytes | None:
     for name, value in headers:
-        if name == b"content-type":
-            return value.partition(b";")[0].strip().lower() == b"application/json"
-    return True
+        if name == wanted:
+            return value
+    return None
 
 
 async def _respond(send: Send, status: int, body: bytes, headers: Headers) -> None:

@@ -4,17 +4,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from millrace.core.errors import InvalidInput
 from millrace.features.matrix import model_value
+from millrace.serving.bodies.rows import Rows, numeric
 
-_WHOLE_NUMBERS = {"integer", "long"}
+_WHOLE_NUMBERS = {"integer", "long", "boolean"}
 _TEXTS = {"string", "datetime"}
 _Reader = Callable[[object], object]
 
 
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a model is given for n rows.
+
+    Attributes:
+        numbers: n x k float64, missing is NaN: the numeric inputs, in the model's order.
+        texts: the text inputs, in the model's order, each n values, missing is None.
+    """
+
+    numbers: np.ndarray
+    texts: tuple[Sequence[str | None], ...] = ()
+
+    def __len__(self) -> int:
+        """How many rows."""
+        return len(self.numbers)
+
+    def slice(self, first: int, last: int) -> Inputs:
+        """The rows from `first` up to and without `last`."""
+        return Inputs(self.numbers[first:last], tuple(column[first:last] for column in self.texts))
+
+
 class InputReader:
-    """Turns values into what predictors take: floats (missing is NaN) and texts (missing is None), in input order.
+    """Turns rows into model inputs.
 
     Args:
         inputs: (column, MLflow type name) of the model's signature. Whole-number columns need whole numbers and a value;
@@ -23,15 +48,37 @@ class InputReader:
 
     def __init__(self, inputs: Sequence[tuple[str, str]]) -> None:
         self.columns = tuple(name for name, _ in inputs)
-        self.types = tuple((name, "string" if kind in _TEXTS else "double") for name, kind in inputs)
+        self.types = tuple((name, "string" if is_text(kind) else "double") for name, kind in inputs)
         self._readers = tuple((name, _reader(name, kind)) for name, kind in inputs)
+        self._all_numbers = not any(is_text(kind) for _, kind in inputs)
+        self._whole = [place for place, (_, kind) in enumerate(inputs) if kind in _WHOLE_NUMBERS]
 
-    def from_record(self, record: Mapping[str, object]) -> list[object]:
-        """Read the inputs out of a request row; further columns are ignored.
+    def read(self, rows: Rows) -> Inputs:
+        """The inputs out of a request's rows; further columns are ignored.
 
         Raises:
             InvalidInput: a missing column or a value of the wrong type; the message names the column.
         """
+        if self._all_numbers:
+            matrix = rows.matrix(self.columns)
+            if matrix is not None and self._are_whole(matrix):
+                return Inputs(matrix)
+        return self._joined([self._record(record) for record in rows.records(self.columns)])
+
+    def from_values(self, rows: Sequence[Sequence[object]]) -> Inputs:
+        """The inputs from rows of values that are in input order.
+
+        Raises:
+            InvalidInput: a value of the wrong type; the message names the column.
+        """
+        if self._all_numbers:
+            matrix = numeric(rows)
+            if matrix is not None and self._are_whole(matrix):
+                return Inputs(matrix)
+        readers = self._readers
+        return self._joined([[read(value) for (_, read), value in zip(readers, row, strict=True)] for row in rows])
+
+    def _record(self, record: Mapping[str, object]) -> list[object]:
         try:
             return [read(record[name]) for name, read in self._readers]
         except KeyError as error:
@@ -39,19 +86,45 @@ class InputReader:
                 f"column '{error.args[0]}' is missing", hint=f"send {', '.join(self.columns)}", column=error.args[0]
             ) from None
 
-    def from_values(self, values: Sequence[object]) -> list[object]:
-        """Read values that are in input order.
+    def _are_whole(self, matrix: np.ndarray) -> bool:
+        if not self._whole:
+            return True
+        asked = matrix[:, self._whole]
+        return bool(np.all(np.isfinite(asked)) and np.all(asked == np.rint(asked)))
 
-        Raises:
-            InvalidInput: a value of the wrong type; the message names the column.
-        """
-        return [read(value) for (_, read), value in zip(self._readers, values, strict=True)]
+    def _joined(self, rows: Sequence[Sequence[object]]) -> Inputs:
+        return join_inputs(rows, self.types)
+
+
+def join_inputs(rows: Sequence[Sequence[object]], types: Sequence[tuple[str, str]]) -> Inputs:
+    """Rows of values in input order, floats and texts, as inputs; `types` has (column, `double` or `string`)."""
+    numbers = [place for place, (_, kind) in enumerate(types) if kind == "double"]
+    texts = [place for place, (_, kind) in enumerate(types) if kind == "string"]
+    matrix = np.array([[row[place] for place in numbers] for row in rows], dtype=np.float64)
+    return Inputs(
+        matrix.reshape(len(rows), len(numbers)),
+        tuple([row[place] for row in rows] for place in texts),  # type: ignore[misc]
+    )
+
+
+def split_inputs(inputs: Inputs, types: Sequence[tuple[str, str]]) -> list[list[object]]:
+    """The other way: rows of values in input order."""
+    if not inputs.texts:
+        return inputs.numbers.tolist()  # type: ignore[no-any-return]
+    numbers, texts = iter(inputs.numbers.T.tolist()), iter(inputs.texts)
+    columns = [next(numbers) if kind == "double" else next(texts) for _, kind in types]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def is_text(kind: str) -> bool:
+    """Whether inputs of this MLflow type travel as text."""
+    return kind in _TEXTS
 
 
 def _reader(name: str, kind: str) -> _Reader:
-    if kind in _TEXTS:
+    if is_text(kind):
         return lambda value: _text(name, value)
-    if kind in _WHOLE_NUMBERS or kind == "boolean":
+    if kind in _WHOLE_NUMBERS:
         return lambda value: _whole(name, value)
     return lambda value: value if type(value) is float else _number(name, value)
 

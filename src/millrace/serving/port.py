@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
-from millrace.serving.bodies import Body
+from millrace.serving.bodies.body import Body
+from millrace.serving.inputs import Inputs
 from millrace.serving.types import Description, Endpoint, EndpointName, LoadPlan, Prediction
 
 # What is captured of a row: keys, model inputs, label, probability, sources.
@@ -46,8 +47,13 @@ class Predictor(Protocol):
         """Why this path, in a sentence: what was checked, or what ruled the faster one out."""
         ...
 
-    def predict(self, rows: Sequence[Sequence[object]]) -> Prediction:
-        """Predict rows of values in model input order: floats (missing is NaN) and texts (missing is None)."""
+    @property
+    def quick_rows(self) -> int:
+        """Up to how many rows are predicted in about two milliseconds; 0 for a model that always takes longer."""
+        ...
+
+    def predict(self, inputs: Inputs) -> Prediction:
+        """Predict the rows of the inputs."""
         ...
 
 
@@ -81,8 +87,14 @@ class Served(Protocol):
         """How it answers, and why so: shown in the endpoint's state."""
         ...
 
-    def answer(self, body: Body, now: datetime) -> Answer:
-        """Answer a request that is asked at `now`. Raises InvalidInput where the request is wrong, naming columns only."""
+    async def answer(self, body: Body, now: datetime) -> Answer:
+        """Answer a request that is asked at `now`.
+
+        Raises:
+            InvalidInput: the request is wrong; the message names columns only.
+            Busy: too many wait for the model already.
+            TooSlow: the model took longer than it may.
+        """
         ...
 
     def keys_of(self, record: Mapping[str, object]) -> list[object]:

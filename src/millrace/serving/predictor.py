@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from millrace.core.errors import InvalidInput, MillraceError
+from millrace.serving.inputs import Inputs
 from millrace.serving.mlmodel import ModelFolder, read_model_folder
-from millrace.serving.paths.golden import accepted, difference, golden_rows
+from millrace.serving.paths.golden import accepted, difference, golden_inputs
 from millrace.serving.paths.lightgbm import open_lightgbm
-from millrace.serving.paths.path import PredictFunction, PredictPath, Rows, Unsuitable
+from millrace.serving.paths.path import PredictFunction, PredictPath, Unsuitable
 from millrace.serving.paths.pyfunc import open_pyfunc
 from millrace.serving.paths.sklearn import open_sklearn
 from millrace.serving.paths.xgboost import open_xgboost
@@ -19,6 +20,8 @@ from millrace.serving.types import LoadPlan, Prediction
 
 _Opener = Callable[[Path, ModelFolder, Sequence[tuple[str, str]]], PredictPath]
 _NATIVE: dict[str, _Opener] = {"xgboost": open_xgboost, "lightgbm": open_lightgbm, "sklearn": open_sklearn}
+# Longest for a call on the event loop; what may take longer runs beside it, so that health is still answered.
+_QUICK_ROWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +29,10 @@ class _Loaded:
     path: str
     why: str
     function: PredictFunction
+    quick_rows: int
 
-    def predict(self, rows: Rows) -> Prediction:
-        return self.function(rows)
+    def predict(self, inputs: Inputs) -> Prediction:
+        return self.function(inputs)
 
 
 def load_predictor(plan: LoadPlan) -> Predictor:
@@ -46,7 +50,7 @@ def load_predictor(plan: LoadPlan) -> Predictor:
         return _pyfunc(plan, "the model has no native flavor")
     try:
         path = opener(folder, facts, plan.inputs)
-        return _Loaded(plan.flavor, _prove(path, plan, facts), path.fast)
+        return _Loaded(plan.flavor, _prove(path, plan, facts), path.fast, _QUICK_ROWS)
     except Unsuitable as reason:
         return _pyfunc(plan, f"{plan.flavor} is ruled out: {reason}")
     except Exception as error:  # noqa: BLE001 - a foreign model may raise anything
@@ -54,21 +58,21 @@ def load_predictor(plan: LoadPlan) -> Predictor:
 
 
 def _prove(path: PredictPath, plan: LoadPlan, facts: ModelFolder) -> str:
-    rows = accepted(golden_rows(plan.inputs, facts.example), path.own)
-    if not rows:
+    inputs = accepted(golden_inputs(plan.inputs, facts.example), path.own)
+    if not inputs:
         raise Unsuitable("there is no row that the model itself can predict")
     try:
-        found = difference(path.fast(rows), path.own(rows))
+        found = difference(path.fast(inputs), path.own(inputs))
     except Exception as error:
         raise Unsuitable(f"it fails where the model's own predict does not ({type(error).__name__})") from error
     if found:
         raise Unsuitable(found)
-    return f"equal to the model's own predict on {len(rows)} rows"
+    return f"equal to the model's own predict on {len(inputs)} rows"
 
 
 def _pyfunc(plan: LoadPlan, why: str) -> Predictor:
     try:
-        return _Loaded("pyfunc", why, open_pyfunc(Path(plan.path), plan.inputs))
+        return _Loaded("pyfunc", why, open_pyfunc(Path(plan.path), plan.inputs), 0)
     except MillraceError:
         raise
     except Exception as error:

@@ -12,11 +12,16 @@ _STRIDE = 61
 
 
 class Router:
-    """Splits requests by percent. Whoever sends a key is always sent to the same entity; the others take turns."""
+    """Splits requests by percent. Whoever sends a key is always sent to the same entity; the others take turns.
+
+    Attributes:
+        only: the one that takes all traffic; None where several share it.
+    """
 
     def __init__(self, traffic: Mapping[str, int], order: Sequence[str]) -> None:
         self._buckets = [name for name in order for _ in range(traffic.get(name, 0))]
         self._turns = itertools.count()
+        self.only = self._buckets[0] if len(set(self._buckets)) == 1 else None
 
     def choose(self, key: bytes | None) -> str:
         """The entity's name."""

@@ -13,9 +13,10 @@ from millrace.features.online.lookup import OnlineLookup, Source
 from millrace.features.port import OnlineStore
 from millrace.features.spec import from_json
 from millrace.features.types import FeatureSpec
-from millrace.serving.bodies import Body, named_rows
-from millrace.serving.inputs import InputReader
-from millrace.serving.port import Captured, Predictor
+from millrace.serving.bodies.body import Body
+from millrace.serving.inputs import InputReader, Inputs, split_inputs
+from millrace.serving.port import Captured
+from millrace.serving.turns import Turns
 from millrace.serving.types import Description, Endpoint, LoadPlan, Prediction, ServedEntity
 
 Sources = Sequence[Source]
@@ -27,14 +28,16 @@ class Answered:
 
     Attributes:
         keys: the lookup keys' values, in the description's order.
-        inputs: what the model was given, in its input order.
+        inputs: what the model was given.
+        types: (model input, `double` or `string`) in model order.
         sources: (feature table, event time in microseconds, Delta version) of what was looked up; nulls where a key has
             no row.
     """
 
     prediction: Prediction
     keys: Sequence[Sequence[object]]
-    inputs: Sequence[Sequence[object]]
+    inputs: Inputs
+    types: Sequence[tuple[str, str]]
     sources: Sequence[Sources]
 
     def content(self, body: Body) -> dict[str, object]:
@@ -54,19 +57,20 @@ class Answered:
         """What is captured of each row."""
         prediction = self.prediction
         chances = prediction.probabilities or itertools.repeat(None, len(prediction.labels))
-        return list(zip(self.keys, self.inputs, prediction.labels, chances, self.sources, strict=True))
+        inputs = split_inputs(self.inputs, self.types)
+        return list(zip(self.keys, inputs, prediction.labels, chances, self.sources, strict=True))
 
 
 class ServedModel:
     """Answers requests with one model version."""
 
-    def __init__(self, endpoint: Endpoint, plan: LoadPlan, predictor: Predictor, online: OnlineStore) -> None:
+    def __init__(self, endpoint: Endpoint, plan: LoadPlan, turns: Turns, online: OnlineStore) -> None:
         spec = None if plan.feature_spec is None else from_json(plan.feature_spec)
         keys: dict[str, str] = {}
         if spec is not None:
             _check_inputs(plan, spec)
             keys = key_types(spec, online)
-        self.plan, self.predictor = plan, predictor
+        self.plan, self.turns = plan, turns
         self._reader = InputReader(plan.inputs)
         self._lookup = OnlineLookup(online, spec) if spec is not None and (spec.lookups or spec.functions) else None
         if self._lookup:
@@ -74,37 +78,33 @@ class ServedModel:
         self._key_columns = tuple(keys)
         self.description = _description(endpoint, plan, keys, self._reader)
 
-    def answer(self, body: Body, now: datetime) -> Answered:
+    async def answer(self, body: Body, now: datetime) -> Answered:
         """Look up, read, predict.
 
         Raises:
             InvalidInput: a missing column or a value of the wrong type, named by its column.
+            Busy: too many wait for the model already.
+            TooSlow: the model took longer than it may.
         """
         if self._lookup is None:
-            records = named_rows(body, self._reader.columns)
-            inputs = [self._reader.from_record(record) for record in records]
+            inputs = self._reader.read(body.rows)
+            keys: list[Sequence[object]] = [()] * len(inputs)
             sources: list[Sources] = [()] * len(inputs)
         else:
-            records = named_rows(body, None)
+            records = body.rows.records(None)
             rows = self._lookup.augment(records, now)
-            inputs = [self._reader.from_values(row.inputs) for row in rows]
-            sources = [row.sources for row in rows]
-        return Answered(self._predict(inputs), [self.keys_of(record) for record in records], inputs, sources)
+            inputs = self._reader.from_values([row.inputs for row in rows])
+            keys, sources = [self.keys_of(record) for record in records], [row.sources for row in rows]
+        return Answered(await self.turns.predict(inputs), keys, inputs, self._reader.types, sources)
 
     @property
     def path(self) -> str:
         """The predict path and why."""
-        return f"{self.predictor.path}: {self.predictor.why}"
+        return f"{self.turns.predictor.path}: {self.turns.predictor.why}"
 
     def keys_of(self, record: Mapping[str, object]) -> list[object]:
         """The lookup keys in a request row; None for one that it does not have."""
         return [record.get(name) for name in self._key_columns]
-
-    def _predict(self, inputs: Sequence[Sequence[object]]) -> Prediction:
-        prediction = self.predictor.predict(inputs)
-        if len(prediction.labels) != len(inputs):
-            raise InvalidState(f"the model gave {len(prediction.labels)} predictions for {len(inputs)} rows")
-        return prediction
 
 
 def _check_inputs(plan: LoadPlan, spec: FeatureSpec) -> None:

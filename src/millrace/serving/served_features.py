@@ -16,7 +16,7 @@ from millrace.features.online.lookup import FeatureRow, OnlineFeatures
 from millrace.features.port import OnlineStore
 from millrace.features.spec import from_json
 from millrace.features.types import FeatureSpec, OnlineTable
-from millrace.serving.bodies import Body, named_rows
+from millrace.serving.bodies.body import Body
 from millrace.serving.port import Captured
 from millrace.serving.served import describe, key_types
 from millrace.serving.types import FEATURE_SPEC, Endpoint, LoadPlan
@@ -61,7 +61,7 @@ class ServedFeatures:
         self.path = _path(spec)
         self.description = describe(endpoint, plan.entity, keys, ())
 
-    def answer(self, body: Body, now: datetime) -> FoundFeatures:
+    async def answer(self, body: Body, now: datetime) -> FoundFeatures:
         """Look up and compute, as of `now`.
 
         A feature that the request carries is read in its own type, and wins, null included.
@@ -69,7 +69,7 @@ class ServedFeatures:
         Raises:
             InvalidInput: a missing column or a value of the wrong type, named by its column; a function failed.
         """
-        records = [self._typed(record) for record in named_rows(body, None)]
+        records = [self._typed(record) for record in body.rows.records(None)]
         return FoundFeatures(self._features.find(records, now))
 
     def keys_of(self, record: Record) -> list[object]:

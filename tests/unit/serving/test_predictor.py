@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ from xgboost import XGBClassifier, XGBRegressor  # noqa: TID253 - a test of it
 
 from millrace.core.errors import InvalidInput
 from millrace.serving.endpoints import served_entity
+from millrace.serving.inputs import Inputs, join_inputs, split_inputs
 from millrace.serving.mlmodel import read_model_folder
 from millrace.serving.paths.frames import to_frame
-from millrace.serving.paths.golden import accepted, difference, golden_rows
+from millrace.serving.paths.golden import accepted, difference, golden_inputs
 from millrace.serving.paths.pyfunc import _labels
 from millrace.serving.port import Predictor
 from millrace.serving.predictor import load_predictor
@@ -43,9 +44,14 @@ def plan(folder: Path) -> LoadPlan:
     return LoadPlan(served_entity("ml.models.churn", "1"), str(folder), facts.flavor, facts.inputs, None)
 
 
+def given(rows: Sequence[Sequence[object]], texts: Sequence[int] = ()) -> Inputs:
+    """Rows as inputs; `texts` are the places of those that are texts."""
+    return join_inputs(rows, [("", "string" if place in texts else "double") for place in range(len(rows[0]))])
+
+
 def assert_equals_own(predictor: Predictor, model: Any, rows: list[list[Any]] = ROWS) -> None:
     frame = pd.DataFrame(rows, columns=["a", "b", "c"])
-    prediction = predictor.predict(rows)
+    prediction = predictor.predict(given(rows))
     assert list(prediction.labels) == model.predict(frame).tolist()
     assert prediction.probabilities == pytest.approx(model.predict_proba(frame)[:, 1].tolist(), abs=1e-6)
 
@@ -98,11 +104,11 @@ def test_xgboost_with_three_classes_and_as_a_regressor(xgboost_folder: Callable[
     classes = LABELS + (FEATURES.c.fillna(0).to_numpy() > 1)
     model = XGBClassifier(n_estimators=5, n_jobs=1).fit(FEATURES, classes)
     frame = pd.DataFrame(ROWS, columns=["a", "b", "c"])
-    prediction = load_predictor(plan(xgboost_folder(model))).predict(ROWS)
+    prediction = load_predictor(plan(xgboost_folder(model))).predict(given(ROWS))
     assert (list(prediction.labels), prediction.probabilities) == (model.predict(frame).tolist(), None)
     (tmp_path / "xgboost").rename(tmp_path / "first")
     regressor = XGBRegressor(n_estimators=5, n_jobs=1).fit(FEATURES, FEATURES.a.fillna(0))
-    prediction = load_predictor(plan(xgboost_folder(regressor))).predict(ROWS)
+    prediction = load_predictor(plan(xgboost_folder(regressor))).predict(given(ROWS))
     assert list(prediction.labels) == pytest.approx(regressor.predict(frame).tolist())
 
 
@@ -117,7 +123,7 @@ def test_lightgbm_as_a_regressor(pickled: Callable[..., Path]) -> None:
     model = LGBMRegressor(n_estimators=5, verbose=-1, n_jobs=1).fit(FEATURES, FEATURES.a.fillna(0))
     predictor = load_predictor(plan(pickled("lightgbm", model, model_class="lightgbm.sklearn.LGBMRegressor")))
     expected = model.predict(pd.DataFrame(ROWS, columns=["a", "b", "c"])).tolist()
-    assert (predictor.path, predictor.predict(ROWS)) == ("lightgbm", Prediction(expected, None))
+    assert (predictor.path, predictor.predict(given(ROWS))) == ("lightgbm", Prediction(expected, None))
 
 
 def test_a_linear_pipeline_with_text_equals_its_own_predict(pickled: Callable[..., Path]) -> None:
@@ -130,7 +136,7 @@ def test_a_linear_pipeline_with_text_equals_its_own_predict(pickled: Callable[..
     assert predictor.path == "sklearn"
     rows: list[list[Any]] = [[1.0, "north"], [math.nan, "a text nobody has seen"], [2.0, None]]
     own = pd.DataFrame({"a": [1.0, math.nan, 2.0], "region": pd.Series([row[1] for row in rows], dtype=object)})
-    prediction = predictor.predict(rows)
+    prediction = predictor.predict(given(rows, texts=[1]))
     assert list(prediction.labels) == model.predict(own).tolist()
     assert prediction.probabilities == pytest.approx(model.predict_proba(own)[:, 1].tolist(), abs=1e-12)
 
@@ -142,12 +148,12 @@ def test_whole_number_columns_reach_the_model_as_integers(pickled: Callable[...,
 
     inputs = [("a", "long"), ("b", "integer"), ("c", "float"), ("d", "boolean")]
     predictor = load_predictor(plan(pickled("sklearn", Kinds(), inputs)))
-    assert predictor.predict([[1.0, 2.0, 3.0, 1.0]]).labels == ["int64 int32 float32 bool"]
+    assert predictor.predict(given([[1.0, 2.0, 3.0, 1.0]])).labels == ["int64 int32 float32 bool"]
 
 
 def test_a_model_without_probabilities(pickled: Callable[..., Path]) -> None:
     model = make_pipeline(SimpleImputer(), LinearRegression()).fit(FEATURES, LABELS)
-    prediction = load_predictor(plan(pickled("sklearn", model))).predict(ROWS)
+    prediction = load_predictor(plan(pickled("sklearn", model))).predict(given(ROWS))
     assert prediction.probabilities is None
     assert list(prediction.labels) == pytest.approx(model.predict(pd.DataFrame(ROWS, columns=["a", "b", "c"])).tolist())
 
@@ -175,20 +181,22 @@ def test_a_model_that_can_not_be_loaded_at_all_is_refused(write_model: Callable[
 def test_golden_rows_hold_missing_values_and_the_example(tmp_path: Path) -> None:
     example = tmp_path / "example.json"
     example.write_text(json.dumps({"columns": ["region", "a"], "data": [["north", 1], [None, None]]}))
-    rows = golden_rows(MIXED, example)
+    types = [("a", "double"), ("region", "string")]
+    rows = split_inputs(golden_inputs(MIXED, example), types)
     assert rows[0] == [1.0, "north"]
     assert any(isinstance(row[0], float) and math.isnan(row[0]) for row in rows[2:])
     assert {row[1] for row in rows} == {"north", None, "a text that no training row has"}
-    assert repr(rows) == repr(golden_rows(MIXED, example))
+    assert repr(rows) == repr(split_inputs(golden_inputs(MIXED, example), types))
 
 
 def test_rows_that_the_model_itself_refuses_are_left_out() -> None:
-    def own(rows: Any) -> Prediction:
-        if any(math.isnan(row[0]) for row in rows):
+    def own(inputs: Inputs) -> Prediction:
+        if np.isnan(inputs.numbers).any():
             raise ValueError("no missing values")
-        return Prediction([0] * len(rows), None)
+        return Prediction([0] * len(inputs), None)
 
-    assert accepted([[1.0], [math.nan], [2.0]], own) == [[1.0], [2.0]]
+    taken = accepted(given([[1.0, "x"], [math.nan, "y"], [2.0, "z"]], texts=[1]), own)
+    assert (taken.numbers.tolist(), taken.texts) == ([[1.0], [2.0]], (["x", "z"],))
 
 
 @pytest.mark.parametrize(
@@ -254,7 +262,7 @@ def test_the_reason_for_the_slow_path_is_told(
     folder = write_model("own", {flavor: details, "python_function": pyfunc}, NUMBERS)
     predictor = load_predictor(plan(folder))
     assert (predictor.path, predictor.why) == ("pyfunc", why)
-    assert predictor.predict([[1.0, 2.0, 3.5], [0.0, 0.0, -1.0]]) == Prediction([6.5, -1.0], None)
+    assert predictor.predict(given([[1.0, 2.0, 3.5], [0.0, 0.0, -1.0]])) == Prediction([6.5, -1.0], None)
 
 
 def test_what_pyfunc_gives_becomes_one_label_a_row() -> None:
@@ -266,7 +274,9 @@ def test_what_pyfunc_gives_becomes_one_label_a_row() -> None:
 
 
 def test_times_reach_the_model_as_times() -> None:
-    frame = to_frame([["2025-03-01T06:00:00+02:00", 1.0], [None, 2.0]], [("at", "datetime"), ("a", "long")])
+    frame = to_frame(
+        given([["2025-03-01T06:00:00+02:00", 1.0], [None, 2.0]], texts=[0]), [("at", "datetime"), ("a", "long")]
+    )
     assert frame["at"].tolist()[0] == pd.Timestamp("2025-03-01 04:00:00")
     assert frame["at"].isna().tolist() == [False, True]
     assert str(frame["a"].dtype) == "int64"

@@ -8,28 +8,31 @@ from pathlib import Path
 
 import numpy as np
 
-from millrace.serving.paths.path import PredictFunction, Rows
+from millrace.serving.inputs import Inputs, is_text, join_inputs
+from millrace.serving.paths.path import PredictFunction
 from millrace.serving.types import Prediction
 
 TOLERANCE = 1e-6
 _GENERATED = 64
 
 
-def golden_rows(inputs: Sequence[tuple[str, str]], example: Path | None) -> list[list[object]]:
+def golden_inputs(signature: Sequence[tuple[str, str]], example: Path | None) -> Inputs:
     """The model's example rows, and seeded ones around them: other sizes and signs, zeros, missing values, new texts."""
-    known = _example_rows(inputs, example)
+    known = _example_rows(signature, example)
     random = np.random.default_rng(20240229)
-    columns = [_column(random, kind, [row[place] for row in known]) for place, (_, kind) in enumerate(inputs)]
-    return known + [list(row) for row in zip(*columns, strict=True)]
+    columns = [_column(random, kind, [row[place] for row in known]) for place, (_, kind) in enumerate(signature)]
+    rows = known + [list(row) for row in zip(*columns, strict=True)]
+    return join_inputs(rows, [(name, "string" if is_text(kind) else "double") for name, kind in signature])
 
 
-def accepted(rows: Rows, own: PredictFunction) -> list[Sequence[object]]:
+def accepted(inputs: Inputs, own: PredictFunction) -> Inputs:
     """The rows that the model itself can predict: some refuse missing values, or texts that they have not seen."""
     try:
-        own(rows)
+        own(inputs)
     except Exception:  # noqa: BLE001 - a foreign model may raise anything
-        return [row for row in rows if _predicts(own, row)]
-    return list(rows)
+        taken = [row for row in range(len(inputs)) if _predicts(own, inputs.slice(row, row + 1))]
+        return Inputs(inputs.numbers[taken], tuple([column[row] for row in taken] for column in inputs.texts))
+    return inputs
 
 
 def difference(fast: Prediction, own: Prediction) -> str | None:
@@ -51,22 +54,22 @@ def _same(one: object, other: object) -> bool:
     return one == other
 
 
-def _predicts(own: PredictFunction, row: Sequence[object]) -> bool:
+def _predicts(own: PredictFunction, inputs: Inputs) -> bool:
     try:
-        own([row])
+        own(inputs)
     except Exception:  # noqa: BLE001 - a foreign model may raise anything
         return False
     return True
 
 
-def _example_rows(inputs: Sequence[tuple[str, str]], example: Path | None) -> list[list[object]]:
+def _example_rows(signature: Sequence[tuple[str, str]], example: Path | None) -> list[list[object]]:
     if example is None:
         return []
     content = json.loads(example.read_text())
     places = {name: place for place, name in enumerate(content["columns"])}
-    if any(name not in places for name, _ in inputs):
+    if any(name not in places for name, _ in signature):
         return []
-    return [[_value(kind, row[places[name]]) for name, kind in inputs] for row in content["data"]]
+    return [[_value(kind, row[places[name]]) for name, kind in signature] for row in content["data"]]
 
 
 def _value(kind: str, value: object) -> object:

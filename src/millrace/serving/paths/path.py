@@ -1,14 +1,14 @@
-"""What each predict path module gives: two functions over the same rows."""
+"""What each predict path module gives: two functions over the same inputs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from millrace.serving.inputs import Inputs
 from millrace.serving.types import Prediction
 
-Rows = Sequence[Sequence[object]]
-PredictFunction = Callable[[Rows], Prediction]
+PredictFunction = Callable[[Inputs], Prediction]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,20 +8,21 @@ from typing import Any
 
 import numpy as np
 
+from millrace.serving.inputs import Inputs
 from millrace.serving.paths.frames import to_frame
-from millrace.serving.paths.path import PredictFunction, Rows
+from millrace.serving.paths.path import PredictFunction
 from millrace.serving.types import Prediction
 
 
-def open_pyfunc(folder: Path, inputs: Sequence[tuple[str, str]]) -> PredictFunction:
+def open_pyfunc(folder: Path, signature: Sequence[tuple[str, str]]) -> PredictFunction:
     """Load a model as MLflow's python_function; probabilities come from a native model that has them."""
     import mlflow.pyfunc
 
     model = mlflow.pyfunc.load_model(str(folder))
     native = _native(model)
 
-    def predict(rows: Rows) -> Prediction:
-        frame = to_frame(rows, inputs)
+    def predict(inputs: Inputs) -> Prediction:
+        frame = to_frame(inputs, signature)
         scores = np.asarray(native.predict_proba(frame)) if hasattr(native, "predict_proba") else None
         binary = scores is not None and scores.ndim == 2 and scores.shape[1] == 2  # noqa: PLR2004 - n x 2
         return Prediction(

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from millrace.serving.inputs import Inputs
 from millrace.serving.mlmodel import ModelFolder
 from millrace.serving.paths.classes import classified, own_prediction
 from millrace.serving.paths.frames import to_frame
-from millrace.serving.paths.path import PredictPath, Rows
+from millrace.serving.paths.path import PredictPath
 from millrace.serving.paths.saved import load_saved
 from millrace.serving.types import Prediction
 
@@ -19,15 +20,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def open_sklearn(folder: Path, facts: ModelFolder, inputs: Sequence[tuple[str, str]]) -> PredictPath:
+def open_sklearn(folder: Path, facts: ModelFolder, signature: Sequence[tuple[str, str]]) -> PredictPath:
     """Load a scikit-learn compatible model."""
     model = load_saved(folder / str(facts.details["pickled_model"]), facts.details)
 
-    def fast(rows: Rows) -> Prediction:
-        return _predict(model, to_frame(rows, inputs))
+    def fast(inputs: Inputs) -> Prediction:
+        return _predict(model, to_frame(inputs, signature))
 
-    def own(rows: Rows) -> Prediction:
-        return own_prediction(model, to_frame(rows, inputs))
+    def own(inputs: Inputs) -> Prediction:
+        return own_prediction(model, to_frame(inputs, signature))
 
     return PredictPath(fast, own)
 

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace.core.errors import InvalidInput
-from millrace.serving.bodies import named_rows, parse_body
+from millrace.serving.bodies.json_body import read_json
 
 RECORDS = [{"a": 1, "b": "x"}, {"a": None, "b": "y"}]
 
 
 def rows_of(content: dict[str, Any], columns: tuple[str, ...] | None = ("a", "b")) -> object:
-    return named_rows(parse_body(json.dumps(content).encode()), columns)
+    return read_json(json.dumps(content).encode()).rows.records(columns)
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,9 @@ def test_a_single_value_is_a_row() -> None:
 
 
 def test_client_request_id_and_params() -> None:
-    body = parse_body(b'{"instances": [[1]], "client_request_id": "r-1", "params": {"predict_proba": true}}')
+    body = read_json(b'{"instances": [[1]], "client_request_id": "r-1", "params": {"predict_proba": true}}')
     assert (body.client_request_id, body.predict_proba) == ("r-1", True)
-    plain = parse_body(b'{"instances": [[1]]}')
+    plain = read_json(b'{"instances": [[1]]}')
     assert (plain.client_request_id, plain.predict_proba) == (None, False)
 
 
@@ -74,7 +74,7 @@ def test_client_request_id_and_params() -> None:
 )
 def test_what_is_wrong_is_said(raw: bytes, says: str) -> None:
     with pytest.raises(InvalidInput, match=says) as caught:
-        parse_body(raw)
+        read_json(raw)
     assert caught.value.hint
 
 
@@ -97,7 +97,7 @@ _JSON = st.recursive(
 @given(name=st.sampled_from(["dataframe_split", "dataframe_records", "instances", "inputs"]), content=_JSON)
 def test_any_content_is_read_or_refused_without_repeating_it(name: str, content: object) -> None:
     try:
-        rows = named_rows(parse_body(json.dumps({name: content}).encode()), ("a",))
+        rows = read_json(json.dumps({name: content}).encode()).rows.records(("a",))
     except InvalidInput as error:
         said = str(error)
     else:

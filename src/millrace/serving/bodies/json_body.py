@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Mapping
 
 import orjson
 
 from millrace.core.errors import InvalidInput
+from millrace.serving.bodies.body import Body
+from millrace.serving.bodies.rows import Columns, Lists, Records, Rows, check_lengths
 
 FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
-    """A parsed request.
-
-    Attributes:
-        rows: each a mapping by column, or, where the caller sent no names, a list in the model's input order.
-        client_request_id: the caller's own id.
-        predict_proba: whether the caller asked for probabilities (`"params": {"predict_proba": true}`).
-    """
-
-    rows: Sequence[Mapping[str, object] | Sequence[object]]
-    client_request_id: str | None
-    predict_proba: bool
-
-
-def parse_body(raw: bytes) -> Body:
+def read_json(raw: bytes) -> Body:
     """Read a JSON body with exactly one of the four formats.
 
     Raises:
@@ -48,30 +33,12 @@ def parse_body(raw: bytes) -> Body:
         found = f"has {' and '.join(given)}" if given else "has none of the input formats"
         raise InvalidInput(f"the body {found}", hint=f"send exactly one of {', '.join(FORMATS)}")
     rows = _READERS[given[0]](content[given[0]])
-    if not rows:
+    if not len(rows):
         raise InvalidInput(f"{given[0]} has no rows", hint="send at least one")
     return Body(rows, _client_request_id(content), _predict_proba(content))
 
 
-def named_rows(body: Body, columns: Sequence[str] | None) -> Sequence[Mapping[str, object]]:
-    """The rows as mappings; `columns` names those that came without, None where their order means nothing.
-
-    Raises:
-        InvalidInput: rows without names where they are needed, or of a wrong length.
-    """
-    if isinstance(body.rows[0], Mapping):
-        return cast("Sequence[Mapping[str, object]]", body.rows)
-    if columns is None:
-        raise InvalidInput(
-            "the rows have no column names, and features are looked up by name",
-            hint="send dataframe_records or dataframe_split",
-        )
-    rows = cast("Sequence[Sequence[object]]", body.rows)
-    _check_lengths(rows, len(columns))
-    return [dict(zip(columns, row, strict=True)) for row in rows]
-
-
-def _split(content: object) -> list[Mapping[str, object]]:
+def _split(content: object) -> Rows:
     if not isinstance(content, dict) or "columns" not in content or "data" not in content:
         raise InvalidInput("dataframe_split needs columns and data", hint='send {"columns": [...], "data": [[...]]}')
     columns, data = content["columns"], content["data"]
@@ -81,40 +48,39 @@ def _split(content: object) -> list[Mapping[str, object]]:
         raise InvalidInput("dataframe_split: a column is named twice", hint="name each column once")
     if not isinstance(data, list) or not all(isinstance(row, list) for row in data):
         raise InvalidInput("dataframe_split: data is not a list of rows", hint='send "data": [[1, 2], [3, 4]]')
-    _check_lengths(data, len(columns))
-    return [dict(zip(columns, row, strict=True)) for row in data]
+    check_lengths(data, len(columns))
+    return Lists(columns, data)
 
 
-def _records(content: object) -> list[Mapping[str, object]]:
+def _records(content: object) -> Rows:
     if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
         raise InvalidInput("dataframe_records is not a list of objects", hint='send [{"column": value}]')
-    return content
+    return Records(content)
 
 
-def _instances(content: object) -> Sequence[Mapping[str, object] | Sequence[object]]:
+def _instances(content: object) -> Rows:
     if isinstance(content, list) and content and all(isinstance(row, dict) for row in content):
-        return content
+        return Records(content)
     if isinstance(content, list) and all(isinstance(row, list) for row in content):
-        return content
+        if content:
+            check_lengths(content, len(content[0]))
+        return Lists(None, content)
     raise InvalidInput(
         "instances is neither a list of objects nor a list of rows", hint='send [{"column": value}] or [[1, 2]]'
     )
 
 
-def _inputs(content: object) -> Sequence[Mapping[str, object] | Sequence[object]]:
+def _inputs(content: object) -> Rows:
     if not isinstance(content, dict):
         return _instances(content)
     columns = {name: values if isinstance(values, list) else [values] for name, values in content.items()}
-    lengths = {name: len(values) for name, values in columns.items()}
-    if len(set(lengths.values())) > 1:
-        raise InvalidInput(f"inputs: columns of different lengths: {lengths}", hint="give each column one value a row")
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def _check_lengths(rows: Sequence[Sequence[object]], length: int) -> None:
-    for number, row in enumerate(rows):
-        if len(row) != length:
-            raise InvalidInput(f"row {number} has {len(row)} values for {length} columns", hint="one value a column")
+    lengths = {len(values) for values in columns.values()}
+    if len(lengths) > 1:
+        raise InvalidInput(
+            f"inputs: columns of different lengths: {min(lengths)} and {max(lengths)}",
+            hint="give each column one value a row",
+        )
+    return Columns(columns) if columns else Records([])
 
 
 def _client_request_id(content: Mapping[str, object]) -> str | None:

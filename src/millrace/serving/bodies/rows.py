@@ -1,0 +1,158 @@
+"""The rows of a request, in the shape in which the caller sent them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from millrace.core.errors import InvalidInput
+
+
+class Rows(Protocol):
+    """Rows as they were sent. At least one."""
+
+    def __len__(self) -> int:
+        """How many."""
+        ...
+
+    def records(self, columns: Sequence[str] | None) -> Sequence[Mapping[str, object]]:
+        """Each row by column; `columns` names those that came without, None where their order means nothing.
+
+        Raises:
+            InvalidInput: rows without names where they are needed, or of a wrong length.
+        """
+        ...
+
+    def first(self) -> Mapping[str, object] | None:
+        """The first row by column; None for rows without names."""
+        ...
+
+    def matrix(self, columns: Sequence[str]) -> np.ndarray | None:
+        """These columns as n x k float64, null as NaN; None where one is missing or has a value that is no number.
+
+        The quick way for what is right: what is wrong with rows that have none is said by who reads their records.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Rows as mappings."""
+
+    rows: Sequence[Mapping[str, object]]
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.rows)
+
+    def records(self, columns: Sequence[str] | None) -> Sequence[Mapping[str, object]]:  # noqa: ARG002 - they have names
+        """See `Rows.records`."""
+        return self.rows
+
+    def first(self) -> Mapping[str, object] | None:
+        """See `Rows.first`."""
+        return self.rows[0]
+
+    def matrix(self, columns: Sequence[str]) -> np.ndarray | None:
+        """See `Rows.matrix`."""
+        try:
+            return numeric([[row[name] for name in columns] for row in self.rows])
+        except KeyError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """Rows as lists, all of one length; `names` names their columns, None where the caller sent no names."""
+
+    names: Sequence[str] | None
+    rows: Sequence[Sequence[object]]
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.rows)
+
+    def records(self, columns: Sequence[str] | None) -> Sequence[Mapping[str, object]]:
+        """See `Rows.records`."""
+        names = self.names or columns
+        if names is None:
+            raise InvalidInput(
+                "the rows have no column names, and features are looked up by name",
+                hint="send dataframe_records or dataframe_split",
+            )
+        check_lengths(self.rows, len(names))
+        return [dict(zip(names, row, strict=True)) for row in self.rows]
+
+    def first(self) -> Mapping[str, object] | None:
+        """See `Rows.first`."""
+        return None if self.names is None else dict(zip(self.names, self.rows[0], strict=True))
+
+    def matrix(self, columns: Sequence[str]) -> np.ndarray | None:
+        """See `Rows.matrix`."""
+        made = numeric(self.rows)
+        if made is None or self.names is None:
+            return made if made is not None and made.shape[1] == len(columns) else None
+        if tuple(self.names) == tuple(columns):
+            return made
+        places = {name: place for place, name in enumerate(self.names)}
+        if any(name not in places for name in columns):
+            return None
+        return made[:, [places[name] for name in columns]]
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Rows column by column: lists or numpy arrays, all of one length."""
+
+    values: Mapping[str, Sequence[object] | np.ndarray]
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(next(iter(self.values.values())))
+
+    def records(self, columns: Sequence[str] | None) -> Sequence[Mapping[str, object]]:  # noqa: ARG002 - they have names
+        """See `Rows.records`."""
+        lists = [column.tolist() if isinstance(column, np.ndarray) else column for column in self.values.values()]
+        return [dict(zip(self.values, row, strict=True)) for row in zip(*lists, strict=True)]
+
+    def first(self) -> Mapping[str, object] | None:
+        """See `Rows.first`."""
+        return {name: column[0] for name, column in self.values.items()}
+
+    def matrix(self, columns: Sequence[str]) -> np.ndarray | None:
+        """See `Rows.matrix`."""
+        if any(name not in self.values for name in columns):
+            return None
+        made = numeric([self.values[name] for name in columns])
+        return None if made is None else np.ascontiguousarray(made.T)
+
+
+def numeric(rows: Sequence[Sequence[object] | np.ndarray]) -> np.ndarray | None:
+    """Values as a float64 matrix, None as NaN; None where one is no plain number or the lengths differ."""
+    try:
+        made = np.array(rows)
+    except ValueError:
+        return None
+    if made.dtype.kind == "O" and made.ndim == 2 and _plain(made):  # noqa: PLR2004 - a matrix
+        made = made.astype(np.float64)
+    # Booleans among numbers become numbers here as they do one by one.
+    if made.ndim != 2 or made.dtype.kind not in "fiub":  # noqa: PLR2004 - a matrix
+        return None
+    return made.astype(np.float64, copy=False)
+
+
+def check_lengths(rows: Sequence[Sequence[object]], length: int) -> None:
+    """Raise InvalidInput with the number of the first row that is shorter or longer."""
+    for number, row in enumerate(rows):
+        if len(row) != length:
+            raise InvalidInput(f"row {number} has {len(row)} values for {length} columns", hint="one value a column")
+
+
+def _plain(values: np.ndarray) -> bool:
+    # Whole numbers beyond 64 bits are objects too; they are left to who reads them one by one.
+    return set(map(type, values.flat)) <= {float, bool, type(None)} | {int} and not any(
+        type(value) is int and not -(2**63) <= value < 2**64 for value in values.flat
+    )

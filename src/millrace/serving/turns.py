@@ -1,0 +1,150 @@
+"""Predictions that take their time: beside the event loop, on one thread, those that wait together in one call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from millrace.serving.inputs import Inputs
+from millrace.serving.port import Predictor
+from millrace.serving.types import Prediction
+
+_MOST_ROWS = 1024  # of several requests in one call; a single one may be larger
+
+
+class Busy(Exception):
+    """As many requests wait as may: this one is not taken."""
+
+
+class TooSlow(Exception):
+    """The prediction did not come in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a worker takes on.
+
+    Attributes:
+        body_bytes: the largest body, also after it was unpacked.
+        waiting: how many requests may wait for one model.
+        answer_s: the longest that a caller waits for a prediction.
+        body_s: the longest that a body may take to arrive.
+    """
+
+    body_bytes: int = 16 << 20
+    waiting: int = 256
+    answer_s: float = 60.0
+    body_s: float = 60.0
+
+
+class Turns:
+    """A predictor and those who wait for it. Used by one event loop; the predictor is used by one thread at a time.
+
+    What is quick is predicted at once, on the loop. The rest waits for the thread, without a timer: when a call ends,
+    all that came meanwhile is the next call.
+
+    Args:
+        predictor: a model.
+        thread: where slow predictions run; shared by all models of a worker.
+        limits: how many may wait, and how long.
+        together: whether rows of several requests may be in one call. Only right for models that look at each row alone.
+    """
+
+    def __init__(
+        self, predictor: Predictor, thread: ThreadPoolExecutor, limits: Limits, *, together: bool = True
+    ) -> None:
+        self.predictor = predictor
+        self._thread, self._limits, self._together = thread, limits, together
+        self._waiting: deque[tuple[Inputs, asyncio.Future[Prediction]]] = deque()
+        self._running: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return len(self._waiting)
+
+    async def predict(self, inputs: Inputs) -> Prediction:
+        """Predict some rows.
+
+        Raises:
+            Busy: too many wait already.
+            TooSlow: it took longer than it may.
+        """
+        if self._running is None and len(inputs) <= self.predictor.quick_rows:
+            return self.predictor.predict(inputs)
+        if len(self._waiting) >= self._limits.waiting:
+            raise Busy
+        future: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
+        self._waiting.append((inputs, future))
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
+        try:
+            return await asyncio.wait_for(future, self._limits.answer_s)
+        except TimeoutError:
+            raise TooSlow from None
+
+    async def _run(self) -> None:
+        try:
+            while turn := self._next():
+                await self._answer(turn)
+        finally:
+            self._running = None
+
+    def _next(self) -> list[tuple[Inputs, asyncio.Future[Prediction]]]:
+        """Who is answered by the next call; who gave up waiting is not."""
+        turn: list[tuple[Inputs, asyncio.Future[Prediction]]] = []
+        rows = 0
+        while self._waiting and not (turn and (not self._together or rows + len(self._waiting[0][0]) > _MOST_ROWS)):
+            inputs, future = self._waiting.popleft()
+            if not future.done():
+                turn.append((inputs, future))
+                rows += len(inputs)
+        return turn
+
+    async def _answer(self, turn: Sequence[tuple[Inputs, asyncio.Future[Prediction]]]) -> None:
+        try:
+            prediction = await self._call(_joined([inputs for inputs, _ in turn]))
+        except Exception as error:  # noqa: BLE001 - a foreign model may raise anything; each caller gets its own
+            if len(turn) > 1:
+                # One bad row must not fail the others that happened to come with it.
+                for each in turn:
+                    await self._answer([each])
+            else:
+                _fail(turn[0][1], error)
+            return
+        first = 0
+        for inputs, future in turn:
+            if not future.done():
+                future.set_result(_part(prediction, first, first + len(inputs)))
+            first += len(inputs)
+
+    async def _call(self, inputs: Inputs) -> Prediction:
+        prediction = await asyncio.get_running_loop().run_in_executor(self._thread, self.predictor.predict, inputs)
+        if len(prediction.labels) != len(inputs):
+            raise ValueError(f"the model gave {len(prediction.labels)} predictions for {len(inputs)} rows")
+        return prediction
+
+
+def _fail(future: asyncio.Future[Prediction], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+def _joined(parts: Sequence[Inputs]) -> Inputs:
+    if len(parts) == 1:
+        return parts[0]
+    texts = zip(*(part.texts for part in parts), strict=True)
+    return Inputs(
+        np.concatenate([part.numbers for part in parts]),
+        tuple([value for column in columns for value in column] for columns in texts),
+    )
+
+
+def _part(prediction: Prediction, first: int, last: int) -> Prediction:
+    probabilities = prediction.probabilities
+    return Prediction(prediction.labels[first:last], None if probabilities is None else probabilities[first:last])
