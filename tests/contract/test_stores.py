@@ -5,11 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import Engine
 
+from millrace.access.adapters.sql_tokens import SqlTokenStore
+from millrace.access.types import TokenName
 from millrace.alerts.adapters.sql_episodes import SqlEpisodeStore
+from millrace.core.clock import ManualClock
+from millrace.core.principal import Principal
 from millrace.database.engine import open_database
 from millrace.database.events import SqlEventLog, append_event
 from millrace.database.settings import HomeSettings
@@ -23,6 +28,7 @@ from millrace.testing.episodes import EpisodeStoreSuite
 from millrace.testing.home import EventLogSuite, HomeClockSuite, HomeSettingsSuite, event
 from millrace.testing.promotions import PromotionLogSuite
 from millrace.testing.runs import LeasesSuite, RunStoreSuite
+from millrace.testing.tokens import TokenStoreSuite, token
 
 Open = Callable[[], Engine]
 
@@ -69,6 +75,23 @@ class TestSqlEndpointStore(EndpointStoreSuite):
     @pytest.fixture
     def opened(self, engine: Open) -> Callable[[], SqlEndpointStore]:
         return lambda: SqlEndpointStore(engine())
+
+
+class TestSqlTokenStore(TokenStoreSuite):
+    @pytest.fixture
+    def opened(self, engine: Open) -> Callable[[], SqlTokenStore]:
+        clock = ManualClock(datetime(2025, 3, 1, tzinfo=UTC))
+        return lambda: SqlTokenStore(engine(), clock, Principal("user", "ada"))
+
+    def test_changes_are_events_without_secrets(self, engine: Open) -> None:
+        at, by = datetime(2025, 3, 1, tzinfo=UTC), Principal("user", "ada")
+        store, one = SqlTokenStore(engine(), ManualClock(at), by), token("ci", query={"churn"})
+        store.add(one)
+        store.revoke(TokenName("ci"), one.created_at)
+        made, revoked = SqlEventLog(engine()).read(subject="token/ci")
+        assert (made.kind, made.at, made.by) == ("token.created", at, by)
+        assert made.data == {"query": ["churn"], "manage": []}
+        assert (revoked.kind, revoked.data) == ("token.revoked", {})
 
 
 class TestSqlEpisodeStore(EpisodeStoreSuite):

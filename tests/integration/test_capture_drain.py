@@ -32,6 +32,7 @@ WORKER = """
 import asyncio, socket, sys
 from pathlib import Path
 import uvicorn
+from millrace.access.types import CALLER, owner
 from millrace.core.clock import SystemClock
 from millrace.serving.capture import CaptureLog
 from millrace.serving.endpoints import endpoint_config, served_entity
@@ -46,8 +47,10 @@ plan = LoadPlan(entity, str(root / "model"), facts.flavor, facts.inputs, None)
 config, state = endpoint_config(entity, capture=Capture("ml", "logs", "churn")), EndpointState(True, "NOT_UPDATING")
 now = clock.now()
 endpoint = Endpoint(EndpointName("churn"), "id", 1, config, (plan,), None, state, now, now, "user:ada")
-app = HotApp(lambda headers: "user:ada", clock, LmdbOnlineStore(root / "online"), CaptureLog(root / "capture", "w0", clock))
-app.serve([endpoint])
+hot = HotApp(clock, LmdbOnlineStore(root / "online"), CaptureLog(root / "capture", "w0", clock))
+hot.serve([endpoint])
+async def app(scope, receive, send):
+    await hot({**scope, CALLER: owner("user:ada")}, receive, send)
 listener = socket.create_server(("127.0.0.1", 0))
 print(listener.getsockname()[1], flush=True)
 server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error"))

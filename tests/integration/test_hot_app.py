@@ -18,6 +18,7 @@ import pyarrow as pa
 import pytest
 from xgboost import XGBClassifier  # noqa: TID253 - a test
 
+from millrace.access.types import CALLER, Caller, Rights, owner
 from millrace.api.worker import Commands
 from millrace.core.clock import ManualClock
 from millrace.core.errors import InvalidInput, InvalidState
@@ -59,6 +60,7 @@ SPEC = FeatureSpec(
 )
 PLAIN_INPUTS = [("total", "double"), ("visits", "double"), ("size", "double"), ("basket", "double")]
 URL = "/serving-endpoints/churn/invocations"
+ADA = owner("user:ada")
 ONE, TWO = served_entity("ml.models.churn", "1"), served_entity("ml.models.churn", "2")
 
 
@@ -109,18 +111,15 @@ class Worker:
     def __init__(self, world: World, root: Path, *, limits: Limits | None = None) -> None:
         self.world, self.root = world, root
         self.capture = CaptureLog(root, "w0", world.clock)
-        self.app = HotApp(self._who, world.clock, world.online, self.capture, limits)
-
-    @staticmethod
-    def _who(headers: Sequence[tuple[bytes, bytes]]) -> str | None:
-        return "user:ada" if (b"authorization", b"Bearer good") in headers else None
+        self.app = HotApp(world.clock, world.online, self.capture, limits)
 
     def post(
         self,
         body: object,
         url: str = URL,
         *,
-        headers: Sequence[tuple[bytes, bytes]] = ((b"authorization", b"Bearer good"),),
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        caller: Caller | None = ADA,
         content_type: bytes = b"application/json",
         method: str = "POST",
         pieces: int = 1,
@@ -128,7 +127,8 @@ class Worker:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         size = max(1, -(-len(raw) // pieces))
         parts = [raw[at : at + size] for at in range(0, len(raw), size)] or [b""]
-        scope = {"type": "http", "method": method, "path": url, "headers": [*headers, (b"content-type", content_type)]}
+        scope: dict[str, Any] = {"type": "http", "method": method, "path": url}
+        scope |= {"headers": [*headers, (b"content-type", content_type)]} | ({} if caller is None else {CALLER: caller})
         assert self.app.handles(scope)
         sent: list[Any] = []
 
@@ -317,10 +317,28 @@ def test_a_bad_request_is_told_what_is_wrong_and_logged(worker: Worker, body: ob
 
 
 def test_who_has_no_token_is_not_answered_and_not_logged(worker: Worker) -> None:
-    response = worker.post({"dataframe_records": records([1])}, headers=[])
+    response = worker.post({"dataframe_records": records([1])}, caller=None)
     assert (response.status, response.json["error_code"]) == (401, "UNAUTHENTICATED")
     assert response.headers["www-authenticate"] == "Bearer"
     assert not list(worker.root.iterdir())
+
+
+def test_a_caller_without_the_right_is_refused_alike_for_every_name(worker: Worker) -> None:
+    body, ci = {"dataframe_records": records([1])}, Caller("token:ci", Rights(query=frozenset({"other"})))
+    there = worker.post(body, caller=ci)
+    assert (there.status, there.json["error_code"]) == (403, "PERMISSION_DENIED")
+    gone = worker.post(body, "/serving-endpoints/nowhere/invocations", caller=ci)
+    assert gone.status == 403
+    assert gone.json["message"].replace("nowhere", "churn") == there.json["message"]
+    assert worker.post(body, "/serving-endpoints/other/invocations", caller=ci).status == 404
+    assert not list(worker.root.iterdir())
+
+
+def test_who_asked_is_logged(worker: Worker) -> None:
+    ci = Caller("token:ci", Rights(query=frozenset({"churn"})))
+    assert worker.post({"dataframe_records": records([1])}, caller=ci).status == 200
+    payload, _ = worker.drained()
+    assert [row["requester"] for row in payload] == ["token:ci"]
 
 
 def test_wrong_addresses_methods_and_content_types(worker: Worker) -> None:
@@ -339,8 +357,7 @@ def test_wrong_addresses_methods_and_content_types(worker: Worker) -> None:
 def test_a_request_over_the_limit_is_refused_unread_and_logged(world: World, tmp_path: Path) -> None:
     worker = Worker(world, tmp_path / "capture", limits=Limits(body_bytes=1000))
     worker.app.serve([world.endpoint(ONE)])
-    declared = [(b"authorization", b"Bearer good"), (b"content-length", b"1001")]
-    assert worker.post(b"", headers=declared).status == 413
+    assert worker.post(b"", headers=[(b"content-length", b"1001")]).status == 413
     response = worker.post(b"x" * 1500, pieces=4)
     assert (response.status, response.json["error_code"]) == (413, "MAX_REQUEST_SIZE_EXCEEDED")
     payload, _ = worker.drained()

@@ -45,12 +45,6 @@ class Credentials:
         """Whether it is the home's token."""
         return hmac.compare_digest(hashlib.sha256(token.encode()).digest(), self.digest)
 
-    def bearer(self, headers: Headers) -> bool:
-        """Whether the request carries the token in its Authorization header."""
-        value = first_header(headers, b"authorization")
-        scheme, _, token = value.partition(" ")
-        return scheme.lower() == "bearer" and self.accepts_token(token.strip())
-
     def cookie(self, headers: Headers) -> bool:
         """Whether the request carries a session cookie of ours that has not ended."""
         try:
@@ -63,12 +57,13 @@ class Credentials:
             return False
         return int(ends) > self.clock.now().timestamp()
 
-    def set_cookie(self) -> str:
-        """A Set-Cookie header value that opens a session."""
+    def set_cookie(self, *, secure: bool = False) -> str:
+        """A Set-Cookie header value that opens a session; `secure` keeps the cookie to TLS."""
         ends = str(int((self.clock.now() + SESSION).timestamp()))
         age_s = int(SESSION.total_seconds())
         value = f"{ends}.{self._sign(ends)}"
-        return f"{self.cookie_name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age_s}"
+        cookie = f"{self.cookie_name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age_s}"
+        return f"{cookie}; Secure" if secure else cookie
 
     def clear_cookie(self) -> str:
         """A Set-Cookie header value that ends the session."""

@@ -7,43 +7,66 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from millrace.access.types import ANONYMOUS, CALLER, Caller
 from millrace.api import asgi_server, lifeline, rest
 from millrace.api.auth import home_token
+from millrace.api.callers import HEADER, from_header
+from millrace.api.errors import body_of, status_of
+from millrace.api.guard import OPEN
 from millrace.api.mlflow_mount import MlflowMount, is_mlflow_path
 from millrace.api.options import ChildOptions
+from millrace.api.rest import ENDPOINTS
 from millrace.api.rollout import Rollout
 from millrace.api.runtime import control_socket
 from millrace.api.status import Status
+from millrace.api.tokens import TokenRoutes
 from millrace.api.workers import Workers
-from millrace.core.errors import MillraceError
-from millrace.core.principal import current_user
+from millrace.core.clock import SystemClock
+from millrace.core.errors import MillraceError, PermissionDenied
 from millrace.workspace import Workspace, open_workspace
 
 
 class ControlApp:
-    """MLflow's paths to MLflow, all others to our routes."""
+    """MLflow's paths to MLflow, all others to our routes.
+
+    Who asks is in a header that only the workers' proxy sets. The paths of endpoints look at the caller's rights
+    themselves; all others, also those that are added one day, are the owner's, but for the few that are open to all.
+    """
 
     def __init__(self, own: ASGIApp, mlflow: MlflowMount) -> None:
         self._own, self._mlflow = own, mlflow
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        path = scope["path"]
+        path, caller = scope["path"], _caller(scope)
+        if not (caller.is_owner or path in OPEN or path == ENDPOINTS or path.startswith(ENDPOINTS + "/")):
+            error = PermissionDenied(f"{caller.name} may not open {path}", hint="this takes the home's own token")
+            await JSONResponse(body_of(error), status_of(error.error_code))(scope, receive, send)
+            return
+        scope[CALLER] = caller
         theirs = path == "/mlflow" or path.startswith("/mlflow/") or (path != "/" and is_mlflow_path(path))
         await (self._mlflow if theirs else self._own)(scope, receive, send)
 
 
+def _caller(scope: Scope) -> Caller:
+    """As the proxy says; nobody where it does not."""
+    sent = [value for name, value in scope["headers"] if name == HEADER]
+    return from_header(sent[0]) if len(sent) == 1 else ANONYMOUS
+
+
 def build(workspace: Workspace, workers: Workers, mlflow: MlflowMount, url: str) -> ASGIApp:
     """The application of a control process, with interrupted updates of an earlier one ended."""
-    rollout = Rollout(workspace.endpoints, workspace.clock, current_user(), workers)
+    rollout = Rollout(workspace.endpoints, workspace.clock, workers)
     rollout.recover()
     # Beside: workers that are just starting answer only when they have loaded what the store says.
     threading.Thread(target=rollout.agree, name="agree", daemon=True).start()
     routes = rest.Rest(workspace, rollout, Status(workspace, workers, rollout, mlflow), mlflow, url).routes
+    tokens = TokenRoutes(workspace.tokens, SystemClock(), workspace.principal)
     own = Starlette(
-        routes=routes,
+        routes=[*routes, *tokens.routes],
         exception_handlers={
             MillraceError: rest.expected_failure,
             HTTPException: rest.http_failure,

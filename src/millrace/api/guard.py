@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from millrace.access.types import ANONYMOUS, CALLER
 from millrace.api.auth import Credentials, Headers, first_header
+from millrace.api.callers import Callers
 from millrace.api.errors import error_body, status_of
 from millrace.api.pages import login_page
 
@@ -17,6 +20,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 OPEN = frozenset({"/health", "/health/live", "/health/ready", "/.well-known/databricks-config"})
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _LONGEST_FORM = 4096
+_KEPT_HOSTS = 64
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"SAMEORIGIN"),
@@ -28,32 +32,53 @@ class Guard:
     """An ASGI application that lets through what may pass, and answers the rest itself.
 
     A request needs a Host that is this server (a foreign name that resolves here is how web pages reach local
-    servers), and the home's token as bearer, or a session cookie. With a cookie, anything that changes state must
-    come from a page of this server.
+    servers), and a token as bearer, or a session cookie, which is the owner's. With a cookie, anything that changes
+    state must come from a page of this server. Who asks goes into the scope, under `CALLER`; what that caller may do is
+    for the applications to say.
     """
 
-    def __init__(self, app: ASGIApp, credentials: Credentials, hosts: Iterable[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, credentials: Credentials, callers: Callers, hosts: Iterable[str] = ()) -> None:
         self._app = app
-        self._credentials = credentials
+        self._credentials, self._callers = credentials, callers
         self._hosts = LOOPBACK | {host.lower() for host in hosts}
+        self._is_ours = lru_cache(_KEPT_HOSTS)(self._names_this_server)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer one request. Programs with a token, who are in a hurry, pass before all that concerns browsers."""
+        if scope["type"] != "http":
+            await self._other(scope, receive, send)
+            return
+        host = authorization = b""
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization = authorization or value
+            elif name == b"host":
+                host = host or value
+        caller = self._callers.bearer(authorization) if self._is_ours(host) else None
+        if caller is not None:
+            scope[CALLER] = caller
+            await self._app(scope, receive, send)
+        else:
+            answer = await self._without_token(scope, receive)
+            await (answer or self._app)(scope, receive, _with_headers(send))
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
-        else:
-            answer = await self._refusal(scope, receive)
-            await (answer or self._app)(scope, receive, _with_headers(send))
 
-    async def _refusal(self, scope: Scope, receive: Receive) -> Response | None:
+    def _names_this_server(self, host: bytes) -> bool:
+        return _hostname(host.decode("latin-1")) in self._hosts
+
+    async def _without_token(self, scope: Scope, receive: Receive) -> Response | None:
         """What to answer instead of the application; None lets the request through."""
         headers: Headers = scope["headers"]
         host = first_header(headers, b"host")
-        if _hostname(host) not in self._hosts:
+        if not self._is_ours(host.encode("latin-1")):
             return _refuse("PERMISSION_DENIED", "the Host header does not name this server", _HOST_HINT)
-        if scope["path"] in OPEN or self._credentials.bearer(headers):
+        if scope["path"] in OPEN:
+            scope[CALLER] = ANONYMOUS
             return None
         if scope["method"] not in _SAFE and not _same_origin(headers, host):
             return _refuse("PERMISSION_DENIED", "the request comes from a page of another site")
@@ -67,6 +92,7 @@ class Guard:
             return _unauthenticated(scope, scope["headers"])
         if scope["path"] == "/logout" and scope["method"] == "POST":
             return RedirectResponse("/login", 303, headers={"set-cookie": self._credentials.clear_cookie()})
+        scope[CALLER] = self._callers.owner
         return None
 
     async def _login(self, request: Request) -> Response:
@@ -76,7 +102,8 @@ class Guard:
         form = parse_qs((await _short_body(request)).decode("utf-8", "replace"))
         if not self._credentials.accepts_token(form.get("token", [""])[0].strip()):
             return login_page(to, wrong=True)
-        return RedirectResponse(to, 303, headers={"set-cookie": self._credentials.set_cookie()})
+        cookie = self._credentials.set_cookie(secure=request.scope.get("scheme") == "https")
+        return RedirectResponse(to, 303, headers={"set-cookie": cookie})
 
 
 _HOST_HINT = "use http://127.0.0.1 or localhost, or start the server with --allow-host NAME"
@@ -89,7 +116,7 @@ def _refuse(error_code: str, message: str, hint: str = "") -> Response:
 def _unauthenticated(scope: Scope, headers: Headers) -> Response:
     if scope["method"] == "GET" and "text/html" in first_header(headers, b"accept"):
         return RedirectResponse(f"/login?next={quote(scope['path'])}", 303)
-    hint = "send 'Authorization: Bearer TOKEN' with the token of the home's file 'token'"
+    hint = "send 'Authorization: Bearer TOKEN', from the home's file 'token' or from `millrace token create`"
     response = _refuse("UNAUTHENTICATED", "the request carries no valid token", hint)
     response.headers["www-authenticate"] = 'Bearer realm="millrace"'
     return response

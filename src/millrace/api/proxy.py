@@ -9,20 +9,27 @@ import httpx
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
+from millrace.access.types import CALLER
 from millrace.api.auth import Headers
+from millrace.api.callers import HEADER, to_header
 from millrace.api.errors import error_body, status_of
 
 # Headers that speak of one connection, not of the message (RFC 9110, section 7.6.1).
 _HOP = frozenset(
     {b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"proxy-connection"}
 )
+# What control must not take from a client: who asks is ours to say, and the token itself is of no use there.
+_OURS = frozenset({HEADER, b"authorization"})
 _MOST_CONNECTIONS = 64
 _STARTING = error_body("TEMPORARILY_UNAVAILABLE", "the server is starting", "try again in a second")
 _STOPPED = error_body("INTERNAL_ERROR", "the control process ended during the request", "see whether it was done")
 
 
 class ControlProxy:
-    """An ASGI application that forwards requests and streams the answers back; 503 while nobody is there."""
+    """An ASGI application that forwards requests and streams the answers back; 503 while nobody is there.
+
+    Who asks, as the guard has put it into the scope, goes along in a header.
+    """
 
     def __init__(self, socket: Path) -> None:
         self._client = httpx.AsyncClient(
@@ -54,7 +61,8 @@ class ControlProxy:
     async def _send(self, scope: Scope, body: AsyncIterator[bytes] | None) -> httpx.Response:
         target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
         url = httpx.URL(scheme="http", host="control", raw_path=target)
-        headers = [pair for pair in scope["headers"] if pair[0] not in _HOP]
+        headers = [pair for pair in scope["headers"] if pair[0] not in _HOP and pair[0] not in _OURS]
+        headers.append((HEADER, to_header(scope[CALLER])))
         request = self._client.build_request(scope["method"], url, headers=headers, content=body)
         try:
             return await self._client.send(request, stream=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -12,20 +10,23 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from millrace.access.types import CALLER, Caller
+from millrace.api.bodies import json_object
 from millrace.api.errors import body_of, error_body, status_of
 from millrace.api.mlflow_mount import MlflowMount
 from millrace.api.pages import start_page
 from millrace.api.rollout import Rollout
 from millrace.api.shapes import read_config, write_endpoint
 from millrace.api.status import Status
-from millrace.core.errors import InvalidInput, MillraceError
+from millrace.core.errors import InvalidInput, MillraceError, PermissionDenied
 from millrace.registry.port import Registry
 from millrace.serving.drain import drain
 from millrace.serving.prepare import Sources
 from millrace.serving.types import Endpoint
 from millrace.workspace import Workspace
 
-_ENDPOINTS = "/api/2.0/serving-endpoints"
+ENDPOINTS = "/api/2.0/serving-endpoints"
+_ASK = "ask the owner of the home for a token with this right"
 
 
 class Rest:
@@ -45,11 +46,11 @@ class Rest:
             Route("/.well-known/databricks-config", self.databricks_config),
             Route("/api/millrace/status", self.status),
             Route("/api/millrace/capture/drain", self.drain, methods=["POST"]),
-            Route(_ENDPOINTS, self.list, methods=["GET"]),
-            Route(_ENDPOINTS, self.create, methods=["POST"]),
-            Route(_ENDPOINTS + "/{name}", self.get, methods=["GET"]),
-            Route(_ENDPOINTS + "/{name}", self.delete, methods=["DELETE"]),
-            Route(_ENDPOINTS + "/{name}/config", self.update, methods=["PUT"]),
+            Route(ENDPOINTS, self.list, methods=["GET"]),
+            Route(ENDPOINTS, self.create, methods=["POST"]),
+            Route(ENDPOINTS + "/{name}", self.get, methods=["GET"]),
+            Route(ENDPOINTS + "/{name}", self.delete, methods=["DELETE"]),
+            Route(ENDPOINTS + "/{name}/config", self.update, methods=["PUT"]),
         ]
 
     async def start(self, _request: Request) -> Response:
@@ -76,36 +77,50 @@ class Rest:
         result = await run_in_threadpool(self._drain)
         return JSONResponse(result)
 
-    async def list(self, _request: Request) -> Response:
-        """All endpoints."""
-        found = await run_in_threadpool(self._rollout.list)
-        return JSONResponse({"endpoints": [write_endpoint(endpoint, self._url) for endpoint in found]})
+    async def list(self, request: Request) -> Response:
+        """The endpoints that the caller may query or manage."""
+        rights = _caller(request).rights
+        levels = [(endpoint, rights.level(endpoint.name)) for endpoint in await run_in_threadpool(self._rollout.list)]
+        return JSONResponse(
+            {"endpoints": [write_endpoint(endpoint, self._url, level) for endpoint, level in levels if level]}
+        )
 
     async def get(self, request: Request) -> Response:
         """One endpoint."""
-        return await self._answer(self._rollout.get, request.path_params["name"])
+        caller, name = _caller(request), request.path_params["name"]
+        if not caller.rights.may_query(name):
+            raise PermissionDenied(f"{caller.name} may not see endpoint '{name}'", hint=_ASK)
+        return await self._answer(caller, name, self._rollout.get, name)
 
     async def create(self, request: Request) -> Response:
         """Make an endpoint."""
-        body = await _json(request)
+        body = await json_object(request)
         name = body.get("name")
         if not isinstance(name, str):
             raise InvalidInput("'name' is missing", hint="give the endpoint a name", field="name")
+        caller = _manages(request, name)
         config = read_config(body.get("config"), body.get("ai_gateway"))
-        return await self._answer(lambda: self._rollout.create(self._sources, name, config))
+        return await self._answer(
+            caller, name, lambda: self._rollout.create(self._sources, name, config, caller.principal)
+        )
 
     async def update(self, request: Request) -> Response:
         """Change what an endpoint serves."""
-        config, name = read_config(await _json(request)), request.path_params["name"]
-        return await self._answer(lambda: self._rollout.update(self._sources, name, config))
+        name = request.path_params["name"]
+        caller = _manages(request, name)
+        config = read_config(await json_object(request))
+        return await self._answer(caller, name, lambda: self._rollout.update(self._sources, name, config))
 
     async def delete(self, request: Request) -> Response:
         """Take an endpoint away."""
-        await run_in_threadpool(self._rollout.delete, request.path_params["name"])
+        name = request.path_params["name"]
+        _manages(request, name)
+        await run_in_threadpool(self._rollout.delete, name)
         return JSONResponse({})
 
-    async def _answer(self, use_case: Callable[..., Endpoint], *args: str) -> Response:
-        return JSONResponse(write_endpoint(await run_in_threadpool(use_case, *args), self._url))
+    async def _answer(self, caller: Caller, name: str, use_case: Callable[..., Endpoint], *args: str) -> Response:
+        endpoint = await run_in_threadpool(use_case, *args)
+        return JSONResponse(write_endpoint(endpoint, self._url, caller.rights.level(name)))
 
     def _registry(self) -> Registry:
         # MLflow's server must be the first to import MLflow and to open its database: both happen once.
@@ -142,14 +157,17 @@ def bug(request: Request, _error: Exception) -> Response:
     return JSONResponse(error_body("INTERNAL_ERROR", f"{request.method} {request.url.path} failed", hint), 500)
 
 
-async def _json(request: Request) -> Mapping[str, Any]:
-    try:
-        body = json.loads(await request.body())
-    except ValueError as error:
-        raise InvalidInput("the body is not JSON", hint="send a JSON object") from error
-    if not isinstance(body, dict):
-        raise InvalidInput("the body is not a JSON object", hint="send a JSON object")
-    return body
+def _caller(request: Request) -> Caller:
+    caller: Caller = request.scope[CALLER]
+    return caller
+
+
+def _manages(request: Request, name: str) -> Caller:
+    """The caller, who may manage the endpoint. The error is the same whether or not there is such an endpoint."""
+    caller = _caller(request)
+    if not caller.rights.may_manage(name):
+        raise PermissionDenied(f"{caller.name} may not manage endpoint '{name}'", hint=_ASK)
+    return caller
 
 
 def _standing(endpoint: Endpoint) -> str:

@@ -25,20 +25,20 @@ _ANSWER_S = 0.9
 class Rollout:
     """Creates, updates and deletes endpoints. Thread-safe; one change of an endpoint at a time."""
 
-    def __init__(self, store: EndpointStore, clock: Clock, principal: Principal, workers: Workers) -> None:
-        self._store, self._clock, self._principal, self._workers = store, clock, principal, workers
+    def __init__(self, store: EndpointStore, clock: Clock, workers: Workers) -> None:
+        self._store, self._clock, self._workers = store, clock, workers
         self._lock = threading.Lock()
         self._busy: set[str] = set()
 
-    def create(self, sources: Sources, name: str, config: EndpointConfig) -> Endpoint:
-        """Make an endpoint and begin to load it; as it stands when it is done, or after a second.
+    def create(self, sources: Sources, name: str, config: EndpointConfig, by: Principal) -> Endpoint:
+        """Make an endpoint, owned by `by`, and begin to load it; as it stands when it is done, or after a second.
 
         Raises:
             MillraceError: name, configuration or model is wrong, or the name is taken: nothing is stored then.
         """
         with self._claim(name):
             plans = prepare(sources, config)
-            created = endpoints.create(self._store, self._clock, self._principal, name, config)
+            created = endpoints.create(self._store, self._clock, by, name, config)
             return self._deploy(created, plans)
 
     def update(self, sources: Sources, name: str, config: EndpointConfig) -> Endpoint:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from millrace.access.types import Level
 from millrace.core.clock import epoch_us
 from millrace.core.errors import InvalidInput
 from millrace.core.names import DEFAULT_CATALOG
@@ -34,8 +35,8 @@ def read_config(config: object, gateway: object = None) -> EndpointConfig:
     return endpoints.endpoint_config(*served, traffic=_traffic(body.get("traffic_config")), capture=_capture(tables))
 
 
-def write_endpoint(endpoint: Endpoint, url: str) -> Json:
-    """An endpoint in the detailed shape; `url` is the server's. Times are milliseconds since 1970."""
+def write_endpoint(endpoint: Endpoint, url: str, level: Level | None = "CAN_MANAGE") -> Json:
+    """An endpoint in the detailed shape; `url` is the server's, `level` the caller's. Times are milliseconds since 1970."""
     state = endpoint.state
     document: Json = {
         "name": endpoint.name,
@@ -49,7 +50,7 @@ def write_endpoint(endpoint: Endpoint, url: str) -> Json:
             "config_version": endpoint.generation,
         },
         "endpoint_url": f"{url}/serving-endpoints/{endpoint.name}/invocations",
-        "permission_level": "CAN_MANAGE",
+        "permission_level": level,
         "route_optimized": False,
         "tags": [],
     }

@@ -16,11 +16,13 @@ from starlette.types import Receive, Scope, Send
 
 from millrace.api import asgi_server, channel, lifeline
 from millrace.api.auth import Credentials, home_token
+from millrace.api.callers import Callers, follow
 from millrace.api.guard import Guard
 from millrace.api.options import ChildOptions
 from millrace.api.proxy import ControlProxy
 from millrace.api.runtime import control_socket, worker_channel
 from millrace.api.wire import from_wire
+from millrace.core.clock import SystemClock
 from millrace.core.errors import InvalidState, MillraceError, NotFound
 from millrace.core.principal import current_user
 from millrace.serving.capture import CaptureLog
@@ -141,21 +143,24 @@ async def main(options: ChildOptions) -> None:
     lifeline.hold(options.lifeline_fd)
     home, sockets = Path(options.home), Path(options.sockets)
     workspace = open_workspace(home)
-    who = str(current_user())  # whoever has the token is the owner of the home, and the guard has checked it
+    credentials = Credentials.of(home_token(home))
+    callers = Callers(credentials, str(current_user()), SystemClock())
+    callers.know(workspace.tokens.list())
     capture = CaptureLog(workspace.capture_root, f"worker-{options.slot}-{os.getpid()}", workspace.clock)
-    hot = HotApp(lambda _headers: who, workspace.clock, workspace.online, capture)
+    hot = HotApp(workspace.clock, workspace.online, capture)
     commands = Commands(hot, capture, workspace.endpoints)
     # Listening before reading the store: an activation that this reading misses is then sent to us.
     server = await channel.listen(worker_channel(sockets, options.slot), commands.handle)
-    mending = asyncio.create_task(commands.mend())
+    beside = [asyncio.create_task(commands.mend()), asyncio.create_task(follow(callers, workspace.tokens))]
     try:
         await commands.start()
         app = WorkerApp(hot, ControlProxy(control_socket(sockets)), options.instance)
-        guard = Guard(app, Credentials.of(home_token(home)), options.hosts)
+        guard = Guard(app, credentials, callers, options.hosts)
         assert options.listen_fd is not None  # noqa: S101 - the supervisor gives one to each worker
         await asgi_server.serve(guard, listener=socket.socket(fileno=options.listen_fd))
     finally:
-        mending.cancel()
+        for task in beside:
+            task.cancel()
         server.close()
         capture.close()
         workspace.close()

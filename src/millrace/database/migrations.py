@@ -28,9 +28,20 @@ def _add_feature_functions(connection: Connection) -> None:
     )
 
 
+def _add_tokens(connection: Connection) -> None:
+    """3: tokens with rights, beside the home's own."""
+    serial = "BIGSERIAL" if connection.dialect.name == "postgresql" else "INTEGER NOT NULL"
+    connection.exec_driver_sql(
+        f"CREATE TABLE tokens (id {serial} PRIMARY KEY, name VARCHAR(64) NOT NULL, digest VARCHAR(64) NOT NULL, "
+        "query TEXT NOT NULL, manage TEXT NOT NULL, owner VARCHAR(200) NOT NULL, created_us BIGINT NOT NULL, "
+        "expires_us BIGINT, revoked_us BIGINT, UNIQUE (digest))"
+    )
+    connection.exec_driver_sql("CREATE UNIQUE INDEX ux_tokens_in_force ON tokens (name) WHERE revoked_us IS NULL")
+
+
 # Append only. The first step leads from schema version 1 to 2, and so on. A new database gets today's schema at once, so
 # each change to `schema.py` is made twice: there, and as a step here that brings older databases to the same state.
-STEPS: Sequence[Step] = (_add_feature_functions,)
+STEPS: Sequence[Step] = (_add_feature_functions, _add_tokens)
 
 
 def migrate(connection: Connection, steps: Sequence[Step] = STEPS) -> None:

@@ -28,6 +28,7 @@ METADATA = MetaData()
 _SERIAL = BigInteger().with_variant(Integer, "sqlite")
 
 _OPEN = text("status = 'open'")
+_IN_FORCE = text("revoked_us IS NULL")
 
 
 def _id() -> Column[int]:
@@ -188,4 +189,20 @@ feature_specs = Table(
     Column("owner", String(200), nullable=False),
     Column("created_us", BigInteger, nullable=False),
     Column("updated_us", BigInteger, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    METADATA,
+    _id(),
+    Column("name", String(64), nullable=False),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("query", Document, nullable=False),
+    Column("manage", Document, nullable=False),
+    Column("owner", String(200), nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger),
+    Column("revoked_us", BigInteger),
+    # A name is free again when its token is revoked.
+    Index("ux_tokens_in_force", "name", unique=True, sqlite_where=_IN_FORCE, postgresql_where=_IN_FORCE),
 )

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from dataclasses import dataclass
 from typing import Any
 
+from millrace.access.types import CALLER, Caller
 from millrace.core.clock import Clock, epoch_us
 from millrace.core.errors import MillraceError
 from millrace.features.port import OnlineStore
@@ -24,7 +25,6 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
-Authorize = Callable[[Headers], str | None]
 
 _PREFIX, _SUFFIX, _SERVED = "/serving-endpoints/", "/invocations", "/served-models/"
 _JSON = (b"content-type", b"application/json")
@@ -60,8 +60,9 @@ class HotApp:
     Loading is slow and thread-safe: call `load` in a thread beside the event loop. `activate` and `remove` swap one
     reference and hardly wait: requests that are being answered finish with what they began with.
 
+    Who asks is in the scope, under `CALLER`, where the guard in front has put it; without it: 401.
+
     Args:
-        authorize: given the raw request headers, who is asking (`user:ada`), or None: 401.
         clock: tells when a request is asked, for lookups and for the log.
         online: feature values by key.
         capture: where requests are kept; None keeps nothing, whatever the endpoints say.
@@ -70,13 +71,12 @@ class HotApp:
 
     def __init__(
         self,
-        authorize: Authorize,
         clock: Clock,
         online: OnlineStore,
         capture: CaptureLog | None,
         limits: Limits | None = None,
     ) -> None:
-        self._authorize, self._clock, self._capture = authorize, clock, capture
+        self._clock, self._capture = clock, capture
         self._limits = limits or Limits()
         self._generations = Generations(online, self._limits)
         self._waiting: dict[str, str] = {}
@@ -152,12 +152,14 @@ class HotApp:
             await self._answer(asked, raw, send)
 
     def _admit(self, scope: Scope) -> _Asked:
-        requester = self._authorize(scope["headers"])
-        if requester is None:
+        caller: Caller | None = scope.get(CALLER)
+        if caller is None:
             raise _Refused(401, "UNAUTHENTICATED", "send the token: Authorization: Bearer <token>", _CHALLENGE)
         if scope["method"] != "POST":
             raise _Refused(405, "BAD_REQUEST", "send a POST request", [(b"allow", b"POST")])
         name, entity = _target(scope["path"])
+        if not caller.rights.may_query(name):  # the same whether or not there is such an endpoint
+            raise _Refused(403, "PERMISSION_DENIED", f"{caller.name} may not query endpoint '{name}'")
         endpoint = self._generations.active(name)
         if endpoint is None and name in self._waiting:
             why = f"endpoint '{name}' can't answer yet: {self._waiting[name]}"
@@ -166,7 +168,7 @@ class HotApp:
             raise _Refused(NOT_FOUND, "RESOURCE_DOES_NOT_EXIST", f"endpoint '{name}' is not served here")
         if entity is not None and entity not in endpoint.entities:
             raise _Refused(NOT_FOUND, "RESOURCE_DOES_NOT_EXIST", f"endpoint '{name}' has no served entity '{entity}'")
-        return _Asked(requester, endpoint, entity, _dialect(scope["headers"]))
+        return _Asked(caller.name, endpoint, entity, _dialect(scope["headers"]))
 
     async def _read(self, headers: Headers, receive: Receive) -> bytes | None:
         """The body; None where it is over the limit."""

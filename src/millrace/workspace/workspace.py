@@ -20,6 +20,7 @@ from millrace.database.settings import HomeSettings
 from millrace.workspace.engines import acquire, release
 
 if TYPE_CHECKING:
+    from millrace.access.port import TokenStore
     from millrace.alerts.port import Channels, EpisodeStore
     from millrace.features.functions.store import FeatureSpecStore, FunctionStore
     from millrace.features.port import AsOfJoin, OnlineStore
@@ -173,6 +174,13 @@ class Workspace:
         from millrace.serving.adapters.sql_endpoints import SqlEndpointStore
 
         return SqlEndpointStore(self.engine)
+
+    @cached_property
+    def tokens(self) -> TokenStore:
+        """Tokens and their rights."""
+        from millrace.access.adapters.sql_tokens import SqlTokenStore
+
+        return SqlTokenStore(self.engine, self.clock, self.principal)
 
     @cached_property
     def episodes(self) -> EpisodeStore:

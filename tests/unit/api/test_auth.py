@@ -35,24 +35,6 @@ def test_an_empty_token_file_lets_nobody_in(tmp_path: Path) -> None:
         home_token(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("header", "accepted"),
-    [
-        (b"Bearer secret", True),
-        (b"bearer secret", True),
-        (b"Bearer  secret ", True),
-        (b"Bearer Secret", False),
-        (b"Bearer", False),
-        (b"Bearer secret2", False),
-        (b"Basic secret", False),
-        (b"", False),
-        ("Bearer s\u00e9cret".encode(), False),
-    ],
-)
-def test_bearer(header: bytes, accepted: bool) -> None:  # noqa: FBT001 - a column of the table
-    assert Credentials.of("secret").bearer([(b"authorization", header)]) is accepted
-
-
 def test_a_session_ends() -> None:
     clock = ManualClock(NOW)
     credentials = Credentials.of("secret", clock)
@@ -62,6 +44,12 @@ def test_a_session_ends() -> None:
     assert credentials.cookie(cookie)
     clock.set(NOW + SESSION)
     assert not credentials.cookie(cookie)
+
+
+def test_over_tls_the_cookie_stays_there() -> None:
+    credentials = Credentials.of("secret", ManualClock(NOW))
+    assert credentials.set_cookie(secure=True).endswith("; Secure")
+    assert "Secure" not in credentials.set_cookie()
 
 
 def test_another_token_makes_another_session() -> None:
@@ -75,9 +63,8 @@ def test_another_token_makes_another_session() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200))
-def test_no_other_bytes_are_a_session_or_a_token(noise: bytes) -> None:
+def test_no_other_bytes_are_a_session(noise: bytes) -> None:
     credentials = Credentials.of("secret", ManualClock(NOW))
     named = credentials.cookie_name.encode() + b"=9999999999." + noise
     assert not credentials.cookie([(b"cookie", noise)])
     assert not credentials.cookie([(b"cookie", named)])
-    assert not credentials.bearer([(b"authorization", b"Bearer x" + noise)])

@@ -96,7 +96,7 @@ class Scene:
     sources: Sources
 
     def create(self, name: str, config: EndpointConfig) -> Endpoint:
-        return self.rollout.create(self.sources, name, config)
+        return self.rollout.create(self.sources, name, config, Principal("user", "ada"))
 
     def update(self, name: str, config: EndpointConfig) -> Endpoint:
         return self.rollout.update(self.sources, name, config)
@@ -114,7 +114,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     (tmp_path / "MLmodel").write_text(MLMODEL)
     engine, clock, ada = open_database(f"sqlite:///{tmp_path / 'm.db'}"), ManualClock(NOW), Principal("user", "ada")
     store, workers = SqlEndpointStore(engine), RecordingWorkers()
-    rollout = Rollout(store, clock, ada, workers)  # type: ignore[arg-type]  # same methods
+    rollout = Rollout(store, clock, workers)  # type: ignore[arg-type]  # same methods
     registry, online = cast("Registry", FolderRegistry(tmp_path)), LmdbOnlineStore(tmp_path / "online")
     yield Scene(rollout, workers, store, Sources(lambda: registry, SqlFeatureSpecStore(engine, clock, ada), online))
     online.close()

@@ -130,11 +130,12 @@ def _described(connection: Connection, table: str) -> object:
     found = inspect(connection)
     columns = [(each["name"], str(each["type"]), each["nullable"]) for each in found.get_columns(table)]
     unique = [each["column_names"] for each in found.get_unique_constraints(table)]
-    return columns, found.get_pk_constraint(table)["constrained_columns"], unique
+    indexes = sorted((each["name"], each["column_names"], each["unique"]) for each in found.get_indexes(table))
+    return columns, found.get_pk_constraint(table)["constrained_columns"], unique, indexes
 
 
 def test_a_home_of_the_first_version_comes_to_todays_tables(url: str, tmp_path: Path) -> None:
-    added = ("feature_functions", "feature_specs")
+    added = ("feature_functions", "feature_specs", "tokens")
     new = open_database(f"sqlite:///{tmp_path / 'new.db'}")
     old = reopened(url)
     with old.begin() as connection:

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from millrace.access.types import CALLER, owner
 from millrace.core.clock import ManualClock
 from millrace.core.errors import InvalidInput, InvalidState, NotFound
 from millrace.core.names import TableName
@@ -119,7 +120,7 @@ class World:
     def __init__(self, lake: Lake, online: LmdbOnlineStore, clock: ManualClock, root: Path) -> None:
         self.lake, self.online, self.clock, self.root = lake, online, clock, root
         self.capture = CaptureLog(root / "capture", "w0", clock)
-        self.app = HotApp(lambda _: "user:ada", clock, online, self.capture)
+        self.app = HotApp(clock, online, self.capture)
 
     def spec(self, *features: FeatureLookup | FeatureFunction, exclude: tuple[str, ...] = ()) -> FeatureSpec:
         return make_feature_spec(self.lake, features or (WALLETS,), found, exclude=exclude, as_of=self.clock.now())
@@ -153,7 +154,8 @@ class World:
             sent.append(message)
 
         url = f"/serving-endpoints/wallet{path}/invocations"
-        asyncio.run(self.app({"type": "http", "method": "POST", "path": url, "headers": []}, receive, send))
+        scope = {"type": "http", "method": "POST", "path": url, "headers": [], CALLER: owner("user:ada")}
+        asyncio.run(self.app(scope, receive, send))
         start, end = sent
         headers = {name.decode(): value.decode() for name, value in start["headers"]}
         return Asked(start["status"], headers, json.loads(end["body"]))

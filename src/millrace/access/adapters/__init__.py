@@ -1,0 +1,3 @@
+"""Technologies behind the ports of `access`."""
+
+from __future__ import annotations
