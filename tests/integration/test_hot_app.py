@@ -280,6 +280,23 @@ def test_a_feature_in_the_request_wins(worker: Worker) -> None:
     assert [source["table"] for source in json.loads(logged["features"])] == ["ml.features.shops"]
 
 
+def test_an_endpoint_may_refuse_keys_without_features(worker: Worker, world: World) -> None:
+    endpoint = world.endpoint(ONE, generation=2)
+    worker.app.load(replace(endpoint, config=replace(endpoint.config, missing_keys="404")))
+    worker.app.activate("churn", 2)
+    # Customer 77 is not in the table. What a request carries itself needs no key.
+    response = worker.post({"dataframe_records": [*records([1]), {**records([1])[0], "customer_id": 77}]})
+    assert (response.status, response.json["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert "row 1" in response.json["message"]
+    assert "customer_id" in response.json["message"]
+    assert "77" not in response.json["message"]
+    whole = {"total": 1.0, "visits": 2.0, "size": 3.0, "basket": 4.0}
+    assert worker.post({"dataframe_records": [whole]}).status == 200
+    payload, rows = worker.drained()
+    assert [row["status_code"] for row in payload] == [404, 200]
+    assert [(row["customer_id"], row["shop"], row["total"]) for row in rows] == [(None, None, 1.0)]
+
+
 def test_a_value_is_too_old_when_the_clock_has_moved_on(worker: Worker, world: World) -> None:
     world.clock.set(NOW + timedelta(days=400))
     worker.post({"dataframe_records": records([1])})

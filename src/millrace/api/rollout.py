@@ -44,7 +44,7 @@ class Rollout:
     def update(self, sources: Sources, name: str, config: EndpointConfig) -> Endpoint:
         """Begin to change what an endpoint serves; as it stands when it is done, or after a second.
 
-        A configuration without capture keeps the capture that there is.
+        A configuration that does not say what is captured, or what missing keys get, keeps what there is.
 
         Raises:
             NotFound: no such endpoint, model, version or feature spec.
@@ -53,7 +53,11 @@ class Rollout:
         with self._claim(name):
             current = self._store.get(EndpointName(name))
             plans = prepare(sources, config)
-            wanted = config if config.capture else replace(config, capture=current.config.capture)
+            wanted = replace(
+                config,
+                capture=config.capture or current.config.capture,
+                missing_keys=config.missing_keys or current.config.missing_keys,
+            )
             return self._deploy(endpoints.update(self._store, self._clock, name, wanted), plans)
 
     def get(self, name: str) -> Endpoint:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast, get_args
 
 from millrace.access.types import Level
 from millrace.core.clock import epoch_us
 from millrace.core.errors import InvalidInput
 from millrace.core.names import DEFAULT_CATALOG
+from millrace.features.types import MissingKeys
 from millrace.serving import endpoints
 from millrace.serving.types import Capture, Endpoint, EndpointConfig, ServedEntity
 
@@ -23,7 +24,7 @@ def read_config(config: object, gateway: object = None) -> EndpointConfig:
     """An endpoint's configuration from `config` of a create, or the body of an update; `gateway` is `ai_gateway`.
 
     Takes `served_entities` and the older `served_models`, and a capture from `auto_capture_config` or from the gateway's
-    `inference_table_config`. A served entity without a version is a feature spec.
+    `inference_table_config`. A served entity without a version is a feature spec. `missing_keys` is our own.
 
     Raises:
         InvalidInput: a part is missing or has the wrong type; the message names it.
@@ -32,7 +33,12 @@ def read_config(config: object, gateway: object = None) -> EndpointConfig:
     listed = body.get("served_entities") or body.get("served_models") or []
     served = [_entity(entity) for entity in _list(listed, "served_entities")]
     tables = body.get("auto_capture_config") or _object(gateway or {}, "ai_gateway").get("inference_table_config")
-    return endpoints.endpoint_config(*served, traffic=_traffic(body.get("traffic_config")), capture=_capture(tables))
+    return endpoints.endpoint_config(
+        *served,
+        traffic=_traffic(body.get("traffic_config")),
+        capture=_capture(tables),
+        missing_keys=_missing_keys(body.get("missing_keys")),
+    )
 
 
 def write_endpoint(endpoint: Endpoint, url: str, level: Level | None = "CAN_MANAGE") -> Json:
@@ -79,6 +85,7 @@ def _config(endpoint: Endpoint, config: EndpointConfig, deployment: str) -> Json
             if "entity_version" in entity
         ],
         "traffic_config": {"routes": routes},
+        "missing_keys": config.missing_keys or "default",
     }
     if config.capture is not None:
         capture = config.capture
@@ -149,6 +156,17 @@ def _capture(given: object) -> Capture | None:
         prefix=_text(tables, "table_name_prefix"),
         enabled=tables.get("enabled") is not False,
     )
+
+
+def _missing_keys(given: object) -> MissingKeys | None:
+    if given is None:
+        return None
+    known = get_args(MissingKeys)
+    if str(given) not in known:
+        raise InvalidInput(
+            "'missing_keys' is none of those there are", hint=f"choose {', '.join(known)}", field="missing_keys"
+        )
+    return cast("MissingKeys", str(given))
 
 
 def _text(given: Mapping[str, object], *names: str) -> str:

@@ -39,6 +39,7 @@ def from_wire(document: Mapping[str, Any]) -> Endpoint:
             tuple(ServedEntity(**entity) for entity in config["served"]),
             config["traffic"],
             Capture(**config["capture"]) if config["capture"] else None,
+            config["missing_keys"],
         ),
         plans=tuple(_plan(plan) for plan in document["plans"]),
         pending=None,

@@ -138,6 +138,7 @@ def _facts(endpoint: Endpoint, url: str | None) -> dict[str, object]:
         "capture": f"{capture.catalog}.{capture.schema}.{capture.prefix}_payload"
         if capture and capture.enabled
         else None,
+        "missing_keys": endpoint.config.missing_keys or "default",
         "url": f"{url}/serving-endpoints/{endpoint.name}/invocations" if url else None,
     }
 

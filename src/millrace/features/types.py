@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ScalarType: TypeAlias = Literal["float", "int", "str", "bool", "date", "datetime", "Decimal"]
+MissingKeys: TypeAlias = Literal["null", "default", "404"]
+"""What a lookup inside a request gives for a key without a row: nulls, the lookup's `default_values`, or the refusal of the request."""
 
 
 def check_duration(name: str, given: object) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import orjson
 
-from millrace.core.errors import InvalidInput, InvalidState, MillraceError
+from millrace.core.errors import InvalidInput, InvalidState, MillraceError, NotFound
 from millrace.serving.bodies.body import Body, Dialect
 from millrace.serving.generations import ServedEndpoint
 from millrace.serving.port import Answer, Served
@@ -39,8 +39,8 @@ class Reply:
 async def answer(endpoint: ServedEndpoint, entity: str | None, raw: bytes, dialect: Dialect, now: datetime) -> Reply:
     """Answer a request to an endpoint, or, where `entity` names one, to that served entity.
 
-    Never raises: what is wrong with the request becomes a 400 that names columns and no values, what goes wrong in the
-    entity a 500 that says no more than that.
+    Never raises: what is wrong with the request becomes a 400 (or a 404, for a key that has no features where the endpoint
+    wants that) that names columns and no values, what goes wrong in the entity a 500 that says no more than that.
     """
     served, reached, client_request_id = endpoint.first, False, None
 
@@ -53,14 +53,12 @@ async def answer(endpoint: ServedEndpoint, entity: str | None, raw: bytes, diale
         served, reached = endpoint.entities[entity or _choose(endpoint, body)], True
         answered = await served.answer(body, now)
         return Reply(OK, dialect.write(answered.content(body)), served, reached, client_request_id, answered)
-    except InvalidInput as error:
-        return failed(BAD_REQUEST, "BAD_REQUEST", _sentence(error))
+    except (InvalidInput, NotFound, InvalidState) as error:
+        return failed(*_expected(error))
     except Busy:
         return failed(BUSY, "RESOURCE_EXHAUSTED", f"too many requests wait for '{served.plan.entity.name}'")
     except TooSlow:
         return failed(TOO_SLOW, "DEADLINE_EXCEEDED", f"'{served.plan.entity.name}' did not answer in time")
-    except InvalidState as error:
-        return failed(FAILED, error.error_code, _sentence(error))
     except Exception:  # noqa: BLE001 - the boundary of a request: a foreign model may raise anything
         _LOG.exception("endpoint %s: entity %s failed", endpoint.name, served.plan.entity.name)
         message = f"served entity '{served.plan.entity.name}' could not answer; the server's log says why"
@@ -109,6 +107,12 @@ def _sticky(endpoint: ServedEndpoint, body: Body) -> bytes | None:
         return None
     keys = [key for key in endpoint.first.keys_of(row) if key is not None]
     return orjson.dumps(keys) if keys else None
+
+
+def _expected(error: InvalidInput | NotFound | InvalidState) -> tuple[int, str, str]:
+    if isinstance(error, InvalidInput):
+        return BAD_REQUEST, "BAD_REQUEST", _sentence(error)
+    return NOT_FOUND if isinstance(error, NotFound) else FAILED, error.error_code, _sentence(error)
 
 
 def _sentence(error: MillraceError) -> str:

@@ -15,6 +15,7 @@ from millrace.core.clock import Clock
 from millrace.core.errors import Conflict, InvalidInput, InvalidState
 from millrace.core.names import TableName, did_you_mean
 from millrace.core.principal import Principal
+from millrace.features.types import MissingKeys
 from millrace.serving.port import EndpointStore
 from millrace.serving.types import (
     Capture,
@@ -42,7 +43,10 @@ def served_entity(
 
 
 def endpoint_config(
-    *served: ServedEntity, traffic: Mapping[str, int] | None = None, capture: Capture | None = None
+    *served: ServedEntity,
+    traffic: Mapping[str, int] | None = None,
+    capture: Capture | None = None,
+    missing_keys: MissingKeys | None = None,
 ) -> EndpointConfig:
     """A checked configuration; without `traffic` the only entity takes all of it.
 
@@ -63,7 +67,7 @@ def endpoint_config(
         raise InvalidInput(
             "an endpoint can't serve models and feature specs at once", hint="make an endpoint for each", names=names
         )
-    config = EndpointConfig(served, traffic or ({names[0]: _WHOLE} if len(names) == 1 else {}), capture)
+    config = EndpointConfig(served, traffic or ({names[0]: _WHOLE} if len(names) == 1 else {}), capture, missing_keys)
     _check_traffic(config)
     if capture:
         TableName.parse(f"{capture.catalog}.{capture.schema}.{capture.prefix}_predictions")

@@ -92,6 +92,7 @@ class Served(Protocol):
 
         Raises:
             InvalidInput: the request is wrong; the message names columns only.
+            NotFound: it asks for a key that is not there; the message names columns only.
             Busy: too many wait for the model already.
             TooSlow: the model took longer than it may.
         """

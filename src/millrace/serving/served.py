@@ -72,7 +72,9 @@ class ServedModel:
             keys = key_types(spec, online)
         self.plan, self.turns = plan, turns
         self._reader = InputReader(plan.inputs)
-        self._lookup = OnlineLookup(online, spec) if spec is not None and (spec.lookups or spec.functions) else None
+        looked_up = spec is not None and bool(spec.lookups or spec.functions)
+        missing_keys = endpoint.config.missing_keys or "default"
+        self._lookup = OnlineLookup(online, spec, missing_keys) if spec is not None and looked_up else None
         if self._lookup:
             self._lookup.check()
         self._key_columns = tuple(keys)
@@ -83,6 +85,7 @@ class ServedModel:
 
         Raises:
             InvalidInput: a missing column or a value of the wrong type, named by its column.
+            NotFound: a key has no row, and the endpoint refuses such requests.
             Busy: too many wait for the model already.
             TooSlow: the model took longer than it may.
         """

@@ -53,7 +53,7 @@ class ServedFeatures:
     def __init__(self, endpoint: Endpoint, plan: LoadPlan, online: OnlineStore) -> None:
         spec = spec_of(plan)
         keys = key_types(spec, online)
-        self._features = OnlineFeatures(online, spec)
+        self._features = OnlineFeatures(online, spec, endpoint.config.missing_keys or "default")
         self._features.check()
         self._readers = _override_readers(spec, online)
         self._key_columns = tuple(keys)
@@ -68,6 +68,7 @@ class ServedFeatures:
 
         Raises:
             InvalidInput: a missing column or a value of the wrong type, named by its column; a function failed.
+            NotFound: a key has no row, and the endpoint refuses such requests.
         """
         records = [self._typed(record) for record in body.rows.records(None)]
         return FoundFeatures(self._features.find(records, now))

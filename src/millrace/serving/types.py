@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NewType
 
+from millrace.features.types import MissingKeys
+
 EndpointName = NewType("EndpointName", str)
 ConfigUpdate = Literal["NOT_UPDATING", "IN_PROGRESS", "UPDATE_FAILED", "UPDATE_CANCELED"]
 Kind = Literal["models", "features"]
@@ -62,11 +64,13 @@ class EndpointConfig:
         served: at least one; all of one kind.
         traffic: served entity name to percent; sums to 100.
         capture: None where traffic is not logged.
+        missing_keys: what the features of a key are that has no row in the online store; None leaves it as it is.
     """
 
     served: tuple[ServedEntity, ...]
     traffic: Mapping[str, int]
     capture: Capture | None = None
+    missing_keys: MissingKeys | None = None
 
     @property
     def kind(self) -> Kind | None:

@@ -33,7 +33,9 @@ def endpoint(name: str, generation: int = 0) -> Endpoint:
         name=EndpointName(name),
         id=f"id-{name}",
         generation=generation,
-        config=EndpointConfig((_OLD, _NEW), {"churn-1": 90, "churn-2": 10}, Capture("main", "ml", "churn", False)),
+        config=EndpointConfig(
+            (_OLD, _NEW), {"churn-1": 90, "churn-2": 10}, Capture("main", "ml", "churn", False), "404"
+        ),
         plans=(
             LoadPlan(
                 _OLD, "/models/1", "xgboost", (("total_spend", "double"), ("region", "string")), '{"lookups": []}'

@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -177,10 +177,12 @@ def test_what_can_not_be_found_changes_nothing(scene: Scene) -> None:
     assert scene.create("e", config("1")).state.ready  # the name was not left claimed
 
 
-def test_an_update_without_capture_keeps_the_capture(scene: Scene) -> None:
+def test_an_update_keeps_the_capture_and_the_missing_keys_that_it_does_not_name(scene: Scene) -> None:
     capture = Capture("main", "logs", "p")
-    scene.create("e", config("1", capture))
-    assert scene.update("e", config("2")).config.capture == capture
+    scene.create("e", replace(config("1", capture), missing_keys="404"))
+    kept = scene.update("e", config("2")).config
+    assert (kept.capture, kept.missing_keys) == (capture, "404")
+    assert scene.update("e", replace(config("2"), missing_keys="null")).config.missing_keys == "null"
 
 
 def test_an_update_that_died_with_its_process_is_ended(scene: Scene) -> None:

@@ -46,6 +46,7 @@ def test_the_newer_and_the_older_names_read_alike() -> None:
         ({"served_entities": [{"external_model": {"provider": "x"}}]}, "external_model"),
         ({"served_entities": [ENTITY], "traffic_config": {"routes": [{"traffic_percentage": "all"}]}}, "percentage"),
         ({"served_entities": [ENTITY], "auto_capture_config": {"schema_name": "s"}}, "table_name_prefix"),
+        ({"served_entities": [ENTITY], "missing_keys": "drop"}, "'missing_keys'.*\n.*null, default, 404"),
     ],
 )
 def test_what_is_wrong_is_named(config: object, named: str) -> None:
@@ -71,9 +72,15 @@ def test_what_was_written_reads_back() -> None:
     config = read_config(write_endpoint(stored, "http://host")["config"])
     assert config.traffic == stored.config.traffic
     assert config.capture == stored.config.capture
+    assert config.missing_keys == stored.config.missing_keys == "404"
     assert [(s.name, s.entity_name, s.entity_version) for s in config.served] == [
         (s.name, s.entity_name, s.entity_version) for s in stored.config.served
     ]
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, None), ("null", "null"), ("default", "default"), (404, "404")])
+def test_what_missing_keys_get_is_read_beside_databricks_keys(given: object, kept: str | None) -> None:
+    assert read_config({"served_entities": [ENTITY], "missing_keys": given}).missing_keys == kept
 
 
 @pytest.mark.parametrize("version", [{}, {"entity_version": None}, {"entity_version": ""}])

@@ -102,6 +102,7 @@ def test_showing_one(cli: Cli, workspace: Workspace) -> None:
         "owner": "user:ada",
         "updated_at": "2025-03-10T00:00:00Z",
         "capture": "ml.logs.p_payload",
+        "missing_keys": "default",
         "url": None,
         "entities": [{"name": "spend", "serves": "ml.specs.spend (features)", "traffic": 100, "path": "as it should"}],
     }

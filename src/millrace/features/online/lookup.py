@@ -13,7 +13,7 @@ from millrace.features.matrix import model_value
 from millrace.features.online.calls import OnlineFunctions
 from millrace.features.online.plan import Asked, LookupPlans, ModelValue, Record, Source, sent
 from millrace.features.port import OnlineStore
-from millrace.features.types import FeatureSpec
+from millrace.features.types import FeatureSpec, MissingKeys
 
 __all__ = ["AugmentedRow", "FeatureRow", "ModelValue", "OnlineFeatures", "OnlineLookup", "Source"]
 
@@ -40,12 +40,13 @@ class OnlineLookup:
 
     A feature that the request carries itself wins over the lookup and over the function, null included. A time column in
     the request is not read: the question is always asked at `now`, and functions that read that column are given `now`.
+    `missing_keys` says what a key gets that has no row that can be seen at `now`.
     """
 
-    def __init__(self, online: OnlineStore, spec: FeatureSpec) -> None:
+    def __init__(self, online: OnlineStore, spec: FeatureSpec, missing_keys: MissingKeys = "default") -> None:
         positions = {name: position for position, name in enumerate(spec.inputs)}
         self._functions = OnlineFunctions(spec)
-        self._plans = LookupPlans(online, spec, positions, self._functions.columns)
+        self._plans = LookupPlans(online, spec, positions, self._functions.columns, missing_keys)
         self._width = len(positions)
         self._asked = tuple((positions[name], name) for name in spec.request_columns if name in positions)
         self._computed = tuple(
@@ -63,6 +64,7 @@ class OnlineLookup:
 
         Raises:
             InvalidInput: a record lacks a key or an input, or has a value of the wrong type; a function failed.
+            NotFound: a key has no row, and such requests are refused; the message names its columns.
             InvalidState: a table is not in the online store.
         """
         asked = Asked.of(records, self._width)
@@ -114,9 +116,9 @@ class OnlineFeatures:
     The features are the spec's inputs, in order. The rules are those of `OnlineLookup`.
     """
 
-    def __init__(self, online: OnlineStore, spec: FeatureSpec) -> None:
+    def __init__(self, online: OnlineStore, spec: FeatureSpec, missing_keys: MissingKeys = "default") -> None:
         self._functions = OnlineFunctions(spec)
-        self._plans = LookupPlans(online, spec, {}, {*spec.inputs, *self._functions.columns})
+        self._plans = LookupPlans(online, spec, {}, {*spec.inputs, *self._functions.columns}, missing_keys)
         self.columns = spec.inputs
 
     def check(self) -> None:
@@ -129,6 +131,7 @@ class OnlineFeatures:
         Raises:
             InvalidInput: a record lacks a key or a column that a function reads, or has a value of the wrong type; a
                 function failed.
+            NotFound: a key has no row, and such requests are refused; the message names its columns.
             InvalidState: a table is not in the online store.
         """
         asked = Asked.of(records, 0)

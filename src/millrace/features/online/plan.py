@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 from typing import TypeAlias
 
-from millrace.core.errors import InvalidInput, InvalidState
+from millrace.core.errors import InvalidInput, InvalidState, NotFound
 from millrace.core.names import TableName, did_you_mean
 from millrace.features.defaults import arrow_type, typed_default
 from millrace.features.identity import MICROSECOND
 from millrace.features.matrix import model_value
 from millrace.features.online.keys import KeyReader, key_reader
 from millrace.features.port import Key, OnlineStore
-from millrace.features.types import FeatureLookup, FeatureSpec, OnlineRow, OnlineTable
+from millrace.features.types import FeatureLookup, FeatureSpec, MissingKeys, OnlineRow, OnlineTable
 
 ModelValue: TypeAlias = float | str | None
 Source: TypeAlias = tuple[str, int | None, int | None]
 Record: TypeAlias = Mapping[str, object]
+StoredRows: TypeAlias = Sequence[Sequence[OnlineRow]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +49,20 @@ class LookupPlans:
         spec: its lookups.
         positions: output to its place among the model's inputs; those that have none are not written there.
         kept: outputs that are wanted as they are stored.
+        missing_keys: what a key without a row gets.
     """
 
     def __init__(
-        self, online: OnlineStore, spec: FeatureSpec, positions: Mapping[str, int], kept: Collection[str]
+        self,
+        online: OnlineStore,
+        spec: FeatureSpec,
+        positions: Mapping[str, int],
+        kept: Collection[str],
+        missing_keys: MissingKeys = "default",
     ) -> None:
         self._online, self._spec = online, spec
-        self._positions, self._kept = positions, frozenset(kept)
+        self._positions, self._kept, self._missing_keys = positions, frozenset(kept), missing_keys
+        self._whole = frozenset(spec.inputs)
         self._plans: dict[int, LookupPlan] = {}
         self.key_columns = tuple(dict.fromkeys(column for lookup in spec.lookups for column in lookup.keys))
 
@@ -62,13 +71,33 @@ class LookupPlans:
         return [self._plan(number) for number in range(len(self._spec.lookups))]
 
     def fill(self, asked: Asked, now_us: int) -> None:
-        """Write the features of each record into its inputs, and those that are kept into `found`; say where from."""
-        for plan in self.all():
-            plan.fill(self._online, asked, now_us)
+        """Write the features of each record into its inputs, and those that are kept into `found`; say where from.
+
+        A record that carries all features of a lookup need not have its key, and one that carries all inputs needs none.
+        """
+        plans = self.all()
+        open_ = [number for number, record in enumerate(asked.records) if not record.keys() >= self._whole]
+        needing = [[number for number in open_ if plan.needs(asked.records[number])] for plan in plans]
+        for plan, numbers, stored in zip(plans, needing, self._read(plans, needing, asked.records), strict=True):
+            plan.fill(asked, numbers, stored, now_us)
 
     def keys_of(self, record: Record) -> Mapping[str, object]:
         """The lookup keys in a record, by request column."""
         return {name: record.get(name) for name in self.key_columns}
+
+    def _read(
+        self, plans: Sequence[LookupPlan], needing: Sequence[Sequence[int]], records: Sequence[Record]
+    ) -> Iterable[StoredRows]:
+        """For each plan the stored rows of the records that need it: one read a table, however many lookups it has."""
+        keys: dict[TableName, list[Key]] = {}
+        for plan, numbers in zip(plans, needing, strict=True):
+            if numbers:
+                keys.setdefault(plan.name, []).extend(plan.key(records[number]) for number in numbers)
+        stored = {name: iter(self._online.get(name, wanted)) for name, wanted in keys.items()}
+        return [
+            list(islice(stored[plan.name], len(numbers))) if numbers else ()
+            for plan, numbers in zip(plans, needing, strict=True)
+        ]
 
     def _plan(self, number: int) -> LookupPlan:
         lookup = self._spec.lookups[number]
@@ -80,7 +109,7 @@ class LookupPlans:
             )
         plan = self._plans.get(number)
         if plan is None or plan.rules != rules_of(table):
-            plan = self._plans[number] = LookupPlan.of(lookup, table, self._positions, self._kept)
+            plan = self._plans[number] = LookupPlan.of(lookup, table, self._positions, self._kept, self._missing_keys)
         return plan
 
 
@@ -94,7 +123,10 @@ def rules_of(table: OnlineTable) -> Rules:
 
 @dataclass(frozen=True, slots=True)
 class PlannedFeature:
-    """A feature of a lookup. `missing` is what a null is to the model, `default` what it is to a function."""
+    """A feature of a lookup. `missing` is what a null is to the model, `default` what it is to a function.
+
+    `absent` and `absent_default` are the same for a key that has no row.
+    """
 
     column: str
     output: str
@@ -102,6 +134,8 @@ class PlannedFeature:
     kept: bool
     missing: ModelValue
     default: object
+    absent: ModelValue
+    absent_default: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +148,19 @@ class LookupPlan:
     keys: tuple[str, ...]
     readers: tuple[KeyReader, ...]
     features: tuple[PlannedFeature, ...]
+    outputs: frozenset[str]
+    refuses: bool
     after_us: int
     lookback_us: int | None
 
     @classmethod
     def of(
-        cls, lookup: FeatureLookup, table: OnlineTable, positions: Mapping[str, int], kept: frozenset[str]
+        cls,
+        lookup: FeatureLookup,
+        table: OnlineTable,
+        positions: Mapping[str, int],
+        kept: frozenset[str],
+        missing_keys: MissingKeys,
     ) -> LookupPlan:
         """Check the lookup against its online table."""
         if len(lookup.keys) != len(table.primary_keys):
@@ -129,6 +170,7 @@ class LookupPlan:
                 table=str(table.name),
             )
         window = lookup.lookback_window
+        features = tuple(_features(lookup, table, positions, kept, missing_keys))
         return cls(
             name=table.name,
             shown=str(table.name),
@@ -138,31 +180,45 @@ class LookupPlan:
                 key_reader(column, table.types[key])
                 for column, key in zip(lookup.keys, table.primary_keys, strict=True)
             ),
-            features=tuple(_features(lookup, table, positions, kept)),
+            features=features,
+            outputs=frozenset(feature.output for feature in features),
+            refuses=missing_keys == "404",
             after_us=table.available_after // MICROSECOND,
             lookback_us=None if window is None else window // MICROSECOND,
         )
 
-    def fill(self, online: OnlineStore, asked: Asked, now_us: int) -> None:
-        """Write the features of each record into its place, and where they came from."""
-        needing = [
-            (number, record)
-            for number, record in enumerate(asked.records)
-            if any(feature.output not in record for feature in self.features)
-        ]
-        stored = online.get(self.name, [self._key(record) for _, record in needing]) if needing else ()
-        for (number, record), rows in zip(needing, stored, strict=True):
-            row = self._pick(rows, now_us)
-            self._write(record, row, asked.inputs[number], asked.found[number])
-            source: Source = (self.shown, None, None) if row is None else (self.shown, row.ts_us, row.version)
-            asked.sources[number].append(source)
+    def needs(self, record: Record) -> bool:
+        """Whether the record lacks a feature of this lookup."""
+        return not record.keys() >= self.outputs
+
+    def key(self, record: Record) -> Key:
+        """The key to look up for a record. Raises InvalidInput where the record lacks it, or has it in another type."""
+        return tuple(read(present(record, column)) for column, read in zip(self.keys, self.readers, strict=True))
+
+    def fill(self, asked: Asked, needing: Sequence[int], stored: StoredRows, now_us: int) -> None:
+        """Write the features of each record into its place, and where they came from.
+
+        Args:
+            asked: the requests.
+            needing: the numbers of the records that lack a feature.
+            stored: the rows of their keys, one by one.
+            now_us: the time of the question.
+
+        Raises:
+            NotFound: a key has no row, and such requests are refused.
+        """
+        for number, rows in zip(needing, stored, strict=True):
+            record, row = asked.records[number], self._pick(rows, now_us)
+            if row is None:
+                self._write_absent(number, record, asked)
+                asked.sources[number].append((self.shown, None, None))
+            else:
+                self._write(record, row, asked.inputs[number], asked.found[number])
+                asked.sources[number].append((self.shown, row.ts_us, row.version))
         for record, values in zip(asked.records, asked.inputs, strict=True):
             for feature in self.features:
                 if feature.output in record and feature.position is not None:
                     values[feature.position] = sent(record, feature.output)
-
-    def _key(self, record: Record) -> Key:
-        return tuple(read(present(record, column)) for column, read in zip(self.keys, self.readers, strict=True))
 
     def _pick(self, stored: Sequence[OnlineRow], now_us: int) -> OnlineRow | None:
         for row in stored:
@@ -173,9 +229,23 @@ class LookupPlan:
                 return row if self.lookback_us is None or age <= self.lookback_us else None
         return None
 
-    def _write(self, record: Record, row: OnlineRow | None, values: list[ModelValue], found: dict[str, object]) -> None:
+    def _write_absent(self, number: int, record: Record, asked: Asked) -> None:
+        if self.refuses:
+            raise NotFound(
+                f"row {number}: the key in {', '.join(self.keys)} has no features in {self.shown}",
+                hint="ask for keys that are published, or send the features",
+                table=self.shown,
+                columns=self.keys,
+            )
         for feature in self.features:
-            value = None if row is None else row.values.get(feature.column)
+            if feature.position is not None:
+                asked.inputs[number][feature.position] = feature.absent
+            if feature.kept and feature.output not in record:
+                asked.found[number][feature.output] = feature.absent_default
+
+    def _write(self, record: Record, row: OnlineRow, values: list[ModelValue], found: dict[str, object]) -> None:
+        for feature in self.features:
+            value = row.values.get(feature.column)
             if feature.position is not None:
                 values[feature.position] = feature.missing if value is None else model_value(value)
             if feature.kept and feature.output not in record:
@@ -203,7 +273,11 @@ def sent(record: Record, column: str) -> ModelValue:
 
 
 def _features(
-    lookup: FeatureLookup, table: OnlineTable, positions: Mapping[str, int], kept: frozenset[str]
+    lookup: FeatureLookup,
+    table: OnlineTable,
+    positions: Mapping[str, int],
+    kept: frozenset[str],
+    missing_keys: MissingKeys,
 ) -> list[PlannedFeature]:
     identity = {*table.primary_keys, table.timeseries_column}
     names = lookup.feature_names
@@ -221,9 +295,21 @@ def _features(
                 table=str(table.name),
                 feature=name,
             )
-        default = _default(table.types[name], lookup.default_values.get(output), output)
-        missing = _missing(table.types[name], default) if output in positions else None
-        made.append(PlannedFeature(name, output, positions.get(output), output in kept, missing, default))
+        kind = table.types[name]
+        default = _default(kind, lookup.default_values.get(output), output)
+        absent = None if missing_keys == "null" else default
+        made.append(
+            PlannedFeature(
+                column=name,
+                output=output,
+                position=positions.get(output),
+                kept=output in kept,
+                missing=_missing(kind, default) if output in positions else None,
+                default=default,
+                absent=_missing(kind, absent) if output in positions else None,
+                absent_default=absent,
+            )
+        )
     return made
 
 

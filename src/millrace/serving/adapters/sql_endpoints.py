@@ -133,6 +133,7 @@ def _config_document(config: EndpointConfig) -> Mapping[str, object]:
             "prefix": capture.prefix,
             "enabled": capture.enabled,
         },
+        "missing_keys": config.missing_keys,
     }
 
 
@@ -142,6 +143,7 @@ def _config(document: Mapping[str, Any]) -> EndpointConfig:
         served=tuple(ServedEntity(**entity) for entity in document["served"]),
         traffic=document["traffic"],
         capture=None if capture is None else Capture(**capture),
+        missing_keys=document.get("missing_keys"),
     )
 
 
