@@ -12,6 +12,7 @@ from millrace.core.errors import InvalidInput
 from millrace.core.names import DEFAULT_CATALOG
 from millrace.features.types import MissingKeys
 from millrace.serving import endpoints
+from millrace.serving.canary.documents import canary_document, canary_from
 from millrace.serving.types import Capture, Endpoint, EndpointConfig, ServedEntity
 
 Json = dict[str, Any]
@@ -24,7 +25,8 @@ def read_config(config: object, gateway: object = None) -> EndpointConfig:
     """An endpoint's configuration from `config` of a create, or the body of an update; `gateway` is `ai_gateway`.
 
     Takes `served_entities` and the older `served_models`, and a capture from `auto_capture_config` or from the gateway's
-    `inference_table_config`. A served entity without a version is a feature spec. `missing_keys` is our own.
+    `inference_table_config`. A served entity without a version is a feature spec. Ours are `missing_keys`, `shadow_config`,
+    with routes as the traffic's, and `canary_config`.
 
     Raises:
         InvalidInput: a part is missing or has the wrong type; the message names it.
@@ -33,11 +35,14 @@ def read_config(config: object, gateway: object = None) -> EndpointConfig:
     listed = body.get("served_entities") or body.get("served_models") or []
     served = [_entity(entity) for entity in _list(listed, "served_entities")]
     tables = body.get("auto_capture_config") or _object(gateway or {}, "ai_gateway").get("inference_table_config")
+    canary = body.get("canary_config")
     return endpoints.endpoint_config(
         *served,
-        traffic=_traffic(body.get("traffic_config")),
+        traffic=_percents(body.get("traffic_config"), "traffic"),
         capture=_capture(tables),
         missing_keys=_missing_keys(body.get("missing_keys")),
+        shadow=_percents(body.get("shadow_config"), "shadow"),
+        canary=None if canary is None else canary_from(canary),
     )
 
 
@@ -73,10 +78,6 @@ def write_endpoint(endpoint: Endpoint, url: str, level: Level | None = "CAN_MANA
 
 def _config(endpoint: Endpoint, config: EndpointConfig, deployment: str) -> Json:
     entities = [_written(endpoint, entity, deployment) for entity in config.served]
-    routes = [
-        {"served_entity_name": name, "served_model_name": name, "traffic_percentage": percent}
-        for name, percent in config.traffic.items()
-    ]
     document: Json = {
         "served_entities": entities,
         "served_models": [
@@ -84,9 +85,13 @@ def _config(endpoint: Endpoint, config: EndpointConfig, deployment: str) -> Json
             for entity in entities
             if "entity_version" in entity
         ],
-        "traffic_config": {"routes": routes},
+        "traffic_config": {"routes": _routes(config.traffic, "traffic")},
         "missing_keys": config.missing_keys or "default",
     }
+    if config.shadow:
+        document["shadow_config"] = {"routes": _routes(config.shadow, "shadow")}
+    if config.canary is not None:
+        document["canary_config"] = canary_document(config.canary)
     if config.capture is not None:
         capture = config.capture
         document["auto_capture_config"] = {
@@ -97,6 +102,13 @@ def _config(endpoint: Endpoint, config: EndpointConfig, deployment: str) -> Json
             "state": {"payload_table": {"name": f"{capture.prefix}_payload", "status": "READY"}},
         }
     return document
+
+
+def _routes(percents: Mapping[str, int], what: str) -> list[Json]:
+    return [
+        {"served_entity_name": name, "served_model_name": name, f"{what}_percentage": percent}
+        for name, percent in percents.items()
+    ]
 
 
 def _written(endpoint: Endpoint, entity: ServedEntity, deployment: str) -> Json:
@@ -135,15 +147,16 @@ def _is_spec(entity: Mapping[str, object]) -> bool:
     return "entity_name" in entity and all(version in (None, "") for version in versions)
 
 
-def _traffic(given: object) -> dict[str, int] | None:
-    routes = _list(_object(given or {}, "traffic_config").get("routes") or [], "traffic_config.routes")
-    traffic: dict[str, int] = {}
-    for route in (_object(route, "traffic_config.routes") for route in routes):
-        percent = route.get("traffic_percentage")
+def _percents(given: object, what: str) -> dict[str, int] | None:
+    """Served entity name to `<what>_percentage`, of a `<what>_config`."""
+    routes = _list(_object(given or {}, f"{what}_config").get("routes") or [], f"{what}_config.routes")
+    percents: dict[str, int] = {}
+    for route in (_object(route, f"{what}_config.routes") for route in routes):
+        percent = route.get(f"{what}_percentage")
         if not isinstance(percent, int) or isinstance(percent, bool):
-            raise InvalidInput("'traffic_percentage' is not a whole number", hint="give whole numbers that sum to 100")
-        traffic[_text(route, "served_entity_name", "served_model_name")] = percent
-    return traffic or None
+            raise InvalidInput(f"'{what}_percentage' is not a whole number", hint="give whole percents")
+        percents[_text(route, "served_entity_name", "served_model_name")] = percent
+    return percents or None
 
 
 def _capture(given: object) -> Capture | None:

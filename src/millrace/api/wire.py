@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from millrace.core.clock import iso, parse_time
@@ -19,10 +19,12 @@ from millrace.serving.types import (
 
 
 def to_wire(endpoint: Endpoint) -> dict[str, object]:
-    """The endpoint as a JSON object. A pending configuration is not sent: workers load candidates, where it is active."""
+    """The endpoint as a JSON object. A pending configuration is not sent: workers load candidates, where it is active.
+
+    Nor is a canary: workers only see the traffic that it asks for.
+    """
     return {
-        **asdict(endpoint),
-        "pending": None,
+        **asdict(replace(endpoint, pending=None, config=replace(endpoint.config, canary=None))),
         "created_at": iso(endpoint.created_at),
         "updated_at": iso(endpoint.updated_at),
     }
@@ -40,6 +42,7 @@ def from_wire(document: Mapping[str, Any]) -> Endpoint:
             config["traffic"],
             Capture(**config["capture"]) if config["capture"] else None,
             config["missing_keys"],
+            shadow=config["shadow"],
         ),
         plans=tuple(_plan(plan) for plan in document["plans"]),
         pending=None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from millrace.core.clock import Clock
@@ -16,6 +16,7 @@ from millrace.core.errors import Conflict, InvalidInput, InvalidState
 from millrace.core.names import TableName, did_you_mean
 from millrace.core.principal import Principal
 from millrace.features.types import MissingKeys
+from millrace.serving.canary.types import Canary
 from millrace.serving.port import EndpointStore
 from millrace.serving.types import (
     Capture,
@@ -47,12 +48,14 @@ def endpoint_config(
     traffic: Mapping[str, int] | None = None,
     capture: Capture | None = None,
     missing_keys: MissingKeys | None = None,
+    shadow: Mapping[str, int] | None = None,
+    canary: Canary | None = None,
 ) -> EndpointConfig:
-    """A checked configuration; without `traffic` the only entity takes all of it.
+    """A checked configuration; without `traffic` the only entity takes all of it, with a canary its first step is the traffic.
 
     Raises:
         InvalidInput: no entity, a bad or doubled name, models beside feature specs, traffic that does not name the
-            entities or does not sum to 100.
+            entities or does not sum to 100, a shadow that takes traffic, a canary of what is not served.
     """
     if not served:
         raise InvalidInput(
@@ -67,8 +70,15 @@ def endpoint_config(
         raise InvalidInput(
             "an endpoint can't serve models and feature specs at once", hint="make an endpoint for each", names=names
         )
-    config = EndpointConfig(served, traffic or ({names[0]: _WHOLE} if len(names) == 1 else {}), capture, missing_keys)
+    if canary is not None:
+        _check_canary(served, canary, traffic)
+        traffic, shadow = canary.traffic(0), {**(shadow or {}), **canary.copied(0)}
+    shadow = dict(shadow or {})
+    alone = [name for name in names if name not in shadow]
+    traffic = traffic or ({alone[0]: _WHOLE} if len(alone) == 1 else {})
+    config = EndpointConfig(served, traffic, capture, missing_keys, shadow, canary)
     _check_traffic(config)
+    _check_shadow(config)
     if capture:
         TableName.parse(f"{capture.catalog}.{capture.schema}.{capture.prefix}_predictions")
     return config
@@ -78,10 +88,13 @@ def create(store: EndpointStore, clock: Clock, principal: Principal, name: str, 
     """Store a new endpoint with its configuration pending.
 
     Raises:
-        InvalidInput: the name has characters outside `[A-Za-z0-9_.-]`.
+        InvalidInput: the name has characters outside `[A-Za-z0-9_.-]`, a shadow without capture, or a canary: there is no
+            champion yet.
         AlreadyExists: an endpoint of that name is there.
     """
     _check_name(name, "endpoint")
+    _check_logged(config)
+    _check_champion(EndpointConfig((), {}), config)
     now = clock.now()
     endpoint = Endpoint(
         name=EndpointName(name),
@@ -105,7 +118,8 @@ def update(store: EndpointStore, clock: Clock, name: str, config: EndpointConfig
     Raises:
         NotFound: no such endpoint.
         Conflict: an update of it is in progress.
-        InvalidInput: it serves models, and the configuration has feature specs, or the other way round.
+        InvalidInput: it serves models, and the configuration has feature specs, or the other way round; a shadow or a canary
+            without capture; a canary whose champion is not served now.
     """
     endpoint = store.get(EndpointName(name))
     if endpoint.state.config_update == "IN_PROGRESS":
@@ -116,6 +130,8 @@ def update(store: EndpointStore, clock: Clock, name: str, config: EndpointConfig
             hint="its callers would get other answers: make another endpoint, or delete this one first",
             endpoint=name,
         )
+    _check_logged(config)
+    _check_champion(endpoint.config, config)
     state = replace(endpoint.state, config_update="IN_PROGRESS", message="")
     return _store(store, clock, replace(endpoint, pending=config, state=state))
 
@@ -168,6 +184,56 @@ def _check_traffic(config: EndpointConfig) -> None:
     if any(percent < 0 for percent in config.traffic.values()) or sum(config.traffic.values()) != _WHOLE:
         raise InvalidInput(
             f"traffic sums to {sum(config.traffic.values())}", hint="give percentages from 0 that sum to 100"
+        )
+
+
+def _check_shadow(config: EndpointConfig) -> None:
+    names = [entity.name for entity in config.served]
+    for name, percent in config.shadow.items():
+        if name not in names:
+            raise InvalidInput(f"the shadow '{name}' is not served", hint=did_you_mean(name, names))
+        if not 0 < percent <= _WHOLE:
+            raise InvalidInput(f"{percent} percent can't be copied to '{name}'", hint="give 1 to 100")
+        if config.traffic.get(name, 0):
+            raise InvalidInput(
+                f"'{name}' takes traffic and is a shadow at once", hint="give it one of the two", entity=name
+            )
+
+
+def _check_canary(served: Sequence[ServedEntity], canary: Canary, traffic: Mapping[str, int] | None) -> None:
+    kinds = {entity.name: entity.kind for entity in served}
+    for name in (canary.champion, canary.challenger):
+        if name not in kinds:
+            raise InvalidInput(f"the canary names '{name}', which is not served", hint=did_you_mean(name, kinds))
+        if kinds[name] != "models":
+            raise InvalidInput(
+                f"'{name}' predicts nothing that a canary could compare", hint="update the endpoint without a canary"
+            )
+    if traffic is not None and {name: percent for name, percent in traffic.items() if percent} != {
+        name: percent for name, percent in canary.traffic(0).items() if percent
+    }:
+        raise InvalidInput("the traffic differs from the canary's first step", hint="leave the traffic out")
+
+
+def _check_champion(current: EndpointConfig, config: EndpointConfig) -> None:
+    canary = config.canary
+    if canary is None:
+        return
+    serving = {entity.name: (entity.entity_name, entity.entity_version) for entity in current.served}
+    wanted = {entity.name: (entity.entity_name, entity.entity_version) for entity in config.served}
+    if serving.get(canary.champion) != wanted[canary.champion]:
+        raise InvalidInput(
+            f"the champion '{canary.champion}' is not served yet",
+            hint=f"it serves {', '.join(serving) or 'nothing'}: name one of these, or update it without a canary first",
+        )
+
+
+def _check_logged(config: EndpointConfig) -> None:
+    if (config.shadow or config.canary) and not (config.capture and config.capture.enabled):
+        what = "a canary is judged by" if config.canary else "a shadow is there for"
+        raise InvalidInput(
+            f"{what} what is logged, and this endpoint logs nothing",
+            hint="give it an auto_capture_config: the catalog, schema and prefix of its inference tables",
         )
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal, NewType
 
 from millrace.features.types import MissingKeys
+from millrace.serving.canary.types import Canary
 
 EndpointName = NewType("EndpointName", str)
 ConfigUpdate = Literal["NOT_UPDATING", "IN_PROGRESS", "UPDATE_FAILED", "UPDATE_CANCELED"]
@@ -65,12 +66,17 @@ class EndpointConfig:
         traffic: served entity name to percent; sums to 100.
         capture: None where traffic is not logged.
         missing_keys: what the features of a key are that has no row in the online store; None leaves it as it is.
+        shadow: served entity name to the percent of requests that are copied to it; it takes no traffic, and its answers are
+            logged and never returned.
+        canary: how one of the entities takes over from another; None where the traffic stays as it is.
     """
 
     served: tuple[ServedEntity, ...]
     traffic: Mapping[str, int]
     capture: Capture | None = None
     missing_keys: MissingKeys | None = None
+    shadow: Mapping[str, int] = field(default_factory=dict)
+    canary: Canary | None = None
 
     @property
     def kind(self) -> Kind | None:

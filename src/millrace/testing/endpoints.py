@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from millrace.core.errors import AlreadyExists, Conflict, NotFound
+from millrace.serving.canary.types import Canary, CanaryLimits
 from millrace.serving.port import EndpointStore
 from millrace.serving.types import (
     Capture,
@@ -24,6 +25,17 @@ from millrace.testing.race import race
 _T = datetime(2025, 3, 1, 6, tzinfo=UTC)
 _OLD = ServedEntity("churn-1", "ml.models.churn", "1", {"workload_size": "Small", "scale_to_zero_enabled": False})
 _NEW = ServedEntity("churn-2", "ml.models.churn", "2")
+_CANARY = Canary(
+    "churn-1",
+    "churn-2",
+    (5, 100),
+    shadow=1,
+    min_requests=7,
+    min_labels=3,
+    wait=timedelta(minutes=1.5),
+    after_wait="go",
+    limits=CanaryLimits(0.02, 2.5, 3, 0.4, 0.5, 0.1),
+)
 _SPEC = ServedEntity("spend", "ml.specs.spend", None)
 
 
@@ -42,7 +54,7 @@ def endpoint(name: str, generation: int = 0) -> Endpoint:
             ),
             LoadPlan(_NEW, "/models/2", "sklearn", (), None),
         ),
-        pending=EndpointConfig((_NEW,), {"churn-2": 100}),
+        pending=EndpointConfig((_OLD, _NEW), {"churn-1": 90, "churn-2": 10}, shadow={"churn-2": 20}, canary=_CANARY),
         state=EndpointState(True, "IN_PROGRESS", "loading", {"churn-1": "booster: equal on 100 golden rows"}),
         created_at=_T,
         updated_at=_T + timedelta(microseconds=1),

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from millrace.api.shapes import read_config, write_endpoint
 from millrace.api.wire import from_wire, to_wire
 from millrace.core.errors import InvalidInput
+from millrace.serving.canary.types import Canary, CanaryLimits
 from millrace.serving.types import Capture, EndpointConfig, LoadPlan, ServedEntity
 from millrace.testing.endpoints import endpoint
 
@@ -106,3 +108,66 @@ def test_a_feature_spec_is_written_without_a_version_and_not_among_models() -> N
 def test_workers_get_the_endpoint_as_it_is() -> None:
     for sent in (replace(endpoint("churn", 4), pending=None), replace(endpoint("plain"), pending=None, plans=())):
         assert from_wire(json.loads(json.dumps(to_wire(sent)))) == sent
+
+
+TWO = [{"entity_name": "m", "entity_version": "1"}, {"entity_name": "m", "entity_version": "2"}]
+
+
+def test_a_shadow_takes_no_traffic_and_reads_back() -> None:
+    config = read_config(
+        {
+            "served_entities": TWO,
+            "shadow_config": {"routes": [{"served_entity_name": "m-2", "shadow_percentage": 20}]},
+        }
+    )
+    assert (config.traffic, config.shadow) == ({"m-1": 100}, {"m-2": 20})
+    document = write_endpoint(replace(endpoint("churn", 4), config=config, pending=None), "http://host")["config"]
+    assert read_config(json.loads(json.dumps(document))).shadow == {"m-2": 20}
+
+
+def test_a_canary_reads_back_with_the_traffic_of_its_first_step() -> None:
+    canary = {"champion": "m-1", "challenger": "m-2", "steps": [5, 100], "wait_s": 90, "limits": {"latency": 2}}
+    config = read_config({"served_entities": TWO, "canary_config": canary})
+    wanted = Canary("m-1", "m-2", (5, 100), wait=timedelta(seconds=90), limits=CanaryLimits(latency=2))
+    assert (config.traffic, config.shadow, config.canary) == ({"m-1": 95, "m-2": 5}, {}, wanted)
+    document = write_endpoint(replace(endpoint("churn", 4), config=config, pending=None), "http://host")["config"]
+    assert read_config(json.loads(json.dumps(document))).canary == wanted
+
+
+def test_a_canary_that_begins_in_shadow_gives_its_challenger_no_traffic_at_first() -> None:
+    canary = {"champion": "m-1", "challenger": "m-2", "shadow": 30}
+    config = read_config({"served_entities": TWO, "canary_config": canary})
+    assert (config.traffic, config.shadow) == ({"m-1": 100, "m-2": 0}, {"m-2": 30})
+
+
+@pytest.mark.parametrize(
+    ("ours", "named"),
+    [
+        ({"shadow_config": {"routes": [{"served_entity_name": "m-3", "shadow_percentage": 20}]}}, "sums to 0"),
+        ({"shadow_config": {"routes": [{"served_entity_name": "m-2", "shadow_percentage": "all"}]}}, "whole number"),
+        ({"canary_config": [1]}, "not a JSON object"),
+        ({"canary_config": {"champion": "m-1"}}, "'challenger' is missing"),
+        ({"canary_config": {"champion": "m-1", "challenger": "m-1"}}, "challenger of itself"),
+        ({"canary_config": {"champion": "m-1", "challenger": "m-3"}}, "'m-3', which is not served"),
+        ({"canary_config": {"champion": "m-1", "challenger": "m-2", "step": [1]}}, "no field 'step'"),
+        ({"canary_config": {"champion": "m-1", "challenger": "m-2", "steps": [50, 10, 100]}}, "don't lead to 100"),
+        ({"canary_config": {"champion": "m-1", "challenger": "m-2", "steps": ["a"]}}, "don't lead to 100"),
+        ({"canary_config": {"champion": "m-1", "challenger": "m-2", "steps": [10]}}, "don't lead to 100"),
+        ({"canary_config": {"champion": "m-1", "challenger": "m-2", "shadow": 101}}, "no percent"),
+        ({"canary_config": {"champion": "m-1", "challenger": "m-2", "min_requests": 0}}, "minimum sample"),
+        ({"canary_config": {"champion": "m-1", "challenger": "m-2", "wait_s": 0}}, "not positive"),
+        ({"canary_config": {"champion": "m-1", "challenger": "m-2", "after_wait": "hope"}}, "no decision"),
+        ({"canary_config": {"champion": "m-1", "challenger": "m-2", "limits": {"latency": 0.5}}}, "latency"),
+        ({"canary_config": {"champion": "m-1", "challenger": "m-2", "limits": {"errors": "x"}}}, "limits.errors"),
+        (
+            {
+                "canary_config": {"champion": "m-1", "challenger": "m-2"},
+                "traffic_config": {"routes": [{"served_entity_name": "m-1", "traffic_percentage": 100}]},
+            },
+            "first step",
+        ),
+    ],
+)
+def test_what_is_wrong_with_our_own_parts_is_named(ours: dict[str, object], named: str) -> None:
+    with pytest.raises(InvalidInput, match=named):
+        read_config({"served_entities": TWO, **ours})

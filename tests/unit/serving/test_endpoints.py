@@ -11,6 +11,7 @@ from millrace.core.principal import Principal
 from millrace.database.engine import open_database
 from millrace.serving import endpoints
 from millrace.serving.adapters.sql_endpoints import SqlEndpointStore
+from millrace.serving.canary.types import Canary
 from millrace.serving.port import EndpointStore
 from millrace.serving.types import Capture, EndpointConfig, EndpointName, LoadPlan
 
@@ -143,3 +144,49 @@ def test_wrong_configurations_are_refused() -> None:
     assert "churn-1" in caught.value.hint
     with pytest.raises(InvalidInput, match="not a table name"):
         endpoints.endpoint_config(ONE, capture=Capture("ml", "a.b", "churn"))
+
+
+LOGGED = Capture("ml", "logs", "churn")
+CANARY = Canary("churn-1", "churn-2", (10, 100))
+
+
+def test_a_shadow_must_be_served_get_a_percent_and_take_no_traffic() -> None:
+    assert endpoints.endpoint_config(ONE, TWO, shadow={"churn-2": 5}).traffic == {"churn-1": 100}
+    half = {"churn-1": 50, "churn-2": 50}
+    for shadow, traffic, named in (
+        ({"churn-3": 5}, half, "'churn-3' is not served"),
+        ({"churn-2": 5}, half, "takes traffic and is a shadow"),
+        ({"churn-2": 0}, {"churn-1": 100}, "0 percent"),
+        ({"churn-1": 5, "churn-2": 5}, None, "sums to 0"),
+    ):
+        with pytest.raises(InvalidInput, match=named):
+            endpoints.endpoint_config(ONE, TWO, traffic=traffic, shadow=shadow)
+
+
+def test_a_canary_compares_predictions_and_features_have_none() -> None:
+    other = endpoints.served_entity("ml.specs.other", None)
+    with pytest.raises(InvalidInput, match="predicts nothing"):
+        endpoints.endpoint_config(SPEC, other, canary=Canary("churn", "other"))
+
+
+@pytest.mark.parametrize("capture", [None, Capture("ml", "logs", "churn", enabled=False)])
+def test_without_capture_there_is_no_shadow_and_no_canary(
+    store: EndpointStore, clock: ManualClock, capture: Capture | None
+) -> None:
+    make(store, clock)
+    for config in (
+        endpoints.endpoint_config(ONE, TWO, capture=capture, shadow={"churn-2": 5}),
+        endpoints.endpoint_config(ONE, TWO, capture=capture, canary=CANARY),
+    ):
+        with pytest.raises(InvalidInput, match="logs nothing"):
+            endpoints.update(store, clock, "churn", config)
+    assert store.get(EndpointName("churn")).pending is None
+
+
+def test_a_canary_begins_with_a_champion_that_serves(store: EndpointStore, clock: ManualClock) -> None:
+    config = endpoints.endpoint_config(ONE, TWO, capture=LOGGED, canary=CANARY)
+    with pytest.raises(InvalidInput, match="'churn-1' is not served yet"):
+        endpoints.create(store, clock, ADA, "churn", config)
+    make(store, clock, endpoints.endpoint_config(TWO, capture=LOGGED))
+    with pytest.raises(InvalidInput, match="'churn-1' is not served yet"):
+        endpoints.update(store, clock, "churn", config)

@@ -12,6 +12,7 @@ from millrace.core.errors import AlreadyExists, Conflict, NotFound
 from millrace.core.names import did_you_mean
 from millrace.database.schema import endpoints
 from millrace.database.writes import insert_new
+from millrace.serving.canary.documents import canary_document, canary_from
 from millrace.serving.types import (
     Capture,
     Endpoint,
@@ -134,16 +135,20 @@ def _config_document(config: EndpointConfig) -> Mapping[str, object]:
             "enabled": capture.enabled,
         },
         "missing_keys": config.missing_keys,
+        "shadow": dict(config.shadow),
+        "canary": config.canary and canary_document(config.canary),
     }
 
 
 def _config(document: Mapping[str, Any]) -> EndpointConfig:
-    capture = document["capture"]
+    capture, canary = document["capture"], document.get("canary")
     return EndpointConfig(
         served=tuple(ServedEntity(**entity) for entity in document["served"]),
         traffic=document["traffic"],
         capture=None if capture is None else Capture(**capture),
         missing_keys=document.get("missing_keys"),
+        shadow=document.get("shadow", {}),
+        canary=None if canary is None else canary_from(canary),
     )
 
 

@@ -1,0 +1,3 @@
+"""A challenger takes over the traffic step by step, with a verdict between the steps."""
+
+from __future__ import annotations
