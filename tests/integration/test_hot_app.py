@@ -358,6 +358,25 @@ def test_who_asked_is_logged(worker: Worker) -> None:
     assert [row["requester"] for row in payload] == ["token:ci"]
 
 
+def test_what_is_answered_and_refused_is_counted(worker: Worker) -> None:
+    worker.post({"dataframe_records": records([1, 2, 3])})
+    worker.post({"dataframe_records": [{"basket": "s"}]})
+    worker.post(b"no json")
+    worker.post({}, content_type=b"image/png")
+    worker.post({}, "/serving-endpoints/made-up/invocations")
+    counts = json.loads(json.dumps(worker.app.counts()))
+    found = {(each["endpoint"], each["entity"]): each for each in counts["entities"]}
+    assert {name: each["statuses"] for name, each in found.items()} == {
+        ("churn", "churn-1"): {"200": 1, "400": 1},
+        ("churn", ""): {"400": 1, "415": 1},
+        ("", ""): {"404": 1},
+    }
+    served = found["churn", "churn-1"]
+    assert (served["rows"], sum(served["whole"]["buckets"]), sum(served["predict"]["buckets"])) == (3, 2, 1)
+    assert 0 < served["predict"]["sum_s"] < served["whole"]["sum_s"]
+    assert (counts["in_flight"], counts["waiting"]) == ({"churn": 0}, {"churn": {"churn-1": 0}})
+
+
 def test_wrong_addresses_methods_and_content_types(worker: Worker) -> None:
     body = {"dataframe_records": records([1])}
     unknown = worker.post(body, "/serving-endpoints/other/invocations")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from millrace.api.options import ChildOptions
@@ -37,6 +37,7 @@ class Child:
     options: ChildOptions
     log: Path
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _starts: int = field(default=0, init=False)
     _started_s: float = field(default=0.0, init=False)
     _pause_s: float = field(default=_FIRST_PAUSE_S, init=False)
 
@@ -46,7 +47,7 @@ class Child:
         inherited = [fd for fd in (self.options.lifeline_fd, self.options.listen_fd) if fd is not None]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", self.module, self.options.text()],
+                [sys.executable, "-m", self.module, replace(self.options, restarts=self._starts).text()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -54,6 +55,7 @@ class Child:
                 process_group=0,
                 env={**os.environ, "TZ": "UTC"},
             )
+        self._starts += 1
 
     @property
     def exit_code(self) -> int | None:

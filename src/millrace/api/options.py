@@ -21,6 +21,7 @@ class ChildOptions:
         slot: which worker this is, from 0; control and drain have 0.
         listen_fd: the listening TCP socket, inherited; None for all but workers.
         hosts: names beside the loopback ones that the Host header may carry.
+        restarts: how often the process was replaced before.
     """
 
     home: str
@@ -32,6 +33,7 @@ class ChildOptions:
     slot: int = 0
     listen_fd: int | None = None
     hosts: tuple[str, ...] = ()
+    restarts: int = 0
 
     def text(self) -> str:
         """As one command line argument."""

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from millrace.access.types import CALLER, Caller
 from millrace.api.bodies import json_object
 from millrace.api.errors import body_of, error_body, status_of
+from millrace.api.metrics import Metrics
 from millrace.api.mlflow_mount import MlflowMount
 from millrace.api.pages import start_page
 from millrace.api.rollout import Rollout
@@ -35,6 +36,7 @@ class Rest:
     def __init__(self, workspace: Workspace, rollout: Rollout, status: Status, mlflow: MlflowMount, url: str) -> None:
         self._workspace, self._rollout, self._status, self._mlflow, self._url = workspace, rollout, status, mlflow, url
         # Opened here, once: requests come in several threads.
+        self._metrics = Metrics(workspace, status.workers, rollout)
         self._sources = Sources(self._registry, workspace.feature_specs, workspace.online)
 
     @property
@@ -43,6 +45,7 @@ class Rest:
         return [
             Route("/", self.start),
             Route("/health/ready", self.ready),
+            Route("/metrics", self.metrics),
             Route("/.well-known/databricks-config", self.databricks_config),
             Route("/api/millrace/status", self.status),
             Route("/api/millrace/capture/drain", self.drain, methods=["POST"]),
@@ -63,6 +66,11 @@ class Rest:
         parts = await run_in_threadpool(self._status.parts)
         ready = all(parts.values())
         return JSONResponse({"status": "ok" if ready else "starting", **parts}, 200 if ready else 503)
+
+    async def metrics(self, request: Request) -> Response:
+        """What Prometheus scrapes."""
+        content, content_type = await run_in_threadpool(self._metrics.write, request.headers.get("accept", ""))
+        return Response(content, headers={"content-type": content_type})
 
     async def databricks_config(self, _request: Request) -> Response:
         """What Databricks' client asks first."""

@@ -62,8 +62,8 @@ class WorkerApp:
 class Commands:
     """What control may ask of a worker. Changes are taken one at a time, after the stored endpoints are loaded."""
 
-    def __init__(self, hot: HotApp, capture: CaptureLog, store: EndpointStore) -> None:
-        self._hot, self._capture, self._store = hot, capture, store
+    def __init__(self, hot: HotApp, capture: CaptureLog, store: EndpointStore, restarts: int = 0) -> None:
+        self._hot, self._capture, self._store, self._restarts = hot, capture, store, restarts
         self._changing = asyncio.Lock()
         self._loaded = False
 
@@ -96,6 +96,8 @@ class Commands:
         what = message["do"]
         if what == "status":
             return {"pid": os.getpid(), "ready": self._loaded, "served": dict(self._hot.served())}
+        if what == "metrics":
+            return {"restarts": self._restarts, "dropped": self._capture.dropped, **self._hot.counts()}
         if what == "seal":
             await asyncio.to_thread(self._capture.seal)
             return {}
@@ -148,7 +150,7 @@ async def main(options: ChildOptions) -> None:
     callers.know(workspace.tokens.list())
     capture = CaptureLog(workspace.capture_root, f"worker-{options.slot}-{os.getpid()}", workspace.clock)
     hot = HotApp(workspace.clock, workspace.online, capture)
-    commands = Commands(hot, capture, workspace.endpoints)
+    commands = Commands(hot, capture, workspace.endpoints, options.restarts)
     # Listening before reading the store: an activation that this reading misses is then sent to us.
     server = await channel.listen(worker_channel(sockets, options.slot), commands.handle)
     beside = [asyncio.create_task(commands.mend()), asyncio.create_task(follow(callers, workspace.tokens))]

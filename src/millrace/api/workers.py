@@ -57,6 +57,10 @@ class Workers:
         """What each worker says of itself, by slot: pid, ready, served; `ready` is False for one that does not answer."""
         return self._tell({"do": "status"})
 
+    def metrics(self) -> list[dict[str, object]]:
+        """What each worker has counted since it started, by slot; empty for one that does not answer."""
+        return [{} if "ready" in counted else counted for counted in self._tell({"do": "metrics"})]
+
     def _tell(self, message: Message, timeout_s: float = _QUICK_S) -> list[dict[str, object]]:
         def one(path: Path) -> dict[str, object]:
             try:

@@ -46,6 +46,13 @@ class Generations:
         """Endpoint name to active generation."""
         return {name: endpoint.generation for name, endpoint in list(self._active.items())}
 
+    def waiting(self) -> Mapping[str, Mapping[str, int]]:
+        """How many requests wait for each active entity, by endpoint and entity."""
+        return {
+            name: {entity: served.waiting for entity, served in endpoint.entities.items()}
+            for name, endpoint in list(self._active.items())
+        }
+
     def load(self, endpoint: Endpoint) -> Mapping[str, str]:
         """Load a generation without routing to it; entity name to how it answers and why so."""
         with self._lock:

@@ -17,6 +17,7 @@ from millrace.serving.answer import BUSY, NOT_FOUND, TOO_LARGE, Reply, Request, 
 from millrace.serving.bodies.body import Dialect
 from millrace.serving.bodies.dialects import OFFERED, dialect_of, error_body
 from millrace.serving.capture import CaptureLog
+from millrace.serving.counts import RequestCounts
 from millrace.serving.generations import Generations, ServedEndpoint
 from millrace.serving.turns import Limits
 from millrace.serving.types import Endpoint
@@ -80,6 +81,7 @@ class HotApp:
         self._limits = limits or Limits()
         self._generations = Generations(online, self._limits)
         self._waiting: dict[str, str] = {}
+        self._counts = RequestCounts()
 
     @staticmethod
     def handles(scope: Scope) -> bool:
@@ -139,12 +141,17 @@ class HotApp:
         """Endpoint name to active generation."""
         return self._generations.served()
 
+    def counts(self) -> Mapping[str, object]:
+        """What was answered since the start, and what waits now, as JSON."""
+        return {**self._counts.read(), "waiting": self._generations.waiting()}
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         try:
             asked = self._admit(scope)
             raw = await self._read(scope["headers"], receive)
         except _Refused as refused:
+            self._counts.refused(self._known_name(scope["path"]), refused.status)
             await _respond(send, refused.status, error_body(refused.code, str(refused)), refused.headers)
         except _Gone:
             pass
@@ -200,18 +207,33 @@ class HotApp:
 
     async def _answer(self, asked: _Asked, raw: bytes | None, send: Send) -> None:
         started, now = time.perf_counter(), self._clock.now()
-        if raw is None:
-            reply = self._too_large(asked)
-        else:
-            reply = await answer(asked.endpoint, asked.entity, raw, asked.dialect, now)
+        self._counts.begin(asked.endpoint.name)
+        try:
+            if raw is None:
+                reply = self._too_large(asked)
+            else:
+                reply = await answer(asked.endpoint, asked.entity, raw, asked.dialect, now)
+        finally:
+            self._counts.end(asked.endpoint.name)
         request = Request(str(uuid.uuid4()), raw, epoch_us(now), asked.requester)
         description = reply.served.description
         if self._capture is not None and description is not None:
             duration_ms = (time.perf_counter() - started) * 1000
             self._capture.write(record(reply, request, duration_ms), description)
+        self._count(asked, reply, time.perf_counter() - started)
         served = (b"served-model-name", reply.served.plan.entity.name.encode())
         headers = [(b"databricks-request-id", request.id.encode()), served]
         await _respond(send, reply.status, reply.body, [*headers, *_LATER] if reply.status == BUSY else headers)
+
+    def _count(self, asked: _Asked, reply: Reply, duration_s: float) -> None:
+        entity, answered = reply.served.plan.entity.name if reply.reached else "", reply.answered
+        rows, predict_s = (0, None) if answered is None else (len(answered), answered.predict_s)
+        self._counts.answered(asked.endpoint.name, entity, reply.status, duration_s, rows=rows, predict_s=predict_s)
+
+    def _known_name(self, path: str) -> str:
+        """The endpoint that a path names; empty for one that is not served here."""
+        name, _ = _target(path)
+        return name if name in self._waiting or self._generations.active(name) else ""
 
     def _too_large(self, asked: _Asked) -> Reply:
         message = f"the request is over {self._limits.body_bytes} bytes; send fewer rows at a time"

@@ -60,6 +60,15 @@ class Predictor(Protocol):
 class Answer(Protocol):
     """What a served entity says to a request."""
 
+    @property
+    def predict_s(self) -> float | None:
+        """How long the model took, with the wait for its turn; None where no model was asked."""
+        ...
+
+    def __len__(self) -> int:
+        """How many rows it answers."""
+        ...
+
     def content(self, body: Body) -> Mapping[str, object]:
         """The response, as JSON. Raises InvalidInput where it can't be given in the way that the body asks for."""
         ...
@@ -96,6 +105,11 @@ class Served(Protocol):
             Busy: too many wait for the model already.
             TooSlow: the model took longer than it may.
         """
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for it."""
         ...
 
     def keys_of(self, record: Mapping[str, object]) -> list[object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,6 +33,7 @@ class Answered:
         types: (model input, `double` or `string`) in model order.
         sources: (feature table, event time in microseconds, Delta version) of what was looked up; nulls where a key has
             no row.
+        predict_s: how long the model took, with the wait for its turn.
     """
 
     prediction: Prediction
@@ -39,6 +41,11 @@ class Answered:
     inputs: Inputs
     types: Sequence[tuple[str, str]]
     sources: Sequence[Sources]
+    predict_s: float
+
+    def __len__(self) -> int:
+        """How many rows."""
+        return len(self.inputs)
 
     def content(self, body: Body) -> dict[str, object]:
         """The response: predictions, and probabilities where they are asked for.
@@ -98,7 +105,14 @@ class ServedModel:
             rows = self._lookup.augment(records, now)
             inputs = self._reader.from_values([row.inputs for row in rows])
             keys, sources = [self.keys_of(record) for record in records], [row.sources for row in rows]
-        return Answered(await self.turns.predict(inputs), keys, inputs, self._reader.types, sources)
+        started = time.perf_counter()
+        prediction = await self.turns.predict(inputs)
+        return Answered(prediction, keys, inputs, self._reader.types, sources, time.perf_counter() - started)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for the model, those to other endpoints with the same model among them."""
+        return self.turns.waiting
 
     @property
     def path(self) -> str:

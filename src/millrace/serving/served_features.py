@@ -29,6 +29,12 @@ class FoundFeatures:
     """The features of each row of a request, in its order."""
 
     found: Sequence[FeatureRow]
+    predict_s: None = None
+    """There is no model."""
+
+    def __len__(self) -> int:
+        """How many rows."""
+        return len(self.found)
 
     def content(self, body: Body) -> dict[str, object]:
         """The response: one object a row, the features by name in the spec's order; null where there is none.
@@ -49,6 +55,9 @@ class FoundFeatures:
 
 class ServedFeatures:
     """Answers requests with the features of one spec, as it was when the endpoint was deployed."""
+
+    waiting = 0
+    """Nobody waits: features are looked up at once."""
 
     def __init__(self, endpoint: Endpoint, plan: LoadPlan, online: OnlineStore) -> None:
         spec = spec_of(plan)
