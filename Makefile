@@ -6,7 +6,7 @@ bin := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 sources := src tests $(wildcard scripts benchmarks)
 
-.PHONY: help setup setup-dev quickstart check test test-all test-nightly bench-quickstart bench-features format lock clean
+.PHONY: help setup setup-dev quickstart check test test-all test-nightly bench-quickstart bench-features bench-serving format lock clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -45,6 +45,10 @@ bench-quickstart: setup  ## measure the quickstart: time, memory, disk; writes d
 bench-features: setup-dev  ## measure training sets beside DuckDB's own join and beside Feast (its own .venv is made), and the online store; writes docs/benchmarks.md
 	$(bin)/python benchmarks/features.py
 	$(bin)/python benchmarks/features_online.py
+
+bench-serving: setup-dev  ## measure serving beside MLflow, MLServer, BentoML and Ray Serve (each gets its own .venv); needs Debian's wrk; writes docs/benchmarks.md
+	scripts/debian_packages.sh wrk
+	$(bin)/python benchmarks/serving.py $(if $(ROUNDS),--rounds $(ROUNDS))
 
 format: setup-dev  ## put all code into its form
 	$(bin)/ruff format $(sources)

@@ -19,11 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import features_page
+import peers
 from features_data import Data, data
+from peers import FOLDER, ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ROOT / ".bench"
 PEER = FOLDER / "feast"
+_PEER_PACKAGES = ["feast", "duckdb", "ibis-framework", "dask", "pandas", "pyarrow"]
 LIMIT_MB = 4096
 _SMALL, _LARGE, _HUGE = 1_000_000, 10_000_000, 30_000_000
 _ROUNDS = {_SMALL: 3, _LARGE: 2, _HUGE: 2}
@@ -46,7 +47,7 @@ class Runs:
 def main(sizes: Sequence[int]) -> None:
     """Measure, and write the page where all was measured."""
     begun = time.perf_counter()
-    _make_peer()
+    peers.made("feast")
     runs = Runs()
     if 1 in sizes:
         _compare(runs, data(FOLDER, _SMALL), ["millrace", "duckdb", "feast-duckdb", "feast-dask"])
@@ -57,7 +58,7 @@ def main(sizes: Sequence[int]) -> None:
         _compare(runs, data(FOLDER, _HUGE), ["millrace"])
         runs.taken["limited", _HUGE] = [_run("millrace", data(FOLDER, _HUGE), LIMIT_MB)]
         _check(runs, "limited", _HUGE)
-    page = features_page.page(runs.taken, runs.differences, _peer_versions())
+    page = features_page.page(runs.taken, runs.differences, peers.versions(PEER, _PEER_PACKAGES))
     print(page)
     print(f"took {time.perf_counter() - begun:.0f} s")
     if set(sizes) == {1, 10, 30}:
@@ -120,27 +121,6 @@ def _same_sums(ours: object, theirs: object) -> bool:
     assert isinstance(ours, dict)  # noqa: S101 - printed by our own script
     assert isinstance(theirs, dict)  # noqa: S101 - the same
     return ours.keys() == theirs.keys() and all(math.isclose(ours[k], theirs[k], rel_tol=_CLOSE) for k in ours)
-
-
-def _make_peer() -> None:
-    """Feast as it was locked, in a virtual environment of its own; made once."""
-    done, locked = PEER / ".made", ROOT / "requirements" / "bench-feast.txt"
-    if done.exists() and done.read_text() == locked.read_text():
-        return
-    uv = str(Path(sys.executable).with_name("uv"))
-    shutil.rmtree(PEER, ignore_errors=True)
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(PEER)], check=True)
-    install = [uv, "pip", "install", "--quiet", "--require-hashes", "--compile-bytecode", "-r", str(locked)]
-    subprocess.run([*install, "--python", str(PEER / "bin" / "python")], check=True)
-    done.write_text(locked.read_text())
-
-
-def _peer_versions() -> dict[str, str]:
-    names = ["feast", "duckdb", "ibis-framework", "dask", "pandas", "pyarrow"]
-    code = f"import json; from importlib.metadata import version; print(json.dumps({{n: version(n) for n in {names}}}))"
-    told = subprocess.run([str(PEER / "bin" / "python"), "-c", code], capture_output=True, text=True, check=True)
-    versions: dict[str, str] = json.loads(told.stdout)
-    return versions
 
 
 def _environment() -> dict[str, str]:

@@ -1,19 +1,25 @@
 #!/usr/bin/env bash
-# Sees to the Debian packages that `make test-all` needs: installs what is missing where it may, else says what to install.
+# Sees to Debian packages, those that `make test-all` needs or commands named by their packages (`debian_packages.sh wrk`):
+# installs what is missing where it may, else says what to install.
 set -euo pipefail
 
 missing=()
-compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
-command -v redis-server >/dev/null || missing+=(redis-server)
-PATH="$PATH:/usr/sbin:/sbin" ldconfig -p | grep 'libgomp\.so\.1' >/dev/null || missing+=(libgomp1)
-# For a real Spark; whichever Java this Debian has as its own.
-command -v java >/dev/null || [ -n "${JAVA_HOME:-}" ] || missing+=(default-jre-headless)
+for command in "$@"; do
+  command -v "$command" >/dev/null || missing+=("$command")
+done
+if [ $# -eq 0 ]; then
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
+  command -v redis-server >/dev/null || missing+=(redis-server)
+  PATH="$PATH:/usr/sbin:/sbin" ldconfig -p | grep 'libgomp\.so\.1' >/dev/null || missing+=(libgomp1)
+  # For a real Spark; whichever Java this Debian has as its own.
+  command -v java >/dev/null || [ -n "${JAVA_HOME:-}" ] || missing+=(default-jre-headless)
+fi
 if [ ${#missing[@]} -eq 0 ]; then
   exit 0
 fi
 
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-  printf 'make test-all needs: %s\n  hint: as root, apt-get install %s\n' "${missing[*]}" "${missing[*]}" >&2
+  printf 'this needs: %s\n  hint: as root, apt-get install %s\n' "${missing[*]}" "${missing[*]}" >&2
   exit 1
 fi
 

@@ -17,3 +17,13 @@ echo uv | compile - -c requirements/run.txt -o requirements/bootstrap.txt
 echo 'pyspark[connect]==4.3.0' | compile - -o requirements/spark.txt
 # What the benchmark of training sets is compared with, in an environment of its own as well.
 echo 'feast[duckdb]==0.67.0' | compile - -o requirements/bench-feast.txt
+# The peers of the serving benchmark, each in an environment of its own. XGBoost comes from xgboost-cpu: the package `xgboost`,
+# which two of them ask for, brings half a gigabyte for graphics cards.
+peer() {
+  printf '%s\n' "${@:2}" xgboost-cpu==3.2.0 |
+    compile - --override <(echo 'xgboost ; python_version < "0"') -o "requirements/bench-serving-$1.txt"
+}
+peer mlflow mlflow==3.17.2
+peer mlserver mlserver==1.7.1 mlserver-xgboost==1.7.1 scikit-learn
+peer bentoml bentoml==1.4.40 scikit-learn
+peer ray 'ray[serve]==2.60.0' scikit-learn

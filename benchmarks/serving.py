@@ -1,0 +1,120 @@
+"""How fast one model is served by millrace with everything on, beside MLflow, MLServer, BentoML and Ray Serve.
+
+Run by `make bench-serving`. Makes the peers' virtual environments under .bench/, serves the same XGBoost file with each,
+one server alive at a time, the server on one core and the load on another, round by round, and writes its section of
+docs/benchmarks.md. Nothing else should run on the machine meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import peers
+import serving_contenders
+import serving_load
+import serving_model
+import serving_page
+from serving_contenders import Contender
+from serving_load import Start
+from serving_questions import BODIES
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is measured.
+
+    Attributes:
+        rounds: how often each server is started.
+        seconds: of load, for each question and number of connections; whole ones.
+        names: of the contenders, lower case; empty for all.
+    """
+
+    rounds: int
+    seconds: int
+    names: tuple[str, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the page is written."""
+        return self.rounds >= 5 and not self.names  # noqa: PLR2004 - a median of fewer is luck
+
+
+def main(options: Options) -> None:
+    """Measure, print, and write the page where all was measured."""
+    begun = time.perf_counter()
+    server_core, load_core = _cores()
+    if shutil.which("wrk") is None:
+        sys.exit("wrk is missing, which makes the load\n  hint: as root, apt-get install wrk")
+    peers.FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=peers.FOLDER) as folder:
+        served = serving_model.make(Path(folder), max(rows * bodies for rows, bodies in BODIES.items()))
+        made = [make(served, Path(folder)) for make in _chosen(options.names)]
+        print(f"-- the model is trained and registered, {time.perf_counter() - begun:.0f} s", flush=True)
+        os.sched_setaffinity(0, {load_core})
+        starts: dict[str, list[Start]] = {contender.name: [] for contender in made}
+        for number in range(options.rounds):
+            for contender in made:
+                if number < contender.rounds:
+                    start = serving_load.measure(
+                        contender, server_core, Path(folder), options.seconds, served.labels.tolist()
+                    )
+                    starts[contender.name].append(start)
+                    _tell(contender, start)
+            print(f"-- round {number + 1} of {options.rounds} done, {time.perf_counter() - begun:.0f} s", flush=True)
+    page = serving_page.page(made, starts, options.seconds)
+    print(page)
+    print(f"took {time.perf_counter() - begun:.0f} s")
+    if options.is_whole:
+        serving_page.write(page)
+
+
+def _chosen(names: Sequence[str]) -> list[serving_contenders.Make]:
+    known = {make.__name__: make for make in serving_contenders.ALL}
+    missing = set(names) - known.keys()
+    if missing:
+        sys.exit(f"there is no contender {', '.join(sorted(missing))}\n  hint: choose from {', '.join(known)}")
+    return [make for name, make in known.items() if not names or name in names]
+
+
+def _cores() -> tuple[int, int]:
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) == 1:
+        sys.exit("there is one core, and the load needs one beside the server's")
+    return cores[0], cores[-1]
+
+
+def _tell(contender: Contender, start: Start) -> None:
+    for (name, connections), load in start.loads.items():
+        if connections == serving_load.CONNECTIONS[-1]:
+            print(
+                f"{contender.name}, {name}: {load.rps:,.0f} requests/s at {connections} connections, p50 {load.p50_ms:.2f} ms, "
+                f"p99 {load.p99_ms:.2f} ms, {load.cpu_ms:.3f} ms of processor, {load.errors} errors",
+                flush=True,
+            )
+    print(f"{contender.name}: up in {start.cold_s:.2f} s, {start.memory.pss:,.0f} MB", flush=True)
+
+
+def _options(arguments: Sequence[str]) -> Options:
+    parser = argparse.ArgumentParser(prog="serving.py")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=2, help="of load, for each question and number of connections")
+    parser.add_argument("--quick", action="store_true", help="one round of one second; writes no page")
+    parser.add_argument("names", nargs="*", help="measure these only; writes no page")
+    given = parser.parse_args(arguments)
+    if given.quick:
+        return Options(1, 1, tuple(given.names))
+    return Options(given.rounds, given.seconds, tuple(given.names))
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    main(_options(sys.argv[1:]))

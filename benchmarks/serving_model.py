@@ -1,0 +1,138 @@
+"""What the serving benchmark serves: one XGBoost classifier, in a home of ours and as a folder for the peers."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from millrace.workspace import Workspace
+
+FEATURES = tuple(f"f{number:02d}" for number in range(20))
+KEYS = 1_000_000
+BY_FEATURES, BY_KEY = "by-features", "by-key"
+_TABLE, _TREES, _DEPTH, _TRAINED_ON, _SEED = "ml.bench.customers", 100, 6, 20_000, 20_250_101
+_BLOCK = 100_000
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model, made.
+
+    Attributes:
+        folder: its MLflow folder.
+        file: its XGBoost file, inside.
+        home: of ours, with two endpoints: `by-features` takes the features, `by-key` looks them up.
+        token: opens the home's server.
+        rows: questions, (n, 20) float64 of six digits; row k is what the online store has of key k.
+        labels: the model's own answers, (n,) of 0 and 1.
+    """
+
+    folder: Path
+    file: Path
+    home: Path
+    token: str
+    rows: np.ndarray
+    labels: np.ndarray
+
+
+def make(folder: Path, asked: int) -> Served:
+    """Train the model, register it, publish its features, deploy both endpoints.
+
+    Args:
+        folder: where all is kept; empty.
+        asked: how many rows are kept as questions.
+    """
+    from millrace.workspace import open_workspace
+
+    generator = np.random.default_rng(_SEED)
+    model = _trained(generator)
+    values = generator.random((KEYS, len(FEATURES))).round(6)
+    home = folder / "home"
+    workspace = open_workspace(home)
+    try:
+        _publish(workspace, values)
+        logged = [_register(workspace, name, model, values[:_TREES]) for name in (BY_FEATURES, BY_KEY)]
+    finally:
+        workspace.close()
+    _deploy(home)
+    shutil.copytree(logged[0], folder / "model")
+    rows = values[:asked].copy()
+    token = (home / "token").read_text().strip()
+    return Served(folder / "model", folder / "model" / "model.ubj", home, token, rows, model.predict(rows))
+
+
+def _trained(generator: np.random.Generator) -> Any:
+    from xgboost import XGBClassifier
+
+    rows = generator.random((_TRAINED_ON, len(FEATURES)))
+    # Something to learn: a few features, their products, and noise.
+    score = rows[:, 0] + rows[:, 1] * rows[:, 2] - rows[:, 3] * rows[:, 4] + generator.normal(0, 0.2, _TRAINED_ON)
+    model = XGBClassifier(n_estimators=_TREES, max_depth=_DEPTH, learning_rate=0.1, random_state=_SEED, n_jobs=1)
+    return model.fit(rows, score > np.median(score))
+
+
+def _publish(workspace: Workspace, values: np.ndarray) -> None:
+    from millrace.features.online.publish import publish_table
+    from millrace.features.tables import create_feature_table
+
+    now = workspace.clock.now()
+    schema = pa.schema({"k": pa.int64(), "ts": pa.timestamp("us", "UTC")} | {name: pa.float64() for name in FEATURES})
+    create_feature_table(workspace.lake, _TABLE, schema, primary_keys="k", timeseries_column="ts")
+    stamps = pa.array([now - timedelta(hours=1)] * len(values), schema.field("ts").type)
+    columns = [pa.array(np.arange(len(values))), stamps, *map(pa.array, values.T.copy())]
+    workspace.lake.append(_TABLE, pa.table(columns, schema))
+    publish_table(workspace.lake, workspace.online, _TABLE, as_of=workspace.clock.now(), mode="SNAPSHOT")
+
+
+def _register(workspace: Workspace, name: str, model: Any, rows: np.ndarray) -> Path:
+    import pandas as pd
+    from mlflow.models import infer_signature
+
+    from millrace.features.spec import to_json
+    from millrace.features.types import FeatureLookup, FeatureSpec
+    from millrace.registry.types import ModelName
+    from millrace.tracking.types import ModelToLog
+    from millrace.training.fit import requirements_of
+
+    frame = pd.DataFrame(rows, columns=list(FEATURES))
+    spec = FeatureSpec((FeatureLookup(_TABLE, "k"),), None, (), FEATURES) if name == BY_KEY else None
+    logged = ModelToLog(
+        model,
+        "xgboost",
+        infer_signature(frame, model.predict(rows)),
+        example=frame.head(5),
+        feature_spec=to_json(spec) if spec else None,
+        requirements=requirements_of(model),
+    )
+    run = workspace.tracking.start("bench", name, {})
+    uri = workspace.tracking.log_model(run, "model", logged)
+    workspace.tracking.finish(run)
+    entry = workspace.registry.register(ModelName(_model(name)), uri, run, {})
+    return workspace.registry.download(entry.model, entry.version)
+
+
+def _model(endpoint: str) -> str:
+    return f"ml.models.{endpoint.replace('-', '_')}"
+
+
+def _deploy(home: Path) -> None:
+    """Both endpoints, with capture: what is asked and answered is kept."""
+    from millrace.api.discovery import running_server
+    from millrace.targets.adapters.millrace_http import MillraceTarget
+    from millrace.targets.types import DeploymentSpec
+
+    with running_server(home) as server:
+        target = MillraceTarget(server.url, (home / "token").read_text().strip())
+        for name in (BY_FEATURES, BY_KEY):
+            capture = ("main", "inference_logs", name.replace("-", "_"))
+            done = target.deploy(DeploymentSpec(name, _model(name), "1", capture))
+            if done.state != "ready":
+                raise SystemExit(f"endpoint {name} is {done.state}: {done.message}")
+        target.close()

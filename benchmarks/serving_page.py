@@ -1,0 +1,228 @@
+"""The serving benchmark's section of docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from peers import ROOT
+from serving_contenders import Contender
+from serving_load import CONNECTIONS, Load, Start
+from serving_model import KEYS
+
+_PAGE = ROOT / "docs" / "benchmarks.md"
+_START, _END = "<!-- serving -->", "<!-- /serving -->"
+_MOST = CONNECTIONS[-1]
+_ONE, _HUNDRED = "1 row", "100 rows"
+_LIMITS_ONE = {"MLflow": 100, "BentoML": 30, "MLServer": 12}
+_LIMITS_HUNDRED = {"MLflow": 25, "MLServer": 4}
+_CPU_LIMIT, _P50_LIMIT_MS, _MEMORY_LIMIT, _COLD_LIMIT_S = 2.5, 0.3, 0.25, 1.5
+_QUIET = 0.05
+
+Starts = Mapping[str, Sequence[Start]]
+Row = tuple[str, str, str]
+
+
+def page(contenders: Sequence[Contender], starts: Starts, seconds: int) -> str:
+    """The section as Markdown; what was not measured is left out."""
+    rounds = max(len(found) for found in starts.values())
+    return "\n".join(
+        [
+            _START,
+            "## Serving",
+            "",
+            f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}.",
+            f"{_quiet(starts)} Made by `make bench-serving`.",
+            "",
+            "One XGBoost classifier (100 trees, depth 6, 20 double features), the same file behind each server. One server is alive",
+            "at a time, all its processes on one core, wrk on another. In each round each server is started, its answers are compared",
+            f"with the model's own, and after a second of warming up it is asked for {seconds} s by 1, 8 and 32 connections, each question with",
+            f"many different bodies. Figures are medians of {rounds} rounds (Ray Serve: at most 3). With keys, millrace looks all 20 features up",
+            f"in the online store, among {KEYS:,} keys. `echo` is the floor: uvicorn, JSON parsed, a constant answered.",
+            "",
+            *_loads(contenders, starts),
+            *_starts(contenders, starts),
+            *(_configuration(contender) for contender in contenders),
+            _errors(starts),
+            "",
+            "| what | measured | limit |",
+            "|-|-|-|",
+            *(f"| {what} | {measured} | {limit} |" for what, measured, limit in _targets(starts)),
+            _END,
+        ]
+    )
+
+
+def _quiet(starts: Starts) -> str:
+    """Whether the machine was ours alone."""
+    others = _median([start.others for found in starts.values() for start in found])
+    if others < _QUIET:
+        return "Nothing else ran meanwhile."
+    return f"OTHER WORK TOOK {others:.0%} OF THE PROCESSORS MEANWHILE: no figure can be trusted, ratios a little."
+
+
+def write(section: str) -> None:
+    """Put the section into the page, in the place of an older one."""
+    text = _PAGE.read_text()
+    if _START in text:
+        before, rest = text.split(_START)
+        text = before + section + rest.split(_END)[1]
+    else:
+        text = text.rstrip() + "\n\n" + section + "\n"
+    _PAGE.write_text(text)
+
+
+def _loads(contenders: Sequence[Contender], starts: Starts) -> list[str]:
+    """For one row and for a hundred a table: a line for each server and question."""
+    lines: list[str] = []
+    for rows in sorted({question.rows for contender in contenders for question in contender.questions}):
+        of_each = " | ".join(f"c={number}, requests/s | p50 / p99, ms" for number in CONNECTIONS)
+        lines += [f"| one request | {of_each} | processor, ms |", "|-|" + "-|" * (2 * len(CONNECTIONS) + 1)]
+        for contender in contenders:
+            for question in contender.questions:
+                if question.rows == rows:
+                    lines.append(_load_line(contender.name, question.name, starts[contender.name]))
+        lines.append("")
+    return lines
+
+
+def _load_line(server: str, question: str, found: Sequence[Start]) -> str:
+    if not _knows(found, question):
+        return f"| {server}, {question} | not offered |" + " |" * (2 * len(CONNECTIONS))
+    told = []
+    for number in CONNECTIONS:
+        rps, p50, p99 = (_of(found, question, number, value) for value in (_rps, _p50, _p99))
+        told.append(f"{rps:,.0f} | {p50:.2f} / {p99:.2f}")
+    cpu, answering = _of(found, question, _MOST, _cpu), _of(found, question, _MOST, _answering_cpu)
+    alone = f" (worker {answering:.3f})" if answering < cpu else ""
+    return f"| {server}, {question} | {' | '.join(told)} | {cpu:.3f}{alone} |"
+
+
+def _starts(contenders: Sequence[Contender], starts: Starts) -> list[str]:
+    lines = [
+        "| | start to first answer | processes | memory (PSS) | resident (RSS) | of them the answering process: PSS / RSS |",
+        "|-|-|-|-|-|-|",
+    ]
+    for contender in contenders:
+        found = starts[contender.name]
+        pss, rss = (_median([getattr(start.memory, what) for start in found]) for what in ("pss", "rss"))
+        alone = ""
+        if contender.answering:
+            values = (_median([getattr(start.answering, what) for start in found]) for what in ("pss", "rss"))
+            alone = " / ".join(f"{value:,.0f} MB" for value in values)
+        processes = _median([start.memory.processes for start in found])
+        lines.append(
+            f"| {contender.name} | {_cold(found):.2f} s | {processes:.0f} | {pss:,.0f} MB | {rss:,.0f} MB | {alone} |"
+        )
+    return [*lines, ""]
+
+
+def _configuration(contender: Contender) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in contender.versions.items())
+    return f"- {contender.name}: {contender.configuration}. {versions}."
+
+
+def _errors(starts: Starts) -> str:
+    counted = {
+        name: sum(load.errors for start in found for load in start.loads.values()) for name, found in starts.items()
+    }
+    failed = ", ".join(f"{name} {number:,}" for name, number in counted.items() if number)
+    return (
+        f"- Requests that were not answered with 200: {failed}." if failed else "- All requests were answered with 200."
+    )
+
+
+def _targets(starts: Starts) -> list[Row]:
+    if "millrace" not in starts:
+        return []
+    ours = starts["millrace"]
+    rows = [
+        *_ratios(starts, _ONE, (_ONE,), _LIMITS_ONE),
+        *_ratios(starts, _HUNDRED, (_HUNDRED, f"{_HUNDRED}, Arrow", f"{_HUNDRED}, Parquet"), _LIMITS_HUNDRED),
+    ]
+    if "echo" in starts:
+        floor = _of(starts["echo"], _ONE, _MOST, _cpu)
+        for whose, value in (("all processes", _cpu), ("the worker's alone", _answering_cpu)):
+            times = _of(ours, _ONE, _MOST, value) / floor
+            rows.append((f"processor per request beside echo, {whose}", f"{times:.1f} times", f"{_CPU_LIMIT}"))
+    rows += [
+        (f"{question}, one connection, p50", f"{_of(ours, question, 1, _p50):.2f} ms", f"{_P50_LIMIT_MS} ms")
+        for question in (_ONE, "1 key")
+    ]
+    if "MLflow" in starts:
+        theirs = _memory(starts["MLflow"])
+        rows.append(
+            ("memory beside MLflow's, all processes", f"{_memory(ours) / theirs:.2f} times", f"{_MEMORY_LIMIT}")
+        )
+        alone = _median([start.answering.pss for start in ours]) / theirs
+        rows.append(("memory beside MLflow's, the worker's alone", f"{alone:.2f} times", f"{_MEMORY_LIMIT}"))
+    return [*rows, ("start to first answer", f"{_cold(ours):.2f} s", f"{_COLD_LIMIT_S} s")]
+
+
+def _ratios(starts: Starts, what: str, forms: Sequence[str], limits: Mapping[str, int]) -> list[Row]:
+    """Requests per second of ours, in the best of some forms, beside the best that each peer has for as many rows."""
+    ours = _best(starts["millrace"], lambda name: name in forms)
+    return [
+        (f"{what}, {_MOST} connections, beside {peer}", f"{ours / theirs:.1f} times", f"at least {limit}")
+        for peer, limit in limits.items()
+        if peer in starts
+        for theirs in [_best(starts[peer], lambda name: name.split(",")[0] == what)]
+    ]
+
+
+def _best(found: Sequence[Start], wanted: Callable[[str], bool]) -> float:
+    names = {name for start in found for name, _ in start.loads if wanted(name)}
+    return max(_of(found, name, _MOST, _rps) for name in names)
+
+
+def _knows(found: Sequence[Start], question: str) -> bool:
+    return any((question, _MOST) in start.loads for start in found)
+
+
+def _of(found: Sequence[Start], question: str, connections: int, value: Callable[[Load], float]) -> float:
+    return _median([value(start.loads[question, connections]) for start in found if _knows([start], question)])
+
+
+def _median(values: Sequence[float]) -> float:
+    return statistics.median(values)
+
+
+def _memory(found: Sequence[Start]) -> float:
+    return _median([start.memory.pss for start in found])
+
+
+def _cold(found: Sequence[Start]) -> float:
+    return _median([start.cold_s for start in found])
+
+
+def _rps(load: Load) -> float:
+    return load.rps
+
+
+def _p50(load: Load) -> float:
+    return load.p50_ms
+
+
+def _p99(load: Load) -> float:
+    return load.p99_ms
+
+
+def _cpu(load: Load) -> float:
+    return load.cpu_ms
+
+
+def _answering_cpu(load: Load) -> float:
+    return load.answering_cpu_ms
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
