@@ -15,11 +15,10 @@ import pytest
 
 from millrace.api.discovery import find_server, running_server
 from millrace.core.errors import InvalidState, NotFound
-from millrace.registry.types import ModelName
 from millrace.targets.adapters.millrace_http import MillraceTarget
 from millrace.targets.types import DeploymentSpec
-from millrace.tracking.types import ModelToLog
-from millrace.workspace import Workspace, open_workspace
+from millrace.workspace import open_workspace
+from tests.integration.constant_model import MODEL, ROW, register_constant
 
 pytestmark = [
     pytest.mark.slow,
@@ -29,9 +28,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 
-MODEL = "ml.models.churn"
 ENDPOINTS = "/api/2.0/serving-endpoints"
-ROW = {"spend": 12.5, "visits": 3.0}
 
 
 @dataclass(frozen=True)
@@ -49,33 +46,14 @@ class Running:
         return MillraceTarget(self.url, self.token)
 
 
-def _register_constant(workspace: Workspace, answer: int) -> Path:
-    """A version that always answers the same; the folder of its model."""
-    import pandas as pd
-    from mlflow.models import infer_signature
-    from sklearn.dummy import DummyClassifier
-
-    rows = pd.DataFrame({"spend": [1.0, 2.0, 3.0], "visits": [1.0, 0.0, 5.0]})
-    model = DummyClassifier(strategy="constant", constant=answer).fit(rows, [0, 1, answer])
-    run = workspace.tracking.start("churn", f"constant-{answer}", {})
-    signature = infer_signature(rows, model.predict(rows))
-    uri = workspace.tracking.log_model(
-        run, "model", ModelToLog(model, "sklearn", signature, requirements=("scikit-learn",))
-    )
-    workspace.tracking.log_text(run, "how it was made", "notes.txt")
-    workspace.tracking.finish(run)
-    entry = workspace.registry.register(ModelName(MODEL), uri, run, {})
-    return workspace.registry.download(entry.model, entry.version)
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     # Deeper than a unix socket's path may be long: the sockets must move elsewhere.
     home = tmp_path_factory.mktemp("server") / ("long-" * 16) / "home"
     workspace = open_workspace(home)
-    _register_constant(workspace, 0)
-    _register_constant(workspace, 1)
-    broken = _register_constant(workspace, 1)
+    register_constant(workspace, 0)
+    register_constant(workspace, 1)
+    broken = register_constant(workspace, 1)
     for file in broken.iterdir():
         if file.name != "MLmodel":
             file.write_bytes(b"damaged")

@@ -86,6 +86,12 @@ class Token:
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
 
+    def standing(self, now: datetime) -> Literal["in force", "expired", "revoked"]:
+        """Whether it counts."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= now else "in force"
+
     @property
     def caller(self) -> Caller:
         """Who asks with this token."""

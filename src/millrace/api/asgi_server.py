@@ -24,8 +24,17 @@ def run(main: Coroutine[None, None, None]) -> None:
         runner.run(main)
 
 
-async def serve(app: ASGIApp, *, listener: socket.socket | None = None, path: Path | None = None) -> None:
+async def serve(
+    app: ASGIApp,
+    *,
+    listener: socket.socket | None = None,
+    path: Path | None = None,
+    certificate: str | None = None,
+    key: str | None = None,
+) -> None:
     """Serve at an inherited listening socket or at a unix socket path, until SIGTERM; then finish within a second.
+
+    With `certificate` and `key` (PEM files) it speaks TLS.
 
     Idle connections are closed at once, running requests get a second. uvicorn raises the signal again when it has
     stopped, which would end the process before its own cleaning up, so that one is swallowed.
@@ -33,6 +42,8 @@ async def serve(app: ASGIApp, *, listener: socket.socket | None = None, path: Pa
     config = uvicorn.Config(
         app,
         uds=None if path is None else str(path),
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
         log_config=None,
         log_level="warning",
         access_log=False,

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
+from http import HTTPStatus
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, RedirectResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from millrace.api.errors import error_body
 from millrace.core.settings import Settings
 from millrace.database.mlflow import opening_mlflow
 
+_log = logging.getLogger(__name__)
 # What MLflow's clients and pages need. Its other services (gateway, assistant, jobs, tool servers, trace collector) run
 # code or reach out to the network on a caller's word, and are not opened.
 _OPENED = tuple(
@@ -75,7 +78,40 @@ class MlflowMount:
         else:
             app = self._app if self._app is not None else await run_in_threadpool(self.load)
             inner = {**scope, "path": path, "raw_path": scope["raw_path"].removeprefix(b"/mlflow"), "root_path": ""}
-            await app(inner, receive, send)
+            await app(inner, receive, _without_internals(send, scope["path"]))
+
+
+def _without_internals(send: Send, path: str) -> Send:
+    """Answers of 500 and above get a body of ours: MLflow's own may hold SQL with its parameters. That goes to the log."""
+    failed: list[Message] = []
+
+    async def sender(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            failed.append(message)
+        elif not failed:
+            await send(message)
+        else:
+            failed.append(message)
+            if not message.get("more_body", False):
+                status = failed[0]["status"]
+                _log.error(
+                    "MLflow answered %s with %s: %s",
+                    path,
+                    status,
+                    b"".join(part.get("body", b"") for part in failed[1:]),
+                )
+                for part in _failure(status, path):
+                    await send(part)
+
+    return sender
+
+
+def _failure(status: int, path: str) -> tuple[Message, Message]:
+    code = "TEMPORARILY_UNAVAILABLE" if status == HTTPStatus.SERVICE_UNAVAILABLE else "INTERNAL_ERROR"
+    hint = "the control process's log in the home has what it said"
+    answer = JSONResponse(error_body(code, f"MLflow failed at {path}", hint), status)
+    start = {"type": "http.response.start", "status": status, "headers": answer.raw_headers}
+    return start, {"type": "http.response.body", "body": answer.body}
 
 
 def _start(settings: Settings, secret: str) -> ASGIApp:

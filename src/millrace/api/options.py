@@ -22,6 +22,7 @@ class ChildOptions:
         listen_fd: the listening TCP socket, inherited; None for all but workers.
         hosts: names beside the loopback ones that the Host header may carry.
         restarts: how often the process was replaced before.
+        tls_certificate, tls_key: PEM files, absolute; None for plain HTTP.
     """
 
     home: str
@@ -34,6 +35,8 @@ class ChildOptions:
     listen_fd: int | None = None
     hosts: tuple[str, ...] = ()
     restarts: int = 0
+    tls_certificate: str | None = None
+    tls_key: str | None = None
 
     def text(self) -> str:
         """As one command line argument."""

@@ -72,9 +72,9 @@ class Rest:
         content, content_type = await run_in_threadpool(self._metrics.write, request.headers.get("accept", ""))
         return Response(content, headers={"content-type": content_type})
 
-    async def databricks_config(self, _request: Request) -> Response:
+    async def databricks_config(self, request: Request) -> Response:
         """What Databricks' client asks first."""
-        return JSONResponse({"workspace_id": "1", "cloud": "AWS", "oidc_endpoint": f"{self._url}/oidc"})
+        return JSONResponse({"workspace_id": "1", "cloud": "AWS", "oidc_endpoint": f"{self._here(request)}/oidc"})
 
     async def status(self, _request: Request) -> Response:
         """How the server stands."""
@@ -88,9 +88,9 @@ class Rest:
     async def list(self, request: Request) -> Response:
         """The endpoints that the caller may query or manage."""
         rights = _caller(request).rights
-        levels = [(endpoint, rights.level(endpoint.name)) for endpoint in await run_in_threadpool(self._rollout.list)]
+        levels = [(each, rights.level(each.name)) for each in await run_in_threadpool(self._rollout.list)]
         return JSONResponse(
-            {"endpoints": [write_endpoint(endpoint, self._url, level) for endpoint, level in levels if level]}
+            {"endpoints": [write_endpoint(each, self._here(request), level) for each, level in levels if level]}
         )
 
     async def get(self, request: Request) -> Response:
@@ -98,7 +98,7 @@ class Rest:
         caller, name = _caller(request), request.path_params["name"]
         if not caller.rights.may_query(name):
             raise PermissionDenied(f"{caller.name} may not see endpoint '{name}'", hint=_ASK)
-        return await self._answer(caller, name, self._rollout.get, name)
+        return await self._answer(request, name, lambda: self._rollout.get(name))
 
     async def create(self, request: Request) -> Response:
         """Make an endpoint."""
@@ -109,15 +109,15 @@ class Rest:
         caller = _manages(request, name)
         config = read_config(body.get("config"), body.get("ai_gateway"))
         return await self._answer(
-            caller, name, lambda: self._rollout.create(self._sources, name, config, caller.principal)
+            request, name, lambda: self._rollout.create(self._sources, name, config, caller.principal)
         )
 
     async def update(self, request: Request) -> Response:
         """Change what an endpoint serves."""
         name = request.path_params["name"]
-        caller = _manages(request, name)
+        _manages(request, name)
         config = read_config(await json_object(request))
-        return await self._answer(caller, name, lambda: self._rollout.update(self._sources, name, config))
+        return await self._answer(request, name, lambda: self._rollout.update(self._sources, name, config))
 
     async def delete(self, request: Request) -> Response:
         """Take an endpoint away."""
@@ -126,9 +126,13 @@ class Rest:
         await run_in_threadpool(self._rollout.delete, name)
         return JSONResponse({})
 
-    async def _answer(self, caller: Caller, name: str, use_case: Callable[..., Endpoint], *args: str) -> Response:
-        endpoint = await run_in_threadpool(use_case, *args)
-        return JSONResponse(write_endpoint(endpoint, self._url, caller.rights.level(name)))
+    async def _answer(self, request: Request, name: str, use_case: Callable[[], Endpoint]) -> Response:
+        level = _caller(request).rights.level(name)
+        return JSONResponse(write_endpoint(await run_in_threadpool(use_case), self._here(request), level))
+
+    def _here(self, request: Request) -> str:
+        """The server's URL as the caller wrote it: the guard has checked the Host."""
+        return f"{self._url.partition('://')[0]}://{request.headers['host']}"
 
     def _registry(self) -> Registry:
         # MLflow's server must be the first to import MLflow and to open its database: both happen once.

@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from millrace.api import children, lifeline
 from millrace.api.auth import home_token
 from millrace.api.children import Child
+from millrace.api.listen import DEFAULT_HOST, DEFAULT_PORT, Tls, bind, local_url, own_names, tls_of, warn_where_exposed
 from millrace.api.options import ChildOptions
 from millrace.api.runtime import remove_info, remove_sockets, socket_folder, write_info
 from millrace.core.clock import iso
@@ -34,45 +35,51 @@ from millrace.database.engine import open_database
 from millrace.database.settings import HomeSettings
 from millrace.targets.local_server import ServerInfo, probe, read_info
 
-DEFAULT_PORT = 5010
 _READY_S = 90.0
 _GRACE_S = 2.5
 _LOOK_S = 0.1
 _OK = 200
-_LAST_PORT = 65535
 
 
 def serve(
     home: Path,
     *,
+    host: str = DEFAULT_HOST,
     port: int = DEFAULT_PORT,
     workers: int = 1,
     hosts: Sequence[str] = (),
+    tls: Tls | None = None,
     announce: Callable[[ServerInfo], None] = lambda _: None,
 ) -> None:
-    """Serve a home on 127.0.0.1 until SIGINT, SIGTERM or SIGHUP; when it returns, no process is left.
+    """Serve a home until SIGINT, SIGTERM or SIGHUP; when it returns, no process is left.
 
     Args:
         home: the home directory; made where missing.
+        host: the address to listen at; 0.0.0.0 is all of them. Anything but the loopback one should have TLS.
         port: 0 takes a free one.
         workers: processes that answer requests.
-        hosts: names beside the loopback ones that requests may be addressed to.
+        hosts: names beside the loopback ones and `host` that requests may be addressed to.
+        tls: certificate and key; None serves plain HTTP.
         announce: called once, when everything is up.
 
     Raises:
+        InvalidInput: no such address or port, or a certificate that can't be used.
         Conflict: the home is being served already, or the port is in use.
         NewerHome: the home was written by a newer millrace.
         InvalidState: a part did not start.
     """
     if workers < 1:
         raise InvalidInput(f"{workers} workers can't serve", hint="give at least 1")
+    certificate = None if tls is None else tls.check()
+    warn_where_exposed(host, tls)
     settings = Settings.load(home)
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _stop_on_signals() as stop, _only_server(settings.home):
         started, virtual = _open_home(settings)
-        with _bind(port) as listener:
-            info = ServerInfo(_url(listener), os.getpid(), secrets.token_hex(16), started)
-            server = _Server(settings.home, info, workers, tuple(hosts), drains=not virtual)
+        with bind(host, port) as listener:
+            info = ServerInfo(local_url(listener, tls), os.getpid(), secrets.token_hex(16), started, certificate)
+            names = (*own_names(host), *hosts)
+            server = _Server(settings.home, info, workers, names, tls, drains=not virtual)
             server.run(listener, stop, announce)
 
 
@@ -84,6 +91,7 @@ class _Server:
     info: ServerInfo
     workers: int
     hosts: tuple[str, ...]
+    tls: Tls | None
     drains: bool
 
     def run(self, listener: socket.socket, stop: threading.Event, announce: Callable[[ServerInfo], None]) -> None:
@@ -94,6 +102,8 @@ class _Server:
         base = ChildOptions(
             str(self.home), str(folder), self.info.instance, self.info.url, self.workers, lifeline_fd, hosts=self.hosts
         )
+        if self.tls is not None:
+            base = replace(base, tls_certificate=str(self.tls.certificate), tls_key=str(self.tls.key))
         running = self._children(base, listener.fileno())
         try:
             for child in running:
@@ -127,7 +137,7 @@ def _wait_until_ready(info: ServerInfo, running: Sequence[Child], stop: threadin
     while not stop.wait(_LOOK_S):
         for child in running:
             child.require_alive()
-        if probe(info.url, "/health/ready")[0] == _OK:
+        if probe(info, "/health/ready")[0] == _OK:
             return True
         if time.monotonic() > deadline:
             raise InvalidState(
@@ -144,26 +154,6 @@ def _open_home(settings: Settings) -> tuple[str, bool]:
         return iso(clock.now()), clock.is_virtual
     finally:
         engine.dispose()
-
-
-def _bind(port: int) -> socket.socket:
-    if not 0 <= port <= _LAST_PORT:
-        raise InvalidInput(f"{port} is not a port", hint=f"give a number up to {_LAST_PORT}, or 0 for a free port")
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(("127.0.0.1", port))
-    except OSError as error:
-        listener.close()
-        raise Conflict(
-            f"port {port} can't be used: {error.strerror}", hint="choose another with --port, or --port 0", port=port
-        ) from error
-    listener.listen(2048)
-    return listener
-
-
-def _url(listener: socket.socket) -> str:
-    return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 @contextlib.contextmanager
@@ -198,15 +188,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line of a server that another program starts; people use `millrace up`."""
     parser = argparse.ArgumentParser(prog="millrace-server")
     parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--host", default=DEFAULT_HOST)
     parser.add_argument("--port", type=int, default=DEFAULT_PORT)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--allow-host", action="append", default=[])
+    parser.add_argument("--tls-cert", type=Path)
+    parser.add_argument("--tls-key", type=Path)
     parser.add_argument("--lifeline", type=int)
     given = parser.parse_args(argv)
     # The supervisor's own stop takes the children's grace and a little.
     lifeline.hold(given.lifeline, grace_s=_GRACE_S * 2)
     try:
-        serve(given.home, port=given.port, workers=given.workers, hosts=given.allow_host)
+        serve(
+            given.home,
+            host=given.host,
+            port=given.port,
+            workers=given.workers,
+            hosts=given.allow_host,
+            tls=tls_of(given.tls_cert, given.tls_key),
+        )
     except MillraceError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

@@ -12,9 +12,10 @@ from starlette.routing import Route
 
 from millrace.access.issue import issue
 from millrace.access.port import TokenStore
-from millrace.access.types import Rights, Token, TokenName
+from millrace.access.show import as_json
+from millrace.access.types import Rights, TokenName
 from millrace.api.bodies import json_object
-from millrace.core.clock import Clock, iso
+from millrace.core.clock import Clock
 from millrace.core.errors import InvalidInput
 from millrace.core.principal import Principal
 
@@ -40,7 +41,7 @@ class TokenRoutes:
         """Tokens that are not revoked; with `?revoked=true` all that there ever were."""
         revoked = request.query_params.get("revoked") == "true"
         found = await run_in_threadpool(lambda: self._store.list(revoked=revoked))
-        return JSONResponse({"tokens": [describe(token) for token in found]})
+        return JSONResponse({"tokens": [as_json(token) for token in found]})
 
     async def create(self, request: Request) -> Response:
         """Make a token; only this answer has its secret."""
@@ -51,25 +52,12 @@ class TokenRoutes:
         token, secret = await run_in_threadpool(
             lambda: issue(self._store, self._clock, self._principal, name, rights=rights, expires=expires)
         )
-        return JSONResponse({**describe(token), "token": secret})
+        return JSONResponse({**as_json(token), "token": secret})
 
     async def revoke(self, request: Request) -> Response:
         """End a token."""
         name = TokenName(request.path_params["name"])
-        return JSONResponse(describe(await run_in_threadpool(self._store.revoke, name, self._clock.now())))
-
-
-def describe(token: Token) -> dict[str, object]:
-    """A token as JSON, without its digest; `*` among the endpoints is all of them."""
-    return {
-        "name": token.name,
-        "query": sorted(token.rights.query),
-        "manage": sorted(token.rights.manage),
-        "owner": token.owner,
-        "created_at": iso(token.created_at),
-        "expires_at": None if token.expires_at is None else iso(token.expires_at),
-        "revoked_at": None if token.revoked_at is None else iso(token.revoked_at),
-    }
+        return JSONResponse(as_json(await run_in_threadpool(self._store.revoke, name, self._clock.now())))
 
 
 def _text(body: Mapping[str, Any], field: str) -> str:

@@ -159,7 +159,8 @@ async def main(options: ChildOptions) -> None:
         app = WorkerApp(hot, ControlProxy(control_socket(sockets)), options.instance)
         guard = Guard(app, credentials, callers, options.hosts)
         assert options.listen_fd is not None  # noqa: S101 - the supervisor gives one to each worker
-        await asgi_server.serve(guard, listener=socket.socket(fileno=options.listen_fd))
+        listener = socket.socket(fileno=options.listen_fd)
+        await asgi_server.serve(guard, listener=listener, certificate=options.tls_certificate, key=options.tls_key)
     finally:
         for task in beside:
             task.cancel()

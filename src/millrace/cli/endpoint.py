@@ -114,7 +114,8 @@ def _features(workspace: Workspace, name: str, rows: Sequence[Mapping[str, objec
     from millrace.api.discovery import running_server
 
     with running_server(workspace.home) as server:
-        answers = workspace.feature_target(server.url, home_token(workspace.home)).ask(name, rows)
+        target = workspace.feature_target(server.url, home_token(workspace.home), server.certificate)
+        answers = target.ask(name, rows)
     if json:
         print_json({"outputs": answers.outputs, "served": answers.served, "request_id": answers.request_id})
         return

@@ -29,6 +29,7 @@ _COMMANDS = {
     "table": "millrace.cli.table:app",
     "features": "millrace.cli.features:app",
     "endpoint": "millrace.cli.endpoint:app",
+    "token": "millrace.cli.token:app",
 }
 _SHORT = {
     "quickstart": "Make a shop and live through the whole loop with it, in two minutes.",
@@ -42,6 +43,7 @@ _SHORT = {
     "table": "Import, list, show and preview tables.",
     "features": "List, show, refresh, publish and audit feature tables.",
     "endpoint": "List endpoints, and ask one for predictions.",
+    "token": "Make, list and revoke tokens for programs.",
 }
 
 

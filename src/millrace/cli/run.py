@@ -96,7 +96,7 @@ def open_target(workspace: Workspace) -> Iterator[DeploymentTarget]:
     from millrace.api.discovery import running_server
 
     with running_server(workspace.home) as server:
-        yield workspace.target(server.url, home_token(workspace.home))
+        yield workspace.target(server.url, home_token(workspace.home), server.certificate)
 
 
 def _request(as_of: str | None, versions: list[str] | None, *, retrain: bool) -> Request:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -12,18 +13,24 @@ from millrace.cli.output import print_json, say
 
 def up(
     *,
+    host: Annotated[str, Parameter(help="The address to listen at; 0.0.0.0 is all of the machine's.")] = "127.0.0.1",
     port: Annotated[int | None, Parameter(help="5010 by default; 0 takes a free one.")] = None,
     workers: Annotated[int, Parameter(help="Processes that answer requests.")] = 1,
     allow_host: Annotated[
         list[str] | None,
         Parameter(negative="", help="A further host name that requests may be addressed to; may be repeated."),
     ] = None,
+    tls_cert: Annotated[
+        Path | None, Parameter(help="Speak TLS with this certificate: a PEM file, the chain after it.")
+    ] = None,
+    tls_key: Annotated[Path | None, Parameter(help="The certificate's key: a PEM file without a password.")] = None,
     home: Home = None,
     json: Json = False,
 ) -> int:
-    """Serve a home on 127.0.0.1 until Ctrl-C."""
+    """Serve a home until Ctrl-C, for this machine alone unless --host says otherwise."""
+    from millrace.api.listen import DEFAULT_PORT, is_wildcard, tls_of
     from millrace.api.runtime import ServerInfo
-    from millrace.api.supervisor import DEFAULT_PORT, serve
+    from millrace.api.supervisor import serve
     from millrace.core.settings import Settings
 
     root = Settings.load(home).home
@@ -38,13 +45,17 @@ def up(
         say(f"  token       in {token}; a browser asks for it once, programs send it as a bearer")
         say(f"  MLflow      {info.url}/mlflow/   (MLFLOW_TRACKING_URI={info.url} MLFLOW_TRACKING_TOKEN=$(cat {token}))")
         say(f"  endpoints   {info.url}/api/2.0/serving-endpoints")
+        if is_wildcard(host) and not allow_host:
+            say("  elsewhere   requests from other machines need the name they use: --allow-host NAME")
         say("Ctrl-C stops it.")
 
     serve(
         root,
+        host=host,
         port=DEFAULT_PORT if port is None else port,
         workers=workers,
         hosts=tuple(allow_host or ()),
+        tls=tls_of(tls_cert, tls_key),
         announce=announce,
     )
     return 0

@@ -62,7 +62,7 @@ class EndpointMethods:
                 f"no server runs on the home {home}, and endpoints are the server's",
                 hint=f"start one in another terminal: millrace up --home {home}",
             )
-        return self._workspace.feature_target(server.url, home_token(home))
+        return self._workspace.feature_target(server.url, home_token(home), server.certificate)
 
 
 def _checked(config: object) -> EndpointCoreConfig:

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import secrets
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,16 +22,18 @@ class ServerInfo:
     """A server, as `server.json` in its home names it.
 
     Attributes:
-        url: `http://127.0.0.1:PORT`, no trailing slash.
+        url: where programs on this machine reach it, `http://127.0.0.1:PORT`, no trailing slash.
         pid: the supervisor's process id.
         instance: random text that only this start of the server answers with on `/health/live`.
         started: ISO time of the home's clock.
+        certificate: what an `https` server shows, as PEM; None for plain HTTP.
     """
 
     url: str
     pid: int
     instance: str
     started: str
+    certificate: str | None = None
 
 
 def read_info(home: Path) -> ServerInfo | None:
@@ -46,13 +49,13 @@ def find_server(home: Path) -> ServerInfo | None:
     info = read_info(home)
     if info is None or not is_alive(info.pid):
         return None
-    status, body = probe(info.url, "/health/live")
+    status, body = probe(info, "/health/live")
     return info if status == 200 and body.get("instance") == info.instance else None  # noqa: PLR2004 - HTTP's OK
 
 
-def probe(url: str, path: str) -> tuple[int, dict[str, object]]:
+def probe(server: ServerInfo, path: str) -> tuple[int, dict[str, object]]:
     """GET a JSON object without waiting long: `(status, body)`, `(0, {})` where nobody answers."""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=_PROBE_S)
+    connection = _connection(server)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -62,6 +65,22 @@ def probe(url: str, path: str) -> tuple[int, dict[str, object]]:
     finally:
         connection.close()
     return response.status, body if isinstance(body, dict) else {}
+
+
+def tls_context(certificate: str) -> ssl.SSLContext:
+    """Trusts the server that has this certificate (PEM) and its key, and no other, whoever signed it and whatever its name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(cadata=certificate)
+    return context
+
+
+def _connection(server: ServerInfo) -> http.client.HTTPConnection:
+    place = urlsplit(server.url).netloc
+    if server.certificate is None:
+        return http.client.HTTPConnection(place, timeout=_PROBE_S)
+    return http.client.HTTPSConnection(place, timeout=_PROBE_S, context=tls_context(server.certificate))
 
 
 def home_token(home: Path) -> str:

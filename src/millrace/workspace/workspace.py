@@ -196,17 +196,17 @@ class Workspace:
 
         return AppriseChannels()
 
-    def target(self, url: str, token: str) -> DeploymentTarget:
-        """Deployment to a running millrace server."""
+    def target(self, url: str, token: str, certificate: str | None = None) -> DeploymentTarget:
+        """Deployment to a running millrace server; `certificate` is what it shows where it speaks TLS, as PEM."""
         from millrace.targets.adapters.millrace_http import MillraceTarget
 
-        return MillraceTarget(url, token)
+        return MillraceTarget(url, token, certificate=certificate)
 
-    def feature_target(self, url: str, token: str) -> FeatureTarget:
+    def feature_target(self, url: str, token: str, certificate: str | None = None) -> FeatureTarget:
         """Endpoints that serve features, on a running millrace server."""
         from millrace.targets.adapters.feature_http import MillraceFeatureTarget
 
-        return MillraceFeatureTarget(url, token)
+        return MillraceFeatureTarget(url, token, certificate=certificate)
 
     def close(self) -> None:
         """Stop what was started (the Spark engine, the online store, database connections). Idempotent."""

@@ -12,6 +12,7 @@ import httpx
 
 from millrace.core import errors
 from millrace.core.errors import InvalidState, MillraceError, NotFound
+from millrace.targets.local_server import tls_context
 
 ENDPOINTS = "/api/2.0/serving-endpoints"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
@@ -38,11 +39,18 @@ class Connection:
         url: the server's, as `http://127.0.0.1:5010`.
         token: the home's token.
         update_timeout_s: how long an update may take until it counts as failed.
+        certificate: what the server shows where it speaks TLS, as PEM; None: one that the machine's authorities signed.
         transport: another way to the server than the network, for tests.
     """
 
     def __init__(
-        self, url: str, token: str, *, update_timeout_s: float = 300.0, transport: httpx.BaseTransport | None = None
+        self,
+        url: str,
+        token: str,
+        *,
+        update_timeout_s: float = 300.0,
+        certificate: str | None = None,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._url = url.rstrip("/")
         self._update_timeout_s = update_timeout_s
@@ -51,6 +59,7 @@ class Connection:
             headers={"authorization": f"Bearer {token}"},
             timeout=httpx.Timeout(60.0),
             transport=transport,
+            verify=True if certificate is None else tls_context(certificate),
             trust_env=False,
         )
         # Targets are values to their users, who seldom close them: the connections end with this object.

@@ -25,13 +25,22 @@ class MillraceFeatureTarget:
         url: the server's, as `http://127.0.0.1:5010`.
         token: the home's token.
         update_timeout_s: how long an update may take until it counts as failed.
+        certificate: what the server shows where it speaks TLS, as PEM.
         transport: another way to the server than the network, for tests.
     """
 
     def __init__(
-        self, url: str, token: str, *, update_timeout_s: float = 300.0, transport: httpx.BaseTransport | None = None
+        self,
+        url: str,
+        token: str,
+        *,
+        update_timeout_s: float = 300.0,
+        certificate: str | None = None,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._server = Connection(url, token, update_timeout_s=update_timeout_s, transport=transport)
+        self._server = Connection(
+            url, token, update_timeout_s=update_timeout_s, certificate=certificate, transport=transport
+        )
 
     def create(self, endpoint: str, wanted: FeatureDeployment) -> FeatureStatus:
         """Make an endpoint, and wait until it serves or has failed."""
