@@ -19,6 +19,8 @@ _SHOWN_LINES = 4
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 _CALM_S = 10.0
+NOT_NEEDED = 3
+"""The exit code of a child that has nothing to do in this home: it is not replaced."""
 
 
 @dataclass
@@ -62,9 +64,14 @@ class Child:
         """None while it runs."""
         return None if self._process is None else self._process.poll()
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended and should not have."""
+        return self.exit_code not in (None, NOT_NEEDED)
+
     def keep_alive(self) -> None:
         """Replace the process if it has died and the pause since then is over."""
-        if self.exit_code is None:
+        if not self.has_failed:
             return
         now = time.monotonic()
         if now - self._started_s > _CALM_S:
@@ -75,7 +82,7 @@ class Child:
 
     def require_alive(self) -> None:
         """Raise InvalidState with the end of its log where it has died."""
-        if self.exit_code is not None:
+        if self.has_failed:
             lines = self.log.read_text(errors="replace").strip().splitlines()[-_SHOWN_LINES:]
             raise InvalidState(
                 f"the server's {self.name} process ended while it was starting: {' | '.join(lines)}",

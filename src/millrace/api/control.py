@@ -77,12 +77,11 @@ def build(workspace: Workspace, workers: Workers, mlflow: MlflowMount, url: str)
 
 
 async def main(options: ChildOptions) -> None:
-    """Serve until SIGTERM or the end of the lifeline. MLflow is imported beside: what does not need it works at once."""
+    """Serve until SIGTERM or the end of the lifeline. MLflow is imported when it is first needed."""
     lifeline.hold(options.lifeline_fd)
     home, sockets = Path(options.home), Path(options.sockets)
     workspace = open_workspace(home)
     mlflow = MlflowMount(workspace.settings, home_token(home))
-    threading.Thread(target=mlflow.load, name="mlflow", daemon=True).start()
     app = build(workspace, Workers(sockets, options.workers), mlflow, options.url)
     socket = control_socket(sockets)
     socket.unlink(missing_ok=True)

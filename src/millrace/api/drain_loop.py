@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 from pathlib import Path
 
 from millrace.api import lifeline
+from millrace.api.children import NOT_NEEDED
 from millrace.api.options import ChildOptions
 from millrace.api.workers import Workers
 from millrace.core.principal import system
@@ -41,18 +43,21 @@ def _once(workspace: Workspace, workers: Workers) -> None:
         _log.exception("a drain failed; it is tried again in %s seconds", EVERY_S)
 
 
-def main(options: ChildOptions) -> None:
-    """Drain until SIGTERM or the end of the lifeline."""
+def main(options: ChildOptions) -> int:
+    """Drain until SIGTERM or the end of the lifeline; the exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     lifeline.hold(options.lifeline_fd)
     workspace = open_workspace(options.home, principal=system("drain"))
     try:
+        if workspace.clock.is_virtual:
+            return NOT_NEEDED
         run(workspace, Workers(Path(options.sockets), options.workers), stop)
     finally:
         workspace.close()
+    return 0
 
 
 if __name__ == "__main__":
-    main(ChildOptions.read())
+    sys.exit(main(ChildOptions.read()))

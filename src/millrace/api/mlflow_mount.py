@@ -56,7 +56,7 @@ class MlflowMount:
         self._app: ASGIApp | None = None
 
     @property
-    def is_ready(self) -> bool:
+    def is_loaded(self) -> bool:
         """Whether MLflow is imported and its database migrated."""
         return self._app is not None
 

@@ -62,7 +62,7 @@ class Rest:
         return start_page([(endpoint.name, _standing(endpoint)) for endpoint in found])
 
     async def ready(self, _request: Request) -> Response:
-        """200 when MLflow and every worker are up, else 503; what is up and what is not."""
+        """200 when every worker is up, else 503; what is up and what is not."""
         parts = await run_in_threadpool(self._status.parts)
         ready = all(parts.values())
         return JSONResponse({"status": "ok" if ready else "starting", **parts}, 200 if ready else 503)
@@ -135,7 +135,7 @@ class Rest:
         return f"{self._url.partition('://')[0]}://{request.headers['host']}"
 
     def _registry(self) -> Registry:
-        # MLflow's server must be the first to import MLflow and to open its database: both happen once.
+        # MLflow's server must be the first to import MLflow and to open its database: both happen once, and take seconds.
         self._mlflow.load()
         return self._workspace.registry
 

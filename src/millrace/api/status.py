@@ -19,10 +19,7 @@ class Status:
 
     def parts(self) -> dict[str, bool]:
         """What must be up for the server to be ready."""
-        return {
-            "workers": all(worker["ready"] for worker in self.workers.status()),
-            "mlflow": self._mlflow.is_ready,
-        }
+        return {"workers": all(worker["ready"] for worker in self.workers.status())}
 
     def read(self) -> dict[str, object]:
         """Everything, as JSON."""
@@ -31,7 +28,7 @@ class Status:
             "home": str(self._workspace.home),
             "now": iso(clock.now()),
             "virtual_time": clock.is_virtual,
-            "mlflow": {"ready": self._mlflow.is_ready, "path": "/mlflow/"},
+            "mlflow": {"loaded": self._mlflow.is_loaded, "path": "/mlflow/"},
             "workers": self.workers.status(),
             "endpoints": [_endpoint(endpoint) for endpoint in self._rollout.list()],
             "capture": {"segments_waiting": sum(1 for _ in capture.glob("*.segment"))},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import os
 import secrets
 import signal
@@ -19,25 +20,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from millrace.api import children, lifeline
 from millrace.api.auth import home_token
 from millrace.api.children import Child
 from millrace.api.listen import DEFAULT_HOST, DEFAULT_PORT, Tls, bind, local_url, own_names, tls_of, warn_where_exposed
 from millrace.api.options import ChildOptions
 from millrace.api.runtime import remove_info, remove_sockets, socket_folder, write_info
-from millrace.core.clock import iso
 from millrace.core.errors import Conflict, InvalidInput, InvalidState, MillraceError
 from millrace.core.settings import Settings
-from millrace.database.clock import HomeClock
-from millrace.database.engine import open_database
-from millrace.database.settings import HomeSettings
 from millrace.targets.local_server import ServerInfo, probe, read_info
 
 _READY_S = 90.0
+_WORKERS_FIRST_S = 5.0
 _GRACE_S = 2.5
-_LOOK_S = 0.1
+_LOOK_S = 0.05
 _OK = 200
 
 
@@ -74,25 +70,26 @@ def serve(
     warn_where_exposed(host, tls)
     settings = Settings.load(home)
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _stop_on_signals() as stop, _only_server(settings.home):
-        started, virtual = _open_home(settings)
-        with bind(host, port) as listener:
-            info = ServerInfo(local_url(listener, tls), os.getpid(), secrets.token_hex(16), started, certificate)
-            names = (*own_names(host), *hosts)
-            server = _Server(settings.home, info, workers, names, tls, drains=not virtual)
-            server.run(listener, stop, announce)
+    with _stop_on_signals() as stop, _only_server(settings.home), bind(host, port) as listener:
+        info = ServerInfo(local_url(listener, tls), os.getpid(), secrets.token_hex(16), certificate)
+        server = _Server(settings, info, workers, (*own_names(host), *hosts), tls)
+        server.run(listener, stop, announce)
 
 
 @dataclass(frozen=True)
 class _Server:
     """One server: what its children are, and their life from start to stop."""
 
-    home: Path
+    settings: Settings
     info: ServerInfo
     workers: int
     hosts: tuple[str, ...]
     tls: Tls | None
-    drains: bool
+
+    @property
+    def home(self) -> Path:
+        """The home directory."""
+        return self.settings.home
 
     def run(self, listener: socket.socket, stop: threading.Event, announce: Callable[[ServerInfo], None]) -> None:
         """Start the children, replace those that die, and end them all when told to stop."""
@@ -104,68 +101,83 @@ class _Server:
         )
         if self.tls is not None:
             base = replace(base, tls_certificate=str(self.tls.certificate), tls_key=str(self.tls.key))
-        running = self._children(base, listener.fileno())
+        workers, others = self._workers(base, listener.fileno()), self._others(base)
         try:
-            for child in running:
-                child.start()
-            if _wait_until_ready(self.info, running, stop):
+            self._start(workers, others, stop)
+            if not stop.is_set():
                 write_info(self.home, self.info)
                 announce(self.info)
             while not stop.wait(_LOOK_S):
-                for child in running:
+                for child in (*workers, *others):
                     child.keep_alive()
         finally:
             remove_info(self.home, self.info.instance)
-            children.stop(running, _GRACE_S)
+            children.stop([*workers, *others], _GRACE_S)
             os.close(lifeline_fd)
             os.close(held)
             remove_sockets(folder)
 
-    def _children(self, base: ChildOptions, listen_fd: int) -> list[Child]:
-        workers = [replace(base, slot=slot, listen_fd=listen_fd) for slot in range(self.workers)]
-        made = [self._child("control", "control", base)]
-        made += [self._child(f"worker-{options.slot}", "worker", options) for options in workers]
-        return [*made, self._child("drain", "drain_loop", base)] if self.drains else made
+    def _start(self, workers: Sequence[Child], others: Sequence[Child], stop: threading.Event) -> None:
+        """Start everything; returns when all is up, or when told to stop.
+
+        The workers have the processors to themselves at first: they answer before the rest has been imported.
+        """
+        for child in workers:
+            child.start()
+        self._wait("/health/live", workers, stop, _WORKERS_FIRST_S)
+        for child in others:
+            child.start()
+        if not self._wait("/health/ready", [*workers, *others], stop, _READY_S):
+            raise InvalidState(
+                f"the server was not ready after {_READY_S:.0f} seconds", hint="look at logs/ in the home"
+            )
+
+    def _wait(self, path: str, running: Sequence[Child], stop: threading.Event, patience_s: float) -> bool:
+        """Wait until the path answers with 200 or we are told to stop; False where that takes too long."""
+        deadline = time.monotonic() + patience_s
+        while not stop.wait(_LOOK_S):
+            for child in running:
+                if child.has_failed:
+                    _open_home(self.settings)  # where that is the reason, it says so better
+                    child.require_alive()
+            if probe(self.info, path)[0] == _OK:
+                return True
+            if time.monotonic() > deadline:
+                return False
+        return True
+
+    def _workers(self, base: ChildOptions, listen_fd: int) -> list[Child]:
+        slots = [replace(base, slot=slot, listen_fd=listen_fd) for slot in range(self.workers)]
+        return [self._child(f"worker-{options.slot}", "worker", options) for options in slots]
+
+    def _others(self, base: ChildOptions) -> list[Child]:
+        return [self._child("control", "control", base), self._child("drain", "drain_loop", base)]
 
     def _child(self, name: str, module: str, options: ChildOptions) -> Child:
         return Child(name, f"millrace.api.{module}", options, children.open_log(self.home / "logs", name))
 
 
-def _wait_until_ready(info: ServerInfo, running: Sequence[Child], stop: threading.Event) -> bool:
-    """True when all is up, False when asked to stop before that."""
-    deadline = time.monotonic() + _READY_S
-    while not stop.wait(_LOOK_S):
-        for child in running:
-            child.require_alive()
-        if probe(info, "/health/ready")[0] == _OK:
-            return True
-        if time.monotonic() > deadline:
-            raise InvalidState(
-                f"the server was not ready after {_READY_S:.0f} seconds", hint="look at logs/ in the home"
-            )
-    return False
+def _open_home(settings: Settings) -> None:
+    """Open the workspace database, as each child does for itself; raises what is wrong with it."""
+    from millrace.database.engine import open_database
 
 
-def _open_home(settings: Settings) -> tuple[str, bool]:
-    """Migrate the database before the children open it, all at once; the home's time, and whether that is virtual."""
-    engine = open_database(settings.database_url)
-    try:
-        clock = HomeClock(HomeSettings(engine))
-        return iso(clock.now()), clock.is_virtual
-    finally:
-        engine.dispose()
+    open_database(settings.database_url).dispose()
 
 
 @contextlib.contextmanager
 def _only_server(home: Path) -> Iterator[None]:
     """Hold the home for this server; the system lets go of it however this process ends."""
+    descriptor = os.open(home / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        with FileLock(home / "server.lock", timeout=0):
-            yield
-    except Timeout as error:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
         info = read_info(home)
         where = f" at {info.url}" if info else ""
         raise Conflict(f"this home is being served already{where}", hint="use that server, or stop it first") from error
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,6 @@ from millrace.api.auth import Credentials, home_token
 from millrace.api.callers import Callers, follow
 from millrace.api.guard import Guard
 from millrace.api.options import ChildOptions
-from millrace.api.proxy import ControlProxy
 from millrace.api.runtime import control_socket, worker_channel
 from millrace.api.wire import from_wire
 from millrace.core.clock import SystemClock
@@ -33,6 +33,7 @@ from millrace.workspace import open_workspace
 
 if TYPE_CHECKING:
     from millrace.api.channel import Message
+    from millrace.api.proxy import ControlProxy
 
 _log = logging.getLogger(__name__)
 _SELDOM_S = 60.0
@@ -41,9 +42,9 @@ _SELDOM_S = 60.0
 class WorkerApp:
     """The ASGI application of a worker: health, the hot route, and the way to control."""
 
-    def __init__(self, hot: HotApp, proxy: ControlProxy, instance: str) -> None:
+    def __init__(self, hot: HotApp, control: Path, instance: str) -> None:
         self._hot = hot
-        self._proxy = proxy
+        self._control = control
         self._live = JSONResponse({"status": "ok", "instance": instance})
         self._health = PlainTextResponse("OK")
 
@@ -57,6 +58,13 @@ class WorkerApp:
             await self._health(scope, receive, send)
         else:
             await self._proxy(scope, receive, send)
+
+    @cached_property
+    def _proxy(self) -> ControlProxy:
+        # Made for the first request that needs it: a worker that only answers the hot route has no HTTP client.
+        from millrace.api.proxy import ControlProxy
+
+        return ControlProxy(self._control)
 
 
 class Commands:
@@ -156,7 +164,7 @@ async def main(options: ChildOptions) -> None:
     beside = [asyncio.create_task(commands.mend()), asyncio.create_task(follow(callers, workspace.tokens))]
     try:
         await commands.start()
-        app = WorkerApp(hot, ControlProxy(control_socket(sockets)), options.instance)
+        app = WorkerApp(hot, control_socket(sockets), options.instance)
         guard = Guard(app, credentials, callers, options.hosts)
         assert options.listen_fd is not None  # noqa: S101 - the supervisor gives one to each worker
         listener = socket.socket(fileno=options.listen_fd)

@@ -25,14 +25,12 @@ class ServerInfo:
         url: where programs on this machine reach it, `http://127.0.0.1:PORT`, no trailing slash.
         pid: the supervisor's process id.
         instance: random text that only this start of the server answers with on `/health/live`.
-        started: ISO time of the home's clock.
         certificate: what an `https` server shows, as PEM; None for plain HTTP.
     """
 
     url: str
     pid: int
     instance: str
-    started: str
     certificate: str | None = None
 
 

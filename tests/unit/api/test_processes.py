@@ -75,7 +75,7 @@ def test_nobody_at_a_channel_is_unanswered(tmp_path: Path) -> None:
 
 def test_the_address_is_whole_or_not_there(tmp_path: Path) -> None:
     assert read_info(tmp_path) is None
-    info = ServerInfo("http://127.0.0.1:5010", 1, "a", "2025-03-01T00:00:00Z")
+    info = ServerInfo("http://127.0.0.1:5010", 1, "a")
     write_info(tmp_path, info)
     assert read_info(tmp_path) == info
     remove_info(tmp_path, "another server's")

@@ -72,7 +72,7 @@ def server(workspace: Workspace) -> Iterator[str]:
         thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
         thread.start()
         url = f"http://127.0.0.1:{listening.server_port}"
-        write_info(workspace.home, ServerInfo(url, os.getpid(), "i", "2025-03-10T00:00:00Z"))
+        write_info(workspace.home, ServerInfo(url, os.getpid(), "i"))
         yield url
         listening.shutdown()
         thread.join()

@@ -65,7 +65,7 @@ class OneEndpoint:
 def test_a_deployment_that_failed_is_an_error_with_its_reason(
     client: FeatureEngineeringClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = ServerInfo("http://host", 1, "i", "2025-03-01T00:00:00Z")
+    server = ServerInfo("http://host", 1, "i")
     target = OneEndpoint(replace(STATUS, state="failed", message="worker-1 stopped"), [])
     monkeypatch.setattr(endpoint_methods, "find_server", lambda _: server)
     monkeypatch.setattr(Workspace, "feature_target", lambda *_: target)
