@@ -40,7 +40,8 @@ class Running:
     home: Path
 
     def client(self, *, token: bool = True) -> httpx.Client:
-        return httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {self.token}"} if token else {})
+        headers = {"authorization": f"Bearer {self.token}"} if token else {}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60)  # the first who needs MLflow waits for it
 
     def target(self) -> MillraceTarget:
         return MillraceTarget(self.url, self.token)
@@ -103,7 +104,7 @@ def test_health_and_the_databricks_probe_are_open(server: Running) -> None:
 
 
 def test_a_browser_logs_in_once(server: Running) -> None:
-    with httpx.Client(base_url=server.url, headers={"accept": "text/html"}) as browser:
+    with httpx.Client(base_url=server.url, headers={"accept": "text/html"}, timeout=60) as browser:
         sent_away = browser.get("/mlflow/")
         assert (sent_away.status_code, sent_away.headers["location"]) == (303, "/login?next=/mlflow/")
         assert 'name="token"' in browser.get("/login?next=/mlflow/").text
