@@ -161,7 +161,6 @@ def _open_home(settings: Settings) -> None:
     """Open the workspace database, as each child does for itself; raises what is wrong with it."""
     from millrace.database.engine import open_database
 
-
     open_database(settings.database_url).dispose()
 
 
