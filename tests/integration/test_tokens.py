@@ -144,7 +144,7 @@ def test_programs_on_this_machine_find_it_by_its_certificate(
     files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
     subprocess.run([*make, *files], check=True, capture_output=True)
     other = (tmp_path / "cert.pem").read_text()
-    assert probe(type(found)(found.url, found.pid, found.instance, found.started, other), "/health/live") == (0, {})
+    assert probe(type(found)(found.url, found.pid, found.instance, other), "/health/live") == (0, {})
 
 
 def test_a_browsers_session_is_for_tls_only(server: Running) -> None:
