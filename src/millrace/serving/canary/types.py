@@ -74,6 +74,10 @@ class Canary:
 
     def __post_init__(self) -> None:
         check_steps(self.steps, self.shadow)
+        if not self.verdicts:
+            raise InvalidInput(
+                "a canary of one step has nothing to judge", hint="give a step before 100, or a shadow, or no canary"
+            )
         if self.champion == self.challenger:
             raise InvalidInput(f"'{self.champion}' can't be the challenger of itself", hint="name two served entities")
         if self.min_requests < 1 or self.min_labels < 0:
