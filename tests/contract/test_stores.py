@@ -76,6 +76,10 @@ class TestSqlEndpointStore(EndpointStoreSuite):
     def opened(self, engine: Open) -> Callable[[], SqlEndpointStore]:
         return lambda: SqlEndpointStore(engine())
 
+    @pytest.fixture
+    def events(self, engine: Open) -> SqlEventLog:
+        return SqlEventLog(engine())
+
 
 class TestSqlTokenStore(TokenStoreSuite):
     @pytest.fixture

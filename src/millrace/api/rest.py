@@ -115,15 +115,17 @@ class Rest:
     async def update(self, request: Request) -> Response:
         """Change what an endpoint serves."""
         name = request.path_params["name"]
-        _manages(request, name)
+        caller = _manages(request, name)
         config = read_config(await json_object(request))
-        return await self._answer(request, name, lambda: self._rollout.update(self._sources, name, config))
+        return await self._answer(
+            request, name, lambda: self._rollout.update(self._sources, name, config, caller.principal)
+        )
 
     async def delete(self, request: Request) -> Response:
         """Take an endpoint away."""
         name = request.path_params["name"]
-        _manages(request, name)
-        await run_in_threadpool(self._rollout.delete, name)
+        caller = _manages(request, name)
+        await run_in_threadpool(self._rollout.delete, name, caller.principal)
         return JSONResponse({})
 
     async def _answer(self, request: Request, name: str, use_case: Callable[[], Endpoint]) -> Response:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from millrace.api.workers import Workers
 from millrace.core.clock import Clock
 from millrace.core.errors import Conflict, MillraceError
-from millrace.core.principal import Principal
+from millrace.core.principal import Principal, system
 from millrace.serving import endpoints
+from millrace.serving.canary.types import Verdict
+from millrace.serving.endpoint_events import changes, told
 from millrace.serving.port import EndpointStore
 from millrace.serving.prepare import Sources, prepare
+from millrace.serving.transitions import followed, gone_back
 from millrace.serving.types import Endpoint, EndpointConfig, EndpointName, LoadPlan
 
 _log = logging.getLogger(__name__)
@@ -39,9 +42,9 @@ class Rollout:
         with self._claim(name):
             plans = prepare(sources, config)
             created = endpoints.create(self._store, self._clock, by, name, config)
-            return self._deploy(created, plans)
+            return self._deploy(created, plans, by)
 
-    def update(self, sources: Sources, name: str, config: EndpointConfig) -> Endpoint:
+    def update(self, sources: Sources, name: str, config: EndpointConfig, by: Principal) -> Endpoint:
         """Begin to change what an endpoint serves; as it stands when it is done, or after a second.
 
         A configuration that does not say what is captured, or what missing keys get, keeps what there is.
@@ -50,15 +53,56 @@ class Rollout:
             NotFound: no such endpoint, model, version or feature spec.
             Conflict: an update of it is in progress.
         """
+        return self.change(sources, name, lambda _: config, by)
+
+    def change(
+        self, sources: Sources, name: str, wanted: Callable[[Endpoint], EndpointConfig], by: Principal
+    ) -> Endpoint:
+        """Begin to change what an endpoint serves to what is wanted of it as it is now; else as `update`."""
         with self._claim(name):
             current = self._store.get(EndpointName(name))
+            config = wanted(current)
             plans = prepare(sources, config)
-            wanted = replace(
+            config = replace(
                 config,
                 capture=config.capture or current.config.capture,
                 missing_keys=config.missing_keys or current.config.missing_keys,
             )
-            return self._deploy(endpoints.update(self._store, self._clock, name, wanted), plans)
+            return self._deploy(endpoints.update(self._store, self._clock, name, config), plans, by)
+
+    def roll_back(self, name: str, why: str, by: Principal) -> Endpoint:
+        """Serve again what was served before, from memory; a canary that is under way is rolled back.
+
+        Raises:
+            NotFound: no such endpoint.
+            Conflict: an update of it is in progress.
+            InvalidState: there is nothing to go back to.
+        """
+        return self._step(name, lambda endpoint: gone_back(endpoint, why, self._clock.now()), by, why)
+
+    def follow(self, looked_at: Endpoint, verdict: Verdict, by: Principal) -> Endpoint:
+        """Do what a verdict on an endpoint's canary says: go on, or go back.
+
+        Raises:
+            Conflict: the endpoint was changed since it was looked at, or is being changed.
+            InvalidState: a worker can't route to it; what served goes on serving.
+        """
+
+        def step(endpoint: Endpoint) -> Endpoint:
+            if endpoint.generation != looked_at.generation:
+                raise Conflict(f"endpoint '{endpoint.name}' was changed meanwhile", endpoint=endpoint.name)
+            return followed(endpoint, verdict, self._clock.now())
+
+        return self._step(looked_at.name, step, by, verdict.reason)
+
+    def note(self, looked_at: Endpoint, message: str) -> None:
+        """Write down what a look at a canary found; nothing where the endpoint was changed meanwhile."""
+        with suppress(Conflict), self._claim(looked_at.name):
+            endpoint = self._store.get(looked_at.name)
+            if endpoint.generation == looked_at.generation and endpoint.canary is not None:
+                noted = replace(endpoint, canary=replace(endpoint.canary, message=message))
+                self._store.update(noted, endpoint.generation)
+            self._release(looked_at.name)
 
     def get(self, name: str) -> Endpoint:
         """The endpoint as its callers see it: an update has ended when every worker routes to it.
@@ -72,7 +116,7 @@ class Rollout:
         """All endpoints as their callers see them, sorted by name."""
         return [self._seen(endpoint) for endpoint in self._store.list()]
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, by: Principal) -> None:
         """Take an endpoint away.
 
         Raises:
@@ -80,7 +124,8 @@ class Rollout:
             Conflict: an update of it is in progress.
         """
         with self._claim(name):
-            endpoints.delete(self._store, name)
+            endpoint = self._store.get(EndpointName(name))
+            endpoints.delete(self._store, name, told("endpoint.deleted", endpoint, self._clock.now(), by))
             self._workers.remove(name)
             self._release(name)
 
@@ -88,8 +133,7 @@ class Rollout:
         """End the updates that an earlier control process did not finish: what served before still serves."""
         for endpoint in self._store.list():
             if endpoint.state.config_update == "IN_PROGRESS":
-                message = "the server stopped during the update; update it again"
-                endpoints.fail(self._store, self._clock, endpoint.name, message)
+                self._fail(endpoint, "the server stopped during the update; update it again", system("control"))
 
     def agree(self) -> None:
         """Have the workers serve what the store says, where an earlier control process died before it told them."""
@@ -131,9 +175,32 @@ class Rollout:
         with self._lock:
             self._busy.discard(name)
 
-    def _deploy(self, endpoint: Endpoint, plans: tuple[LoadPlan, ...]) -> Endpoint:
+    def _step(self, name: str, step: Callable[[Endpoint], Endpoint], by: Principal, why: str) -> Endpoint:
+        """Switch to what is in memory: nothing is pending meanwhile, and it is done when this returns."""
+        with self._claim(name):
+            current = self._store.get(EndpointName(name))
+            if current.state.config_update == "IN_PROGRESS":
+                raise Conflict(f"endpoint '{name}' is being updated", hint="wait until that update has ended")
+            ready = step(current)
+            try:
+                self._switch(ready, by, why)
+            except MillraceError:
+                self._workers.discard(name, ready.generation)
+                raise
+            self._release(name)
+        return self.get(name)
+
+    def _switch(self, ready: Endpoint, by: Principal, why: str = "") -> None:
+        """Have every worker load a candidate, make it the active one, and have all of them route to it."""
+        before = self._store.get(ready.name).canary
+        paths = self._workers.load(ready)
+        events = changes(before, ready, self._clock.now(), by, why)
+        endpoints.activate(self._store, self._clock, ready, paths, *events)
+        self._workers.activate(ready.name, ready.generation)
+
+    def _deploy(self, endpoint: Endpoint, plans: tuple[LoadPlan, ...], by: Principal) -> Endpoint:
         # A daemon: a slow load must not hold up the end of the process.
-        thread = threading.Thread(target=self._load_and_switch, args=(endpoint, plans), daemon=True)
+        thread = threading.Thread(target=self._load_and_switch, args=(endpoint, plans, by), daemon=True)
         thread.start()
         thread.join(_ANSWER_S)
         return self.get(endpoint.name)
@@ -143,20 +210,21 @@ class Rollout:
             switching = endpoint.name in self._busy and endpoint.state.config_update == "NOT_UPDATING"
         return replace(endpoint, state=replace(endpoint.state, config_update="IN_PROGRESS")) if switching else endpoint
 
-    def _load_and_switch(self, endpoint: Endpoint, plans: tuple[LoadPlan, ...]) -> None:
+    def _load_and_switch(self, endpoint: Endpoint, plans: tuple[LoadPlan, ...], by: Principal) -> None:
         try:
-            ready = endpoints.candidate(endpoint, plans)
-            paths = self._workers.load(ready)
-            endpoints.activate(self._store, self._clock, ready, paths)
-            self._workers.activate(ready.name, ready.generation)
+            self._switch(endpoints.candidate(endpoint, plans), by)
         except MillraceError as error:
-            self._give_up(endpoint, f"{error.message} ({error.hint})" if error.hint else error.message)
+            self._give_up(endpoint, f"{error.message} ({error.hint})" if error.hint else error.message, by)
         except Exception as error:  # noqa: BLE001 - the boundary of a background job: it must leave a state that can be read
             _log.exception("the deployment of %s failed", endpoint.name)
-            self._give_up(endpoint, f"{type(error).__name__}: {error}")
+            self._give_up(endpoint, f"{type(error).__name__}: {error}", by)
         finally:
             self._release(endpoint.name)
 
-    def _give_up(self, endpoint: Endpoint, message: str) -> None:
+    def _give_up(self, endpoint: Endpoint, message: str, by: Principal) -> None:
         self._workers.discard(endpoint.name, endpoint.generation + 1)
-        endpoints.fail(self._store, self._clock, endpoint.name, message)
+        self._fail(endpoint, message, by)
+
+    def _fail(self, endpoint: Endpoint, message: str, by: Principal) -> None:
+        event = told("endpoint.failed", endpoint, self._clock.now(), by, why=message)
+        endpoints.fail(self._store, self._clock, endpoint.name, message, event)

@@ -21,10 +21,11 @@ from millrace.serving.types import (
 def to_wire(endpoint: Endpoint) -> dict[str, object]:
     """The endpoint as a JSON object. A pending configuration is not sent: workers load candidates, where it is active.
 
-    Nor is a canary: workers only see the traffic that it asks for.
+    Nor is what only control needs: the way back, and the canary; workers see the traffic that it asks for.
     """
+    config = replace(endpoint.config, canary=None)
     return {
-        **asdict(replace(endpoint, pending=None, config=replace(endpoint.config, canary=None))),
+        **asdict(replace(endpoint, pending=None, config=config, previous=None, canary=None)),
         "created_at": iso(endpoint.created_at),
         "updated_at": iso(endpoint.updated_at),
     }

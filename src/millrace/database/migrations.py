@@ -39,9 +39,15 @@ def _add_tokens(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE UNIQUE INDEX ux_tokens_in_force ON tokens (name) WHERE revoked_us IS NULL")
 
 
+def _add_canaries(connection: Connection) -> None:
+    """4: what an endpoint served before, and how its canary goes."""
+    for column in ("previous", "canary"):
+        connection.exec_driver_sql(f"ALTER TABLE endpoints ADD COLUMN {column} TEXT")
+
+
 # Append only. The first step leads from schema version 1 to 2, and so on. A new database gets today's schema at once, so
 # each change to `schema.py` is made twice: there, and as a step here that brings older databases to the same state.
-STEPS: Sequence[Step] = (_add_feature_functions, _add_tokens)
+STEPS: Sequence[Step] = (_add_feature_functions, _add_tokens, _add_canaries)
 
 
 def migrate(connection: Connection, steps: Sequence[Step] = STEPS) -> None:

@@ -134,6 +134,8 @@ endpoints = Table(
     Column("created_us", BigInteger, nullable=False),
     Column("updated_us", BigInteger, nullable=False),
     Column("owner", String(200), nullable=False),
+    Column("previous", Document),
+    Column("canary", Document),
 )
 
 episodes = Table(

@@ -13,17 +13,21 @@ from dataclasses import replace
 
 from millrace.core.clock import Clock
 from millrace.core.errors import Conflict, InvalidInput, InvalidState
+from millrace.core.events import Event
 from millrace.core.names import TableName, did_you_mean
 from millrace.core.principal import Principal
 from millrace.features.types import MissingKeys
 from millrace.serving.canary.types import Canary
+from millrace.serving.endpoint_events import told
 from millrace.serving.port import EndpointStore
+from millrace.serving.transitions import begun
 from millrace.serving.types import (
     Capture,
     Endpoint,
     EndpointConfig,
     EndpointName,
     EndpointState,
+    Former,
     LoadPlan,
     ServedEntity,
 )
@@ -108,7 +112,7 @@ def create(store: EndpointStore, clock: Clock, principal: Principal, name: str, 
         updated_at=now,
         owner=str(principal),
     )
-    store.add(endpoint)
+    store.add(endpoint, told("endpoint.created", endpoint, now, principal))
     return endpoint
 
 
@@ -144,36 +148,50 @@ def candidate(endpoint: Endpoint, plans: tuple[LoadPlan, ...]) -> Endpoint:
     """
     if endpoint.pending is None:
         raise InvalidState(f"endpoint '{endpoint.name}' has no pending configuration", hint="update it first")
-    return replace(endpoint, generation=endpoint.generation + 1, config=endpoint.pending, plans=plans, pending=None)
+    previous = Former(endpoint.config, endpoint.plans) if endpoint.config.served else None
+    if endpoint.canary is not None and endpoint.canary.is_running:
+        previous = endpoint.previous  # the way back leads to what there was before the canary, not into its middle
+    return replace(
+        endpoint,
+        generation=endpoint.generation + 1,
+        config=endpoint.pending,
+        plans=plans,
+        pending=None,
+        previous=previous,
+        canary=begun(endpoint.pending, endpoint.canary, endpoint.updated_at),
+    )
 
 
-def activate(store: EndpointStore, clock: Clock, ready: Endpoint, paths: Mapping[str, str]) -> Endpoint:
+def activate(store: EndpointStore, clock: Clock, ready: Endpoint, paths: Mapping[str, str], *events: Event) -> Endpoint:
     """Make a candidate that every worker has loaded the active configuration; `paths` is what the workers answered.
+
+    The step of a canary that runs begins now.
 
     Raises:
         Conflict: the endpoint was changed meanwhile.
     """
     now = clock.now()
     state = EndpointState(ready=True, config_update="NOT_UPDATING", paths=dict(paths))
-    endpoint = replace(ready, state=state, updated_at=now)
-    store.update(endpoint, expected_generation=ready.generation - 1)
+    canary = replace(ready.canary, since=now) if ready.canary and ready.canary.is_running else ready.canary
+    endpoint = replace(ready, state=state, updated_at=now, canary=canary)
+    store.update(endpoint, ready.generation - 1, *events)
     return endpoint
 
 
-def fail(store: EndpointStore, clock: Clock, name: str, message: str) -> Endpoint:
+def fail(store: EndpointStore, clock: Clock, name: str, message: str, *events: Event) -> Endpoint:
     """Drop the pending configuration and say why; what is active stays."""
     endpoint = store.get(EndpointName(name))
     state = replace(endpoint.state, config_update="UPDATE_FAILED", message=message)
-    return _store(store, clock, replace(endpoint, pending=None, state=state))
+    return _store(store, clock, replace(endpoint, pending=None, state=state), *events)
 
 
-def delete(store: EndpointStore, name: str) -> None:
+def delete(store: EndpointStore, name: str, *events: Event) -> None:
     """Take the endpoint out of the store; its inference tables stay.
 
     Raises:
         NotFound: no such endpoint.
     """
-    store.remove(EndpointName(name))
+    store.remove(EndpointName(name), *events)
 
 
 def _check_traffic(config: EndpointConfig) -> None:
@@ -245,7 +263,7 @@ def _check_name(name: str, what: str) -> None:
         )
 
 
-def _store(store: EndpointStore, clock: Clock, endpoint: Endpoint) -> Endpoint:
+def _store(store: EndpointStore, clock: Clock, endpoint: Endpoint, *events: Event) -> Endpoint:
     changed = replace(endpoint, updated_at=clock.now())
-    store.update(changed, expected_generation=endpoint.generation)
+    store.update(changed, endpoint.generation, *events)
     return changed

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
+from millrace.core.events import Event
 from millrace.serving.bodies.body import Body
 from millrace.serving.inputs import Inputs
 from millrace.serving.types import Description, Endpoint, EndpointName, LoadPlan, Prediction
@@ -15,13 +16,13 @@ Captured: TypeAlias = tuple[Sequence[object], Sequence[object], object, float | 
 
 
 class EndpointStore(Protocol):
-    """Endpoints by name. Process-safe; what returned is durable.
+    """Endpoints by name. Process-safe; what returned is durable, with the events that tell of it.
 
     Raises: NotFound for an unknown name with the nearest as hint; AlreadyExists from `add`; Conflict from `update`
     when the stored generation is not the one expected (somebody else was first).
     """
 
-    def add(self, endpoint: Endpoint) -> None: ...
+    def add(self, endpoint: Endpoint, *events: Event) -> None: ...
 
     def get(self, name: EndpointName) -> Endpoint: ...
 
@@ -29,9 +30,9 @@ class EndpointStore(Protocol):
         """Sorted by name."""
         ...
 
-    def update(self, endpoint: Endpoint, expected_generation: int) -> None: ...
+    def update(self, endpoint: Endpoint, expected_generation: int, *events: Event) -> None: ...
 
-    def remove(self, name: EndpointName) -> None: ...
+    def remove(self, name: EndpointName, *events: Event) -> None: ...
 
 
 class Predictor(Protocol):

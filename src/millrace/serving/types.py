@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Literal, NewType
 
 from millrace.features.types import MissingKeys
-from millrace.serving.canary.types import Canary
+from millrace.serving.canary.types import Canary, CanaryRun
 
 EndpointName = NewType("EndpointName", str)
 ConfigUpdate = Literal["NOT_UPDATING", "IN_PROGRESS", "UPDATE_FAILED", "UPDATE_CANCELED"]
@@ -114,8 +114,22 @@ class EndpointState:
 
 
 @dataclass(frozen=True, slots=True)
+class Former:
+    """What an endpoint served before somebody changed it: where a rollback leads."""
+
+    config: EndpointConfig
+    plans: tuple[LoadPlan, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An endpoint as it is stored. `generation` grows with each active configuration."""
+    """An endpoint as it is stored.
+
+    Attributes:
+        generation: grows with each active configuration.
+        previous: None where there is no way back.
+        canary: the one under way, or how the last one ended; None where there was none.
+    """
 
     name: EndpointName
     id: str
@@ -127,6 +141,8 @@ class Endpoint:
     created_at: datetime
     updated_at: datetime
     owner: str
+    previous: Former | None = None
+    canary: CanaryRun | None = None
 
 
 @dataclass(frozen=True, slots=True)

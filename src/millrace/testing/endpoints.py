@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from millrace.core.errors import AlreadyExists, Conflict, NotFound
-from millrace.serving.canary.types import Canary, CanaryLimits
+from millrace.core.events import Event, EventLog
+from millrace.core.principal import Principal
+from millrace.serving.canary.types import Canary, CanaryLimits, CanaryRun, Finding, StepVerdict, Verdict
 from millrace.serving.port import EndpointStore
 from millrace.serving.types import (
     Capture,
@@ -17,6 +19,7 @@ from millrace.serving.types import (
     EndpointConfig,
     EndpointName,
     EndpointState,
+    Former,
     LoadPlan,
     ServedEntity,
 )
@@ -35,6 +38,20 @@ _CANARY = Canary(
     wait=timedelta(minutes=1.5),
     after_wait="go",
     limits=CanaryLimits(0.02, 2.5, 3, 0.4, 0.5, 0.1),
+)
+_FINDINGS = (
+    Finding("errors", 0.0, 0.5, 0.5, 0.001, bad=True, reason="errors: half"),
+    Finding("quality", None, None, None, None, bad=False, reason="quality: no labels"),
+)
+_RUN = CanaryRun(
+    _CANARY,
+    "ml.models.churn",
+    "2",
+    1,
+    _T,
+    "rolled_back",
+    (StepVerdict(1, 5, _T, Verdict("stop", "half", _FINDINGS)),),
+    "half",
 )
 _SPEC = ServedEntity("spend", "ml.specs.spend", None)
 
@@ -59,11 +76,13 @@ def endpoint(name: str, generation: int = 0) -> Endpoint:
         created_at=_T,
         updated_at=_T + timedelta(microseconds=1),
         owner="user:ada",
+        previous=Former(EndpointConfig((_OLD,), {"churn-1": 100}), (LoadPlan(_OLD, "/models/1", "xgboost", (), None),)),
+        canary=_RUN,
     )
 
 
 class EndpointStoreSuite:
-    """Tests of an `EndpointStore`; give the fixture `opened`."""
+    """Tests of an `EndpointStore`; give the fixtures `opened` and `events`, the log of the same workspace."""
 
     def test_an_endpoint_reads_back_as_it_was_written(self, opened: Callable[[], EndpointStore]) -> None:
         full = endpoint("churn")
@@ -115,6 +134,26 @@ class EndpointStoreSuite:
             store.update(endpoint("churn", 5), 0)
         assert (caught.value.facts["found"], caught.value.facts["expected"]) == (1, 0)
         assert opened().get(changed.name) == changed
+
+    def test_what_happened_is_told_where_it_happened(
+        self, opened: Callable[[], EndpointStore], events: EventLog
+    ) -> None:
+        store = opened()
+
+        def told(kind: str) -> Event:
+            return Event(kind, "endpoint/churn", _T, Principal("user", "ada"))
+
+        store.add(endpoint("churn"), told("endpoint.created"))
+        with pytest.raises(AlreadyExists):
+            store.add(endpoint("churn"), told("not.this"))
+        store.update(endpoint("churn", 1), 0, told("endpoint.updated"), told("canary.advanced"))
+        with pytest.raises(Conflict):
+            store.update(endpoint("churn", 1), 0, told("nor.this"))
+        store.remove(EndpointName("churn"), told("endpoint.deleted"))
+        with pytest.raises(NotFound):
+            store.remove(EndpointName("churn"), told("nor.that"))
+        kinds = [event.kind for event in events.read(subject="endpoint/churn")]
+        assert kinds == ["endpoint.created", "endpoint.updated", "canary.advanced", "endpoint.deleted"]
 
     def test_a_removed_name_is_free_again(self, opened: Callable[[], EndpointStore]) -> None:
         store = opened()

@@ -13,18 +13,21 @@ import pytest
 from millrace.api.rollout import Rollout
 from millrace.core.clock import ManualClock
 from millrace.core.errors import Conflict, InvalidState, NotFound
-from millrace.core.principal import Principal
+from millrace.core.principal import Principal, system
 from millrace.database.engine import open_database
+from millrace.database.events import SqlEventLog
 from millrace.features.adapters.lmdb_online import LmdbOnlineStore
 from millrace.features.adapters.sql_feature_specs import SqlFeatureSpecStore
 from millrace.registry.port import Registry
 from millrace.registry.types import ModelName, ModelVersion, VersionEntry
 from millrace.serving import endpoints
 from millrace.serving.adapters.sql_endpoints import SqlEndpointStore
+from millrace.serving.canary.types import Canary, Verdict
 from millrace.serving.prepare import Sources
 from millrace.serving.types import Capture, Endpoint, EndpointConfig
 
 NOW = datetime(2025, 3, 1, tzinfo=UTC)
+ADA = Principal("user", "ada")
 MLMODEL = """
 flavors:
   python_function: {loader_module: mlflow.sklearn}
@@ -94,12 +97,13 @@ class Scene:
     workers: RecordingWorkers
     store: SqlEndpointStore
     sources: Sources
+    events: SqlEventLog
 
     def create(self, name: str, config: EndpointConfig) -> Endpoint:
-        return self.rollout.create(self.sources, name, config, Principal("user", "ada"))
+        return self.rollout.create(self.sources, name, config, ADA)
 
     def update(self, name: str, config: EndpointConfig) -> Endpoint:
-        return self.rollout.update(self.sources, name, config)
+        return self.rollout.update(self.sources, name, config, ADA)
 
     def settled(self, name: str) -> Endpoint:
         deadline = time.monotonic() + 10
@@ -116,7 +120,8 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     store, workers = SqlEndpointStore(engine), RecordingWorkers()
     rollout = Rollout(store, clock, workers)  # type: ignore[arg-type]  # same methods
     registry, online = cast("Registry", FolderRegistry(tmp_path)), LmdbOnlineStore(tmp_path / "online")
-    yield Scene(rollout, workers, store, Sources(lambda: registry, SqlFeatureSpecStore(engine, clock, ada), online))
+    sources = Sources(lambda: registry, SqlFeatureSpecStore(engine, clock, ada), online)
+    yield Scene(rollout, workers, store, sources, SqlEventLog(engine))
     online.close()
 
 
@@ -147,12 +152,12 @@ def test_one_change_at_a_time(scene: Scene) -> None:
     scene.create("e", config("1"))
     scene.workers.may_load.clear()
     assert scene.update("e", config("2")).state.config_update == "IN_PROGRESS"
-    for change in (lambda: scene.update("e", config("1")), lambda: scene.rollout.delete("e")):
+    for change in (lambda: scene.update("e", config("1")), lambda: scene.rollout.delete("e", ADA)):
         with pytest.raises(Conflict):
             change()
     scene.workers.may_load.set()
     assert scene.settled("e").config.served[0].entity_version == "2"
-    scene.rollout.delete("e")
+    scene.rollout.delete("e", ADA)
     assert scene.workers.told[-1] == ("remove", "e")
 
 
@@ -172,7 +177,7 @@ def test_what_can_not_be_found_changes_nothing(scene: Scene) -> None:
     with pytest.raises(NotFound, match="endpoint e"):
         scene.update("e", config("1"))
     with pytest.raises(NotFound):
-        scene.rollout.delete("e")
+        scene.rollout.delete("e", ADA)
     assert scene.rollout.list() == []
     assert scene.create("e", config("1")).state.ready  # the name was not left claimed
 
@@ -205,3 +210,84 @@ def test_workers_that_were_not_told_are_told(scene: Scene) -> None:
     scene.rollout.agree()
     assert {("activate", "b", 1), ("remove", "gone")} <= set(scene.workers.told)
     assert scene.update("b", config("2")).generation == 2
+
+
+LOGGED = Capture("main", "logs", "p")
+GO, STOP = Verdict("go", "fine"), Verdict("stop", "errors: half")
+
+
+def start_canary(scene: Scene) -> Endpoint:
+    scene.create("e", config("1", LOGGED))
+    one, two = endpoints.served_entity("churn", "1"), endpoints.served_entity("churn", "2")
+    canary = Canary("churn-1", "churn-2", (10, 100))
+    return scene.update("e", endpoints.endpoint_config(one, two, canary=canary))
+
+
+def kinds(scene: Scene) -> list[tuple[str, str]]:
+    return [(event.kind, str(event.by)) for event in scene.events.read(subject="endpoint/e")]
+
+
+def test_a_canary_that_ends_well_is_told(scene: Scene) -> None:
+    begun = start_canary(scene)
+    assert begun.config.traffic == {"churn-1": 90, "churn-2": 10}
+    done = scene.rollout.follow(begun, GO, system("canary"))
+    assert (done.config.traffic, done.generation, done.state.config_update) == ({"churn-2": 100}, 3, "NOT_UPDATING")
+    assert scene.workers.told[-2:] == [("load", "e", 3), ("activate", "e", 3)]
+    assert kinds(scene) == [
+        ("endpoint.created", "user:ada"),
+        ("endpoint.updated", "user:ada"),
+        ("endpoint.updated", "user:ada"),
+        ("canary.started", "user:ada"),
+        ("endpoint.updated", "system:canary"),
+        ("canary.finished", "system:canary"),
+    ]
+    last = scene.events.read(kind="canary.finished")[0].data
+    assert (last["version"], last["share"], last["why"], last["traffic"]) == ("2", 100, "fine", {"churn-2": 100})
+
+
+def test_a_verdict_on_what_has_changed_since_is_not_followed(scene: Scene) -> None:
+    looked_at = start_canary(scene)
+    scene.update("e", config("1"))
+    with pytest.raises(Conflict, match="changed meanwhile"):
+        scene.rollout.follow(looked_at, STOP, system("canary"))
+    scene.rollout.note(looked_at, "too late")
+    after = scene.rollout.get("e").canary
+    assert after is not None
+    assert (after.outcome, after.message) == ("cancelled", "the endpoint was updated otherwise")
+    assert kinds(scene)[-1] == ("canary.cancelled", "user:ada")
+
+
+def test_a_step_that_the_workers_can_not_take_leaves_the_canary_where_it_is(scene: Scene) -> None:
+    begun = start_canary(scene)
+    scene.workers.fails = True
+    with pytest.raises(InvalidState, match="worker-0"):
+        scene.rollout.follow(begun, STOP, system("canary"))
+    assert scene.workers.told[-1] == ("discard", "e", 3)
+    assert scene.rollout.get("e") == begun
+    scene.rollout.note(begun, "it waits")
+    noted = scene.rollout.get("e")
+    assert noted.canary is not None
+    assert (noted.canary.message, noted.generation) == ("it waits", 2)
+    scene.workers.fails = False
+    assert scene.rollout.follow(noted, STOP, system("canary")).config.traffic == {"churn-1": 100}
+    assert kinds(scene)[-1] == ("canary.rolled_back", "system:canary")
+
+
+def test_a_rollback_by_hand_needs_somewhere_to_go(scene: Scene) -> None:
+    scene.create("e", config("1", LOGGED))
+    with pytest.raises(InvalidState, match="nothing to go back to"):
+        scene.rollout.roll_back("e", "", ADA)
+    scene.update("e", config("2"))
+    back = scene.rollout.roll_back("e", "slow", ADA)
+    assert [entity.entity_version for entity in back.config.served] == ["1"]
+    assert scene.events.read(kind="endpoint.updated")[-1].data["why"] == "slow"
+
+
+def test_failures_and_deletions_are_told(scene: Scene) -> None:
+    scene.create("e", config("1"))
+    scene.workers.fails = True
+    scene.update("e", config("2"))
+    scene.rollout.delete("e", ADA)
+    (failed,) = scene.events.read(kind="endpoint.failed")
+    assert failed.data["why"] == "worker-0 can't load it (look at the log)"
+    assert kinds(scene)[-1] == ("endpoint.deleted", "user:ada")

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Engine, Row, Select, delete, select, update
+from sqlalchemy import Connection, Engine, Row, Select, delete, select, update
 
 from millrace.core.clock import epoch_us, from_epoch_us
 from millrace.core.errors import AlreadyExists, Conflict, NotFound
+from millrace.core.events import Event
 from millrace.core.names import did_you_mean
+from millrace.database.events import append_event
 from millrace.database.schema import endpoints
 from millrace.database.writes import insert_new
-from millrace.serving.canary.documents import canary_document, canary_from
+from millrace.serving.canary.documents import canary_document, canary_from, run_document, run_from
 from millrace.serving.types import (
     Capture,
     Endpoint,
     EndpointConfig,
     EndpointName,
     EndpointState,
+    Former,
     LoadPlan,
     ServedEntity,
 )
@@ -30,7 +33,7 @@ class SqlEndpointStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def add(self, endpoint: Endpoint) -> None:
+    def add(self, endpoint: Endpoint, *events: Event) -> None:
         """Enter a new endpoint."""
         with self._engine.begin() as connection:
             if insert_new(connection, endpoints, _row(endpoint)) is None:
@@ -39,6 +42,7 @@ class SqlEndpointStore:
                     hint="update its configuration, or delete it first",
                     endpoint=endpoint.name,
                 )
+            _tell(connection, events)
 
     def get(self, name: EndpointName) -> Endpoint:
         """The endpoint of that name."""
@@ -52,11 +56,13 @@ class SqlEndpointStore:
         # Sorted here: databases disagree on where an underscore comes.
         return sorted(self._read(select(endpoints)), key=lambda endpoint: endpoint.name)
 
-    def update(self, endpoint: Endpoint, expected_generation: int) -> None:
+    def update(self, endpoint: Endpoint, expected_generation: int, *events: Event) -> None:
         """Replace the endpoint where its stored generation is the expected one."""
         same = (endpoints.c.name == endpoint.name) & (endpoints.c.generation == expected_generation)
         with self._engine.begin() as connection:
             changed = connection.execute(update(endpoints).where(same).values(_row(endpoint)))
+            if changed.rowcount:
+                _tell(connection, events)
         if not changed.rowcount:
             found = self.get(endpoint.name).generation
             raise Conflict(
@@ -67,10 +73,12 @@ class SqlEndpointStore:
                 expected=expected_generation,
             )
 
-    def remove(self, name: EndpointName) -> None:
+    def remove(self, name: EndpointName, *events: Event) -> None:
         """Forget the endpoint."""
         with self._engine.begin() as connection:
             removed = connection.execute(delete(endpoints).where(endpoints.c.name == name))
+            if removed.rowcount:
+                _tell(connection, events)
         if not removed.rowcount:
             raise self._unknown(name)
 
@@ -81,6 +89,11 @@ class SqlEndpointStore:
     def _unknown(self, name: EndpointName) -> NotFound:
         known = (endpoint.name for endpoint in self.list())
         return NotFound(f"endpoint {name} does not exist", hint=did_you_mean(name, known), endpoint=name)
+
+
+def _tell(connection: Connection, events: Sequence[Event]) -> None:
+    for event in events:
+        append_event(connection, event)
 
 
 def _row(endpoint: Endpoint) -> Mapping[str, object]:
@@ -95,6 +108,12 @@ def _row(endpoint: Endpoint) -> Mapping[str, object]:
         "created_us": epoch_us(endpoint.created_at),
         "updated_us": epoch_us(endpoint.updated_at),
         "owner": endpoint.owner,
+        "previous": endpoint.previous
+        and {
+            "config": _config_document(endpoint.previous.config),
+            "plans": [_plan_document(plan) for plan in endpoint.previous.plans],
+        },
+        "canary": endpoint.canary and run_document(endpoint.canary),
     }
 
 
@@ -104,12 +123,16 @@ def _endpoint(row: Row[Any]) -> Endpoint:
         id=row.id,
         generation=row.generation,
         config=_config(row.config),
-        plans=tuple(_plan(document) for document in row.plans),
+        plans=_plans(row.plans),
         pending=None if row.pending is None else _config(row.pending),
         state=EndpointState(**row.state),
         created_at=from_epoch_us(row.created_us),
         updated_at=from_epoch_us(row.updated_us),
         owner=row.owner,
+        previous=None
+        if row.previous is None
+        else Former(_config(row.previous["config"]), _plans(row.previous["plans"])),
+        canary=None if row.canary is None else run_from(row.canary),
     )
 
 
@@ -169,6 +192,10 @@ def _plan_document(plan: LoadPlan) -> Mapping[str, object]:
         "inputs": [list(column) for column in plan.inputs],
         "feature_spec": plan.feature_spec,
     }
+
+
+def _plans(documents: Sequence[Mapping[str, Any]]) -> tuple[LoadPlan, ...]:
+    return tuple(_plan(document) for document in documents)
 
 
 def _plan(document: Mapping[str, Any]) -> LoadPlan:
