@@ -15,9 +15,10 @@ from millrace.api.auth import Credentials, Headers, first_header
 from millrace.api.callers import Callers
 from millrace.api.errors import error_body, status_of
 from millrace.api.pages import login_page
+from millrace.serving import routes
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
-OPEN = frozenset({"/health", "/health/live", "/health/ready", "/.well-known/databricks-config"})
+OPEN = frozenset({"/health", "/health/live", "/health/ready", "/.well-known/databricks-config"}) | routes.OPEN
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _LONGEST_FORM = 4096
 _KEPT_HOSTS = 64

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,13 +10,23 @@ from datetime import datetime
 import orjson
 
 from millrace.core.errors import InvalidInput, InvalidState, MillraceError, NotFound
-from millrace.serving.bodies.body import Body, Dialect
+from millrace.serving.bodies.body import Body, Dialect, Envelope, Origin, TooLarge
 from millrace.serving.generations import ServedEndpoint
 from millrace.serving.port import Answer, Served
 from millrace.serving.turns import Busy, TooSlow
 
 _LOG = logging.getLogger(__name__)
+OVER_SIZE = "MAX_REQUEST_SIZE_EXCEEDED"
 OK, BAD_REQUEST, NOT_FOUND, TOO_LARGE, BUSY, FAILED, TOO_SLOW = 200, 400, 404, 413, 429, 500, 504
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request as it came."""
+
+    raw: bytes
+    dialect: Dialect
+    envelope: Envelope
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +47,7 @@ class Reply:
     answered: Answer | None = None
 
 
-async def answer(endpoint: ServedEndpoint, entity: str | None, raw: bytes, dialect: Dialect, now: datetime) -> Reply:
+async def answer(endpoint: ServedEndpoint, entity: str | None, question: Question, now: datetime) -> Reply:
     """Answer a request to an endpoint, or, where `entity` names one, to that served entity.
 
     Never raises: what is wrong with the request becomes a 400 (or a 404, for a key that has no features where the endpoint
@@ -45,16 +56,18 @@ async def answer(endpoint: ServedEndpoint, entity: str | None, raw: bytes, diale
     served, reached, client_request_id = endpoint.first, False, None
 
     def failed(status: int, code: str, message: str) -> Reply:
-        return Reply(status, dialect.error(code, message), served, reached, client_request_id)
+        return Reply(status, question.dialect.error(code, message), served, reached, client_request_id)
 
     try:
-        body = dialect.read(raw)
+        body = question.dialect.read(question.raw, question.envelope)
         client_request_id = body.client_request_id
         served, reached = endpoint.entities[entity or _choose(endpoint, body)], True
         answered = await served.answer(body, now)
-        return Reply(OK, dialect.write(answered.content(body)), served, reached, client_request_id, answered)
-    except (InvalidInput, NotFound, InvalidState) as error:
-        return failed(*_expected(error))
+        origin = Origin(endpoint.name, served.plan.entity.entity_version)
+        written = question.dialect.write(answered.content(body), body, origin)
+        return Reply(OK, written, served, reached, client_request_id, answered)
+    except (InvalidInput, NotFound, InvalidState, TooLarge) as error:
+        return failed(*_expected(error, question))
     except Busy:
         return failed(BUSY, "RESOURCE_EXHAUSTED", f"too many requests wait for '{served.plan.entity.name}'")
     except TooSlow:
@@ -67,12 +80,25 @@ async def answer(endpoint: ServedEndpoint, entity: str | None, raw: bytes, diale
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is logged of a request beside its answer. `raw` is None for one that was too large to read."""
+    """What is logged of a request beside its answer.
+
+    Attributes:
+        raw: the body, unpacked; None for one that was too large to read.
+        binary: whether the body is something else than text.
+    """
 
     id: str
     raw: bytes | None
     at_us: int
     requester: str
+    binary: bool = False
+
+    @property
+    def text(self) -> str | None:
+        """The body as text: binary ones in base64."""
+        if self.raw is None:
+            return None
+        return base64.b64encode(self.raw).decode() if self.binary else self.raw.decode("utf-8", errors="replace")
 
 
 def record(reply: Reply, request: Request, duration_ms: float) -> dict[str, object]:
@@ -86,12 +112,17 @@ def record(reply: Reply, request: Request, duration_ms: float) -> dict[str, obje
         "time_us": request.at_us,
         "status": reply.status,
         "duration_ms": duration_ms,
-        "request": None if request.raw is None else request.raw.decode("utf-8", errors="replace"),
+        "request": request.text,
         "response": reply.body.decode(),
         "requester": request.requester,
         "reached": reply.reached,
         "rows": [] if reply.answered is None else reply.answered.rows(),
     }
+
+
+def too_large(most_bytes: int) -> str:
+    """What is said of a body that is over the limit."""
+    return f"the request is over {most_bytes} bytes; send fewer rows at a time"
 
 
 def _choose(endpoint: ServedEndpoint, body: Body) -> str:
@@ -102,14 +133,16 @@ def _sticky(endpoint: ServedEndpoint, body: Body) -> bytes | None:
     """What keeps a caller with one entity: its own request id, else the first row's keys."""
     if body.client_request_id is not None:
         return body.client_request_id.encode()
-    row = body.rows.first()
+    row = body.rows.typed(endpoint.first.signature.columns).first()
     if row is None:
         return None
     keys = [key for key in endpoint.first.keys_of(row) if key is not None]
-    return orjson.dumps(keys) if keys else None
+    return orjson.dumps(keys, default=str) if keys else None
 
 
-def _expected(error: InvalidInput | NotFound | InvalidState) -> tuple[int, str, str]:
+def _expected(error: InvalidInput | NotFound | InvalidState | TooLarge, question: Question) -> tuple[int, str, str]:
+    if isinstance(error, TooLarge):
+        return TOO_LARGE, OVER_SIZE, too_large(question.envelope.most_bytes)
     if isinstance(error, InvalidInput):
         return BAD_REQUEST, "BAD_REQUEST", _sentence(error)
     return NOT_FOUND if isinstance(error, NotFound) else FAILED, error.error_code, _sentence(error)

@@ -5,40 +5,48 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 from millrace.access.types import CALLER, Caller
 from millrace.core.clock import Clock, epoch_us
 from millrace.core.errors import MillraceError
 from millrace.features.port import OnlineStore
-from millrace.serving.answer import BUSY, NOT_FOUND, TOO_LARGE, Reply, Request, answer, record
-from millrace.serving.bodies.body import Dialect
-from millrace.serving.bodies.dialects import OFFERED, dialect_of, error_body
+from millrace.serving.admission import LATER, Headers, Refused, coding_of, dialect_for, envelope_of, found_route, header
+from millrace.serving.answer import (
+    BAD_REQUEST,
+    BUSY,
+    OVER_SIZE,
+    TOO_LARGE,
+    Question,
+    Reply,
+    Request,
+    answer,
+    record,
+    too_large,
+)
+from millrace.serving.bodies.body import Dialect, Envelope
+from millrace.serving.bodies.dialects import error_body
+from millrace.serving.bodies.v2_body import error_v2
 from millrace.serving.capture import CaptureLog
+from millrace.serving.content_coding import packed, unpack
 from millrace.serving.counts import RequestCounts
+from millrace.serving.directory import Directory
 from millrace.serving.generations import Generations, ServedEndpoint
+from millrace.serving.routes import Route, is_hot
 from millrace.serving.turns import Limits
 from millrace.serving.types import Endpoint
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers = Sequence[tuple[bytes, bytes]]
 
-_PREFIX, _SUFFIX, _SERVED = "/serving-endpoints/", "/invocations", "/served-models/"
 _JSON = (b"content-type", b"application/json")
-_LATER = [(b"retry-after", b"5")]
+_IN_GZIP = [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]
 _CHALLENGE = [(b"www-authenticate", b"Bearer")]
-
-
-class _Refused(Exception):
-    """The request is answered with an error before its body is read."""
-
-    def __init__(self, status: int, code: str, message: str, headers: Headers = ()) -> None:
-        super().__init__(message)
-        self.status, self.code, self.headers = status, code, headers
 
 
 class _Gone(Exception):
@@ -53,10 +61,12 @@ class _Asked:
     endpoint: ServedEndpoint
     entity: str | None
     dialect: Dialect
+    envelope: Envelope
+    headers: Headers
 
 
 class HotApp:
-    """Answers `/serving-endpoints/{name}/invocations` and `/serving-endpoints/{name}/served-models/{served}/invocations`.
+    """Answers what `routes` names: invocations, and the Open Inference Protocol under `/v2`.
 
     Loading is slow and thread-safe: call `load` in a thread beside the event loop. `activate` and `remove` swap one
     reference and hardly wait: requests that are being answered finish with what they began with.
@@ -79,15 +89,16 @@ class HotApp:
     ) -> None:
         self._clock, self._capture = clock, capture
         self._limits = limits or Limits()
+        self._envelope = Envelope(most_bytes=self._limits.body_bytes)
         self._generations = Generations(online, self._limits)
         self._waiting: dict[str, str] = {}
         self._counts = RequestCounts()
+        self._directory = Directory(self._generations, self._waiting)
 
     @staticmethod
     def handles(scope: Scope) -> bool:
         """Whether this app answers the request; all else is the control process's."""
-        path: str = scope.get("path", "")
-        return scope["type"] == "http" and path.startswith(_PREFIX) and path.endswith(_SUFFIX)
+        return scope["type"] == "http" and is_hot(scope.get("path", ""))
 
     def load(self, endpoint: Endpoint) -> Mapping[str, str]:
         """Load what an endpoint's configuration (a candidate's or the stored one's) serves, without routing to it.
@@ -148,38 +159,45 @@ class HotApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         try:
-            asked = self._admit(scope)
-            raw = await self._read(scope["headers"], receive)
-        except _Refused as refused:
-            self._counts.refused(self._known_name(scope["path"]), refused.status)
-            await _respond(send, refused.status, error_body(refused.code, str(refused)), refused.headers)
+            route = found_route(scope["path"], scope["method"])
+            if route.what != "answer":
+                status, content = self._directory.told(route, lambda: _caller(scope))
+                await _respond(send, status, orjson.dumps(content), ())
+                return
+            asked = self._admit(route, scope)
+            raw = await self._read(asked, receive)
+        except Refused as refused:
+            self._counts.refused(self._directory.known_name(scope["path"]), refused.status)
+            error = error_v2 if scope["path"].startswith("/v2") else error_body
+            await _respond(send, refused.status, error(refused.code, str(refused)), refused.headers)
         except _Gone:
             pass
         else:
             await self._answer(asked, raw, send)
 
-    def _admit(self, scope: Scope) -> _Asked:
-        caller: Caller | None = scope.get(CALLER)
-        if caller is None:
-            raise _Refused(401, "UNAUTHENTICATED", "send the token: Authorization: Bearer <token>", _CHALLENGE)
-        if scope["method"] != "POST":
-            raise _Refused(405, "BAD_REQUEST", "send a POST request", [(b"allow", b"POST")])
-        name, entity = _target(scope["path"])
-        if not caller.rights.may_query(name):  # the same whether or not there is such an endpoint
-            raise _Refused(403, "PERMISSION_DENIED", f"{caller.name} may not query endpoint '{name}'")
-        endpoint = self._generations.active(name)
-        if endpoint is None and name in self._waiting:
-            why = f"endpoint '{name}' can't answer yet: {self._waiting[name]}"
-            raise _Refused(503, "TEMPORARILY_UNAVAILABLE", why, _LATER)
-        if endpoint is None:
-            raise _Refused(NOT_FOUND, "RESOURCE_DOES_NOT_EXIST", f"endpoint '{name}' is not served here")
-        if entity is not None and entity not in endpoint.entities:
-            raise _Refused(NOT_FOUND, "RESOURCE_DOES_NOT_EXIST", f"endpoint '{name}' has no served entity '{entity}'")
-        return _Asked(caller.name, endpoint, entity, _dialect(scope["headers"]))
+    def _admit(self, route: Route, scope: Scope) -> _Asked:
+        caller = _caller(scope)
+        endpoint = self._directory.endpoint(route, caller)
+        entity = self._directory.entity(route, endpoint)
+        headers: Headers = scope["headers"]
+        envelope = envelope_of(scope.get("query_string", b""), self._envelope)
+        return _Asked(caller.name, endpoint, entity, dialect_for(route, headers), envelope, headers)
 
-    async def _read(self, headers: Headers, receive: Receive) -> bytes | None:
-        """The body; None where it is over the limit."""
-        declared = _header(headers, b"content-length") or b"0"
+    async def _read(self, asked: _Asked, receive: Receive) -> bytes | None:
+        """The body, unpacked; None where it is over the limit."""
+        coding = coding_of(asked.headers)
+        body = await self._arrived(asked.headers, receive)
+        if body is None or coding == "identity":
+            return body
+        try:
+            return unpack(body, self._limits.body_bytes)
+        except ValueError:
+            message = "the body is not whole gzip, as its Content-Encoding says"
+            raise Refused(BAD_REQUEST, "BAD_REQUEST", message) from None
+
+    async def _arrived(self, headers: Headers, receive: Receive) -> bytes | None:
+        """The body as it was sent; None where it is over the limit."""
+        declared = header(headers, b"content-length") or b"0"
         if not declared.isdigit() or int(declared) > self._limits.body_bytes:
             return None
         message = await receive()
@@ -190,7 +208,7 @@ class HotApp:
             async with asyncio.timeout(self._limits.body_s):
                 return await self._rest(message, receive)
         except TimeoutError:
-            raise _Refused(408, "BAD_REQUEST", "the body did not arrive in time", [(b"connection", b"close")]) from None
+            raise Refused(408, "BAD_REQUEST", "the body did not arrive in time", [(b"connection", b"close")]) from None
 
     async def _rest(self, message: MutableMapping[str, Any], receive: Receive) -> bytes | None:
         parts = [message.get("body", b"")]
@@ -212,10 +230,10 @@ class HotApp:
             if raw is None:
                 reply = self._too_large(asked)
             else:
-                reply = await answer(asked.endpoint, asked.entity, raw, asked.dialect, now)
+                reply = await answer(asked.endpoint, asked.entity, Question(raw, asked.dialect, asked.envelope), now)
         finally:
             self._counts.end(asked.endpoint.name)
-        request = Request(str(uuid.uuid4()), raw, epoch_us(now), asked.requester)
+        request = Request(str(uuid.uuid4()), raw, epoch_us(now), asked.requester, asked.dialect.binary)
         description = reply.served.description
         if self._capture is not None and description is not None:
             duration_ms = (time.perf_counter() - started) * 1000
@@ -223,42 +241,28 @@ class HotApp:
         self._count(asked, reply, time.perf_counter() - started)
         served = (b"served-model-name", reply.served.plan.entity.name.encode())
         headers = [(b"databricks-request-id", request.id.encode()), served]
-        await _respond(send, reply.status, reply.body, [*headers, *_LATER] if reply.status == BUSY else headers)
+        if reply.status == BUSY:
+            headers += LATER
+        body = packed(reply.body, asked.headers)
+        if body is not None:
+            headers += _IN_GZIP
+        await _respond(send, reply.status, reply.body if body is None else body, headers)
 
     def _count(self, asked: _Asked, reply: Reply, duration_s: float) -> None:
         entity, answered = reply.served.plan.entity.name if reply.reached else "", reply.answered
         rows, predict_s = (0, None) if answered is None else (len(answered), answered.predict_s)
         self._counts.answered(asked.endpoint.name, entity, reply.status, duration_s, rows=rows, predict_s=predict_s)
 
-    def _known_name(self, path: str) -> str:
-        """The endpoint that a path names; empty for one that is not served here."""
-        name, _ = _target(path)
-        return name if name in self._waiting or self._generations.active(name) else ""
-
     def _too_large(self, asked: _Asked) -> Reply:
-        message = f"the request is over {self._limits.body_bytes} bytes; send fewer rows at a time"
-        body = asked.dialect.error("MAX_REQUEST_SIZE_EXCEEDED", message)
+        body = asked.dialect.error(OVER_SIZE, too_large(self._limits.body_bytes))
         return Reply(TOO_LARGE, body, asked.endpoint.first, reached=False)
 
 
-def _target(path: str) -> tuple[str, str | None]:
-    """Endpoint name and, where the path names one, served entity."""
-    name, found, entity = path[len(_PREFIX) : -len(_SUFFIX)].partition(_SERVED)
-    return name, entity if found else None
-
-
-def _dialect(headers: Headers) -> Dialect:
-    dialect = dialect_of(_header(headers, b"content-type"))
-    if dialect is None:
-        raise _Refused(415, "BAD_REQUEST", f"send one of the content types {OFFERED}")
-    return dialect
-
-
-def _header(headers: Headers, wanted: bytes) -> bytes | None:
-    for name, value in headers:
-        if name == wanted:
-            return value
-    return None
+def _caller(scope: Scope) -> Caller:
+    caller: Caller | None = scope.get(CALLER)
+    if caller is None:
+        raise Refused(401, "UNAUTHENTICATED", "send the token: Authorization: Bearer <token>", _CHALLENGE)
+    return caller
 
 
 async def _respond(send: Send, status: int, body: bytes, headers: Headers) -> None:

@@ -10,9 +10,12 @@ import numpy as np
 
 from millrace.core.errors import InvalidInput
 from millrace.features.matrix import model_value
-from millrace.serving.bodies.rows import Rows, numeric
+from millrace.features.sent import read_time
+from millrace.serving.bodies.rows import Rows, ValueKind, numeric
 
-_WHOLE_NUMBERS = {"integer", "long", "boolean"}
+# From and to, as floats have them.
+_WHOLE_NUMBERS = {"integer": (-(2.0**31), 2.0**31 - 1), "long": (-(2.0**63), 2.0**63 - 1024), "boolean": (0.0, 1.0)}
+_BITS = {-(2.0**31): 32, -(2.0**63): 64}
 _TEXTS = {"string", "datetime"}
 _Reader = Callable[[object], object]
 
@@ -52,6 +55,8 @@ class InputReader:
         self._readers = tuple((name, _reader(name, kind)) for name, kind in inputs)
         self._all_numbers = not any(is_text(kind) for _, kind in inputs)
         self._whole = [place for place, (_, kind) in enumerate(inputs) if kind in _WHOLE_NUMBERS]
+        bounds = np.array([_WHOLE_NUMBERS[inputs[place][1]] for place in self._whole]).reshape(-1, 2)
+        self._lowest, self._highest = bounds.T
 
     def read(self, rows: Rows) -> Inputs:
         """The inputs out of a request's rows; further columns are ignored.
@@ -90,7 +95,9 @@ class InputReader:
         if not self._whole:
             return True
         asked = matrix[:, self._whole]
-        return bool(np.all(np.isfinite(asked)) and np.all(asked == np.rint(asked)))
+        # What is missing is in no range.
+        within = (asked >= self._lowest) & (asked <= self._highest)
+        return bool(np.all(within) and np.all(asked == np.rint(asked)))
 
     def _joined(self, rows: Sequence[Sequence[object]]) -> Inputs:
         return join_inputs(rows, self.types)
@@ -116,16 +123,27 @@ def split_inputs(inputs: Inputs, types: Sequence[tuple[str, str]]) -> list[list[
     return [list(row) for row in zip(*columns, strict=True)]
 
 
+def kind_of(kind: str) -> ValueKind:
+    """What the values of a column of this MLflow type are."""
+    if is_text(kind):
+        return "text"
+    if kind == "boolean":
+        return "boolean"
+    return "whole" if kind in _WHOLE_NUMBERS else "number"
+
+
 def is_text(kind: str) -> bool:
     """Whether inputs of this MLflow type travel as text."""
     return kind in _TEXTS
 
 
 def _reader(name: str, kind: str) -> _Reader:
+    if kind == "datetime":
+        return lambda value: _moment(name, value)
     if is_text(kind):
         return lambda value: _text(name, value)
     if kind in _WHOLE_NUMBERS:
-        return lambda value: _whole(name, value)
+        return lambda value: _whole(name, value, _WHOLE_NUMBERS[kind])
     return lambda value: value if type(value) is float else _number(name, value)
 
 
@@ -141,17 +159,27 @@ def _number(name: str, value: object) -> float:
     raise _wrong(name, "a number")
 
 
-def _whole(name: str, value: object) -> float:
+def _whole(name: str, value: object, bounds: tuple[float, float]) -> float:
     number = _number(name, value)
-    if math.isfinite(number) and number.is_integer():
+    lowest, highest = bounds
+    if lowest <= number <= highest and number.is_integer():
         return number
-    raise _wrong(name, "a whole number")
+    raise _wrong(name, "true or false" if highest == 1 else f"a whole number of {_BITS[lowest]} bits")
 
 
 def _text(name: str, value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise _wrong(name, "text")
+
+
+def _moment(name: str, value: object) -> str | None:
+    """In one form, UTC without a zone: of several forms, pandas takes those of the first value only."""
+    text = _text(name, value)
+    try:
+        return None if text is None else read_time(text).replace(tzinfo=None).isoformat(timespec="microseconds")
+    except (ValueError, OverflowError):
+        raise _wrong(name, "a time as 2025-03-01T06:00:00Z") from None
 
 
 def _wrong(name: str, wanted: str) -> InvalidInput:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from millrace.core.errors import InvalidInput
+from millrace.serving.bodies.rows import ValueKind
+from millrace.serving.inputs import kind_of
 
 _NATIVE = ("xgboost", "lightgbm", "sklearn")
 
@@ -22,6 +24,7 @@ class ModelFolder:
         details: the flavor's own entries: file names, classes, formats.
         inputs: (column, MLflow type name) of the signature, in its order.
         feature_spec: JSON of the FeatureSpec; None where the model has no lookups.
+        outputs: what it gives for each row: `predict`, or its columns where there are several; empty where it does not say.
         example: the model's input example, a file in the folder; None where it has none in JSON.
     """
 
@@ -30,6 +33,7 @@ class ModelFolder:
     inputs: tuple[tuple[str, str], ...]
     feature_spec: str | None
     example: Path | None
+    outputs: Mapping[str, ValueKind] = field(default_factory=dict)
 
 
 def read_model_folder(folder: Path) -> ModelFolder:
@@ -48,7 +52,12 @@ def read_model_folder(folder: Path) -> ModelFolder:
     flavor = next((name for name in _NATIVE if name in flavors), "python_function")
     millrace = (content.get("metadata") or {}).get("millrace") or {}
     return ModelFolder(
-        flavor, flavors.get(flavor) or {}, _inputs(content), millrace.get("feature_spec"), _example(folder, content)
+        flavor,
+        flavors.get(flavor) or {},
+        _inputs(content),
+        millrace.get("feature_spec"),
+        _example(folder, content),
+        _outputs(content),
     )
 
 
@@ -61,6 +70,23 @@ def _inputs(content: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
             hint="log it with signature=mlflow.models.infer_signature(features, predictions)",
         )
     return tuple((column["name"], str(column["type"])) for column in columns)
+
+
+def _outputs(content: Mapping[str, Any]) -> dict[str, ValueKind]:
+    text = (content.get("signature") or {}).get("outputs")
+    columns = json.loads(text) if text else []
+    kinds = [_output_kind(column) for column in columns]
+    if len(columns) == 1:
+        return {"predict": kinds[0]}
+    return {column["name"]: kind for column, kind in zip(columns, kinds, strict=True) if "name" in column}
+
+
+def _output_kind(column: Mapping[str, Any]) -> ValueKind:
+    # A tensor has numpy's name for its type, int64 or float32, a column MLflow's own.
+    dtype = str((column.get("tensor-spec") or {}).get("dtype", ""))
+    if dtype:
+        return "whole" if "int" in dtype else "number" if "float" in dtype else "boolean" if dtype == "bool" else "text"
+    return kind_of(str(column.get("type")))
 
 
 def _example(folder: Path, content: Mapping[str, Any]) -> Path | None:

@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 from millrace.core.events import Event
 from millrace.serving.bodies.body import Body
 from millrace.serving.inputs import Inputs
-from millrace.serving.types import Description, Endpoint, EndpointName, LoadPlan, Prediction
+from millrace.serving.types import CallSignature, Description, Endpoint, EndpointName, LoadPlan, Prediction
 
 # What is captured of a row: keys, model inputs, label, probability, sources.
 Captured: TypeAlias = tuple[Sequence[object], Sequence[object], object, float | None, Sequence[object]]
@@ -90,6 +90,11 @@ class Served(Protocol):
     @property
     def description(self) -> Description | None:
         """What its captured records have in common; None where nothing is captured."""
+        ...
+
+    @property
+    def signature(self) -> CallSignature:
+        """What it is asked with and answers with."""
         ...
 
     @property

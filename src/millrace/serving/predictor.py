@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from millrace.serving.paths.xgboost import open_xgboost
 from millrace.serving.port import Predictor
 from millrace.serving.types import LoadPlan, Prediction
 
+_LOG = logging.getLogger(__name__)
 _Opener = Callable[[Path, ModelFolder, Sequence[tuple[str, str]]], PredictPath]
 _NATIVE: dict[str, _Opener] = {"xgboost": open_xgboost, "lightgbm": open_lightgbm, "sklearn": open_sklearn}
 # Longest for a call on the event loop; what may take longer runs beside it, so that health is still answered.
@@ -32,7 +34,12 @@ class _Loaded:
     quick_rows: int
 
     def predict(self, inputs: Inputs) -> Prediction:
-        return self.function(inputs)
+        try:
+            return self.function(inputs)
+        except ValueError as error:
+            # So scikit-learn and others refuse inputs: a missing value where they take none, a number too large.
+            _LOG.warning("a model refused its inputs", exc_info=True)
+            raise InvalidInput("the model can't predict from these values", hint="the server's log says why") from error
 
 
 def load_predictor(plan: LoadPlan) -> Predictor:

@@ -7,18 +7,23 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from millrace.core.errors import InvalidInput, InvalidState
 from millrace.core.names import TableName
+from millrace.features.defaults import arrow_type
+from millrace.features.functions.values import family
 from millrace.features.online.lookup import OnlineLookup, Source
 from millrace.features.port import OnlineStore
 from millrace.features.spec import from_json
 from millrace.features.types import FeatureSpec
 from millrace.serving.bodies.body import Body
-from millrace.serving.inputs import InputReader, Inputs, split_inputs
+from millrace.serving.bodies.rows import ValueKind
+from millrace.serving.inputs import InputReader, Inputs, kind_of, split_inputs
+from millrace.serving.mlmodel import read_model_folder
 from millrace.serving.port import Captured
 from millrace.serving.turns import Turns
-from millrace.serving.types import Description, Endpoint, LoadPlan, Prediction, ServedEntity
+from millrace.serving.types import CallSignature, Description, Endpoint, LoadPlan, Prediction, ServedEntity
 
 Sources = Sequence[Source]
 
@@ -85,6 +90,7 @@ class ServedModel:
         if self._lookup:
             self._lookup.check()
         self._key_columns = tuple(keys)
+        self.signature = _signature(plan, spec, keys)
         self.description = _description(endpoint, plan, keys, self._reader)
 
     async def answer(self, body: Body, now: datetime) -> Answered:
@@ -96,12 +102,13 @@ class ServedModel:
             Busy: too many wait for the model already.
             TooSlow: the model took longer than it may.
         """
+        sent = body.rows.typed(self.signature.columns)
         if self._lookup is None:
-            inputs = self._reader.read(body.rows)
+            inputs = self._reader.read(sent)
             keys: list[Sequence[object]] = [()] * len(inputs)
             sources: list[Sources] = [()] * len(inputs)
         else:
-            records = body.rows.records(None)
+            records = sent.records(None)
             rows = self._lookup.augment(records, now)
             inputs = self._reader.from_values([row.inputs for row in rows])
             keys, sources = [self.keys_of(record) for record in records], [row.sources for row in rows]
@@ -130,6 +137,27 @@ def _check_inputs(plan: LoadPlan, spec: FeatureSpec) -> None:
             f"the signature of model '{plan.entity.entity_name}' does not match its feature spec",
             hint="log the model again, with the training set that it was fitted on",
         )
+
+
+def _signature(plan: LoadPlan, spec: FeatureSpec | None, keys: Mapping[str, str]) -> CallSignature:
+    inputs = {name: kind_of(kind) for name, kind in plan.inputs}
+    outputs = read_model_folder(Path(plan.path)).outputs
+    if spec is None:
+        return CallSignature(inputs, tuple(inputs), outputs)
+    columns = request_columns(spec, keys) | inputs
+    return CallSignature(columns, tuple(dict.fromkeys([*keys, *spec.request_columns])), outputs)
+
+
+def request_columns(spec: FeatureSpec, keys: Mapping[str, str]) -> dict[str, ValueKind]:
+    """What keys and the columns that functions read are; `keys` as of `key_types`."""
+    bound = {column: stored_kind(each.types[name]) for each in spec.functions for name, column in each.bindings.items()}
+    return bound | {name: stored_kind(kind) for name, kind in keys.items()}
+
+
+def stored_kind(name: str) -> ValueKind:
+    """What values of this Arrow type are in a request; times, dates, decimals and bytes are text there."""
+    kinds: Mapping[str | None, ValueKind] = {"float": "number", "int": "whole", "bool": "boolean"}
+    return kinds.get(family(arrow_type(name)), "text")
 
 
 def key_types(spec: FeatureSpec, online: OnlineStore) -> dict[str, str]:

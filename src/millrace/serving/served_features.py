@@ -18,8 +18,8 @@ from millrace.features.spec import from_json
 from millrace.features.types import FeatureSpec, OnlineTable
 from millrace.serving.bodies.body import Body
 from millrace.serving.port import Captured
-from millrace.serving.served import describe, key_types
-from millrace.serving.types import FEATURE_SPEC, Endpoint, LoadPlan
+from millrace.serving.served import describe, key_types, request_columns, stored_kind
+from millrace.serving.types import FEATURE_SPEC, CallSignature, Endpoint, LoadPlan
 
 Record = Mapping[str, object]
 
@@ -64,10 +64,17 @@ class ServedFeatures:
         keys = key_types(spec, online)
         self._features = OnlineFeatures(online, spec, endpoint.config.missing_keys or "default")
         self._features.check()
-        self._readers = _override_readers(spec, online)
+        stored = _feature_types(spec, online)
+        self._readers = {output: _reader(output, kind) for output, kind in stored.items()}
         self._key_columns = tuple(keys)
         self.plan = plan
         self.path = _path(spec)
+        features = {output: stored_kind(kind) for output, kind in stored.items()}
+        self.signature = CallSignature(
+            request_columns(spec, keys) | features,
+            tuple(dict.fromkeys([*keys, *spec.request_columns])),
+            {name: features[name] for name in spec.inputs if name in features},
+        )
         self.description = describe(endpoint, plan.entity, keys, ())
 
     async def answer(self, body: Body, now: datetime) -> FoundFeatures:
@@ -79,7 +86,7 @@ class ServedFeatures:
             InvalidInput: a missing column or a value of the wrong type, named by its column; a function failed.
             NotFound: a key has no row, and the endpoint refuses such requests.
         """
-        records = [self._typed(record) for record in body.rows.records(None)]
+        records = [self._typed(record) for record in body.rows.typed(self.signature.columns).records(None)]
         return FoundFeatures(self._features.find(records, now))
 
     def keys_of(self, record: Record) -> list[object]:
@@ -98,23 +105,22 @@ def spec_of(plan: LoadPlan) -> FeatureSpec:
     return from_json(plan.feature_spec or "")
 
 
-def _override_readers(spec: FeatureSpec, online: OnlineStore) -> dict[str, Reader]:
-    """How a feature is read that a request carries itself, by output.
+def _feature_types(spec: FeatureSpec, online: OnlineStore) -> dict[str, str]:
+    """Arrow type name of each feature, in which it is also read where a request carries it itself.
 
     The types are those of now: publishing a table with other ones takes effect here with the next deployment.
     """
-    readers: dict[str, Reader] = {}
+    types: dict[str, str] = {}
     for lookup in spec.lookups:
         table = online.table(TableName.parse(lookup.table_name))
         if table is None:
             continue
         for column in lookup.feature_names or _features(table):
-            output = lookup.rename_outputs.get(column, column)
             if column in table.types:
-                readers[output] = _reader(output, table.types[column])
+                types[lookup.rename_outputs.get(column, column)] = table.types[column]
     for function in spec.functions:
-        readers[function.output] = value_reader(function.output, str(RESULT_TYPES[function.function.returns]))
-    return readers
+        types[function.output] = str(RESULT_TYPES[function.function.returns])
+    return types
 
 
 def _reader(output: str, stored: str) -> Reader:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal, NewType
 
 from millrace.features.types import MissingKeys
+from millrace.serving.bodies.rows import ValueKind
 from millrace.serving.canary.types import Canary, CanaryRun
 
 EndpointName = NewType("EndpointName", str)
@@ -101,6 +102,21 @@ class LoadPlan:
     flavor: str
     inputs: tuple[tuple[str, str], ...]
     feature_spec: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallSignature:
+    """What a served entity is asked with and answers with.
+
+    Attributes:
+        columns: what is read of a request: keys, model inputs, features that it may override, columns of functions.
+        required: those that a request must have, in order.
+        outputs: what an answer has for each row; empty where the model's signature does not say.
+    """
+
+    columns: Mapping[str, ValueKind]
+    required: tuple[str, ...]
+    outputs: Mapping[str, ValueKind]
 
 
 @dataclass(frozen=True, slots=True)

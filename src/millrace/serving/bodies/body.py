@@ -4,8 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from millrace.serving.bodies.rows import Rows
+
+
+class TooLarge(Exception):
+    """Unpacked, the body is over the limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What is said of a request outside of its body, for formats that have no place for it in the body.
+
+    Attributes:
+        client_request_id: the caller's own id.
+        predict_proba: whether the caller asked for probabilities.
+        most_bytes: how large the body may become when it is unpacked.
+    """
+
+    client_request_id: str | None = None
+    predict_proba: bool = False
+    most_bytes: int = 16 << 20
+
+
+PLAIN: Final = Envelope()
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +39,21 @@ class Body:
         rows: at least one.
         client_request_id: the caller's own id.
         predict_proba: whether the caller asked for probabilities (`"params": {"predict_proba": true}`).
+        outputs: what an answer in Open Inference Protocol is to hold; empty for all that there is.
     """
 
     rows: Rows
     client_request_id: str | None = None
     predict_proba: bool = False
+    outputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who answered: the endpoint, and the model version (None for a feature spec)."""
+
+    endpoint: str
+    version: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +61,14 @@ class Dialect:
     """A way to ask and to answer.
 
     Attributes:
-        read: bytes to a body; raises InvalidInput, with columns and never values in the message.
-        write: the content of an answer to bytes of JSON.
+        read: bytes to a body; raises InvalidInput, with columns and never values in the message, and TooLarge.
+        write: the content of an answer to bytes of JSON; raises InvalidInput where the body asks for what it has not.
         error: error code and message to bytes of JSON.
+        binary: whether bodies are something else than text.
     """
 
     name: str
-    read: Callable[[bytes], Body]
-    write: Callable[[Mapping[str, object]], bytes]
+    read: Callable[[bytes, Envelope], Body]
+    write: Callable[[Mapping[str, object], Body, Origin], bytes]
     error: Callable[[str, str], bytes]
+    binary: bool = False

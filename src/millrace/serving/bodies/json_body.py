@@ -7,14 +7,14 @@ from collections.abc import Mapping
 import orjson
 
 from millrace.core.errors import InvalidInput
-from millrace.serving.bodies.body import Body
+from millrace.serving.bodies.body import PLAIN, Body, Envelope, Origin
 from millrace.serving.bodies.rows import Columns, Lists, Records, Rows, check_lengths
 
 FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
-def read_json(raw: bytes) -> Body:
-    """Read a JSON body with exactly one of the four formats.
+def read_json(raw: bytes, envelope: Envelope = PLAIN) -> Body:
+    """Read a JSON body with exactly one of the four formats. What the body says itself goes before the envelope.
 
     Raises:
         InvalidInput: not JSON, none or several of the formats, a wrong shape, or no rows.
@@ -35,7 +35,12 @@ def read_json(raw: bytes) -> Body:
     rows = _READERS[given[0]](content[given[0]])
     if not len(rows):
         raise InvalidInput(f"{given[0]} has no rows", hint="send at least one")
-    return Body(rows, _client_request_id(content), _predict_proba(content))
+    return Body(rows, _client_request_id(content, envelope), _predict_proba(content, envelope))
+
+
+def write_json(content: Mapping[str, object], _body: Body, _origin: Origin) -> bytes:
+    """The answer as it is."""
+    return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _split(content: object) -> Rows:
@@ -83,23 +88,22 @@ def _inputs(content: object) -> Rows:
     return Columns(columns) if columns else Records([])
 
 
-def _client_request_id(content: Mapping[str, object]) -> str | None:
-    given = content.get("client_request_id")
+def _client_request_id(content: Mapping[str, object], envelope: Envelope) -> str | None:
+    given = content.get("client_request_id", envelope.client_request_id)
     if given is None or isinstance(given, str):
         return given
     raise InvalidInput("client_request_id is not text", hint="send a string")
 
 
-def _predict_proba(content: Mapping[str, object]) -> bool:
+def _predict_proba(content: Mapping[str, object], envelope: Envelope) -> bool:
     params = content.get("params")
     if params is None:
-        return False
+        return envelope.predict_proba
     if not isinstance(params, dict):
         raise InvalidInput("params is not an object", hint='send {"params": {"predict_proba": true}}')
-    unknown = sorted(params.keys() - {"predict_proba"})
-    if unknown:
-        raise InvalidInput(f"params has no '{unknown[0]}'", hint='there is: {"predict_proba": true}')
-    asked = params.get("predict_proba", False)
+    if params.keys() - {"predict_proba"}:
+        raise InvalidInput("params has what is not known", hint='there is: {"predict_proba": true}')
+    asked = params.get("predict_proba", envelope.predict_proba)
     if not isinstance(asked, bool):
         raise InvalidInput("params: predict_proba is neither true nor false", hint="send true or false")
     return asked

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, Self, TypeAlias
 
 import numpy as np
 
 from millrace.core.errors import InvalidInput
+
+# What the values of a column are to the one who reads them.
+ValueKind: TypeAlias = Literal["number", "whole", "boolean", "text"]
 
 
 class Rows(Protocol):
@@ -16,6 +19,13 @@ class Rows(Protocol):
 
     def __len__(self) -> int:
         """How many."""
+        ...
+
+    def typed(self, kinds: Mapping[str, ValueKind]) -> Rows:
+        """The same rows; text that stands for values of these kinds is read as such. Costs nothing.
+
+        For formats whose cells are all text; values of the others have types of their own, which are kept.
+        """
         ...
 
     def records(self, columns: Sequence[str] | None) -> Sequence[Mapping[str, object]]:
@@ -48,6 +58,10 @@ class Records:
         """How many."""
         return len(self.rows)
 
+    def typed(self, kinds: Mapping[str, ValueKind]) -> Self:  # noqa: ARG002 - values have types
+        """See `Rows.typed`."""
+        return self
+
     def records(self, columns: Sequence[str] | None) -> Sequence[Mapping[str, object]]:  # noqa: ARG002 - they have names
         """See `Rows.records`."""
         return self.rows
@@ -74,6 +88,10 @@ class Lists:
     def __len__(self) -> int:
         """How many."""
         return len(self.rows)
+
+    def typed(self, kinds: Mapping[str, ValueKind]) -> Self:  # noqa: ARG002 - values have types
+        """See `Rows.typed`."""
+        return self
 
     def records(self, columns: Sequence[str] | None) -> Sequence[Mapping[str, object]]:
         """See `Rows.records`."""
@@ -112,6 +130,10 @@ class Columns:
     def __len__(self) -> int:
         """How many."""
         return len(next(iter(self.values.values())))
+
+    def typed(self, kinds: Mapping[str, ValueKind]) -> Self:  # noqa: ARG002 - values have types
+        """See `Rows.typed`."""
+        return self
 
     def records(self, columns: Sequence[str] | None) -> Sequence[Mapping[str, object]]:  # noqa: ARG002 - they have names
         """See `Rows.records`."""

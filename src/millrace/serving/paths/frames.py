@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from millrace.serving.inputs import Inputs, is_text
 
 if TYPE_CHECKING:
@@ -28,5 +30,6 @@ def to_frame(inputs: Inputs, signature: Sequence[tuple[str, str]]) -> pd.DataFra
         elif is_text(kind):
             columns[name] = pd.Series(next(texts), dtype=object)
         else:
-            columns[name] = pd.Series(next(numbers).astype(_DTYPES.get(kind, "float64")))
+            with np.errstate(over="ignore"):  # beyond float32 is infinite, as it is to MLflow
+                columns[name] = pd.Series(next(numbers).astype(_DTYPES.get(kind, "float64")))
     return pd.DataFrame(columns, columns=names)

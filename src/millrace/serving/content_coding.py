@@ -1,0 +1,57 @@
+"""gzip around requests and answers."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Sequence
+from typing import Final, Literal
+
+Coding = Literal["gzip", "identity"]
+
+CODINGS: Final[dict[bytes, Coding]] = {b"gzip": "gzip", b"x-gzip": "gzip", b"identity": "identity", b"": "identity"}
+# Below this, packing saves nothing on the wire: the answer is one packet either way.
+_WORTH_BYTES: Final = 1400
+_WITH_GZIP_HEADER: Final = 31
+_REFUSED: Final = frozenset({b"q=0", b"q=0.0", b"q=0.00", b"q=0.000"})
+
+
+def unpack(packed: bytes, most_bytes: int) -> bytes | None:
+    """What was packed with gzip, in one member or several; None where it is more than `most_bytes`.
+
+    Never unpacks more than that.
+
+    Raises:
+        ValueError: not gzip, or cut off.
+    """
+    parts: list[bytes] = []
+    room = most_bytes
+    while packed:
+        member = zlib.decompressobj(_WITH_GZIP_HEADER)
+        try:
+            part = member.decompress(packed, room + 1)
+        except zlib.error as error:
+            raise ValueError("not gzip") from error
+        if len(part) > room:
+            return None
+        if not member.eof:
+            raise ValueError("cut off")
+        parts.append(part)
+        room -= len(part)
+        packed = member.unused_data
+    return b"".join(parts)
+
+
+def packed(body: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+    """The answer in gzip; None where that is not worth it or the caller, by the request's headers, takes none."""
+    return gzip.compress(body, 1, mtime=0) if len(body) > _WORTH_BYTES and _takes_gzip(headers) else None
+
+
+def _takes_gzip(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    for name, value in headers:
+        if name == b"accept-encoding":
+            for choice in value.lower().split(b","):
+                coding, _, weight = choice.partition(b";")
+                if coding.strip() in {b"gzip", b"*"}:
+                    return weight.replace(b" ", b"") not in _REFUSED
+    return False
