@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 
 from millrace.serving.bodies.rows import ValueKind
 from millrace.serving.generations import ServedEndpoint
@@ -13,9 +14,7 @@ _DATATYPES: Mapping[ValueKind, str] = {"number": "FP64", "whole": "INT64", "bool
 
 def server_metadata() -> Mapping[str, object]:
     """Of the server. It has no extensions that change what a request means."""
-    from millrace import __version__
-
-    return {"name": "millrace", "version": __version__, "extensions": []}
+    return {"name": "millrace", "version": version("millrace"), "extensions": []}
 
 
 def model_metadata(endpoint: ServedEndpoint, served: Served) -> Mapping[str, object]:
@@ -24,7 +23,7 @@ def model_metadata(endpoint: ServedEndpoint, served: Served) -> Mapping[str, obj
     signature = served.signature
     return {
         "name": endpoint.name,
-        "versions": [version for version in versions if version is not None],
+        "versions": [each for each in versions if each is not None],
         "platform": served.plan.flavor,
         "inputs": _tensors({name: signature.columns[name] for name in signature.required if name in signature.columns}),
         "outputs": _tensors(signature.outputs),

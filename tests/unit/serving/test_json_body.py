@@ -69,7 +69,7 @@ def test_client_request_id_and_params() -> None:
         (b'{"instances": [[1]], "client_request_id": 3}', "client_request_id"),
         (b'{"instances": [[1]], "params": 3}', "params"),
         (b'{"instances": [[1]], "params": {"predict_proba": 3}}', "predict_proba"),
-        (b'{"instances": [[1]], "params": {"predict_prob": true}}', "params has no 'predict_prob'"),
+        (b'{"instances": [[1]], "params": {"predict_prob": true}}', "params has what is not known"),
     ],
 )
 def test_what_is_wrong_is_said(raw: bytes, says: str) -> None:

@@ -258,7 +258,7 @@ def present(record: Record, column: str) -> object:
         return record[column]
     except KeyError:
         raise InvalidInput(
-            f"the request has no column '{column}'", hint=did_you_mean(column, record), column=column
+            f"the request has no column '{column}'", hint="send it in every row", column=column
         ) from None
 
 

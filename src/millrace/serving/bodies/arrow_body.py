@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from millrace.core.errors import InvalidInput
 from millrace.serving.bodies.arrow_messages import unpacked_bytes
-from millrace.serving.bodies.arrow_rows import ArrowRows, is_plain, value_bytes
+from millrace.serving.bodies.arrow_rows import ArrowRows, is_plain, value_bytes, value_width
 from millrace.serving.bodies.body import PLAIN, Body, Envelope, TooLarge
 
 if TYPE_CHECKING:
@@ -87,10 +87,11 @@ def _parquet(raw: bytes, most_bytes: int) -> _Read:
     buffer = pa.py_buffer(raw)
     file = ParquetFile(pa.BufferReader(buffer))
     facts, schema = file.metadata, file.schema_arrow
-    groups = [facts.row_group(number) for number in range(facts.num_row_groups)]
-    if sum(group.total_byte_size for group in groups) > most_bytes or facts.num_rows * len(schema) > most_bytes:
-        raise TooLarge
     plain = [name for name, kind in zip(schema.names, schema.types, strict=True) if is_plain(kind)]
+    packed = sum(facts.row_group(number).total_byte_size for number in range(facts.num_row_groups))
+    values = facts.num_rows * sum(value_width(schema.field(name).type) for name in plain)
+    if max(packed, values) > most_bytes:
+        raise TooLarge
     # As dictionaries: a text that is sent once and stands in a million rows stays one text.
     texts = [name for name in plain if pa.types.is_string(schema.field(name).type)]
     if texts:

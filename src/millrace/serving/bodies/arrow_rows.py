@@ -78,12 +78,22 @@ def is_plain(kind: pa.DataType) -> bool:
 
 
 def value_bytes(batch: pa.RecordBatch) -> int:
-    """At least how much the values are once each stands for itself: a byte each, and their text.
+    """How much the values are once each stands for itself.
 
-    Text in a dictionary, or seen through views, may be a thousand times what was sent.
+    A dictionary's values, or texts that are seen through views, may be a thousand times what was sent; and nulls without
+    a type take no bytes at all.
     """
-    texts = sum(_text_bytes(column) for column in batch.columns)
-    return int(batch.num_rows) * max(1, int(batch.num_columns)) + texts
+    widths = sum(map(value_width, batch.schema.types))
+    return int(batch.num_rows) * max(1, widths) + sum(map(_text_bytes, batch.columns))
+
+
+def value_width(kind: pa.DataType) -> int:
+    """Bytes of a value of a plain type; of a text, those beside its own."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return 1 if _is_text(kind) or pa.types.is_null(kind) else max(1, kind.bit_width // 8)
 
 
 def _text_bytes(column: pa.Array) -> int:

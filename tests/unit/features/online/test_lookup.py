@@ -190,7 +190,7 @@ def test_a_null_or_unknown_key_finds_nothing(shop: Lake, online: OnlineStore) ->
     ("record", "message"),
     [
         ({}, "no column 'customer'"),
-        ({"custmer": 1}, "no column 'customer'\n.*did you mean 'custmer'"),
+        ({"custmer": 1}, "no column 'customer'\n  hint: send it in every row$"),
         ({"customer": "1"}, "key 'customer' is a str, not a int64\n.*without quotes"),
         ({"customer": 1.0}, "key 'customer' is a float"),
         ({"customer": True}, "key 'customer' is a bool"),
