@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from millrace.core.clock import ManualClock
-from millrace.core.errors import InvalidInput, InvalidState, NotFound
+from millrace.core.errors import InvalidInput, InvalidState, NotFound, PermissionDenied
 from millrace.registry.adapters.mlflow import MlflowRegistry
 from millrace.registry.types import ModelName, ModelVersion
 from millrace.tracking.adapters.mlflow import MlflowTracking
@@ -71,7 +71,9 @@ def house(tmp_path: Path, empty_database: Path) -> House:
         if source.exists():
             (tmp_path / name).write_bytes(source.read_bytes())
     url, clock = f"sqlite:///{tmp_path / 'mlflow.db'}", ManualClock(START)
-    return House(MlflowRegistry(url, clock), MlflowTracking(url, tmp_path / "mlartifacts", clock), clock, tmp_path)
+    artifacts = tmp_path / "mlartifacts"
+    registry = MlflowRegistry(url, clock, artifacts)
+    return House(registry, MlflowTracking(url, artifacts, clock), clock, tmp_path)
 
 
 def test_a_registered_version(house: House) -> None:
@@ -182,6 +184,36 @@ def test_a_folder_may_be_registered_without_a_run(house: House) -> None:
     assert str(house.registry.download(ModelName("copy"), ONE)) == folder
 
 
+def test_what_lies_outside_of_the_store_is_not_given_out(house: House, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (house.root / "mlartifacts" / "link").parent.mkdir(exist_ok=True)
+    (house.root / "mlartifacts" / "link").symlink_to(elsewhere)
+    sources = [
+        str(elsewhere),
+        elsewhere.as_uri(),
+        str(house.root / "mlartifacts" / ".." / "elsewhere"),
+        str(house.root / "mlartifacts" / "link"),
+        "mlflow-artifacts:/../elsewhere",
+        "mlflow-artifacts:/%2e%2e/elsewhere",
+        "http://127.0.0.1:9/model",
+        "s3://bucket/model",
+    ]
+    for number, source in enumerate(sources, 1):
+        house.registry.register(CHURN, source, None, {})
+        with pytest.raises(PermissionDenied, match=f"customer_churn version {number} lies at"):
+            house.registry.download(CHURN, ModelVersion(str(number)))
+    trusting = MlflowRegistry(f"sqlite:///{house.root / 'mlflow.db'}", house.clock, tmp_path / "none", [str(elsewhere)])
+    assert trusting.download(CHURN, ONE) == elsewhere
+
+
+def test_what_was_logged_through_the_server_is_in_the_store(house: House) -> None:
+    folder = house.root / "mlartifacts" / "1" / "models" / "m 1" / "artifacts"
+    folder.mkdir(parents=True)
+    house.registry.register(CHURN, "mlflow-artifacts:/1/models/m%201/artifacts", None, {})
+    assert house.registry.download(CHURN, ONE) == folder
+
+
 def test_what_is_not_there_is_named_with_a_hint(house: House) -> None:
     registry = house.registry
     with pytest.raises(NotFound, match=r"there is no model 'a\.b'\n  hint: there is none yet"):
@@ -237,8 +269,9 @@ _REGISTER = """
 import sys
 from datetime import UTC, datetime
 from millrace.core.clock import ManualClock
+from pathlib import Path
 from millrace.registry.adapters.mlflow import MlflowRegistry
-registry = MlflowRegistry(sys.argv[1], ManualClock(datetime(2024, 5, 1, tzinfo=UTC)))
+registry = MlflowRegistry(sys.argv[1], ManualClock(datetime(2024, 5, 1, tzinfo=UTC)), Path(sys.argv[2]))
 for _ in range(5):
     print(registry.register("shared", sys.argv[2], None, {}).version)
 """

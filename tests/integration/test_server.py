@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
+import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +16,11 @@ import httpx
 import pytest
 
 from millrace.api.discovery import find_server, running_server
-from millrace.core.errors import InvalidState, NotFound
+from millrace.core.errors import InvalidState, NotFound, PermissionDenied
+from millrace.registry.types import ModelName
+from millrace.serving.endpoints import served_entity
+from millrace.serving.predictor import load_predictor
+from millrace.serving.types import LoadPlan
 from millrace.targets.adapters.millrace_http import MillraceTarget
 from millrace.targets.types import DeploymentSpec
 from millrace.workspace import open_workspace
@@ -230,6 +236,76 @@ def test_an_update_that_fails_leaves_the_old_version_serving(server: Running) ->
     assert target.deploy(DeploymentSpec("safe", MODEL, "2")).state == "ready"
     assert target.query("safe", [ROW]).model_version == "2"
     target.remove("safe")
+
+
+class Marker:
+    """Leaves a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pickle_from_elsewhere_is_never_loaded(server: Running, tmp_path: Path) -> None:
+    marker, elsewhere = tmp_path / "unpickled", tmp_path / "elsewhere"
+    workspace = open_workspace(server.home)
+    own = register_constant(workspace, 1)  # in the store, but its pickle will be elsewhere
+    shutil.copytree(own, elsewhere)
+    (elsewhere / "model.pkl").write_bytes(pickle.dumps(Marker(marker)))
+    described = (own / "MLmodel").read_text().replace("format: skops", "format: cloudpickle")
+    out_of_it = os.path.relpath(elsewhere / "model.pkl", own)
+    (own / "MLmodel").write_text(re.sub("pickled_model: .*", f"pickled_model: {out_of_it}", described))
+    (elsewhere / "MLmodel").write_text(re.sub("pickled_model: .*", "pickled_model: model.pkl", described))
+    leading_out = workspace.registry.versions(ModelName(MODEL))[-1].version
+    planted = workspace.registry.register(ModelName("ml.models.planted"), str(elsewhere), None, {})
+    workspace.close()
+    with server.client() as client:
+        for model, version, says in ((MODEL, leading_out, "leads out"), (planted.model, planted.version, "lies at")):
+            config = {"served_entities": [{"entity_name": model, "entity_version": version}]}
+            refused = client.post(ENDPOINTS, json={"name": "planted", "config": config}, timeout=60)
+            assert (refused.status_code, refused.json()["error_code"]) == (403, "PERMISSION_DENIED")
+            assert says in refused.json()["message"]
+            assert client.get(f"{ENDPOINTS}/planted").status_code == 404
+    # A worker that is given such a folder refuses it as well.
+    plan = LoadPlan(served_entity(MODEL, str(leading_out)), str(own), "sklearn", (("spend", "double"),), None)
+    with pytest.raises(PermissionDenied):
+        load_predictor(plan)
+    assert not marker.exists()
+    pickle.loads((elsewhere / "model.pkl").read_bytes())  # noqa: S301 - our own: it would have been noticed
+    assert marker.exists()
+
+
+def test_a_model_that_mlflows_client_logged_is_served(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow
+    import pandas as pd
+    from mlflow.models import infer_signature
+    from sklearn.dummy import DummyClassifier
+
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", server.token)
+    before, before_registry = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    mlflow.set_tracking_uri(server.url)
+    mlflow.set_registry_uri(server.url)
+    try:
+        mlflow.set_experiment("by a client")
+        rows = pd.DataFrame([ROW, ROW])
+        model = DummyClassifier(strategy="constant", constant=1).fit(rows, [0, 1])
+        with mlflow.start_run():
+            mlflow.sklearn.log_model(
+                model,
+                name="model",
+                registered_model_name="by_client",
+                signature=infer_signature(rows, model.predict(rows)),
+                pip_requirements=["scikit-learn"],
+            )
+    finally:
+        mlflow.set_tracking_uri(before)
+        mlflow.set_registry_uri(before_registry)
+    target = server.target()
+    assert target.deploy(DeploymentSpec("by-client", "by_client", "1")).state == "ready"
+    assert target.query("by-client", [ROW]).predictions == (1,)
+    target.remove("by-client")
 
 
 def test_errors_have_databricks_shape(server: Running) -> None:

@@ -27,6 +27,7 @@ class Settings:
             the default where there is a `spark_remote`.
         threads: how many threads each engine may use, at least 1.
         online_url: a Redis server as the online store (`redis://host:port/0`), or None for the home's own.
+        model_sources: paths or URLs under which models may lie, beside the home's own artifacts; loading one runs its code.
     """
 
     home: Path
@@ -37,6 +38,7 @@ class Settings:
     join_engine: JoinEngine
     threads: int
     online_url: str | None = field(default=None, repr=False)  # it may hold a password
+    model_sources: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, home: str | Path | None = None, env: Mapping[str, str] | None = None) -> Settings:
@@ -56,6 +58,7 @@ class Settings:
             join_engine=_join_engine(env.get("MILLRACE_JOIN_ENGINE"), remote=bool(env.get("MILLRACE_SPARK_REMOTE"))),
             threads=_threads(env.get("MILLRACE_THREADS")),
             online_url=env.get("MILLRACE_ONLINE_URL") or None,
+            model_sources=tuple(filter(None, map(str.strip, env.get("MILLRACE_MODEL_SOURCES", "").split(",")))),
         )
 
 

@@ -42,7 +42,11 @@ class Registry(Protocol):
     def tag(self, model: ModelName, version: ModelVersion, tags: Mapping[str, str]) -> None: ...
 
     def download(self, model: ModelName, version: ModelVersion) -> Path:
-        """A local folder with the MLflow model, for reading only. Stable across calls where the store is local."""
+        """A local folder with the MLflow model, for reading only. Stable across calls where the store is local.
+
+        Raises:
+            PermissionDenied: the version's files are not in the registry's own store, nor where else models may come from.
+        """
         ...
 
 

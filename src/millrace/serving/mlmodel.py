@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from millrace.core.errors import InvalidInput
+from millrace.registry.trusted import require_closed
 from millrace.serving.bodies.rows import ValueKind
 from millrace.serving.inputs import kind_of
 
@@ -41,6 +42,7 @@ def read_model_folder(folder: Path) -> ModelFolder:
 
     Raises:
         InvalidInput: there is none, or the model has no signature with named columns.
+        PermissionDenied: a file of the model lies outside of the folder.
     """
     import yaml  # type: ignore[import-untyped,unused-ignore]
 
@@ -49,6 +51,7 @@ def read_model_folder(folder: Path) -> ModelFolder:
     except FileNotFoundError as error:
         raise InvalidInput(f"{folder.name} holds no MLflow model", hint="log the model with MLflow again") from error
     flavors = content.get("flavors") or {}
+    require_closed(folder, flavors)
     flavor = next((name for name in _NATIVE if name in flavors), "python_function")
     millrace = (content.get("metadata") or {}).get("millrace") or {}
     return ModelFolder(

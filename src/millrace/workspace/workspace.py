@@ -145,7 +145,8 @@ class Workspace:
         """Models, versions, aliases."""
         from millrace.registry.adapters.mlflow import MlflowRegistry
 
-        return MlflowRegistry(self.settings.mlflow_url, self.clock)
+        settings = self.settings
+        return MlflowRegistry(settings.mlflow_url, self.clock, self.home / "mlartifacts", settings.model_sources)
 
     @cached_property
     def promotions(self) -> PromotionLog:

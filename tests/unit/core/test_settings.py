@@ -47,8 +47,10 @@ def test_each_store_can_be_elsewhere() -> None:
         "MILLRACE_WAREHOUSE": "s3://lake/warehouse/",
         "MILLRACE_SPARK_REMOTE": "sc://spark:15002",
         "MILLRACE_THREADS": "7",
+        "MILLRACE_MODEL_SOURCES": "/mnt/models, s3://bucket/models,",
     }
     settings = Settings.load("/home", env)
+    assert settings.model_sources == ("/mnt/models", "s3://bucket/models")
     assert settings.database_url == "postgresql://ada@db/millrace"
     assert settings.mlflow_url == "postgresql://ada@db/mlflow"
     assert settings.warehouse == "s3://lake/warehouse"

@@ -9,11 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
+from urllib.parse import unquote
 
 from millrace.core.clock import Clock, from_epoch_us, iso, parse_time
 from millrace.core.errors import InvalidInput, InvalidState, NotFound
 from millrace.core.names import did_you_mean
 from millrace.database.mlflow import opening_mlflow, tell_mlflow
+from millrace.registry.trusted import is_trusted_url, trusted_folder, untrusted_url
 from millrace.registry.types import ModelName, ModelVersion, VersionEntry
 
 KEY_TAG = "millrace.key"
@@ -22,6 +24,7 @@ CREATED_TAG = "millrace.created_at"
 ALIAS_TAG = "millrace.alias."  # and the alias: since when it has pointed to the version, in Clock time
 _STAGES = {"production": "Production", "staging": "Staging", "previous": "Archived"}
 _US_PER_MS = 1000
+_SERVED = "mlflow-artifacts:"  # what is in our own folder, as clients that logged it through the server call it
 
 
 class MlflowRegistry:
@@ -30,9 +33,14 @@ class MlflowRegistry:
     A version has one stage but may have several aliases: production counts before staging, staging before previous.
     """
 
-    def __init__(self, url: str, clock: Clock) -> None:
-        """Say where: the SQLAlchemy URL of MLflow's database, and the clock for times of versions and aliases."""
+    def __init__(self, url: str, clock: Clock, artifacts: Path, sources: Sequence[str] = ()) -> None:
+        """Say where: the SQLAlchemy URL of MLflow's database, the clock for times of versions and aliases, and the store.
+
+        Models are loaded from the folder `artifacts`, which is what MLflow's clients call `mlflow-artifacts:/`, and from
+        what lies under `sources`, paths or URLs; from nowhere else.
+        """
         self._url, self._clock = url, clock
+        self._artifacts, self._roots = artifacts, (str(artifacts), *sources)
 
     @cached_property
     def _store(self) -> Any:
@@ -130,16 +138,26 @@ class MlflowRegistry:
             self._set_tags(model, version, tags)
 
     def download(self, model: ModelName, version: ModelVersion) -> Path:
-        """The model's own folder where artifacts are local, a copy in a new folder elsewhere."""
+        """The model's own folder where artifacts are local, a copy in a new folder elsewhere; only of what is trusted."""
         self._found(model, version)
         with _edge():
             uri = self._store.get_model_version_download_uri(model, version)
-        local = _local(uri)
-        if local is None:
-            return _fetched(uri)
-        if not local.is_dir():
-            raise NotFound(f"the files of {model} version {version} are gone", hint=f"restore the folder {local}")
-        return local
+        what, local = f"{model} version {version}", self._local(uri)
+        if local is None and not is_trusted_url(uri, self._roots):
+            raise untrusted_url(uri, what)
+        folder = _fetched(uri) if local is None else trusted_folder(local, self._roots, what)
+        if not folder.is_dir():
+            raise NotFound(f"the files of {what} are gone", hint=f"restore the folder {folder}")
+        return folder
+
+    def _local(self, uri: str) -> Path | None:
+        """The folder on this machine; None for a model that is elsewhere."""
+        from mlflow.utils.file_utils import local_file_uri_to_path
+        from mlflow.utils.uri import is_local_uri
+
+        if uri.startswith(_SERVED):
+            return self._artifacts / unquote(uri.removeprefix(_SERVED)).lstrip("/")
+        return Path(local_file_uri_to_path(uri)) if is_local_uri(uri) else None
 
     def _resolve(self, source: str, run_id: str | None) -> tuple[str, str | None, str | None]:
         if not source.startswith("models:/m-"):
@@ -262,13 +280,6 @@ def _all_pages(search: Any, condition: str | None) -> list[Any]:
         token = page.token
         if not token:
             return found
-
-
-def _local(uri: str) -> Path | None:
-    from mlflow.utils.file_utils import local_file_uri_to_path
-    from mlflow.utils.uri import is_local_uri
-
-    return Path(local_file_uri_to_path(uri)) if is_local_uri(uri) else None
 
 
 def _fetched(uri: str) -> Path:

@@ -13,8 +13,8 @@ from millrace.serving.paths.path import Unsuitable
 def load_saved(path: Path, details: Mapping[str, object]) -> Any:
     """The object in the file, by the format that the flavor names: skops, pickle or cloudpickle.
 
-    A pickle runs code when it is loaded. The registry is the home's own, written by whoever may write there: what it
-    holds is trusted like the rest of the home.
+    A pickle runs code when it is loaded. The registry gives out folders of the home's own store only, and `read_model_folder`
+    those from which nothing leads out: what is in there is trusted like the rest of the home.
     """
     kind = details.get("serialization_format") or ("skops" if path.suffix == ".skops" else "cloudpickle")
     if kind == "skops":
