@@ -97,8 +97,8 @@ def test_what_stays_inside_is_taken(tmp_path: Path) -> None:
         "python_function": {
             "env": {"conda": "conda.yaml"},
             "config": {"cache": "/var/cache/mine"},
-            "artifacts": {"weights": {"path": "artifacts/w", "uri": "/home/ada/w"}},
-            "model_code_path": "/home/ada/model.py",
+            "artifacts": {"weights": {"path": "artifacts/w", "uri": "/mnt/ada/w"}},
+            "model_code_path": "/mnt/ada/model.py",
         },
     }
     require_closed(folder, flavors)
