@@ -46,7 +46,7 @@ bench-features: setup-dev  ## measure training sets beside DuckDB's own join and
 	$(bin)/python benchmarks/features.py
 	$(bin)/python benchmarks/features_online.py
 
-bench-serving: setup-dev  ## measure serving beside MLflow, MLServer, BentoML and Ray Serve (each gets its own .venv); needs Debian's wrk; writes docs/benchmarks.md
+bench-serving: setup-dev  ## measure serving beside MLflow, MLServer, BentoML, Ray Serve and Feast (each gets its own .venv); needs Debian's wrk; writes docs/benchmarks.md
 	scripts/debian_packages.sh wrk
 	$(bin)/python benchmarks/serving.py $(if $(ROUNDS),--rounds $(ROUNDS))
 

@@ -1,4 +1,4 @@
-"""How fast one model is served by millrace with everything on, beside MLflow, MLServer, BentoML and Ray Serve.
+"""How fast one model is served by millrace with everything on, beside MLflow, MLServer, BentoML, Ray Serve and Feast.
 
 Run by `make bench-serving`. Makes the peers' virtual environments under .bench/, serves the same XGBoost file with each,
 one server alive at a time, the server on one core and the load on another, round by round, and writes its section of
@@ -10,12 +10,13 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import subprocess
 import sys
-import tempfile
 import time
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import peers
@@ -23,8 +24,10 @@ import serving_contenders
 import serving_load
 import serving_model
 import serving_page
-from serving_contenders import Contender
-from serving_load import Start
+from filelock import FileLock, Timeout
+from serving_contenders import OURS, Contender, Make
+from serving_load import Failed, Start
+from serving_model import Served
 from serving_questions import BODIES
 
 
@@ -54,30 +57,80 @@ def main(options: Options) -> None:
     server_core, load_core = _cores()
     if shutil.which("wrk") is None:
         sys.exit("wrk is missing, which makes the load\n  hint: as root, apt-get install wrk")
-    peers.FOLDER.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=peers.FOLDER) as folder:
-        served = serving_model.make(Path(folder), max(rows * bodies for rows, bodies in BODIES.items()))
-        made = [make(served, Path(folder)) for make in _chosen(options.names)]
+    with _folder() as folder:
+        served = serving_model.make(folder, max(rows * bodies for rows, bodies in BODIES.items()))
+        found = Found()
+        found.make(served, folder, _chosen(options.names))
         print(f"-- the model is trained and registered, {time.perf_counter() - begun:.0f} s", flush=True)
         os.sched_setaffinity(0, {load_core})
-        starts: dict[str, list[Start]] = {contender.name: [] for contender in made}
         for number in range(options.rounds):
-            for contender in made:
-                if number < contender.rounds:
-                    start = serving_load.measure(
-                        contender, server_core, Path(folder), options.seconds, served.labels.tolist()
-                    )
-                    starts[contender.name].append(start)
-                    _tell(contender, start)
+            found.measure(number, server_core, folder, options.seconds)
             print(f"-- round {number + 1} of {options.rounds} done, {time.perf_counter() - begun:.0f} s", flush=True)
-    page = serving_page.page(made, starts, options.seconds)
+    page = serving_page.page(found.contenders, found.starts, options.seconds, found.missing)
     print(page)
     print(f"took {time.perf_counter() - begun:.0f} s")
     if options.is_whole:
         serving_page.write(page)
 
 
-def _chosen(names: Sequence[str]) -> list[serving_contenders.Make]:
+@dataclass
+class Found:
+    """What was measured.
+
+    Attributes:
+        contenders: who takes part.
+        starts: by contender's name, each start of it.
+        missing: what could not be measured, and why.
+    """
+
+    contenders: list[Contender] = field(default_factory=list)
+    starts: dict[str, list[Start]] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def make(self, served: Served, folder: Path, makes: Sequence[Make]) -> None:
+        """Set everybody up; a peer that can't be installed does not take part."""
+        for make in makes:
+            try:
+                self.contenders.append(make(served, folder))
+            except subprocess.CalledProcessError as error:
+                self._drop(make.__name__, f"{error.cmd[0]} ended with {error.returncode}")
+
+    def measure(self, number: int, core: int, folder: Path, seconds: int) -> None:
+        """One round; a peer that fails takes no further part."""
+        for contender in [one for one in self.contenders if number < one.rounds]:
+            try:
+                start = serving_load.measure(contender, core, folder, seconds)
+            except Failed as error:
+                self.contenders.remove(contender)
+                self.starts.pop(contender.name, None)
+                self._drop(contender.name, str(error))
+            else:
+                self.starts.setdefault(contender.name, []).append(start)
+                _tell(contender, start)
+
+    def _drop(self, name: str, why: str) -> None:
+        if name in OURS:
+            sys.exit(f"{name}: {why}")
+        print(f"{name} is left out: {why}", flush=True)
+        self.missing[name] = why.splitlines()[0]
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """An empty folder for all that is made; what a killed run left there is removed."""
+    peers.FOLDER.mkdir(exist_ok=True)
+    folder = peers.FOLDER / "serving"
+    try:
+        with FileLock(peers.FOLDER / "serving.lock", timeout=0):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            yield folder
+            shutil.rmtree(folder, ignore_errors=True)
+    except Timeout:
+        sys.exit("this benchmark runs already, in another process")
+
+
+def _chosen(names: Sequence[str]) -> list[Make]:
     known = {make.__name__: make for make in serving_contenders.ALL}
     missing = set(names) - known.keys()
     if missing:

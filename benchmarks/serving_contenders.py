@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import http.client
 import json
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import peers
+import pyarrow as pa
+import pyarrow.parquet as pq
 import serving_questions as ask
-from serving_model import BY_FEATURES, BY_KEY, Served
+from serving_model import BY_FEATURES, BY_KEY, FEATURES, FEATURES_ONLY, Served
 from serving_questions import Question, Questions
 
 _HERE = Path(__file__).parent
@@ -49,7 +54,7 @@ class Contender:
 
 def echo(served: Served, folder: Path) -> Contender:
     """The floor."""
-    made = Questions(folder / "echo", served.rows)
+    made = Questions(folder / "echo", served)
     return Contender(
         "echo",
         lambda port: [sys.executable, str(_HERE / "serving_echo.py"), str(port)],
@@ -61,7 +66,7 @@ def echo(served: Served, folder: Path) -> Contender:
 
 def millrace(served: Served, folder: Path) -> Contender:
     """Ours, with everything on."""
-    made = Questions(folder / "millrace", served.rows, served.token)
+    made = Questions(folder / "millrace", served, served.token)
     path = f"/serving-endpoints/{BY_FEATURES}/invocations"
     binary = {"Arrow": (ask.arrow, ask.ARROW), "Parquet": (ask.parquet, ask.PARQUET)}
     asked = [made.make(rows, path, ask.split, ask.predictions) for rows in (1, 100)]
@@ -70,7 +75,9 @@ def millrace(served: Served, folder: Path) -> Contender:
         for form, (write, kind) in binary.items()
     ]
     looked_up = f"/serving-endpoints/{BY_KEY}/invocations"
-    asked += [made.make(rows, looked_up, ask.keys, ask.predictions, what="keys") for rows in (1, 100)]
+    asked += [made.make(rows, looked_up, ask.keys, ask.predictions, what=ask.KEY) for rows in (1, 100)]
+    only = f"/serving-endpoints/{FEATURES_ONLY}/invocations"
+    asked += [made.make(rows, only, ask.keys, ask.first_features, what=ask.FEATURES_OF) for rows in (1, 100)]
     command = [sys.executable, "-m", "millrace.api.supervisor", "--home", str(served.home), "--workers", "1", "--port"]
     return Contender(
         "millrace",
@@ -86,7 +93,7 @@ def millrace(served: Served, folder: Path) -> Contender:
 
 def mlflow(served: Served, folder: Path) -> Contender:
     """MLflow's own server."""
-    environment, made = peers.made("serving-mlflow"), Questions(folder / "mlflow", served.rows)
+    environment, made = peers.made("serving-mlflow"), Questions(folder / "mlflow", served)
     asked = [made.make(rows, "/invocations", ask.split, ask.predictions) for rows in (1, 100)]
     asked.append(made.make(100, "/invocations", ask.parquet, ask.predictions, form="Parquet", content_type=ask.PARQUET))
     serve = ["models", "serve", "-m", str(served.folder), "-h", "127.0.0.1", "--env-manager", "local", "-w", "1", "-p"]
@@ -102,7 +109,7 @@ def mlflow(served: Served, folder: Path) -> Contender:
 
 def mlserver(served: Served, folder: Path) -> Contender:
     """MLServer with its runtime for XGBoost."""
-    environment, made = peers.made("serving-mlserver"), Questions(folder / "mlserver", served.rows)
+    environment, made = peers.made("serving-mlserver"), Questions(folder / "mlserver", served)
     place = folder / "mlserver-settings"
     place.mkdir()
     settings = {"debug": False, "parallel_workers": 0}
@@ -130,7 +137,7 @@ def mlserver(served: Served, folder: Path) -> Contender:
 
 def bentoml(served: Served, folder: Path) -> Contender:
     """BentoML, as in its example for XGBoost."""
-    environment, made = peers.made("serving-bentoml"), Questions(folder / "bentoml", served.rows)
+    environment, made = peers.made("serving-bentoml"), Questions(folder / "bentoml", served)
     asked = [made.make(rows, "/predict", ask.data, ask.plain) for rows in (1, 100)]
     asked.append(made.make(1, "/predict_batched", ask.data, ask.plain, form="adaptive batching"))
     serve = ["serve", "serving_bentoml:Service", "--working-dir", str(_HERE), "--host", "127.0.0.1", "--port"]
@@ -152,7 +159,7 @@ def bentoml(served: Served, folder: Path) -> Contender:
 
 def ray(served: Served, folder: Path) -> Contender:
     """Ray Serve; it takes so long to start that not every round has it."""
-    environment, made = peers.made("serving-ray"), Questions(folder / "ray", served.rows)
+    environment, made = peers.made("serving-ray"), Questions(folder / "ray", served)
     return Contender(
         "Ray Serve",
         lambda port: [str(environment / "bin" / "python"), str(_HERE / "serving_ray.py"), str(port)],
@@ -170,8 +177,39 @@ def ray(served: Served, folder: Path) -> Contender:
     )
 
 
+def feast(served: Served, folder: Path) -> Contender:
+    """Feast's server of features; it too takes long to start."""
+    environment, made, place = peers.made("feast"), Questions(folder / "feast", served), folder / "feast-store"
+    rows = folder / "feast-rows.parquet"
+    _write_rows(served, rows)
+    python = str(environment / "bin" / "python")
+    subprocess.run([python, str(_HERE / "serving_feast.py"), str(rows), str(place)], check=True, capture_output=True)
+    serve = ["-c", str(place), "serve", "-h", "127.0.0.1", "-w", "1", "--no-access-log", "--max-requests", "0", "-p"]
+    return Contender(
+        "Feast",
+        lambda port: [str(environment / "bin" / "feast"), *serve, str(port)],
+        [
+            made.make(rows, "/get-online-features", ask.service, ask.first_column, what=ask.FEATURES_OF)
+            for rows in (1, 100)
+        ],
+        f"`feast serve -w 1 --no-access-log --max-requests 0` (its default starts the worker anew after 1,000 requests), SQLite "
+        f"online store with {len(served.rows):,} keys, a feature service of one view",
+        peers.versions(environment, ["feast", "uvicorn"]),
+        {"FEAST_USAGE": "False", "PATH": f"{environment / 'bin'}:/usr/bin:/bin"},
+        rounds=3,
+    )
+
+
+def _write_rows(served: Served, path: Path) -> None:
+    values = {name: served.rows[:, number].copy() for number, name in enumerate(FEATURES)}
+    stamps = pa.repeat(pa.scalar(dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)), len(served.rows))
+    pq.write_table(pa.table({"k": np.arange(len(served.rows)), "ts": stamps} | values), path)
+
+
 Make = Callable[[Served, Path], Contender]
-ALL: tuple[Make, ...] = (echo, millrace, mlflow, mlserver, bentoml, ray)
+ALL: tuple[Make, ...] = (echo, millrace, mlflow, mlserver, bentoml, ray, feast)
+
+OURS = ("echo", "millrace")
 
 
 def free_port() -> int:

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +64,10 @@ class Start:
     others: float
 
 
+class Failed(Exception):
+    """A server that did not come up, refused what it must take, or answered wrongly."""
+
+
 class Running:
     """A server that was started by `started`."""
 
@@ -79,17 +83,19 @@ class Running:
         return [pid for pid in self.pids() if self._answering in processes.command(pid)]
 
 
-def measure(contender: Contender, core: int, folder: Path, seconds: int, labels: Sequence[int]) -> Start:
+def measure(contender: Contender, core: int, folder: Path, seconds: int) -> Start:
     """Start it on a core, check its answers, put load on it, stop it."""
     others = processes.busy_share(_LOOK_S)
     with started(contender, core, folder) as server:
         _until_at_rest(server)
-        known = [question for question in contender.questions if _is_known(question, server.port, labels)]
+        known = [question for question in contender.questions if _is_known(question, server.port)]
         loads = {}
         for question in known:
             _wrk(server.port, question, CONNECTIONS[-1], _WARM_S)
             for connections in CONNECTIONS:
-                loads[question.name, connections] = _load(server, question, connections, seconds)
+                # The most are what counts; it gets the longer time.
+                taken = seconds if connections == CONNECTIONS[-1] else max(seconds // 2, 1)
+                loads[question.name, connections] = _load(server, question, connections, taken)
         memory, answering = processes.memory(server.pids()), processes.memory(server.answering())
         contender.settle(server.port)
         return Start(server.cold_s, loads, memory, answering, others)
@@ -100,7 +106,7 @@ def started(contender: Contender, core: int, folder: Path) -> Iterator[Running]:
     """The server while it runs; it ends with this block, and with this process.
 
     Raises:
-        SystemExit: it did not come up; with the end of its log.
+        Failed: it did not come up; with the end of its log.
     """
     port, log = free_port(), folder / f"{contender.name}.log"
     guard = [sys.executable, str(_HERE / "serving_guard.py"), str(core), *contender.command(port)]
@@ -118,7 +124,7 @@ def started(contender: Contender, core: int, folder: Path) -> Iterator[Running]:
     try:
         cold_s = _until_answered(contender, port, process.pid)
         if cold_s is None:
-            raise SystemExit(f"{contender.name} did not answer:\n{log.read_text(errors='replace')[-3000:]}")
+            raise Failed(f"{contender.name} did not answer:\n{log.read_text(errors='replace')[-3000:]}")
         yield Running(process.pid, port, contender.answering, cold_s)
     finally:
         process.stdin.close()
@@ -163,23 +169,23 @@ def _answer(question: Question, port: int, number: int) -> tuple[int, bytes]:
         connection.close()
 
 
-def _is_known(question: Question, port: int, labels: Sequence[int]) -> bool:
+def _is_known(question: Question, port: int) -> bool:
     """Ask a few times; whether the server takes such a question.
 
     Raises:
-        SystemExit: it must and does not, or its answers are not the model's own.
+        Failed: it must and does not, or its answers are not right.
     """
     for number in range(_CHECKED):
         status, body = _answer(question, port, number)
         if status != _OK and question.optional:
             return False
         if status != _OK:
-            raise SystemExit(f"{question.path} answered {status}: {body[:500].decode(errors='replace')}")
+            raise Failed(f"{question.path} answered {status}: {body[:500].decode(errors='replace')}")
         first = number * question.rows
-        if question.labels is not None:
-            found = [int(value) for value in question.labels(body)]
-            if found != list(labels[first : first + question.rows]):
-                raise SystemExit(f"{question.path} answered {found[:10]}, which is not what the model says")
+        if question.read is not None:
+            found, expected = list(question.read(body)), question.expected[first : first + question.rows]
+            if found != expected:
+                raise Failed(f"{question.path} answered {found[:10]} where {expected[:10]} is right")
     return True
 
 

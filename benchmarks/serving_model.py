@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 
 FEATURES = tuple(f"f{number:02d}" for number in range(20))
 KEYS = 1_000_000
-BY_FEATURES, BY_KEY = "by-features", "by-key"
-_TABLE, _TREES, _DEPTH, _TRAINED_ON, _SEED = "ml.bench.customers", 100, 6, 20_000, 20_250_101
-_BLOCK = 100_000
+BY_FEATURES, BY_KEY, FEATURES_ONLY = "by-features", "by-key", "features-only"
+_TABLE, _SPEC, _TREES, _DEPTH, _TRAINED_ON, _SEED = (
+    "ml.bench.customers",
+    "ml.specs.customers",
+    100,
+    6,
+    20_000,
+    20_250_101,
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,8 @@ class Served:
     Attributes:
         folder: its MLflow folder.
         file: its XGBoost file, inside.
-        home: of ours, with two endpoints: `by-features` takes the features, `by-key` looks them up.
+        home: of ours, with three endpoints: `by-features` takes the features, `by-key` looks them up, `features-only` answers with
+            what it looks up.
         token: opens the home's server.
         rows: questions, (n, 20) float64 of six digits; row k is what the online store has of key k.
         labels: the model's own answers, (n,) of 0 and 1.
@@ -49,6 +56,7 @@ def make(folder: Path, asked: int) -> Served:
         folder: where all is kept; empty.
         asked: how many rows are kept as questions.
     """
+    from millrace.api.discovery import running_server
     from millrace.workspace import open_workspace
 
     generator = np.random.default_rng(_SEED)
@@ -59,9 +67,10 @@ def make(folder: Path, asked: int) -> Served:
     try:
         _publish(workspace, values)
         logged = [_register(workspace, name, model, values[:_TREES]) for name in (BY_FEATURES, BY_KEY)]
+        with running_server(home) as server:
+            _deploy(workspace, server.url)
     finally:
         workspace.close()
-    _deploy(home)
     shutil.copytree(logged[0], folder / "model")
     rows = values[:asked].copy()
     token = (home / "token").read_text().strip()
@@ -85,7 +94,7 @@ def _publish(workspace: Workspace, values: np.ndarray) -> None:
     now = workspace.clock.now()
     schema = pa.schema({"k": pa.int64(), "ts": pa.timestamp("us", "UTC")} | {name: pa.float64() for name in FEATURES})
     create_feature_table(workspace.lake, _TABLE, schema, primary_keys="k", timeseries_column="ts")
-    stamps = pa.array([now - timedelta(hours=1)] * len(values), schema.field("ts").type)
+    stamps = pa.repeat(pa.scalar(now - timedelta(hours=1), schema.field("ts").type), len(values))
     columns = [pa.array(np.arange(len(values))), stamps, *map(pa.array, values.T.copy())]
     workspace.lake.append(_TABLE, pa.table(columns, schema))
     publish_table(workspace.lake, workspace.online, _TABLE, as_of=workspace.clock.now(), mode="SNAPSHOT")
@@ -122,17 +131,28 @@ def _model(endpoint: str) -> str:
     return f"ml.models.{endpoint.replace('-', '_')}"
 
 
-def _deploy(home: Path) -> None:
-    """Both endpoints, with capture: what is asked and answered is kept."""
-    from millrace.api.discovery import running_server
+def _deploy(workspace: Workspace, url: str) -> None:
+    """All endpoints, with capture: what is asked and answered is kept."""
+    from millrace.feature_engineering import (
+        AutoCaptureConfig,
+        EndpointCoreConfig,
+        FeatureEngineeringClient,
+        FeatureLookup,
+        ServedEntity,
+    )
     from millrace.targets.adapters.millrace_http import MillraceTarget
     from millrace.targets.types import DeploymentSpec
 
-    with running_server(home) as server:
-        target = MillraceTarget(server.url, (home / "token").read_text().strip())
-        for name in (BY_FEATURES, BY_KEY):
-            capture = ("main", "inference_logs", name.replace("-", "_"))
-            done = target.deploy(DeploymentSpec(name, _model(name), "1", capture))
-            if done.state != "ready":
-                raise SystemExit(f"endpoint {name} is {done.state}: {done.message}")
-        target.close()
+    target = MillraceTarget(url, (workspace.home / "token").read_text().strip())
+    for name in (BY_FEATURES, BY_KEY):
+        done = target.deploy(
+            DeploymentSpec(name, _model(name), "1", ("main", "inference_logs", name.replace("-", "_")))
+        )
+        if done.state != "ready":
+            raise SystemExit(f"endpoint {name} is {done.state}: {done.message}")
+    target.close()
+    client = FeatureEngineeringClient(workspace=workspace)
+    client.create_feature_spec(name=_SPEC, features=[FeatureLookup(_TABLE, "k")])
+    capture = AutoCaptureConfig("main", "inference_logs", FEATURES_ONLY.replace("-", "_"))
+    config = EndpointCoreConfig(served_entities=ServedEntity(feature_spec_name=_SPEC), auto_capture_config=capture)
+    client.create_feature_serving_endpoint(name=FEATURES_ONLY, config=config)

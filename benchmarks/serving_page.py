@@ -15,11 +15,16 @@ from serving_load import CONNECTIONS, Load, Start
 from serving_model import KEYS
 
 _PAGE = ROOT / "docs" / "benchmarks.md"
+Limits = Mapping[str, int | None]
+
 _START, _END = "<!-- serving -->", "<!-- /serving -->"
 _MOST = CONNECTIONS[-1]
 _ONE, _HUNDRED = "1 row", "100 rows"
-_LIMITS_ONE = {"MLflow": 100, "BentoML": 30, "MLServer": 12}
-_LIMITS_HUNDRED = {"MLflow": 25, "MLServer": 4}
+_ONE_KEY, _HUNDRED_KEYS = "features of 1 key", "features of 100 keys"
+# For each peer how many times its requests per second are wanted; None where nothing is.
+_LIMITS_ONE: Limits = {"MLflow": 100, "BentoML": 30, "MLServer": 12, "Ray Serve": None}
+_LIMITS_HUNDRED: Limits = {"MLflow": 25, "BentoML": None, "MLServer": 4, "Ray Serve": None}
+_LIMITS_FEATURES: Limits = {"Feast": None}
 _CPU_LIMIT, _P50_LIMIT_MS, _MEMORY_LIMIT, _COLD_LIMIT_S = 2.5, 0.3, 0.25, 1.5
 _QUIET = 0.05
 
@@ -27,8 +32,8 @@ Starts = Mapping[str, Sequence[Start]]
 Row = tuple[str, str, str]
 
 
-def page(contenders: Sequence[Contender], starts: Starts, seconds: int) -> str:
-    """The section as Markdown; what was not measured is left out."""
+def page(contenders: Sequence[Contender], starts: Starts, seconds: int, missing: Mapping[str, str]) -> str:
+    """The section as Markdown; `missing` names what could not be measured, and why."""
     rounds = max(len(found) for found in starts.values())
     return "\n".join(
         [
@@ -40,13 +45,15 @@ def page(contenders: Sequence[Contender], starts: Starts, seconds: int) -> str:
             "",
             "One XGBoost classifier (100 trees, depth 6, 20 double features), the same file behind each server. One server is alive",
             "at a time, all its processes on one core, wrk on another. In each round each server is started, its answers are compared",
-            f"with the model's own, and after a second of warming up it is asked for {seconds} s by 1, 8 and 32 connections, each question with",
-            f"many different bodies. Figures are medians of {rounds} rounds (Ray Serve: at most 3). With keys, millrace looks all 20 features up",
-            f"in the online store, among {KEYS:,} keys. `echo` is the floor: uvicorn, JSON parsed, a constant answered.",
+            f"with the model's own, and after a second of warming up it is asked for {seconds} s by {_MOST} connections and half as long by",
+            f"1 and by 8, each question with many different bodies. Figures are medians of {rounds} rounds (at most 3 of Ray Serve and Feast).",
+            f"Sent a key, millrace looks all 20 features up in the online store, among {KEYS:,} keys. Feast and our endpoint of",
+            "the same kind answer with the features alone. `echo` is the floor: uvicorn, JSON parsed, a constant answered.",
             "",
             *_loads(contenders, starts),
             *_starts(contenders, starts),
             *(_configuration(contender) for contender in contenders),
+            *(f"- {name} could not be measured: {why}." for name, why in missing.items()),
             _errors(starts),
             "",
             "| what | measured | limit |",
@@ -143,6 +150,8 @@ def _targets(starts: Starts) -> list[Row]:
     rows = [
         *_ratios(starts, _ONE, (_ONE,), _LIMITS_ONE),
         *_ratios(starts, _HUNDRED, (_HUNDRED, f"{_HUNDRED}, Arrow", f"{_HUNDRED}, Parquet"), _LIMITS_HUNDRED),
+        *_ratios(starts, _ONE_KEY, (_ONE_KEY,), _LIMITS_FEATURES),
+        *_ratios(starts, _HUNDRED_KEYS, (_HUNDRED_KEYS,), _LIMITS_FEATURES),
     ]
     if "echo" in starts:
         floor = _of(starts["echo"], _ONE, _MOST, _cpu)
@@ -163,11 +172,15 @@ def _targets(starts: Starts) -> list[Row]:
     return [*rows, ("start to first answer", f"{_cold(ours):.2f} s", f"{_COLD_LIMIT_S} s")]
 
 
-def _ratios(starts: Starts, what: str, forms: Sequence[str], limits: Mapping[str, int]) -> list[Row]:
+def _ratios(starts: Starts, what: str, forms: Sequence[str], limits: Limits) -> list[Row]:
     """Requests per second of ours, in the best of some forms, beside the best that each peer has for as many rows."""
     ours = _best(starts["millrace"], lambda name: name in forms)
     return [
-        (f"{what}, {_MOST} connections, beside {peer}", f"{ours / theirs:.1f} times", f"at least {limit}")
+        (
+            f"{what}, {_MOST} connections, beside {peer}",
+            f"{ours / theirs:.1f} times" if theirs else "it answered none",
+            f"at least {limit}" if limit else "",
+        )
         for peer, limit in limits.items()
         if peer in starts
         for theirs in [_best(starts[peer], lambda name: name.split(",")[0] == what)]

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from serving_model import FEATURES
+from serving_model import FEATURES, Served
 
 JSON, ARROW, PARQUET = "application/json", "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
+KEY, FEATURES_OF = "{} key", "features of {} key"
 BODIES = {1: 200, 100: 20}  # rows of a body to how many different bodies
 
 
@@ -26,7 +27,8 @@ class Question:
         rows: in each body.
         path: where it is sent.
         folder: `headers`, and bodies 0, 1, 2, ...: body k asks about rows k * rows and those that follow.
-        labels: reads an answer.
+        read: the values in an answer, one for each row; None where it is a constant.
+        expected: what they are to be, for all rows that there are.
         optional: a server may not know it yet.
     """
 
@@ -34,7 +36,8 @@ class Question:
     rows: int
     path: str
     folder: Path
-    labels: Callable[[bytes], Sequence[float]] | None
+    read: Callable[[bytes], Sequence[float]] | None
+    expected: Sequence[float]
     optional: bool = False
 
     @property
@@ -49,34 +52,36 @@ class Questions:
 
     Args:
         folder: where; made.
-        values: (n, 20) float64, the rows to ask about.
+        served: has the rows to ask about.
+        token: sent with each request.
     """
 
-    def __init__(self, folder: Path, values: np.ndarray, token: str | None = None) -> None:
-        self._folder, self._values, self._token = folder, values, token
+    def __init__(self, folder: Path, served: Served, token: str | None = None) -> None:
+        self._folder, self._served, self._token = folder, served, token
 
     def make(
         self,
         rows: int,
         path: str,
         write: Callable[[int, np.ndarray], bytes],
-        labels: Callable[[bytes], Sequence[float]] | None,
+        read: Callable[[bytes], Sequence[float]] | None,
         *,
-        what: str = "rows",
+        what: str = "{} row",
         form: str = "",
         content_type: str = JSON,
         optional: bool = False,
     ) -> Question:
         """One kind of request. `write` is given the number of the first row, which is its key, and the rows."""
-        name = f"{rows} {what if rows > 1 else what.removesuffix('s')}" + (f", {form}" if form else "")
+        name = what.format(rows) + ("s" if rows > 1 else "") + (f", {form}" if form else "")
         folder = self._folder / name.replace(", ", "-").replace(" ", "-")
         folder.mkdir(parents=True)
         for number in range(BODIES[rows]):
             first = number * rows
-            (folder / str(number)).write_bytes(write(first, self._values[first : first + rows]))
+            (folder / str(number)).write_bytes(write(first, self._served.rows[first : first + rows]))
         headers = [f"content-type: {content_type}"] + ([f"authorization: Bearer {self._token}"] if self._token else [])
         (folder / "headers").write_text("\n".join(headers) + "\n")
-        return Question(name, rows, path, folder, labels, optional)
+        expected = self._served.rows[:, 0] if what == FEATURES_OF else self._served.labels
+        return Question(name, rows, path, folder, read, expected.tolist(), optional)
 
 
 def split(_first: int, rows: np.ndarray) -> bytes:
@@ -140,3 +145,21 @@ def plain(answer: bytes) -> Sequence[float]:
     """Of an answer that is a list."""
     found: list[float] = json.loads(answer)
     return found
+
+
+def service(first: int, rows: np.ndarray) -> bytes:
+    """Feast's `get-online-features`."""
+    wanted = [first + number for number in range(len(rows))]
+    return json.dumps({"feature_service": "customers", "entities": {"k": wanted}}).encode()
+
+
+def first_features(answer: bytes) -> Sequence[float]:
+    """The first feature of each row, of our answer with features."""
+    return [row[FEATURES[0]] for row in json.loads(answer)["outputs"]]
+
+
+def first_column(answer: bytes) -> Sequence[float]:
+    """The same, of Feast's answer."""
+    told = json.loads(answer)
+    values: list[float] = told["results"][told["metadata"]["feature_names"].index(FEATURES[0])]["values"]
+    return values
