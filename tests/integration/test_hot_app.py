@@ -351,6 +351,14 @@ def test_a_caller_without_the_right_is_refused_alike_for_every_name(worker: Work
     assert not list(worker.root.iterdir())
 
 
+def test_the_one_endpoint_is_the_one_that_the_caller_may_query(worker: Worker) -> None:
+    body = {"dataframe_records": records([1])}
+    assert worker.post(body, "/invocations", caller=Caller("token:a", Rights(query=frozenset({"churn"})))).status == 200
+    other = worker.post(body, "/invocations", caller=Caller("token:b", Rights(query=frozenset({"spend"}))))
+    assert other.status == 404
+    assert "churn" not in other.json["message"]
+
+
 def test_who_asked_is_logged(worker: Worker) -> None:
     ci = Caller("token:ci", Rights(query=frozenset({"churn"})))
     assert worker.post({"dataframe_records": records([1])}, caller=ci).status == 200

@@ -24,7 +24,7 @@ class Directory:
 
     def endpoint(self, route: Route, caller: Caller) -> ServedEndpoint:
         """The endpoint that a path means. Raises Refused: 403, 404, 503."""
-        name = route.endpoint if route.endpoint is not None else self._only()
+        name = route.endpoint if route.endpoint is not None else self._only(caller)
         if not caller.rights.may_query(name):  # the same whether or not there is such an endpoint
             raise Refused(403, "PERMISSION_DENIED", f"{caller.name} may not query endpoint '{name}'")
         endpoint = self._generations.active(name)
@@ -81,9 +81,10 @@ class Directory:
             return (503 if self._waiting else 200), {"ready": not self._waiting}
         return (200 if self._generations.served() else 404), {}
 
-    def _only(self) -> str:
-        """The endpoint of a home that serves one, as an MLflow scoring server does."""
-        names = [*self._generations.served().keys() | self._waiting.keys()]
+    def _only(self, caller: Caller) -> str:
+        """The one endpoint that is served and that the caller may query, as an MLflow scoring server has one model."""
+        served = self._generations.served().keys() | self._waiting.keys()
+        names = [name for name in served if caller.rights.may_query(name)]
         if len(names) == 1:
             return names[0]
         message = f"{len(names)} endpoints are served here; ask one: /serving-endpoints/<name>/invocations"
