@@ -34,7 +34,7 @@ test: check  ## set up, check, and run all tests that need nothing but Python, w
 test-all: setup-dev  ## what `make test` leaves out: the tests that need Debian packages (installed where missing, as root) and a real Spark (in .spark)
 	scripts/debian_packages.sh
 	scripts/spark_venv.sh
-	$(bin)/pytest -m "postgres or redis or spark or openmp or alone" --no-skips
+	$(bin)/pytest -m "postgres or redis or spark or openmp or strace or alone" --no-skips
 
 test-nightly: setup-dev  ## the laws of the as-of join, each in 100,000 cases on each embedded engine: takes hours (EXAMPLES=1000: fewer)
 	MILLRACE_NIGHTLY_EXAMPLES=$(EXAMPLES) $(bin)/pytest tests/contract/test_asof_join.py -k TestLaws --engine arrow --engine duckdb --hypothesis-profile=nightly --timeout=0

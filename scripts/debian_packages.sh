@@ -10,6 +10,7 @@ done
 if [ $# -eq 0 ]; then
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
   command -v redis-server >/dev/null || missing+=(redis-server)
+  command -v strace >/dev/null || missing+=(strace)
   PATH="$PATH:/usr/sbin:/sbin" ldconfig -p | grep 'libgomp\.so\.1' >/dev/null || missing+=(libgomp1)
   # For a real Spark; whichever Java this Debian has as its own.
   command -v java >/dev/null || [ -n "${JAVA_HOME:-}" ] || missing+=(default-jre-headless)

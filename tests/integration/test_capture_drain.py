@@ -21,46 +21,21 @@ from xgboost import XGBClassifier  # noqa: TID253 - a test
 
 from millrace.core.clock import SystemClock
 from millrace.lake.lake import Lake
-from millrace.serving.capture import CaptureLog, sealed
+from millrace.serving.capture import CaptureLog
 from millrace.serving.drain import drain
+from millrace.serving.segments import sealed
 from millrace.serving.types import Description
+from millrace.testing.traffic import kept
 from millrace.workspace import open_workspace
 
 pytestmark = pytest.mark.slow
 
-WORKER = """
-import asyncio, socket, sys
-from pathlib import Path
-import uvicorn
-from millrace.access.types import CALLER, owner
-from millrace.core.clock import SystemClock
-from millrace.serving.capture import CaptureLog
-from millrace.serving.endpoints import endpoint_config, served_entity
-from millrace.serving.hot import HotApp
-from millrace.serving.mlmodel import read_model_folder
-from millrace.serving.types import Capture, Endpoint, EndpointName, EndpointState, LoadPlan
-from millrace.features.adapters.lmdb_online import LmdbOnlineStore
-
-root, clock = Path(sys.argv[1]), SystemClock()
-entity, facts = served_entity("ml.models.churn", "1"), read_model_folder(root / "model")
-plan = LoadPlan(entity, str(root / "model"), facts.flavor, facts.inputs, None)
-config, state = endpoint_config(entity, capture=Capture("ml", "logs", "churn")), EndpointState(True, "NOT_UPDATING")
-now = clock.now()
-endpoint = Endpoint(EndpointName("churn"), "id", 1, config, (plan,), None, state, now, now, "user:ada")
-hot = HotApp(clock, LmdbOnlineStore(root / "online"), CaptureLog(root / "capture", "w0", clock))
-hot.serve([endpoint])
-async def app(scope, receive, send):
-    await hot({**scope, CALLER: owner("user:ada")}, receive, send)
-listener = socket.create_server(("127.0.0.1", 0))
-print(listener.getsockname()[1], flush=True)
-server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error"))
-asyncio.run(server.serve([listener]))
-"""
-
+WORKER = Path(__file__).with_name("capture_worker.py")
 DRAIN = """
 import sys
 from pathlib import Path
 from millrace.serving.drain import drain
+from millrace.serving.segments import sealed
 from millrace.workspace import open_workspace
 print("ready", flush=True)
 drain(open_workspace(sys.argv[1]).lake, Path(sys.argv[2]))
@@ -68,8 +43,9 @@ drain(open_workspace(sys.argv[1]).lake, Path(sys.argv[2]))
 
 
 @contextmanager
-def child(script: str, *args: object) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", script, *map(str, args)]
+def child(script: str | Path, *args: object) -> Iterator[subprocess.Popen[str]]:
+    what = [str(script)] if isinstance(script, Path) else ["-c", script]
+    command = [sys.executable, *what, *map(str, args)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -93,9 +69,10 @@ def ids(lake: Lake, name: str, column: str) -> Counter[str]:
     return Counter(lake.read(name, columns=[column]).column(column).to_pylist())
 
 
-def test_a_worker_killed_under_load_loses_no_acknowledged_request(lake: Lake, tmp_path: Path) -> None:
+@pytest.mark.parametrize("durability", ["process", "durable"])
+def test_a_worker_killed_under_load_loses_no_acknowledged_request(lake: Lake, tmp_path: Path, durability: str) -> None:
     _write_model(tmp_path / "model")
-    with child(WORKER, tmp_path) as worker:
+    with child(WORKER, tmp_path, durability, 1 << 30) as worker:
         url = f"http://127.0.0.1:{first_line(worker)}/serving-endpoints/churn/invocations"
         acknowledged: list[str] = []
         clients = [threading.Thread(target=_ask_until_dead, args=(url, acknowledged)) for _ in range(4)]
@@ -170,20 +147,8 @@ def _fill_more(root: Path, expected: list[str]) -> None:
     expected += _fill(root, segments=2, each=3, start=len(expected))
 
 
-def _record(name: str) -> dict[str, Any]:
-    return {
-        "description": _CHURN.id,
-        "id": name,
-        "client_request_id": None,
-        "time_us": 1_740_830_400_000_000,
-        "status": 200,
-        "duration_ms": 0.4,
-        "request": "{}",
-        "response": "{}",
-        "requester": "user:ada",
-        "reached": True,
-        "rows": [[[1], [0.5], 1, 0.7, []]],
-    }
+def _record(name: str) -> bytes:
+    return kept(_CHURN, name, [([1], [0.5], 1, 0.7, [])])
 
 
 def _ask_until_dead(url: str, acknowledged: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -144,7 +145,7 @@ class Rest:
     def _drain(self) -> dict[str, int]:
         self._status.workers.seal()
         result = drain(self._workspace.lake, self._workspace.capture_root)
-        return {"segments": result.segments, "requests": result.requests, "rows": result.rows}
+        return asdict(result)
 
 
 def expected_failure(_request: Request, error: Exception) -> Response:

@@ -6,6 +6,8 @@ from millrace.api.mlflow_mount import MlflowMount
 from millrace.api.rollout import Rollout
 from millrace.api.workers import Workers
 from millrace.core.clock import iso
+from millrace.serving.held import ASIDE, Held
+from millrace.serving.segments import sealed
 from millrace.serving.types import Endpoint
 from millrace.workspace import Workspace
 
@@ -31,7 +33,11 @@ class Status:
             "mlflow": {"loaded": self._mlflow.is_loaded, "path": "/mlflow/"},
             "workers": self.workers.status(),
             "endpoints": [_endpoint(endpoint) for endpoint in self._rollout.list()],
-            "capture": {"segments_waiting": sum(1 for _ in capture.glob("*.segment"))},
+            "capture": {
+                "segments_waiting": len(sealed(capture)),
+                "parts_held": len(Held(capture).parts()),
+                "files_aside": sum(1 for _ in capture.glob("*" + ASIDE)),
+            },
         }
 
 

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,9 +104,10 @@ class Commands:
         """Answer one command."""
         what = message["do"]
         if what == "status":
-            return {"pid": os.getpid(), "ready": self._loaded, "served": dict(self._hot.served())}
+            served, capture = dict(self._hot.served()), asdict(self._capture.state)
+            return {"pid": os.getpid(), "ready": self._loaded, "served": served, "capture": capture}
         if what == "metrics":
-            return {"restarts": self._restarts, "dropped": self._capture.dropped, **self._hot.counts()}
+            return {"restarts": self._restarts, "dropped": self._capture.state.dropped, **self._hot.counts()}
         if what == "seal":
             await asyncio.to_thread(self._capture.seal)
             return {}
@@ -156,7 +158,13 @@ async def main(options: ChildOptions) -> None:
     credentials = Credentials.of(home_token(home))
     callers = Callers(credentials, str(current_user()), SystemClock())
     callers.know(workspace.tokens.list())
-    capture = CaptureLog(workspace.capture_root, f"worker-{options.slot}-{os.getpid()}", workspace.clock)
+    capture = CaptureLog(
+        workspace.capture_root,
+        f"worker-{options.slot}-{os.getpid()}",
+        workspace.clock,
+        durability=workspace.settings.capture_durability,
+        quota_bytes=workspace.settings.capture_quota_bytes,
+    )
     hot = HotApp(workspace.clock, workspace.online, capture)
     commands = Commands(hot, capture, workspace.endpoints, options.restarts)
     # Listening before reading the store: an activation that this reading misses is then sent to us.

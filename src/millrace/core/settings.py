@@ -11,6 +11,8 @@ from typing import Literal, cast, get_args
 from millrace.core.errors import UsageError
 
 JoinEngine = Literal["arrow", "duckdb", "spark"]
+Durability = Literal["process", "buffered", "durable"]
+_QUOTA_BYTES = 2 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,9 @@ class Settings:
         join_engine: what looks up features by key and time: `arrow` or `duckdb` in this process, or `spark`, which is
             the default where there is a `spark_remote`.
         threads: how many threads each engine may use, at least 1.
+        capture_durability: what a captured request survives when its caller reads the answer: the end of the process
+            (`process`), a power cut too (`durable`), or neither for 50 ms (`buffered`).
+        capture_quota_bytes: how much may wait for the drain; what comes beyond is dropped.
         online_url: a Redis server as the online store (`redis://host:port/0`), or None for the home's own.
         model_sources: paths or URLs under which models may lie, beside the home's own artifacts; loading one runs its code.
     """
@@ -37,6 +42,8 @@ class Settings:
     spark_remote: str | None
     join_engine: JoinEngine
     threads: int
+    capture_durability: Durability = "process"
+    capture_quota_bytes: int = _QUOTA_BYTES
     online_url: str | None = field(default=None, repr=False)  # it may hold a password
     model_sources: tuple[str, ...] = ()
 
@@ -45,7 +52,8 @@ class Settings:
         """Read `MILLRACE_*` from the environment; `home` wins over `MILLRACE_HOME` over `./.millrace`.
 
         Raises:
-            UsageError: `MILLRACE_THREADS` is not a positive number, or `MILLRACE_JOIN_ENGINE` not one that there is.
+            UsageError: a number is not a positive one, or `MILLRACE_JOIN_ENGINE` or `MILLRACE_CAPTURE_DURABILITY` not one
+                that there is.
         """
         env = os.environ if env is None else env
         root = Path(home or env.get("MILLRACE_HOME") or ".millrace").expanduser().absolute()
@@ -56,7 +64,9 @@ class Settings:
             warehouse=(env.get("MILLRACE_WAREHOUSE") or str(root / "warehouse")).rstrip("/"),
             spark_remote=env.get("MILLRACE_SPARK_REMOTE") or None,
             join_engine=_join_engine(env.get("MILLRACE_JOIN_ENGINE"), remote=bool(env.get("MILLRACE_SPARK_REMOTE"))),
-            threads=_threads(env.get("MILLRACE_THREADS")),
+            threads=_whole(env, "MILLRACE_THREADS", min(os.cpu_count() or 1, 4)),
+            capture_durability=_durability(env.get("MILLRACE_CAPTURE_DURABILITY") or "process"),
+            capture_quota_bytes=_whole(env, "MILLRACE_CAPTURE_QUOTA_BYTES", _QUOTA_BYTES),
             online_url=env.get("MILLRACE_ONLINE_URL") or None,
             model_sources=tuple(filter(None, map(str.strip, env.get("MILLRACE_MODEL_SOURCES", "").split(",")))),
         )
@@ -69,9 +79,17 @@ def _join_engine(text: str | None, *, remote: bool) -> JoinEngine:
     raise UsageError(f"MILLRACE_JOIN_ENGINE is '{given}'", hint=f"set it to one of: {', '.join(get_args(JoinEngine))}")
 
 
-def _threads(text: str | None) -> int:
+def _durability(given: str) -> Durability:
+    if given in get_args(Durability):
+        return cast("Durability", given)
+    names = ", ".join(get_args(Durability))
+    raise UsageError(f"MILLRACE_CAPTURE_DURABILITY is '{given}'", hint=f"set it to one of: {names}")
+
+
+def _whole(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name)
     if text is None:
-        return min(os.cpu_count() or 1, 4)
+        return default
     if text.isdecimal() and int(text) > 0:
         return int(text)
-    raise UsageError(f"MILLRACE_THREADS is '{text}'", hint="set it to a whole number from 1")
+    raise UsageError(f"{name} is '{text}'", hint="set it to a whole number from 1")

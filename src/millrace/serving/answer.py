@@ -1,8 +1,7 @@
-"""From a request's bytes to a response's bytes, and the record that is kept of both. No I/O but the lookup."""
+"""From a request's bytes to a response's bytes. No I/O but the lookup."""
 
 from __future__ import annotations
 
-import base64
 import logging
 from dataclasses import dataclass
 from datetime import datetime
@@ -76,48 +75,6 @@ async def answer(endpoint: ServedEndpoint, entity: str | None, question: Questio
         _LOG.exception("endpoint %s: entity %s failed", endpoint.name, served.plan.entity.name)
         message = f"served entity '{served.plan.entity.name}' could not answer; the server's log says why"
         return failed(FAILED, "INTERNAL_ERROR", message)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is logged of a request beside its answer.
-
-    Attributes:
-        raw: the body, unpacked; None for one that was too large to read.
-        binary: whether the body is something else than text.
-    """
-
-    id: str
-    raw: bytes | None
-    at_us: int
-    requester: str
-    binary: bool = False
-
-    @property
-    def text(self) -> str | None:
-        """The body as text: binary ones in base64."""
-        if self.raw is None:
-            return None
-        return base64.b64encode(self.raw).decode() if self.binary else self.raw.decode("utf-8", errors="replace")
-
-
-def record(reply: Reply, request: Request, duration_ms: float) -> dict[str, object]:
-    """The reply as a capture record. Rows: [keys, inputs, label, probability, sources]."""
-    description = reply.served.description
-    assert description is not None  # noqa: S101 - the caller asks only where there is capture
-    return {
-        "description": description.id,
-        "id": request.id,
-        "client_request_id": reply.client_request_id,
-        "time_us": request.at_us,
-        "status": reply.status,
-        "duration_ms": duration_ms,
-        "request": request.text,
-        "response": reply.body.decode(),
-        "requester": request.requester,
-        "reached": reply.reached,
-        "rows": [] if reply.answered is None else reply.answered.rows(),
-    }
 
 
 def too_large(most_bytes: int) -> str:

@@ -1,41 +1,56 @@
-"""Requests on disk before they are answered: append-only segments, one open at a time per worker.
-
-A segment is a file of frames: payload length and CRC-32, each as a little-endian 32-bit number, then the payload, JSON.
-A frame reaches the operating system in one write, so a killed worker leaves at most one torn frame, at the end. The
-name says what a segment is: `*.open` is being written under a lock that dies with its writer, `*.segment` is sealed and
-never changes again.
-"""
+"""Requests on disk before they are answered: one open segment a worker."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
+import asyncio
 import logging
-import os
-import struct
 import threading
 import time
 import uuid
-import zlib
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
-
 from millrace.core.clock import Clock, epoch_us
+from millrace.core.settings import Durability
+from millrace.serving.records import description_payload
+from millrace.serving.segments import OpenSegment, bytes_in, framed
 from millrace.serving.types import Description
 
-OPEN, SEALED, _NEW = ".open", ".segment", ".new"
-_HEADER = struct.Struct("<II")
 _LOG = logging.getLogger(__name__)
+_BUFFER_BYTES = 64 << 20
+_LOOK_S = 1.0  # from one look at the folder's size to the next
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureState:
+    """How a worker's capture stands.
+
+    Attributes:
+        dropped: records that could not be kept, since the worker started.
+        written_bytes: since then.
+        waiting_bytes: in the capture folder, of all workers, as it was within the last second.
+    """
+
+    dropped: int
+    written_bytes: int
+    waiting_bytes: int
 
 
 class CaptureLog:
-    """The capture of one worker. Thread-safe.
+    """The capture of one worker. Thread-safe; never waits for a full or a slow disk but where `durable` says so.
 
-    What `write` returned from survives the death of the process; after at most `sync_s` it survives a power cut too.
-    A full disk never stops serving: a record that can't be written is counted in `dropped`.
+    `process`: what was kept survives the death of the process, and after at most `sync_s` a power cut too. `buffered`:
+    it survives both after at most `sync_s`. `durable`: `keep` returns when it survives both.
+
+    What finds no room, over the quota or on a full disk, is dropped and counted. Capture goes on by itself when a drain
+    has made room.
+
+    Args:
+        root: the capture folder, shared by all workers; made where missing.
+        quota_bytes: how much may be in it.
+        max_bytes: a segment that has more is sealed, and so is one that is older than `max_age_s`.
     """
 
     def __init__(
@@ -44,151 +59,157 @@ class CaptureLog:
         worker_id: str,
         clock: Clock,
         *,
+        durability: Durability = "process",
+        quota_bytes: int = 2 << 30,
         max_bytes: int = 16 << 20,
         max_age_s: float = 30.0,
         sync_s: float = 0.05,
     ) -> None:
         self._root, self._worker, self._clock = root, worker_id, clock
+        self._durability, self._quota_bytes = durability, quota_bytes
         self._max_bytes, self._max_age_s, self._sync_s = max_bytes, max_age_s, sync_s
-        self._lock = threading.Lock()
-        self._segment: _Segment | None = None
-        self._stop = threading.Event()
-        self.dropped = 0
+        # `_lock` is held for a write at the longest, `_syncing` for as long as the disk takes.
+        self._lock, self._syncing = threading.Lock(), threading.Lock()
+        self._segment: OpenSegment | None = None
+        self._full: list[OpenSegment] = []
+        self._pending: list[bytes] = []
+        self._pending_bytes, self._described = 0, dict[str, Description]()
+        self._committing: list[asyncio.Future[bool]] = []
+        self._dropped = self._written_bytes = 0
         root.mkdir(parents=True, exist_ok=True)
+        self._waiting_bytes = bytes_in(root)
+        self._wake, self._stopping = threading.Event(), False
         self._thread = threading.Thread(target=self._keep_synced, name="capture-sync", daemon=True)
         self._thread.start()
 
-    def write(self, record: dict[str, object], description: Description) -> None:
-        """Append a record; its description goes before it where this segment does not have that yet."""
-        frame = _frame(record)
+    @property
+    def state(self) -> CaptureState:
+        """How it stands now."""
+        return CaptureState(self._dropped, self._written_bytes, self._waiting_bytes)
+
+    async def keep(self, payload: bytes, description: Description) -> bool:
+        """Keep a record as durably as is asked for; False where it was dropped."""
+        kept = self.write(payload, description)
+        if not kept or self._durability != "durable":
+            return kept
+        # One sync for all that wait for it: a group commit.
+        committed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         with self._lock:
-            try:
-                segment = self._segment or self._open()
-                if description.id not in segment.described:
-                    segment.append(_frame({"description": asdict(description)}))
-                    segment.described.add(description.id)
-                segment.append(frame)
-                if segment.size >= self._max_bytes:
-                    self._seal()
-            except OSError as error:
-                self._count_dropped(error)
+            self._committing.append(committed)
+        self._wake.set()
+        return await committed
+
+    def write(self, payload: bytes, description: Description) -> bool:
+        """Append a record without waiting for the disk; False where it was dropped.
+
+        Its description goes before it where the segment does not have that yet.
+        """
+        frame = framed(payload)
+        with self._lock:
+            if self._waiting_bytes + self._pending_bytes + len(frame) > self._quota_bytes:
+                return self._drop(1, f"{self._quota_bytes} bytes wait for the drain, which is the quota")
+            if self._durability != "buffered":
+                return self._append(frame, (description,), 1)
+            self._pending.append(frame)
+            self._described[description.id] = description
+            self._pending_bytes += len(frame)
+            return self._pending_bytes < _BUFFER_BYTES or self._flush()
 
     def seal(self) -> None:
-        """Close the open segment, so that a drain takes it; nothing where there is none."""
-        with self._lock:
-            self._seal()
+        """Close the open segment, so that a drain takes all that was written until now; nothing where there is none."""
+        self._sync(seal=True)
 
     def close(self) -> None:
         """Seal and stop."""
-        self._stop.set()
+        self._stopping = True
+        self._wake.set()
         self._thread.join()
         self.seal()
 
-    def _open(self) -> _Segment:
+    def _flush(self) -> bool:
+        """Write what is in memory."""
+        pending, described = self._pending, self._described
+        self._pending, self._pending_bytes, self._described = [], 0, {}
+        return not pending or self._append(b"".join(pending), described.values(), len(pending))
+
+    def _append(self, frames: bytes, described: Iterable[Description], records: int) -> bool:
+        try:
+            segment = self._segment or self._open()
+            new = [description for description in described if description.id not in segment.described]
+            if new:
+                frames = b"".join([*(framed(description_payload(each)) for each in new), frames])
+            segment.append(frames)
+        except OSError as error:
+            return self._drop(records, error.strerror or "the disk refuses")
+        segment.described.update(description.id for description in new)
+        self._written_bytes += len(frames)
+        self._waiting_bytes += len(frames)
+        if segment.size >= self._max_bytes:
+            self._retire()
+        return True
+
+    def _open(self) -> OpenSegment:
         stem = f"{self._worker}-{epoch_us(self._clock.now())}-{uuid.uuid4().hex[:12]}"
-        self._segment = _Segment(self._root / (stem + OPEN))
+        self._segment = OpenSegment(self._root, stem)
         return self._segment
 
-    def _seal(self) -> None:
+    def _retire(self) -> None:
+        """Leave the open segment to be sealed by whoever syncs next: not by a request."""
         if self._segment:
-            self._segment.seal()
+            self._full.append(self._segment)
             self._segment = None
+            self._wake.set()
 
-    def _count_dropped(self, error: OSError) -> None:
-        if self.dropped == 0:
-            _LOG.error("capture: a record could not be written: %s", error.strerror)
-        self.dropped += 1
+    def _drop(self, records: int, why: str) -> bool:
+        if self._dropped == 0:
+            _LOG.error("capture: a record could not be kept: %s", why)
+        self._dropped += records
+        return False
 
     def _keep_synced(self) -> None:
-        while not self._stop.wait(self._sync_s):
+        looked_s = time.monotonic()
+        while not self._stopping:
+            self._wake.wait(self._sync_s)
+            self._wake.clear()
+            self._sync()
+            if time.monotonic() - looked_s > _LOOK_S:
+                looked_s = time.monotonic()
+                self._look()
+
+    def _look(self) -> None:
+        """See what the other workers wrote and the drain took."""
+        before = self._waiting_bytes
+        with suppress(FileNotFoundError):
+            found = bytes_in(self._root)
             with self._lock:
-                segment = self._segment
-                if segment and segment.age_s > self._max_age_s:
-                    self._seal()
-                    continue
-                handle = segment.handle_to_sync() if segment else None
-            if handle is not None:
-                # Outside the lock: a slow disk must not hold up a request.
-                with contextlib.suppress(OSError):
-                    os.fdatasync(handle)
-                os.close(handle)
+                self._waiting_bytes = found + self._waiting_bytes - before
+
+    def _sync(self, *, seal: bool = False) -> None:
+        with self._syncing:
+            with self._lock:
+                self._flush()
+                if seal or (self._segment and self._segment.age_s > self._max_age_s):
+                    self._retire()
+                full, self._full = self._full, []
+                segment, committing = self._segment, self._committing
+                self._committing = []
+            # Outside the lock: a slow disk must not hold up a request.
+            results = [each.seal() for each in full]
+            if segment:
+                results.append(segment.sync())
+            synced = all(results)
+            if not synced:
+                with self._lock:
+                    self._retire()
+        if committing:
+            if not synced:
+                with self._lock:
+                    self._drop(len(committing), "the disk does not keep what it was given")
+            with suppress(RuntimeError):  # the loop has ended, and nobody waits
+                committing[0].get_loop().call_soon_threadsafe(_tell, committing, synced)
 
 
-class _Segment:
-    """The open segment."""
-
-    def __init__(self, path: Path) -> None:
-        # Locked before it has its name: whoever finds an unlocked *.open knows that its writer is dead.
-        new = path.with_suffix(_NEW)
-        self._fd = os.open(new, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
-        new.rename(path)
-        self._path, self._opened, self._dirty = path, time.monotonic(), False
-        self.size, self.described = 0, set[str]()
-
-    @property
-    def age_s(self) -> float:
-        return time.monotonic() - self._opened
-
-    def append(self, frame: bytes) -> None:
-        written = 0
-        try:
-            written = os.write(self._fd, frame)
-        finally:
-            if written < len(frame):
-                # A torn frame would hide all that comes after it.
-                os.ftruncate(self._fd, self.size)
-        if written < len(frame):
-            raise OSError(28, "no space left for a whole record")
-        self.size += written
-        self._dirty = True
-
-    def handle_to_sync(self) -> int | None:
-        """A second handle on the file where there is something to sync; the caller closes it."""
-        dirty, self._dirty = self._dirty, False
-        return os.dup(self._fd) if dirty else None
-
-    def seal(self) -> None:
-        """Give the file its final name. Where that fails it stays open by name, and is recovered when we are gone."""
-        with contextlib.suppress(OSError):
-            os.fdatasync(self._fd)
-            self._path.rename(self._path.with_suffix(SEALED))
-        os.close(self._fd)
-
-
-def recover(root: Path) -> int:
-    """Seal the segments that dead workers have left open; how many. Safe beside living workers and other recoveries."""
-    count = 0
-    for path in sorted(root.glob("*" + OPEN)):
-        with contextlib.suppress(FileNotFoundError, BlockingIOError):
-            fd = os.open(path, os.O_RDONLY)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.rename(path.with_suffix(SEALED))
-                count += 1
-            finally:
-                os.close(fd)
-    return count
-
-
-def sealed(root: Path) -> list[Path]:
-    """The segments that wait for a drain, oldest name first."""
-    return sorted(root.glob("*" + SEALED))
-
-
-def read_segment(path: Path) -> Iterator[dict[str, object]]:
-    """The payloads of a segment in order, up to the first torn or damaged frame."""
-    data = path.read_bytes()
-    at = 0
-    while at + _HEADER.size <= len(data):
-        length, checksum = _HEADER.unpack_from(data, at)
-        payload = data[at + _HEADER.size : at + _HEADER.size + length]
-        if len(payload) < length or zlib.crc32(payload) != checksum:
-            return
-        yield orjson.loads(payload)
-        at += _HEADER.size + length
-
-
-def _frame(payload: dict[str, object]) -> bytes:
-    body = orjson.dumps(payload)
-    return _HEADER.pack(len(body), zlib.crc32(body)) + body
+def _tell(committing: list[asyncio.Future[bool]], synced: bool) -> None:  # noqa: FBT001 - a callback
+    for future in committing:
+        if not future.done():
+            future.set_result(synced)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from millrace.serving.capture import OPEN, SEALED
+from millrace.serving.held import HELD
+from millrace.serving.segments import OPEN, SEALED
 
 
 @dataclass(frozen=True, slots=True)
 class CaptureLag:
-    """Segments that are not yet in the inference tables, those that are being written among them.
+    """Segments that are not yet in the inference tables: those that are being written, and what a table refuses, too.
 
     Attributes:
         written_at: when the oldest of them was last written to, by the machine's time; None where there is none.
@@ -27,7 +28,7 @@ def capture_lag(root: Path) -> CaptureLag:
     """What waits in a capture folder; nothing where there is no such folder."""
     sizes: list[int] = []
     times: list[float] = []
-    for path in [*root.glob("*" + OPEN), *root.glob("*" + SEALED)]:
+    for path in [path for form in (OPEN, SEALED, HELD) for path in root.glob("*" + form)]:
         with suppress(FileNotFoundError):  # drained meanwhile
             found = path.stat()
             sizes.append(found.st_size)

@@ -23,9 +23,7 @@ from millrace.serving.answer import (
     TOO_LARGE,
     Question,
     Reply,
-    Request,
     answer,
-    record,
     too_large,
 )
 from millrace.serving.bodies.body import Dialect, Envelope
@@ -36,6 +34,7 @@ from millrace.serving.content_coding import packed, unpack
 from millrace.serving.counts import RequestCounts
 from millrace.serving.directory import Directory
 from millrace.serving.generations import Generations, ServedEndpoint
+from millrace.serving.records import Request, record_payload
 from millrace.serving.routes import Route, is_hot
 from millrace.serving.turns import Limits
 from millrace.serving.types import Endpoint
@@ -46,6 +45,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _JSON = (b"content-type", b"application/json")
 _IN_GZIP = [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]
+_DROPPED = (b"x-millrace-capture", b"dropped")
 _CHALLENGE = [(b"www-authenticate", b"Bearer")]
 
 
@@ -233,20 +233,27 @@ class HotApp:
                 reply = await answer(asked.endpoint, asked.entity, Question(raw, asked.dialect, asked.envelope), now)
         finally:
             self._counts.end(asked.endpoint.name)
-        request = Request(str(uuid.uuid4()), raw, epoch_us(now), asked.requester, asked.dialect.binary)
-        description = reply.served.description
-        if self._capture is not None and description is not None:
-            duration_ms = (time.perf_counter() - started) * 1000
-            self._capture.write(record(reply, request, duration_ms), description)
+        request = Request(str(uuid.uuid4()), raw, asked.dialect.name, epoch_us(now), asked.requester)
+        kept = await self._keep(reply, request, started)
         self._count(asked, reply, time.perf_counter() - started)
         served = (b"served-model-name", reply.served.plan.entity.name.encode())
         headers = [(b"databricks-request-id", request.id.encode()), served]
         if reply.status == BUSY:
             headers += LATER
+        if not kept:
+            headers.append(_DROPPED)
         body = packed(reply.body, asked.headers)
         if body is not None:
             headers += _IN_GZIP
         await _respond(send, reply.status, reply.body if body is None else body, headers)
+
+    async def _keep(self, reply: Reply, request: Request, started: float) -> bool:
+        """Capture the request where its endpoint says so; False where there was no room for it."""
+        description = reply.served.description
+        if self._capture is None or description is None:
+            return True
+        duration_us = round((time.perf_counter() - started) * 1e6)
+        return await self._capture.keep(record_payload(reply, request, duration_us), description)
 
     def _count(self, asked: _Asked, reply: Reply, duration_s: float) -> None:
         entity, answered = reply.served.plan.entity.name if reply.reached else "", reply.answered

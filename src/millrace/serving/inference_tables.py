@@ -6,9 +6,11 @@ text beside it still has it. A drain that stopped at such a record would hold up
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
@@ -16,9 +18,11 @@ from millrace.core.clock import from_epoch_us, iso
 from millrace.core.errors import InvalidInput
 from millrace.features.defaults import arrow_type
 from millrace.features.online.keys import key_reader
+from millrace.serving.inputs import split_inputs
+from millrace.serving.records import Record
+from millrace.serving.request_text import texts
 from millrace.serving.types import Description
 
-Record = Mapping[str, Any]
 _TIME = pa.timestamp("us", "UTC")
 
 PAYLOAD = pa.schema(
@@ -36,7 +40,9 @@ PAYLOAD = pa.schema(
         ("served_entity_id", pa.string()),
         ("requester", pa.string()),
         ("request_metadata", pa.map_(pa.string(), pa.string())),
-        # Ours: what the model was given and what it thought, a JSON object a row.
+        # Ours. A whole millisecond is long for an answer: what is compared between versions are microseconds.
+        ("execution_duration_us", pa.int64()),
+        # What the model was given and what it thought, a JSON object a row.
         ("features", pa.string()),
     ]
 )
@@ -79,21 +85,17 @@ def predictions_schema(description: Description, records: Sequence[Record] = ())
         if name not in taken
     ]
     schema = pa.schema([*_HEAD, *keys, *inputs, *_TAIL])
-    if any(isinstance(row[2], str) for record in records for row in record["rows"]):
+    if any(isinstance(label, str) for record in records for label in _labels(record)):
         place = schema.get_field_index("prediction")
         schema = schema.set(place, pa.field("prediction", pa.string()))
     return schema
 
 
-def predictions_table(description: Description, records: Sequence[Record], schema: pa.Schema) -> pa.Table:
+def predictions_table(schema: pa.Schema, description: Description, records: Sequence[Record]) -> pa.Table:
     """One row a prediction, in the columns of the schema (those that this description has; no others)."""
-    columns: dict[str, list[object]] = {name: [] for name in predictions_schema(description).names}
-    for record in records:
-        for number, row in enumerate(record["rows"]):
-            for name, value in _prediction_row(description, record, number, row).items():
-                columns[name].append(value)
-    fields = [schema.field(name) for name in columns]
-    arrays = [_fitting(values, field.type) for values, field in zip(columns.values(), fields, strict=True)]
+    columns = _columns(description, [record for record in records if record.rows])
+    fields = [schema.field(name) for name in predictions_schema(description).names]
+    arrays = [_fitting(columns[field.name], field.type) for field in fields]
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 
@@ -103,22 +105,24 @@ def column_name(name: str) -> str:
 
 
 def _payload_row(description: Description, record: Record) -> dict[str, object]:
-    at = from_epoch_us(record["time_us"])
+    at = from_epoch_us(record.time_us)
+    request, response, codes = texts(record)
     return {
-        "databricks_request_id": record["id"],
+        "databricks_request_id": record.id,
         "request_date": at.date(),
-        "client_request_id": record["client_request_id"],
+        "client_request_id": record.client_request_id,
         "request_time": at,
-        "status_code": record["status"],
+        "status_code": record.status,
         "sampling_fraction": 1.0,
-        "execution_duration_ms": round(record["duration_ms"]),
-        "request": record["request"],
-        "response": record["response"],
-        "logging_error_codes": [] if record["request"] is not None else ["MAX_REQUEST_SIZE_EXCEEDED"],
-        "served_entity_id": description.entity if record["reached"] else None,
-        "requester": record["requester"],
+        "execution_duration_ms": round(record.duration_us / 1000),
+        "request": request,
+        "response": response,
+        "logging_error_codes": codes,
+        "served_entity_id": description.entity if record.reached else None,
+        "requester": record.requester,
         "request_metadata": _metadata(description),
-        "features": _features_text(description, record["rows"]),
+        "execution_duration_us": record.duration_us,
+        "features": _features_text(description, record),
     }
 
 
@@ -129,47 +133,76 @@ def _metadata(description: Description) -> list[tuple[str, str | None]]:
     return [endpoint, ("model_name", description.model_name), ("model_version", description.model_version)]
 
 
-def _features_text(description: Description, rows: Sequence[Sequence[Any]]) -> str:
+def _features_text(description: Description, record: Record) -> str:
     """JSON: for each row of the request the inputs by name, the probability, and where the looked-up ones came from.
 
     Where features were served, only the last: the response has the features.
     """
-    if description.kind == "features":
-        return orjson.dumps([{"sources": _sources(sources)} for *_, sources in rows]).decode()
+    captured = record.captured
+    sources = [_sources(row) for row in captured.sources]
+    if captured.inputs is None:
+        return orjson.dumps([{"sources": row} for row in sources]).decode()
     names = [name for name, _ in description.inputs]
-    return orjson.dumps(
-        [
-            {
-                "inputs": dict(zip(names, inputs, strict=True)),
-                "probability": probability,
-                "sources": _sources(sources),
-            }
-            for _, inputs, _, probability, sources in rows
-        ]
-    ).decode()
+    inputs = [dict(zip(names, row, strict=True)) for row in split_inputs(captured.inputs, description.inputs)]
+    rows = zip(inputs, _probabilities(record), sources, strict=True)
+    return orjson.dumps([dict(zip(("inputs", "probability", "sources"), row, strict=True)) for row in rows]).decode()
 
 
-def _prediction_row(description: Description, record: Record, number: int, row: Sequence[Any]) -> dict[str, object]:
-    keys, inputs, label, probability, sources = row
-    return {
-        "request_id": record["id"],
-        "row": number,
-        "timestamp": from_epoch_us(record["time_us"]),
-        "client_request_id": record["client_request_id"],
-        "endpoint": description.endpoint,
-        "model_name": description.model_name,
-        "model_version": description.model_version,
-        **{column_name(name): value for (name, _), value in zip(description.inputs, inputs, strict=True)},
-        **{
-            column_name(name): _key(name, kind, value)
-            for (name, kind), value in zip(description.keys, keys, strict=True)
-        },
-        "prediction": label,
-        "probability": probability,
-        "actual_label": None,
-        "label_time": None,
-        "features": _sources_text(sources),
+def _columns(description: Description, records: Sequence[Record]) -> dict[str, Sequence[object] | np.ndarray]:
+    """The values of the predictions table, by column."""
+
+    def each(value: Callable[[Record], object]) -> list[Any]:
+        return [one for record in records for one in [value(record)] * record.rows]
+
+    def rows(values: Callable[[Record], Iterable[object]]) -> list[Any]:
+        return [one for record in records for one in values(record)]
+
+    keys = rows(lambda record: record.captured.keys)
+    columns: dict[str, Sequence[object] | np.ndarray] = {
+        "request_id": each(lambda record: record.id),
+        "row": rows(lambda record: range(record.rows)),
+        "timestamp": each(lambda record: from_epoch_us(record.time_us)),
+        "client_request_id": each(lambda record: record.client_request_id),
+        "endpoint": each(lambda _: description.endpoint),
+        "model_name": each(lambda _: description.model_name),
+        "model_version": each(lambda _: description.model_version),
+        "prediction": rows(_labels),
+        "probability": rows(_probabilities),
+        "actual_label": each(lambda _: None),
+        "label_time": each(lambda _: None),
+        "features": [_sources_text(row) for row in rows(lambda record: record.captured.sources)],
+        **_inputs(description, records),
     }
+    for place, (name, kind) in enumerate(description.keys):
+        columns[column_name(name)] = [_key(name, kind, row[place]) for row in keys]
+    return columns
+
+
+def _inputs(description: Description, records: Sequence[Record]) -> dict[str, Sequence[object] | np.ndarray]:
+    """The model's inputs by column: doubles where missing is NaN, texts where it is None."""
+    given = [record.captured.inputs for record in records if record.captured.inputs is not None]
+    if not given:
+        return {column_name(name): [] for name, _ in description.inputs}
+    numbers, texts = iter(np.concatenate([inputs.numbers for inputs in given]).T), itertools.count()
+    columns: dict[str, Sequence[object] | np.ndarray] = {}
+    for name, kind in description.inputs:
+        if kind == "double":
+            columns[column_name(name)] = next(numbers)
+        else:
+            place = next(texts)
+            columns[column_name(name)] = [value for inputs in given for value in inputs.texts[place]]
+    return columns
+
+
+def _labels(record: Record) -> Sequence[object]:
+    prediction = record.captured.prediction
+    return () if prediction is None else prediction.labels
+
+
+def _probabilities(record: Record) -> Sequence[object]:
+    prediction = record.captured.prediction
+    given = None if prediction is None else prediction.probabilities
+    return [None] * record.rows if given is None else given
 
 
 def _key(name: str, kind: str, value: object) -> object:
@@ -191,7 +224,9 @@ def _sources(sources: Sequence[Sequence[Any]]) -> list[dict[str, object]]:
     ]
 
 
-def _fitting(values: list[object], kind: pa.DataType) -> pa.Array:
+def _fitting(values: Sequence[object] | np.ndarray, kind: pa.DataType) -> pa.Array:
+    if isinstance(values, np.ndarray):
+        return pa.array(values, from_pandas=True).cast(kind)  # NaN is null
     try:
         return pa.array(values, kind)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, ValueError):

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol
 
 from millrace.core.events import Event
 from millrace.serving.bodies.body import Body
 from millrace.serving.inputs import Inputs
 from millrace.serving.types import CallSignature, Description, Endpoint, EndpointName, LoadPlan, Prediction
 
-# What is captured of a row: keys, model inputs, label, probability, sources.
-Captured: TypeAlias = tuple[Sequence[object], Sequence[object], object, float | None, Sequence[object]]
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What is kept of an answer. Kept as it is: rows are made of it when it is drained.
+
+    Attributes:
+        keys: a row's lookup keys, in the description's order.
+        sources: where a row's looked-up features came from: (feature table, event time in microseconds, Delta version)
+            each.
+        inputs: what the model was given; None where there is no model.
+        prediction: what it said.
+    """
+
+    keys: Sequence[Sequence[object]] = ()
+    sources: Sequence[Sequence[Any]] = ()
+    inputs: Inputs | None = None
+    prediction: Prediction | None = None
 
 
 class EndpointStore(Protocol):
@@ -74,8 +90,8 @@ class Answer(Protocol):
         """The response, as JSON. Raises InvalidInput where it can't be given in the way that the body asks for."""
         ...
 
-    def rows(self) -> list[Captured]:
-        """What is captured of it, row by row."""
+    def captured(self) -> Captured:
+        """What is kept of it."""
         ...
 
 

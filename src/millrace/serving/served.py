@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from millrace.features.spec import from_json
 from millrace.features.types import FeatureSpec
 from millrace.serving.bodies.body import Body
 from millrace.serving.bodies.rows import ValueKind
-from millrace.serving.inputs import InputReader, Inputs, kind_of, split_inputs
+from millrace.serving.inputs import InputReader, Inputs, kind_of
 from millrace.serving.mlmodel import read_model_folder
 from millrace.serving.port import Captured
 from millrace.serving.turns import Turns
@@ -33,9 +32,8 @@ class Answered:
     """A prediction and what it was made from, row by row.
 
     Attributes:
-        keys: the lookup keys' values, in the description's order.
+        keys: the lookup keys' values, in the description's order; empty where nothing is looked up.
         inputs: what the model was given.
-        types: (model input, `double` or `string`) in model order.
         sources: (feature table, event time in microseconds, Delta version) of what was looked up; nulls where a key has
             no row.
         predict_s: how long the model took, with the wait for its turn.
@@ -44,7 +42,6 @@ class Answered:
     prediction: Prediction
     keys: Sequence[Sequence[object]]
     inputs: Inputs
-    types: Sequence[tuple[str, str]]
     sources: Sequence[Sources]
     predict_s: float
 
@@ -65,12 +62,9 @@ class Answered:
             content["probabilities"] = self.prediction.probabilities
         return content
 
-    def rows(self) -> list[Captured]:
-        """What is captured of each row."""
-        prediction = self.prediction
-        chances = prediction.probabilities or itertools.repeat(None, len(prediction.labels))
-        inputs = split_inputs(self.inputs, self.types)
-        return list(zip(self.keys, inputs, prediction.labels, chances, self.sources, strict=True))
+    def captured(self) -> Captured:
+        """What is kept of it."""
+        return Captured(self.keys, self.sources, self.inputs, self.prediction)
 
 
 class ServedModel:
@@ -105,8 +99,8 @@ class ServedModel:
         sent = body.rows.typed(self.signature.columns)
         if self._lookup is None:
             inputs = self._reader.read(sent)
-            keys: list[Sequence[object]] = [()] * len(inputs)
-            sources: list[Sources] = [()] * len(inputs)
+            keys: list[Sequence[object]] = []
+            sources: list[Sources] = []
         else:
             records = sent.records(None)
             rows = self._lookup.augment(records, now)
@@ -114,7 +108,7 @@ class ServedModel:
             keys, sources = [self.keys_of(record) for record in records], [row.sources for row in rows]
         started = time.perf_counter()
         prediction = await self.turns.predict(inputs)
-        return Answered(prediction, keys, inputs, self._reader.types, sources, time.perf_counter() - started)
+        return Answered(prediction, keys, inputs, sources, time.perf_counter() - started)
 
     @property
     def waiting(self) -> int:

@@ -48,9 +48,9 @@ class FoundFeatures:
             )
         return {"outputs": [row.as_json() for row in self.found]}
 
-    def rows(self) -> list[Captured]:
-        """What is captured of each row: keys, and where its features came from; the response has the features."""
-        return [(list(row.keys.values()), (), None, None, row.sources) for row in self.found]
+    def captured(self) -> Captured:
+        """What is kept of it: keys, and where the features came from; the response has the features."""
+        return Captured([list(row.keys.values()) for row in self.found], [row.sources for row in self.found])
 
 
 class ServedFeatures:

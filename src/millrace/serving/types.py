@@ -202,8 +202,18 @@ class Description:
 
 @dataclass(frozen=True, slots=True)
 class DrainResult:
-    """What one drain has moved into the inference tables."""
+    """What one drain has moved into the inference tables.
+
+    Attributes:
+        segments: files.
+        requests: rows of payload tables.
+        rows: rows of predictions tables.
+        held: parts of batches that wait for a table that refuses them.
+        aside: records and damaged stretches that were put aside.
+    """
 
     segments: int
     requests: int
     rows: int
+    held: int = 0
+    aside: int = 0

@@ -2,21 +2,25 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from millrace.core.clock import ManualClock
 from millrace.core.errors import InvalidInput
 from millrace.lake.lake import Lake
-from millrace.serving import drain as draining
+from millrace.serving import inference_tables, journal
+from millrace.serving.bodies.dialects import ARROW_FILE, ARROW_STREAM, PARQUET
 from millrace.serving.capture import CaptureLog
 from millrace.serving.drain import drain
+from millrace.serving.segments import framed, read_segment
 from millrace.serving.types import Description, DrainResult
+from millrace.testing.traffic import Row, kept
 
 KEYS = (("customer_id", "int64"),)
 INPUTS = (("spend", "double"), ("region", "string"))
@@ -24,28 +28,13 @@ ONE = Description("e/1/churn-1", "ml.logs.churn", "churn", 1, "churn-1", "ml.mod
 TWO = Description(
     "e/2/churn-2", "ml.logs.churn", "churn", 2, "churn-2", "ml.models.churn", "2", KEYS, (*INPUTS, ("visits", "double"))
 )
-AT_US = 1_740_830_400_000_000  # 2025-03-01 12:00 UTC
 SOURCES = [("ml.features.churn", 1_740_787_200_000_000, 12)]
 
 
-def record(
-    number: int, description: Description = ONE, rows: list[Any] | None = None, **more: object
-) -> dict[str, object]:
-    row = [[number], [10.5, "north", 3.0][: len(description.inputs)], 1, 0.75, SOURCES]
-    return {
-        "description": description.id,
-        "id": f"r-{number}",
-        "client_request_id": None,
-        "time_us": AT_US + number,
-        "status": 200,
-        "duration_ms": 1.6,
-        "request": "{}",
-        "response": '{"predictions":[1]}',
-        "requester": "user:ada",
-        "reached": True,
-        "rows": [row] if rows is None else rows,
-        **more,
-    }
+def record(number: int, description: Description = ONE, rows: list[Row] | None = None, **more: Any) -> bytes:
+    row: Row = ([number], [10.5, "north", 3.0][: len(description.inputs)], 1, 0.75, SOURCES)
+    more.setdefault("at_us", 1_740_830_400_000_000 + number)
+    return kept(description, f"r-{number}", [row] if rows is None else rows, **more)
 
 
 @pytest.fixture
@@ -88,6 +77,7 @@ def test_a_request_becomes_a_payload_row(lake: Lake, log: CaptureLog, root: Path
                 ("model_name", "ml.models.churn"),
                 ("model_version", "1"),
             ],
+            "execution_duration_us": 1600,
             "features": (
                 '[{"inputs":{"spend":10.5,"region":"north"},"probability":0.75,'
                 '"sources":[{"table":"ml.features.churn","event_time":"2025-03-01T00:00:00Z","version":12}]}]'
@@ -101,7 +91,7 @@ def test_a_prediction_becomes_a_row_with_its_features_and_their_sources(
     lake: Lake, log: CaptureLog, root: Path
 ) -> None:
     log.write(
-        record(1, rows=[[[5], [10.5, "north"], 1, 0.75, SOURCES], [[6], [None, None], 0, 0.1, [["t", None, None]]]]),
+        record(1, rows=[([5], [10.5, "north"], 1, 0.75, SOURCES), ([6], [None, None], 0, 0.1, [("t", None, None)])]),
         ONE,
     )
     log.seal()
@@ -130,7 +120,7 @@ def test_a_prediction_becomes_a_row_with_its_features_and_their_sources(
 
 def test_a_failed_request_is_logged_without_predictions(lake: Lake, log: CaptureLog, root: Path) -> None:
     log.write(record(1, status=400, rows=[], reached=False), ONE)
-    log.write(record(2, status=413, request=None, rows=[], reached=False), ONE)
+    log.write(record(2, status=413, raw=None, rows=[], reached=False), ONE)
     log.seal()
     assert drain(lake, root) == DrainResult(1, 2, 0)
     payload = sorted(lake.read("ml.logs.churn_payload").to_pylist(), key=lambda row: row["status_code"])
@@ -164,8 +154,8 @@ def test_a_value_that_does_not_fit_its_column_is_null_and_stops_nothing(
     log.seal()
     drain(lake, root)
     text_keys = Description(**{**_fields(TWO), "keys": (("customer_id", "string"),), "id": "e/3/churn-2"})
-    log.write(record(2, text_keys, rows=[[["c-2"], [1.0, "north", 1.0], "yes", 0.9, []]]), text_keys)
-    log.write(record(3, rows=[[[2**63], [1.0, "north"], True, None, []]]), ONE)
+    log.write(record(2, text_keys, rows=[(["c-2"], [1.0, "north", 1.0], "yes", 0.9, [])]), text_keys)
+    log.write(record(3, rows=[([2**63], [1.0, "north"], True, None, [])]), ONE)
     log.seal()
     drain(lake, root)
     rows = {row["request_id"]: row for row in lake.read("ml.logs.churn_predictions").to_pylist()}
@@ -178,7 +168,7 @@ def test_a_value_that_does_not_fit_its_column_is_null_and_stops_nothing(
 
 
 def test_texts_as_labels_are_kept_as_texts(lake: Lake, log: CaptureLog, root: Path) -> None:
-    log.write(record(1, rows=[[[1], [1.0, "north"], "stays", None, []]]), ONE)
+    log.write(record(1, rows=[([1], [1.0, "north"], "stays", None, [])]), ONE)
     log.seal()
     drain(lake, root)
     assert lake.read("ml.logs.churn_predictions").column("prediction").to_pylist() == ["stays"]
@@ -186,7 +176,7 @@ def test_texts_as_labels_are_kept_as_texts(lake: Lake, log: CaptureLog, root: Pa
 
 def test_columns_named_like_ours_are_kept_under_another_name(lake: Lake, log: CaptureLog, root: Path) -> None:
     odd = Description(**{**_fields(ONE), "inputs": (("Timestamp", "double"), ("customer_id", "double"))})
-    log.write(record(1, odd, rows=[[[7], [1.5, 7.0], 1, None, []]]), odd)
+    log.write(record(1, odd, rows=[([7], [1.5, 7.0], 1, None, [])]), odd)
     log.seal()
     drain(lake, root)
     (row,) = lake.read("ml.logs.churn_predictions").to_pylist()
@@ -195,7 +185,7 @@ def test_columns_named_like_ours_are_kept_under_another_name(lake: Lake, log: Ca
 
 def test_keys_that_json_does_not_have_are_stored_in_their_own_type(lake: Lake, log: CaptureLog, root: Path) -> None:
     dated = Description(**{**_fields(ONE), "keys": (("day", "date32[day]"), ("price", "decimal128(10, 2)"))})
-    log.write(record(1, dated, rows=[[["2025-02-03", "1.50"], [1.0, "north"], 1, None, []]]), dated)
+    log.write(record(1, dated, rows=[(["2025-02-03", "1.50"], [1.0, "north"], 1, None, [])]), dated)
     log.seal()
     drain(lake, root)
     schema = lake.schema("ml.logs.churn_predictions")
@@ -226,7 +216,7 @@ def test_large_captures_go_in_several_batches(
     for number in range(5):
         log.write(record(number), ONE)
         log.seal()
-    monkeypatch.setattr(draining, "_BATCH_BYTES", 2 * next(root.glob("*.segment")).stat().st_size)
+    monkeypatch.setattr(journal, "_BATCH_BYTES", 2 * next(root.glob("*.segment")).stat().st_size)
     assert drain(lake, root) == DrainResult(5, 5, 5)
     assert ids(lake) == [f"r-{number}" for number in range(5)]
     assert lake.history("ml.logs.churn_payload")[-1].version == 3  # made, then three batches
@@ -288,27 +278,202 @@ def test_killed_at_any_step_each_record_is_there_exactly_once(
     assert not list(root.glob("*.segment"))
 
 
-def test_a_table_that_refuses_keeps_its_segments_and_the_others_get_theirs(
+OTHER = Description(
+    **{**{name: getattr(ONE, name) for name in ONE.__slots__}, "table_prefix": "ml.logs.other", "id": "f/1/x"}
+)
+
+
+class Refusing:
+    """Lets tables refuse rows, after some of them were taken all the same where `late`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, late: bool = False) -> None:
+        self.tables: set[str] = set()
+        append = Lake.append
+
+        def refuse(lake: Lake, name: Any, *args: Any) -> Any:
+            if name in self.tables and not late:
+                raise InvalidInput("the table can't take this")
+            done = append(lake, name, *args)
+            if name in self.tables:
+                raise InvalidInput("the answer of the storage got lost")
+            return done
+
+        monkeypatch.setattr(Lake, "append", refuse)
+
+
+def test_a_table_that_refuses_holds_up_no_other_and_gets_its_rows_later(
+    lake: Lake, log: CaptureLog, root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    refusing = Refusing(monkeypatch)
+    refusing.tables = {"ml.logs.churn_predictions"}
+    for number in (1, 3, 5):
+        log.write(record(number), ONE)
+        log.write(record(number + 1, OTHER), OTHER)
+        log.seal()
+        assert drain(lake, root) == DrainResult(1, 2, 2, held=(number + 1) // 2)
+        assert not list(root.glob("*.segment"))
+    assert "rows wait for ml.logs.churn_predictions" in caplog.text
+    assert ids(lake, "ml.logs.churn_payload") == ["r-1", "r-3", "r-5"]
+    assert ids(lake, "ml.logs.other_predictions") == ids(lake, "ml.logs.other_payload") == ["r-2", "r-4", "r-6"]
+    assert ids(lake) == []
+    refusing.tables = set()
+    assert drain(lake, root) == DrainResult(0, 0, 0)
+    assert ids(lake) == ["r-1", "r-3", "r-5"]
+    assert not list(root.glob("*.held"))
+
+
+def test_rows_that_a_refusing_table_took_after_all_are_there_once(
     lake: Lake, log: CaptureLog, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = Description(**{**_fields(ONE), "table_prefix": "ml.logs.other", "id": "f/1/x"})
-    log.write(record(1), ONE)
-    log.write(record(2, other), other)
+    refusing = Refusing(monkeypatch, late=True)
+    refusing.tables = {"ml.logs.churn_predictions", "ml.logs.churn_payload"}
+    for number in (1, 2):
+        log.write(record(number), ONE)
+        log.seal()
+        drain(lake, root)
+    refusing.tables = set()
+    log.write(record(3), ONE)
     log.seal()
-    append = Lake.append
+    drain(lake, root)
+    assert ids(lake) == ids(lake, "ml.logs.churn_payload") == ["r-1", "r-2", "r-3"]
 
-    def refuse(self: Lake, name: Any, *args: Any) -> Any:
-        if str(name).startswith("ml.logs.churn"):
-            raise InvalidInput("the table can't take this")
-        return append(self, name, *args)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(Lake, "append", refuse)
-        with pytest.raises(InvalidInput, match="can't take this"):
-            drain(lake, root)
-    assert ids(lake, "ml.logs.other_predictions") == ["r-2"]
-    assert drain(lake, root).requests == 2
-    assert (ids(lake), ids(lake, "ml.logs.other_predictions")) == (["r-1"], ["r-2"])
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_while_a_table_refuses_each_record_is_there_exactly_once(
+    lake: Lake, log: CaptureLog, root: Path, monkeypatch: pytest.MonkeyPatch, *, after: bool
+) -> None:
+    refusing = Refusing(monkeypatch)
+    for steps in range(40):
+        # A table refuses in two drains of three, and a drain is killed in each of the places.
+        refusing.tables = {"ml.logs.churn_predictions"} if steps % 3 else set()
+        log.write(record(2 * steps), ONE)
+        log.write(record(2 * steps + 1, OTHER), OTHER)
+        log.seal()
+        with monkeypatch.context() as patched:
+            Fuse(patched, steps % 14, after=after)
+            with contextlib.suppress(Killed):
+                drain(lake, root)
+    refusing.tables = set()
+    drain(lake, root)
+    mine, theirs = (sorted(f"r-{2 * steps + more}" for steps in range(40)) for more in (0, 1))
+    assert ids(lake) == ids(lake, "ml.logs.churn_payload") == mine
+    assert ids(lake, "ml.logs.other_predictions") == ids(lake, "ml.logs.other_payload") == theirs
+    assert {path.name for path in root.iterdir()} <= {"drain.json", "drain.lock"}
+
+
+def test_a_table_whose_name_is_none_holds_up_no_other(lake: Lake, log: CaptureLog, root: Path) -> None:
+    bad = Description(**{**_fields(ONE), "table_prefix": "no/such.place of a table", "id": "g/1/x"})
+    log.write(record(1, bad), bad)
+    log.write(record(2), ONE)
+    log.seal()
+    assert drain(lake, root) == DrainResult(1, 2, 2, held=2)
+    assert ids(lake) == ["r-2"]
+
+
+def test_a_damaged_frame_costs_its_own_record_only_and_is_put_aside(
+    lake: Lake, log: CaptureLog, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in (1, 2, 3):
+        log.write(record(number), ONE)
+    log.seal()
+    (segment,) = root.glob("*.segment")
+    content = bytearray(segment.read_bytes())
+    content[content.index(b'"r-2"')] ^= 1
+    segment.write_bytes(content)
+    assert drain(lake, root) == DrainResult(1, 2, 2, aside=1)
+    assert ids(lake) == ["r-1", "r-3"]
+    (aside,) = root.glob("*.aside")
+    assert aside.read_bytes() in bytes(content)
+    assert len(aside.read_bytes()) == len(framed(record(2)))
+    assert str(aside) in caplog.text
+    assert drain(lake, root) == DrainResult(0, 0, 0)
+
+
+def test_a_segment_of_another_format_is_put_aside_whole(lake: Lake, log: CaptureLog, root: Path) -> None:
+    (root / "old.segment").write_bytes(b"\x02\x00\x00\x00\x12\x34\x56\x78{}")
+    log.write(record(1), ONE)
+    log.seal()
+    assert drain(lake, root) == DrainResult(2, 1, 1, aside=1)
+    assert [path.read_bytes() for path in root.glob("*.aside")] == [b"\x02\x00\x00\x00\x12\x34\x56\x78{}"]
+
+
+def test_records_without_their_description_are_put_aside(lake: Lake, log: CaptureLog, root: Path) -> None:
+    log.write(record(1), ONE)
+    log.seal()
+    (first,) = root.glob("*.segment")
+    frames = read_segment(first).payloads
+    first.write_bytes(framed(frames[1]))
+    assert drain(lake, root) == DrainResult(1, 0, 0, aside=1)
+    (aside,) = root.glob("*.aside")
+    assert read_segment(aside).payloads == frames[1:]
+    # Another segment's description does as well.
+    (root / "a.segment").write_bytes(framed(frames[1]))
+    (root / "b.segment").write_bytes(framed(frames[0]))
+    assert drain(lake, root) == DrainResult(2, 1, 1)
+    assert ids(lake) == ["r-1"]
+
+
+def test_a_record_that_nothing_can_be_made_of_is_put_aside_and_stops_nothing(
+    lake: Lake, log: CaptureLog, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitting = inference_tables._key
+
+    def choke(name: str, kind: str, value: object) -> object:
+        if value == 4:
+            raise ValueError("a bug")
+        return fitting(name, kind, value)
+
+    monkeypatch.setattr(inference_tables, "_key", choke)
+    for number in range(1, 8):
+        log.write(record(number), ONE)
+    log.seal()
+    assert drain(lake, root) == DrainResult(1, 7, 7, aside=1)
+    assert ids(lake) == [f"r-{number}" for number in (1, 2, 3, 5, 6, 7)]
+    assert ids(lake, "ml.logs.churn_payload") == [f"r-{number}" for number in range(1, 8)]
+    (aside,) = root.glob("*.aside")
+    assert read_segment(aside).payloads[1:] == [record(4)]
+
+
+def test_a_record_whose_rows_do_not_match_its_description_is_put_aside(lake: Lake, log: CaptureLog, root: Path) -> None:
+    short = Description(**{**_fields(ONE), "inputs": INPUTS[:1]})
+    log.write(record(1), ONE)
+    log.write(kept(short, "r-2", [([2], [1.0], 1, 0.5, [])]), ONE)
+    log.seal()
+    assert drain(lake, root).aside == 2  # in each of the two tables
+    assert ids(lake) == ids(lake, "ml.logs.churn_payload") == ["r-1"]
+
+
+def test_binary_requests_are_rendered_as_dataframe_split(lake: Lake, log: CaptureLog, root: Path) -> None:
+    table = pa.table({"customer_id": [7, 8], "day": pa.array([date(2025, 2, 3), None])})
+    stream, file = _arrow(table, pa.ipc.new_stream), _arrow(table, pa.ipc.new_file)
+    bodies = {PARQUET.name: _parquet(table), ARROW_STREAM.name: stream, ARROW_FILE.name: file}
+    for number, (dialect, raw) in enumerate(bodies.items()):
+        log.write(record(number, raw=raw, dialect=dialect), ONE)
+        log.write(record(10 + number, raw=b"not one", dialect=dialect), ONE)
+        log.write(record(20 + number, raw=raw, dialect=dialect, status=400, rows=[]), ONE)
+    log.write(record(30, raw=b"customer_id\n7\n", dialect="csv"), ONE)
+    log.seal()
+    drain(lake, root)
+    rows = {row["databricks_request_id"]: row for row in lake.read("ml.logs.churn_payload").to_pylist()}
+    rendered = '{"dataframe_split":{"columns":["customer_id","day"],"data":[[7,"2025-02-03"],[8,null]]}}'
+    found = {name: (row["request"], row["logging_error_codes"]) for name, row in rows.items()}
+    for number in range(3):
+        assert found[f"r-{number}"] == (rendered, [])
+        assert found[f"r-{10 + number}"] == found[f"r-{20 + number}"] == (None, ["REQUEST_NOT_TEXT"])
+    assert found["r-30"] == ("customer_id\n7\n", [])
+
+
+def test_texts_over_a_megabyte_are_left_out_and_say_so(lake: Lake, log: CaptureLog, root: Path) -> None:
+    log.write(record(1, raw=b"x" * ((1 << 20) + 1), body=b"y" * ((1 << 20) + 1)), ONE)
+    long_when_rendered = pa.table({"a": ["z" * 100] * 12_000})
+    log.write(record(2, raw=_parquet(long_when_rendered), dialect="parquet"), ONE)
+    log.seal()
+    drain(lake, root)
+    rows = {row["databricks_request_id"]: row for row in lake.read("ml.logs.churn_payload").to_pylist()}
+    assert (rows["r-1"]["request"], rows["r-1"]["response"], rows["r-2"]["request"]) == (None, None, None)
+    assert rows["r-1"]["logging_error_codes"] == ["MAX_REQUEST_SIZE_EXCEEDED", "MAX_RESPONSE_SIZE_EXCEEDED"]
+    assert rows["r-2"]["logging_error_codes"] == ["MAX_REQUEST_SIZE_EXCEEDED"]
+    assert ids(lake) == ["r-1", "r-2"]
 
 
 def test_a_capture_folder_made_anew_is_not_taken_for_the_old_one(lake: Lake, root: Path, clock: ManualClock) -> None:
@@ -323,3 +488,16 @@ def test_a_capture_folder_made_anew_is_not_taken_for_the_old_one(lake: Lake, roo
 
 def _fields(description: Description) -> dict[str, Any]:
     return {name: getattr(description, name) for name in Description.__dataclass_fields__}
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return bytes(sink.getvalue())
+
+
+def _arrow(table: pa.Table, new: Callable[..., Any]) -> bytes:
+    sink = pa.BufferOutputStream()
+    with new(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())

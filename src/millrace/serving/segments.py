@@ -1,0 +1,215 @@
+"""Segments: append-only files of frames, and what can still be read of one that was torn or damaged.
+
+A frame is a mark, the length and the CRC-32 of its payload, and the payload. It reaches the operating system in one
+write, so a killed worker leaves at most one torn frame, at the end. The file's name says what it is: `*.open` is being
+written under a lock that dies with its writer, `*.segment` is sealed and never changes again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import struct
+import time
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+OPEN, SEALED, _NEW = ".open", ".segment", ".new"
+# Another format of the payloads takes another last byte. No UTF-8 text has the first.
+_MARK = b"\xffMR\x02"
+_HEADER = struct.Struct("<4sII")
+
+
+def framed(payload: bytes) -> bytes:
+    """The payload as a frame."""
+    return _HEADER.pack(_MARK, len(payload), zlib.crc32(payload)) + payload
+
+
+class OpenSegment:
+    """The segment that a worker writes. Not thread-safe, but `sync` may run beside `append`.
+
+    Attributes:
+        size: bytes of whole frames.
+        described: ids of the descriptions that it has.
+    """
+
+    def __init__(self, root: Path, stem: str) -> None:
+        # Locked before it has its name: whoever finds an unlocked *.open knows that its writer is dead.
+        new, self._path = root / (stem + _NEW), root / (stem + OPEN)
+        self._fd = os.open(new, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        new.rename(self._path)
+        self._opened, self._dirty, self._named = time.monotonic(), False, False
+        self.size, self.described = 0, set[str]()
+
+    @property
+    def age_s(self) -> float:
+        """How long it has been open."""
+        return time.monotonic() - self._opened
+
+    def append(self, frames: bytes) -> None:
+        """Write frames, in one system call: all of them or none.
+
+        Raises:
+            OSError: there is no room.
+        """
+        written = 0
+        try:
+            written = os.write(self._fd, frames)
+        finally:
+            if written < len(frames):
+                self._cut()
+        if written < len(frames):
+            raise OSError(errno.ENOSPC, "no space left for a whole record")
+        self.size += written
+        self._dirty = True
+
+    def _cut(self) -> None:
+        """Take a torn frame away; where even that fails it stays, and readers find the frames behind it."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, self.size)
+        self.size = os.fstat(self._fd).st_size
+
+    def sync(self) -> bool:
+        """Bring what was written to the disk; whether it is there."""
+        dirty, self._dirty = self._dirty, False
+        try:
+            if dirty:
+                os.fdatasync(self._fd)
+            if not self._named:
+                _sync_folder(self._path.parent)
+                self._named = True
+        except OSError:
+            return False
+        return True
+
+    def seal(self) -> bool:
+        """Give the file its final name; whether all of it is on the disk.
+
+        Where the name can't be given it stays open by name, and is recovered when we are gone.
+        """
+        synced = self.sync()
+        with contextlib.suppress(OSError):
+            self._path.rename(self._path.with_suffix(SEALED))
+        os.close(self._fd)
+        return synced
+
+
+def recover(root: Path) -> int:
+    """Seal the segments that dead workers have left open; how many. Safe beside living workers and other recoveries."""
+    count = 0
+    for path in sorted(root.glob("*" + OPEN)):
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):
+            fd = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.rename(path.with_suffix(SEALED))
+                count += 1
+            finally:
+                os.close(fd)
+    return count
+
+
+def sealed(root: Path) -> list[Path]:
+    """The segments that wait for a drain, oldest name first."""
+    return sorted(root.glob("*" + SEALED))
+
+
+def bytes_in(root: Path) -> int:
+    """How much the files of a capture folder take."""
+    total = 0
+    with os.scandir(root) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):  # drained meanwhile
+                total += entry.stat().st_size
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a segment has.
+
+    Attributes:
+        payloads: of the whole frames, in order.
+        damaged: the stretches between them in which there is no whole frame.
+    """
+
+    payloads: list[bytes]
+    damaged: list[bytes]
+
+
+def read_segment(path: Path) -> Contents:
+    """Read a segment, past what is damaged. A torn frame at its end, whose writer never came to say so, is left out."""
+    data = path.read_bytes()
+    contents = Contents([], [])
+    at = 0
+    while at < len(data):
+        payload = _payload(data, at)
+        if payload is not None:
+            contents.payloads.append(payload)
+            at += _HEADER.size + len(payload)
+            continue
+        following = _following(data, at)
+        if following == len(data) and _is_torn(data, at):
+            break
+        contents.damaged.append(data[at:following])
+        at = following
+    return contents
+
+
+def write_whole(path: Path, parts: Iterable[bytes]) -> None:
+    """Write a file that is there as a whole or not at all, also after a power cut."""
+    draft = path.with_name(path.name + _NEW)
+    with draft.open("wb") as file:
+        file.writelines(parts)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    _sync_folder(path.parent)
+
+
+def _payload(data: bytes, at: int) -> bytes | None:
+    """The payload of the frame that begins here; None where there is no whole one."""
+    if at + _HEADER.size > len(data):
+        return None
+    mark, length, checksum = _HEADER.unpack_from(data, at)
+    first = at + _HEADER.size
+    if mark != _MARK or first + length > len(data):
+        return None
+    payload = data[first : first + length]
+    return payload if zlib.crc32(payload) == checksum else None
+
+
+def _following(data: bytes, at: int) -> int:
+    """Where reading goes on behind a damaged frame: at the next whole one, else at the end."""
+    # The place that the damaged frame itself names comes first: a frame that a caller put into a request is not taken
+    # for one of ours.
+    if data[at : at + len(_MARK)] == _MARK and at + _HEADER.size <= len(data):
+        stated = at + _HEADER.size + int(_HEADER.unpack_from(data, at)[1])
+        if stated == len(data) or _payload(data, stated) is not None:
+            return stated
+    found = data.find(_MARK, at + 1)
+    while found >= 0 and _payload(data, found) is None:
+        found = data.find(_MARK, found + 1)
+    return len(data) if found < 0 else found
+
+
+def _is_torn(data: bytes, at: int) -> bool:
+    rest = data[at : at + _HEADER.size]
+    if len(rest) < _HEADER.size:
+        return rest[: len(_MARK)] == _MARK[: len(rest)]
+    mark, length, _ = _HEADER.unpack(rest)
+    return bool(mark == _MARK and at + _HEADER.size + length > len(data))
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from millrace.serving.segments import OpenSegment, bytes_in, framed, read_segment, recover, sealed, write_whole
+
+PAYLOADS = st.lists(st.binary(max_size=60), min_size=1, max_size=6)
+
+
+def written(path: Path, payloads: list[bytes]) -> bytes:
+    content = b"".join(map(framed, payloads))
+    path.write_bytes(content)
+    return content
+
+
+def test_frames_are_read_in_order(tmp_path: Path) -> None:
+    written(tmp_path / "s", [b"one", b"", b"three"])
+    assert read_segment(tmp_path / "s").payloads == [b"one", b"", b"three"]
+
+
+def test_an_empty_segment_has_nothing(tmp_path: Path) -> None:
+    written(tmp_path / "s", [])
+    contents = read_segment(tmp_path / "s")
+    assert (contents.payloads, contents.damaged) == ([], [])
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(payloads=PAYLOADS, data=st.data())
+def test_a_segment_cut_anywhere_gives_its_whole_frames(
+    tmp_path: Path, payloads: list[bytes], data: st.DataObject
+) -> None:
+    content = written(tmp_path / "s", payloads)
+    cut = data.draw(st.integers(0, len(content)))
+    (tmp_path / "s").write_bytes(content[:cut])
+    ends = [len(b"".join(map(framed, payloads[: number + 1]))) for number in range(len(payloads))]
+    contents = read_segment(tmp_path / "s")
+    assert contents.payloads == payloads[: sum(end <= cut for end in ends)]
+    assert contents.damaged == []  # torn, not damaged: nobody was told that it is kept
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(payloads=PAYLOADS, data=st.data())
+def test_a_damaged_frame_hides_none_of_the_others(tmp_path: Path, payloads: list[bytes], data: st.DataObject) -> None:
+    payloads = [*payloads, b"the last one"]
+    content = bytearray(written(tmp_path / "s", payloads))
+    which = data.draw(st.integers(0, len(payloads) - 2))
+    first = len(b"".join(map(framed, payloads[:which])))
+    length = len(framed(payloads[which]))
+    content[first + data.draw(st.integers(0, length - 1))] ^= data.draw(st.integers(1, 255))
+    (tmp_path / "s").write_bytes(content)
+    contents = read_segment(tmp_path / "s")
+    assert contents.payloads == payloads[:which] + payloads[which + 1 :]
+    assert b"".join(contents.damaged) == bytes(content[first : first + length])
+
+
+def test_a_damaged_last_frame_is_damaged_not_torn(tmp_path: Path) -> None:
+    content = bytearray(written(tmp_path / "s", [b"one", b"two"]))
+    content[-1] ^= 1
+    (tmp_path / "s").write_bytes(content)
+    contents = read_segment(tmp_path / "s")
+    assert (contents.payloads, contents.damaged) == ([b"one"], [bytes(content[len(framed(b"one")) :])])
+
+
+def test_a_file_of_another_format_is_one_damaged_stretch(tmp_path: Path) -> None:
+    (tmp_path / "s").write_bytes(b'\x10\x00\x00\x00abcd{"description": 1}')
+    contents = read_segment(tmp_path / "s")
+    assert (contents.payloads, contents.damaged) == ([], [b'\x10\x00\x00\x00abcd{"description": 1}'])
+
+
+def test_zeros_behind_the_last_frame_are_damage(tmp_path: Path) -> None:
+    # A power cut may leave a file longer than what was written to it.
+    content = written(tmp_path / "s", [b"one"])
+    (tmp_path / "s").write_bytes(content + bytes(100))
+    contents = read_segment(tmp_path / "s")
+    assert (contents.payloads, contents.damaged) == ([b"one"], [bytes(100)])
+
+
+def test_a_frame_inside_a_request_is_not_taken_for_one(tmp_path: Path) -> None:
+    evil = b"request: " + framed(b"forged")
+    content = bytearray(written(tmp_path / "s", [evil, b"two"]))
+    content[16] ^= 1  # in the payload of the first, before the forged frame
+    (tmp_path / "s").write_bytes(content)
+    assert read_segment(tmp_path / "s").payloads == [b"two"]
+
+
+def test_a_write_that_is_cut_short_leaves_whole_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    segment = OpenSegment(tmp_path, "s")
+    segment.append(framed(b"one"))
+    write = os.write
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda fd, frames: write(fd, frames[:5]))
+        with pytest.raises(OSError, match="no space"):
+            segment.append(framed(b"two"))
+    segment.append(framed(b"three"))
+    segment.seal()
+    contents = read_segment(tmp_path / "s.segment")
+    assert (contents.payloads, contents.damaged) == ([b"one", b"three"], [])
+
+
+def test_a_torn_frame_that_can_not_be_cut_away_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    segment = OpenSegment(tmp_path, "s")
+    segment.append(framed(b"one"))
+    write = os.write
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda fd, frames: write(fd, frames[:5]))
+        patched.setattr(os, "ftruncate", _refuse)
+        for _ in range(2):
+            with pytest.raises(OSError, match="no space"):
+                segment.append(framed(b"two"))
+    segment.append(framed(b"three"))
+    segment.seal()
+    contents = read_segment(tmp_path / "s.segment")
+    assert contents.payloads == [b"one", b"three"]
+    assert b"".join(contents.damaged) == 2 * framed(b"two")[:5]
+
+
+def test_a_living_writer_keeps_its_segment_and_a_dead_ones_is_sealed(tmp_path: Path) -> None:
+    segment = OpenSegment(tmp_path, "a")
+    segment.append(framed(b"one"))
+    assert recover(tmp_path) == 0
+    written(tmp_path / "b.open", [b"dead"])  # nobody holds its lock
+    assert recover(tmp_path) == 1
+    assert sealed(tmp_path) == [tmp_path / "b.segment"]
+    segment.append(framed(b"two"))
+    segment.seal()
+    assert sealed(tmp_path) == [tmp_path / "a.segment", tmp_path / "b.segment"]
+    assert read_segment(tmp_path / "a.segment").payloads == [b"one", b"two"]
+    assert recover(tmp_path) == 0
+
+
+def test_all_files_of_the_folder_count(tmp_path: Path) -> None:
+    write_whole(tmp_path / "a.held", [b"12", b"345"])
+    (tmp_path / "b.segment").write_bytes(bytes(7))
+    assert bytes_in(tmp_path) == 12
+
+
+def _refuse(*_: object) -> None:
+    raise OSError(5, "Input/output error")
