@@ -73,3 +73,19 @@ def test_joins_run_where_spark_is_unless_told_otherwise() -> None:
     assert Settings.load(env=remote | {"MILLRACE_JOIN_ENGINE": "duckdb"}).join_engine == "duckdb"
     with pytest.raises(UsageError, match="MILLRACE_JOIN_ENGINE is 'ibis'"):
         Settings.load(env={"MILLRACE_JOIN_ENGINE": "ibis"})
+
+
+def test_capture_is_bounded_and_survives_its_process_unless_told_otherwise() -> None:
+    settings = Settings.load("/home", {})
+    assert (settings.capture_durability, settings.capture_quota_bytes) == ("process", 2 << 30)
+    given = {"MILLRACE_CAPTURE_DURABILITY": "durable", "MILLRACE_CAPTURE_QUOTA_BYTES": "1000"}
+    settings = Settings.load("/home", given)
+    assert (settings.capture_durability, settings.capture_quota_bytes) == ("durable", 1000)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("MILLRACE_CAPTURE_DURABILITY", "paper"), ("MILLRACE_CAPTURE_QUOTA_BYTES", "2 GB")]
+)
+def test_a_capture_setting_that_means_nothing_is_refused(name: str, text: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} is '{text}'"):
+        Settings.load("/home", {name: text})
