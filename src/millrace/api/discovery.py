@@ -7,17 +7,28 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from millrace.api.children import open_log
 from millrace.core.errors import InvalidState
-from millrace.targets.local_server import ServerInfo, find_server, read_info
+from millrace.targets.local_server import ServerInfo, find_server, home_token, probe, read_info
 
-__all__ = ["find_server", "running_server"]
+__all__ = ["find_server", "not_answered", "running_server"]
 
 _STOP_S = 6.0
+
+
+def not_answered(home: Path) -> Mapping[str, str]:
+    """Endpoints that are deployed and that the home's server can't answer, and why; empty where no server runs."""
+    server = find_server(home)
+    if server is None:
+        return {}
+    _, body = probe(server, "/health/ready", home_token(home))
+    lacking = body.get("not_ready", {})
+    assert isinstance(lacking, dict)  # noqa: S101 - both ends are ours
+    return lacking
 
 
 @contextmanager

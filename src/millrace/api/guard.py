@@ -18,7 +18,7 @@ from millrace.api.pages import login_page
 from millrace.serving import routes
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
-OPEN = frozenset({"/health", "/health/live", "/health/ready", "/.well-known/databricks-config"}) | routes.OPEN
+OPEN = routes.OPEN | {"/health", "/health/live", "/health/ready", "/health/started", "/.well-known/databricks-config"}
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _LONGEST_FORM = 4096
 _KEPT_HOSTS = 64

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
+from millrace.api.readiness import as_served
 from millrace.api.workers import Workers
 from millrace.core.clock import Clock
 from millrace.core.errors import Conflict, MillraceError
@@ -105,16 +106,17 @@ class Rollout:
             self._release(looked_at.name)
 
     def get(self, name: str) -> Endpoint:
-        """The endpoint as its callers see it: an update has ended when every worker routes to it.
+        """The endpoint as its callers see it: ready when every worker answers, updated when every worker routes to it.
 
         Raises:
             NotFound: no such endpoint.
         """
-        return self._seen(self._store.get(EndpointName(name)))
+        return as_served(self._updating(self._store.get(EndpointName(name))), self._workers.status())
 
     def list(self) -> Sequence[Endpoint]:
         """All endpoints as their callers see them, sorted by name."""
-        return [self._seen(endpoint) for endpoint in self._store.list()]
+        workers = self._workers.status()
+        return [as_served(self._updating(endpoint), workers) for endpoint in self._store.list()]
 
     def delete(self, name: str, by: Principal) -> None:
         """Take an endpoint away.
@@ -205,7 +207,7 @@ class Rollout:
         thread.join(_ANSWER_S)
         return self.get(endpoint.name)
 
-    def _seen(self, endpoint: Endpoint) -> Endpoint:
+    def _updating(self, endpoint: Endpoint) -> Endpoint:
         with self._lock:
             switching = endpoint.name in self._busy and endpoint.state.config_update == "NOT_UPDATING"
         return replace(endpoint, state=replace(endpoint.state, config_update="IN_PROGRESS")) if switching else endpoint

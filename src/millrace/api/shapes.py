@@ -57,7 +57,7 @@ def write_endpoint(endpoint: Endpoint, url: str, level: Level | None = "CAN_MANA
         "last_updated_timestamp": _ms(endpoint.updated_at),
         "state": {"ready": "READY" if state.ready else "NOT_READY", "config_update": state.config_update},
         "config": {
-            **_config(endpoint, endpoint.config, "DEPLOYMENT_READY"),
+            **_config(endpoint, endpoint.config, "DEPLOYMENT_READY" if state.ready else "DEPLOYMENT_RECOVERING"),
             "config_version": endpoint.generation,
         },
         "endpoint_url": f"{url}/serving-endpoints/{endpoint.name}/invocations",

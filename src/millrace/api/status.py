@@ -23,6 +23,14 @@ class Status:
         """What must be up for the server to be ready."""
         return {"workers": all(worker["ready"] for worker in self.workers.status())}
 
+    def not_ready(self) -> dict[str, str]:
+        """Endpoints that were deployed and can't be answered, and why. Those that never were deployed are not among them."""
+        return {
+            endpoint.name: endpoint.state.message
+            for endpoint in self._rollout.list()
+            if endpoint.generation and not endpoint.state.ready
+        }
+
     def read(self) -> dict[str, object]:
         """Everything, as JSON."""
         clock, capture = self._workspace.clock, self._workspace.capture_root

@@ -127,7 +127,7 @@ class _Server:
         self._wait("/health/live", workers, stop, _WORKERS_FIRST_S)
         for child in others:
             child.start()
-        if not self._wait("/health/ready", [*workers, *others], stop, _READY_S):
+        if not self._wait("/health/started", [*workers, *others], stop, _READY_S):
             raise InvalidState(
                 f"the server was not ready after {_READY_S:.0f} seconds", hint="look at logs/ in the home"
             )

@@ -104,8 +104,13 @@ class Commands:
         """Answer one command."""
         what = message["do"]
         if what == "status":
-            served, capture = dict(self._hot.served()), asdict(self._capture.state)
-            return {"pid": os.getpid(), "ready": self._loaded, "served": served, "capture": capture}
+            return {
+                "pid": os.getpid(),
+                "ready": self._loaded,
+                "served": dict(self._hot.served()),
+                "waiting": dict(self._hot.waiting()),
+                "capture": asdict(self._capture.state),
+            }
         if what == "metrics":
             return {"restarts": self._restarts, "dropped": self._capture.state.dropped, **self._hot.counts()}
         if what == "seal":

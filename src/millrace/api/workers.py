@@ -54,7 +54,7 @@ class Workers:
         self._tell({"do": "seal"})
 
     def status(self) -> list[dict[str, object]]:
-        """What each worker says of itself, by slot: pid, ready, served; `ready` is False for one that does not answer."""
+        """What each worker says of itself, by slot: pid, ready, served, waiting; `ready` is False for one that does not answer."""
         return self._tell({"do": "status"})
 
     def metrics(self) -> list[dict[str, object]]:

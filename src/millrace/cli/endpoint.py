@@ -21,18 +21,21 @@ app = App(name="endpoint", help="List endpoints, and ask one for predictions or 
 
 @app.command(name="list")
 def list_(*, home: Home = None, json: Json = False) -> int:
-    """List the endpoints and what they serve."""
+    """List the endpoints and what they serve. Where a server runs, ready are those that it answers for."""
+    from millrace.api.discovery import not_answered
     from millrace.workspace import require_home
 
+    workspace = require_home(home)
+    lacking = not_answered(workspace.home)
     rows = [
         {
             "name": endpoint.name,
             "serves": ", ".join(str(entity) for entity in endpoint.config.served),
-            "ready": endpoint.state.ready,
+            "ready": endpoint.state.ready and endpoint.name not in lacking,
             "config_update": endpoint.state.config_update,
-            "message": endpoint.state.message,
+            "message": lacking.get(endpoint.name, endpoint.state.message),
         }
-        for endpoint in require_home(home).endpoints.list()
+        for endpoint in workspace.endpoints.list()
     ]
     if json:
         print_json({"endpoints": rows})
@@ -46,13 +49,16 @@ def list_(*, home: Home = None, json: Json = False) -> int:
 @app.command
 def show(name: str, *, home: Home = None, json: Json = False) -> int:
     """Show what an endpoint serves, how it stands, and where it is asked."""
-    from millrace.api.discovery import find_server
+    from millrace.api.discovery import find_server, not_answered
     from millrace.serving.types import EndpointName
     from millrace.workspace import require_home
 
     workspace = require_home(home)
     endpoint, server = workspace.endpoints.get(EndpointName(name)), find_server(workspace.home)
     facts = _facts(endpoint, server.url if server else None)
+    why = not_answered(workspace.home).get(endpoint.name)
+    if why is not None:
+        facts |= {"ready": False, "message": why}
     entities = _entities(endpoint)
     if json:
         print_json({**facts, "entities": entities})

@@ -33,9 +33,9 @@ def status(*, home: Home = None, json: Json = False) -> int:
 
 
 def _facts(workspace: Workspace) -> dict[str, object]:
-    from millrace.api.discovery import find_server
+    from millrace.api.discovery import find_server, not_answered
 
-    server = find_server(workspace.home)
+    server, lacking = find_server(workspace.home), not_answered(workspace.home)
     return {
         "home": str(workspace.home),
         "time": workspace.clock.now(),
@@ -46,7 +46,7 @@ def _facts(workspace: Workspace) -> dict[str, object]:
             {
                 "name": endpoint.name,
                 "serves": ", ".join(str(entity) for entity in endpoint.config.served),
-                "ready": endpoint.state.ready,
+                "ready": endpoint.state.ready and endpoint.name not in lacking,
                 "config_update": endpoint.state.config_update,
             }
             for endpoint in workspace.endpoints.list()

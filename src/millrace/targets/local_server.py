@@ -51,11 +51,11 @@ def find_server(home: Path) -> ServerInfo | None:
     return info if status == 200 and body.get("instance") == info.instance else None  # noqa: PLR2004 - HTTP's OK
 
 
-def probe(server: ServerInfo, path: str) -> tuple[int, dict[str, object]]:
+def probe(server: ServerInfo, path: str, token: str | None = None) -> tuple[int, dict[str, object]]:
     """GET a JSON object without waiting long: `(status, body)`, `(0, {})` where nobody answers."""
     connection = _connection(server)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers={} if token is None else {"authorization": f"Bearer {token}"})
         response = connection.getresponse()
         body = json.loads(response.read() or b"{}")
     except (OSError, ValueError, http.client.HTTPException):

@@ -24,7 +24,7 @@ from millrace.serving import endpoints
 from millrace.serving.adapters.sql_endpoints import SqlEndpointStore
 from millrace.serving.canary.types import Canary, Verdict
 from millrace.serving.prepare import Sources
-from millrace.serving.types import Capture, Endpoint, EndpointConfig
+from millrace.serving.types import Capture, Endpoint, EndpointConfig, EndpointName
 
 NOW = datetime(2025, 3, 1, tzinfo=UTC)
 ADA = Principal("user", "ada")
@@ -46,7 +46,8 @@ class RecordingWorkers:
     may_load: threading.Event = field(default_factory=threading.Event)
     may_activate: threading.Event = field(default_factory=threading.Event)
     fails: bool = False
-    serving: list[dict[str, int]] = field(default_factory=list)
+    serving: list[dict[str, int]] = field(default_factory=lambda: [{}])
+    waiting: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.may_load.set()
@@ -62,6 +63,8 @@ class RecordingWorkers:
     def activate(self, name: str, generation: int) -> None:
         assert self.may_activate.wait(10)
         self.told.append(("activate", name, generation))
+        for served in self.serving:
+            served[name] = generation
 
     def discard(self, name: str, generation: int) -> None:
         self.told.append(("discard", name, generation))
@@ -70,7 +73,8 @@ class RecordingWorkers:
         self.told.append(("remove", name))
 
     def status(self) -> list[dict[str, object]]:
-        return [{"ready": True, "served": served} for served in self.serving] + [{"ready": False}]
+        up = [{"ready": True, "served": served, "waiting": self.waiting} for served in self.serving]
+        return [*up, {"ready": False}]
 
 
 @dataclass
@@ -188,6 +192,22 @@ def test_an_update_keeps_the_capture_and_the_missing_keys_that_it_does_not_name(
     kept = scene.update("e", config("2")).config
     assert (kept.capture, kept.missing_keys) == (capture, "404")
     assert scene.update("e", replace(config("2"), missing_keys="null")).config.missing_keys == "null"
+
+
+def test_an_endpoint_is_ready_when_every_worker_that_is_up_answers(scene: Scene) -> None:
+    scene.create("e", config("1"))
+    assert scene.rollout.get("e").state.ready
+    scene.workers.serving = [{"e": 1}, {}]
+    seen = scene.rollout.get("e").state
+    assert (seen.ready, seen.message) == (False, "a worker does not serve it yet")
+    scene.workers.waiting = {"e": "the online store does not answer"}
+    (listed,) = scene.rollout.list()
+    assert (listed.state.ready, listed.state.message) == (False, "the online store does not answer")
+    scene.workers.serving = []
+    assert scene.rollout.get("e").state.message == "no worker is up"
+    assert scene.store.get(EndpointName("e")).state.ready
+    scene.workers.serving = [{"e": 1}, {"e": 1}]
+    assert scene.rollout.get("e").state == scene.store.get(EndpointName("e")).state
 
 
 def test_an_update_that_died_with_its_process_is_ended(scene: Scene) -> None:

@@ -1,0 +1,35 @@
+"""Whether an endpoint is answered: the store says what should be served, the workers what is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from millrace.serving.types import Endpoint
+
+Worker = Mapping[str, Any]
+
+
+def as_served(endpoint: Endpoint, workers: Sequence[Worker]) -> Endpoint:
+    """The endpoint as its callers find it: ready only where every worker that is up answers for it, else with the reason.
+
+    Args:
+        endpoint: as it is stored.
+        workers: what each says of itself; `ready`, `served`, and why it has to wait for an endpoint in `waiting`.
+    """
+    why = _why_not(endpoint, workers) if endpoint.state.ready else None
+    if why is None:
+        return endpoint
+    message = f"{endpoint.state.message}; {why}" if endpoint.state.message else why
+    return replace(endpoint, state=replace(endpoint.state, ready=False, message=message))
+
+
+def _why_not(endpoint: Endpoint, workers: Sequence[Worker]) -> str | None:
+    up = [worker for worker in workers if worker["ready"]]
+    if not up:
+        return "no worker is up"
+    for worker in up:
+        if endpoint.name not in worker["served"]:
+            return str(worker["waiting"].get(endpoint.name, "a worker does not serve it yet"))
+    return None
