@@ -312,6 +312,19 @@ def test_responses_name_the_request_and_who_answered(worker: Worker) -> None:
     assert json.loads(payload[0]["response"]) == response.json
 
 
+def test_a_callers_own_id_is_kept_from_the_body_or_else_from_the_header(worker: Worker) -> None:
+    one = {"dataframe_records": records([1])}
+    theirs = (b"x-request-id", b"from the header")
+    worker.post({**one, "client_request_id": "from the body"}, headers=[theirs])
+    worker.post(one, headers=[theirs])
+    worker.post(one, headers=[(b"x-request-id", b"x" * 257)])
+    worker.post(b"no json", headers=[theirs])
+    payload, rows = worker.drained()
+    kept = ["from the body", "from the header", None, "from the header"]
+    assert [row["client_request_id"] for row in payload] == kept
+    assert [row["client_request_id"] for row in rows] == kept[:3]
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [

@@ -105,7 +105,8 @@ def test_health_and_the_databricks_probe_are_open(server: Running) -> None:
     with server.client(token=False) as client:
         assert client.get("/health").text == "OK"
         assert client.get("/health/live").json()["status"] == "ok"
-        assert client.get("/health/ready").json() == {"status": "ok", "workers": True}
+        assert client.get("/health/ready").json() == {"status": "ok", "workers": True, "endpoints": True}
+        assert client.get("/health/started").json() == {"status": "ok", "workers": True}
         assert client.get("/.well-known/databricks-config").json()["oidc_endpoint"].startswith(server.url)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import socket
 from collections.abc import Coroutine
@@ -13,13 +12,15 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
+from millrace.api import logs
+
 _DRAIN_S = 1
 _KEEP_ALIVE_S = 75
 
 
-def run(main: Coroutine[None, None, None]) -> None:
-    """Run a process's main coroutine on uvloop; its log goes to standard error."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+def run(process: str, main: Coroutine[None, None, None]) -> None:
+    """Run a process's main coroutine on uvloop; its log goes to standard error, under the process's name."""
+    logs.configure(process)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import signal
 import subprocess
@@ -19,6 +21,7 @@ _SHOWN_LINES = 4
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 _CALM_S = 10.0
+_log = logging.getLogger(__name__)
 NOT_NEEDED = 3
 """The exit code of a child that has nothing to do in this home: it is not replaced."""
 
@@ -78,6 +81,7 @@ class Child:
             self._pause_s = _FIRST_PAUSE_S
         if now - self._started_s >= self._pause_s:
             self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+            _log.warning("%s ended with code %s and is started again", self.name, self.exit_code)
             self.start()
 
     def require_alive(self) -> None:
@@ -85,7 +89,7 @@ class Child:
         if self.has_failed:
             lines = self.log.read_text(errors="replace").strip().splitlines()[-_SHOWN_LINES:]
             raise InvalidState(
-                f"the server's {self.name} process ended while it was starting: {' | '.join(lines)}",
+                f"the server's {self.name} process ended while it was starting: {' | '.join(map(_said, lines))}",
                 hint=f"the whole log is {self.log}",
             )
 
@@ -93,6 +97,17 @@ class Child:
         """Send a signal, if it runs."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
+
+
+def _said(line: str) -> str:
+    """What a line of a log says to a person: its message and error where it is JSON."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(said, dict):
+        return line
+    return ": ".join(str(said[part]) for part in ("message", "error") if part in said)
 
 
 def stop(children: Sequence[Child], grace_s: float) -> None:

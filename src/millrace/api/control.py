@@ -92,4 +92,4 @@ async def main(options: ChildOptions) -> None:
 
 
 if __name__ == "__main__":
-    asgi_server.run(main(ChildOptions.read()))
+    asgi_server.run("control", main(ChildOptions.read()))

@@ -12,7 +12,7 @@ import sys
 import threading
 from pathlib import Path
 
-from millrace.api import lifeline
+from millrace.api import lifeline, logs
 from millrace.api.children import NOT_NEEDED
 from millrace.api.options import ChildOptions
 from millrace.api.workers import Workers
@@ -45,7 +45,7 @@ def _once(workspace: Workspace, workers: Workers) -> None:
 
 def main(options: ChildOptions) -> int:
     """Drain until SIGTERM or the end of the lifeline; the exit code."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure("drain")
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     lifeline.hold(options.lifeline_fd)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from millrace.api import children, lifeline
+from millrace.api import children, lifeline, logs
 from millrace.api.auth import home_token
 from millrace.api.children import Child
 from millrace.api.listen import DEFAULT_HOST, DEFAULT_PORT, Tls, bind, local_url, own_names, tls_of, warn_where_exposed
@@ -209,6 +209,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     # The supervisor's own stop takes the children's grace and a little.
     lifeline.hold(given.lifeline, grace_s=_GRACE_S * 2)
+    logs.configure("supervisor")
     try:
         serve(
             given.home,

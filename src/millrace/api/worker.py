@@ -20,6 +20,7 @@ from millrace.api import asgi_server, channel, lifeline
 from millrace.api.auth import Credentials, home_token
 from millrace.api.callers import Callers, follow
 from millrace.api.guard import Guard
+from millrace.api.logs import AccessLog
 from millrace.api.options import ChildOptions
 from millrace.api.runtime import control_socket, worker_channel
 from millrace.api.wire import from_wire
@@ -180,8 +181,9 @@ async def main(options: ChildOptions) -> None:
         app = WorkerApp(hot, control_socket(sockets), options.instance)
         guard = Guard(app, credentials, callers, options.hosts)
         assert options.listen_fd is not None  # noqa: S101 - the supervisor gives one to each worker
+        served = AccessLog(guard) if workspace.settings.access_log else guard
         listener = socket.socket(fileno=options.listen_fd)
-        await asgi_server.serve(guard, listener=listener, certificate=options.tls_certificate, key=options.tls_key)
+        await asgi_server.serve(served, listener=listener, certificate=options.tls_certificate, key=options.tls_key)
     finally:
         for task in beside:
             task.cancel()
@@ -191,4 +193,5 @@ async def main(options: ChildOptions) -> None:
 
 
 if __name__ == "__main__":
-    asgi_server.run(main(ChildOptions.read()))
+    given = ChildOptions.read()
+    asgi_server.run(f"worker-{given.slot}", main(given))

@@ -31,6 +31,7 @@ class Settings:
         capture_durability: what a captured request survives when its caller reads the answer: the end of the process
             (`process`), a power cut too (`durable`), or neither for 50 ms (`buffered`).
         capture_quota_bytes: how much may wait for the drain; what comes beyond is dropped.
+        access_log: whether the server writes a line for each request.
         online_url: a Redis server as the online store (`redis://host:port/0`), or None for the home's own.
         model_sources: paths or URLs under which models may lie, beside the home's own artifacts; loading one runs its code.
     """
@@ -44,6 +45,7 @@ class Settings:
     threads: int
     capture_durability: Durability = "process"
     capture_quota_bytes: int = _QUOTA_BYTES
+    access_log: bool = False
     online_url: str | None = field(default=None, repr=False)  # it may hold a password
     model_sources: tuple[str, ...] = ()
 
@@ -52,8 +54,8 @@ class Settings:
         """Read `MILLRACE_*` from the environment; `home` wins over `MILLRACE_HOME` over `./.millrace`.
 
         Raises:
-            UsageError: a number is not a positive one, or `MILLRACE_JOIN_ENGINE` or `MILLRACE_CAPTURE_DURABILITY` not one
-                that there is.
+            UsageError: a number is not a positive one, `MILLRACE_JOIN_ENGINE` or `MILLRACE_CAPTURE_DURABILITY` not one that
+                there is, or `MILLRACE_ACCESS_LOG` neither 1 nor 0.
         """
         env = os.environ if env is None else env
         root = Path(home or env.get("MILLRACE_HOME") or ".millrace").expanduser().absolute()
@@ -67,6 +69,7 @@ class Settings:
             threads=_whole(env, "MILLRACE_THREADS", min(os.cpu_count() or 1, 4)),
             capture_durability=_durability(env.get("MILLRACE_CAPTURE_DURABILITY") or "process"),
             capture_quota_bytes=_whole(env, "MILLRACE_CAPTURE_QUOTA_BYTES", _QUOTA_BYTES),
+            access_log=_switch("MILLRACE_ACCESS_LOG", env.get("MILLRACE_ACCESS_LOG")),
             online_url=env.get("MILLRACE_ONLINE_URL") or None,
             model_sources=tuple(filter(None, map(str.strip, env.get("MILLRACE_MODEL_SOURCES", "").split(",")))),
         )
@@ -77,6 +80,14 @@ def _join_engine(text: str | None, *, remote: bool) -> JoinEngine:
     if given in get_args(JoinEngine):
         return cast("JoinEngine", given)
     raise UsageError(f"MILLRACE_JOIN_ENGINE is '{given}'", hint=f"set it to one of: {', '.join(get_args(JoinEngine))}")
+
+
+def _switch(name: str, text: str | None) -> bool:
+    if text in (None, "", "0"):
+        return False
+    if text == "1":
+        return True
+    raise UsageError(f"{name} is '{text}'", hint="set it to 1 or 0")
 
 
 def _durability(given: str) -> Durability:

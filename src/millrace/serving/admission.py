@@ -14,6 +14,7 @@ from millrace.serving.routes import Route, route_of
 Headers = Sequence[tuple[bytes, bytes]]
 
 LATER: Headers = [(b"retry-after", b"5")]
+_LONGEST_ID = 256
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -58,6 +59,15 @@ def coding_of(headers: Headers) -> Coding:
     if coding is None:
         raise Refused(415, "BAD_REQUEST", "send the body in gzip, or as it is", [(b"accept-encoding", b"gzip")])
     return coding
+
+
+def client_id_of(headers: Headers) -> str | None:
+    """The caller's own id of the request in `x-request-id`; None without one, and for what is no short text."""
+    given = header(headers, b"x-request-id")
+    if given is None or not 0 < len(given) <= _LONGEST_ID:
+        return None
+    text = given.decode("latin-1")
+    return text if text.isprintable() else None
 
 
 def envelope_of(query: bytes, plain: Envelope) -> Envelope:

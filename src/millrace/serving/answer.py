@@ -66,6 +66,8 @@ async def answer(endpoint: ServedEndpoint, entity: str | None, question: Questio
         written = question.dialect.write(answered.content(body), body, origin)
         return Reply(OK, written, served, reached, client_request_id, answered)
     except (InvalidInput, NotFound, InvalidState, TooLarge) as error:
+        if isinstance(error, InvalidState):
+            _LOG.error("entity %s can't answer: %s", served.plan.entity.name, error.message)
         return failed(*_expected(error, question))
     except Busy:
         return failed(BUSY, "RESOURCE_EXHAUSTED", f"too many requests wait for '{served.plan.entity.name}'")

@@ -6,7 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -15,7 +15,17 @@ from millrace.access.types import CALLER, Caller
 from millrace.core.clock import Clock, epoch_us
 from millrace.core.errors import MillraceError
 from millrace.features.port import OnlineStore
-from millrace.serving.admission import LATER, Headers, Refused, coding_of, dialect_for, envelope_of, found_route, header
+from millrace.serving.admission import (
+    LATER,
+    Headers,
+    Refused,
+    client_id_of,
+    coding_of,
+    dialect_for,
+    envelope_of,
+    found_route,
+    header,
+)
 from millrace.serving.answer import (
     BAD_REQUEST,
     BUSY,
@@ -35,6 +45,7 @@ from millrace.serving.counts import RequestCounts
 from millrace.serving.directory import Directory
 from millrace.serving.generations import Generations, ServedEndpoint
 from millrace.serving.records import Request, record_payload
+from millrace.serving.request_log import CURRENT
 from millrace.serving.routes import Route, is_hot
 from millrace.serving.turns import Limits
 from millrace.serving.types import Endpoint
@@ -224,7 +235,8 @@ class HotApp:
         return b"".join(parts)
 
     async def _answer(self, asked: _Asked, raw: bytes | None, send: Send) -> None:
-        started, now = time.perf_counter(), self._clock.now()
+        started, now, request_id = time.perf_counter(), self._clock.now(), str(uuid.uuid4())
+        CURRENT.set((request_id, asked.endpoint.name))
         self._counts.begin(asked.endpoint.name)
         try:
             if raw is None:
@@ -233,7 +245,9 @@ class HotApp:
                 reply = await answer(asked.endpoint, asked.entity, Question(raw, asked.dialect, asked.envelope), now)
         finally:
             self._counts.end(asked.endpoint.name)
-        request = Request(str(uuid.uuid4()), raw, asked.dialect.name, epoch_us(now), asked.requester)
+        if reply.client_request_id is None and (client_id := client_id_of(asked.headers)) is not None:
+            reply = replace(reply, client_request_id=client_id)
+        request = Request(request_id, raw, asked.dialect.name, epoch_us(now), asked.requester)
         kept = await self._keep(reply, request, started)
         self._count(asked, reply, time.perf_counter() - started)
         served = (b"served-model-name", reply.served.plan.entity.name.encode())

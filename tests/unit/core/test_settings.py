@@ -24,6 +24,14 @@ def test_everything_lives_in_the_home_by_default(tmp_path: Path) -> None:
     assert not home.exists()
 
 
+@pytest.mark.parametrize(("text", "on"), [(None, False), ("", False), ("0", False), ("1", True)])
+def test_the_access_log_is_a_switch(text: str | None, *, on: bool) -> None:
+    env = {} if text is None else {"MILLRACE_ACCESS_LOG": text}
+    assert Settings.load("/home", env).access_log is on
+    with pytest.raises(UsageError, match="MILLRACE_ACCESS_LOG is 'yes'"):
+        Settings.load("/home", {"MILLRACE_ACCESS_LOG": "yes"})
+
+
 def test_an_argument_wins_over_the_environment_over_the_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,236 @@
+"""What who runs a server looks at, on a running one: metrics, health, logs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pyarrow as pa
+import pytest
+from prometheus_client.parser import text_string_to_metric_families  # noqa: TID253 - a test
+from xgboost import XGBClassifier  # noqa: TID253 - a test
+
+from millrace.api.discovery import running_server
+from millrace.cli.main import main
+from millrace.core.names import TableName
+from millrace.core.principal import Principal
+from millrace.features.online.publish import publish
+from millrace.features.spec import to_json
+from millrace.features.tables import create_feature_table, write_feature_rows
+from millrace.features.types import FeatureLookup, FeatureSpec
+from millrace.serving import endpoints
+from millrace.serving.types import Capture, LoadPlan, ServedEntity
+from millrace.workspace import Workspace, open_workspace
+
+pytestmark = pytest.mark.slow
+
+SPEND, LATE = "ml.features.spend", "ml.features.late"
+COLUMNS = ["spend", "visits"]
+SENT = "sent-value"
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server of two workers over a model with a lookup, and over a feature spec whose table is not online yet."""
+
+    url: str
+    token: str
+    home: Path
+    workspace: Workspace
+
+    def get(self, path: str, *, token: bool = True, **headers: str) -> httpx.Response:
+        bearer = {"authorization": f"Bearer {self.token}"} if token else {}
+        return httpx.get(self.url + path, headers={**bearer, **headers}, timeout=20)
+
+    def ask(self, body: object, endpoint: str = "churn", **headers: str) -> httpx.Response:
+        url = f"{self.url}/serving-endpoints/{endpoint}/invocations"
+        return httpx.post(url, json=body, headers={"authorization": f"Bearer {self.token}", **headers}, timeout=20)
+
+    def samples(self) -> Mapping[str, list[tuple[Mapping[str, str], float]]]:
+        """Of each metric its samples: labels and value."""
+        response = self.get("/metrics")
+        assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+        found: dict[str, list[tuple[Mapping[str, str], float]]] = {}
+        for family in text_string_to_metric_families(response.text):
+            for sample in family.samples:
+                found.setdefault(sample.name, []).append((sample.labels, sample.value))
+        return found
+
+    def total(self, name: str, **labels: str) -> float:
+        return sum(value for given, value in self.samples().get(name, []) if labels.items() <= given.items())
+
+    def logged(self) -> list[dict[str, Any]]:
+        """All lines of all logs."""
+        texts = [path.read_text() for path in (self.home / "logs").glob("*.log")]
+        return [json.loads(line) for text in texts for line in text.splitlines()]
+
+
+def eventually(check: Callable[[], bool], within_s: float = 30.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not check():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.1)
+
+
+def _publish(workspace: Workspace, name: str) -> None:
+    publish(workspace.lake, workspace.online, name, as_of=workspace.clock.now())
+
+
+def _features(workspace: Workspace) -> None:
+    schema = pa.schema({"customer_id": pa.int64(), "ts": pa.timestamp("us", "UTC"), "spend": pa.float64()})
+    for name in (SPEND, LATE):
+        create_feature_table(workspace.lake, name, schema, primary_keys="customer_id", timeseries_column="ts")
+        hour_ago = workspace.clock.now() - timedelta(hours=1)
+        rows = {"customer_id": list(range(10)), "ts": [hour_ago] * 10, "spend": [float(n) for n in range(10)]}
+        write_feature_rows(workspace.lake, name, pa.table(rows, schema=schema))
+    _publish(workspace, SPEND)
+
+
+def _model(folder: Path) -> Path:
+    random = np.random.default_rng(1)
+    rows = random.normal(size=(200, 2))
+    model = XGBClassifier(n_estimators=5, max_depth=2, n_jobs=1).fit(rows, (rows[:, 0] > 0).astype(int))
+    folder.mkdir()
+    model.save_model(folder / "model.ubj")
+    signature = json.dumps([{"name": name, "type": "double"} for name in COLUMNS])
+    flavor = {"data": "model.ubj", "model_class": "xgboost.sklearn.XGBClassifier", "model_format": "ubj"}
+    (folder / "MLmodel").write_text(json.dumps({"flavors": {"xgboost": flavor}, "signature": {"inputs": signature}}))
+    return folder
+
+
+def _deploy(workspace: Workspace, name: str, plan: LoadPlan) -> None:
+    config = endpoints.endpoint_config(plan.entity, capture=Capture("ml", "logs", name))
+    made = endpoints.create(workspace.endpoints, workspace.clock, Principal("user", "ada"), name, config)
+    ready = endpoints.candidate(made, (plan,))
+    endpoints.activate(workspace.endpoints, workspace.clock, ready, {plan.entity.name: "xgboost: equal"})
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    home = tmp_path_factory.mktemp("operations") / "home"
+    workspace = open_workspace(home)
+    _features(workspace)
+    model = ServedEntity("churn-1", "ml.models.churn", "1")
+    lookup = FeatureLookup(SPEND, "customer_id", timestamp_lookup_key="at")
+    spec = to_json(FeatureSpec((lookup,), None, (), ("spend", "visits"), ("visits",)))
+    inputs = tuple((name, "double") for name in COLUMNS)
+    _deploy(workspace, "churn", LoadPlan(model, str(_model(home / "model")), "xgboost", inputs, spec))
+    late = FeatureSpec((FeatureLookup(LATE, "customer_id", timestamp_lookup_key="at"),), None, (), ("spend",))
+    _deploy(
+        workspace, "late", LoadPlan(ServedEntity("late", "ml.specs.late", None), "", "feature_spec", (), to_json(late))
+    )
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("MILLRACE_ACCESS_LOG", "1")
+        with running_server(home, workers=2) as info:
+            yield Running(info.url, (home / "token").read_text().strip(), home, workspace)
+    workspace.close()
+
+
+def test_an_endpoint_that_waits_is_named_to_those_who_may_know(
+    server: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert server.get("/health/started", token=False).status_code == 200
+    anybody = server.get("/health/ready", token=False)
+    assert (anybody.status_code, anybody.json()["status"], anybody.json()["endpoints"]) == (503, "not ready", False)
+    assert "late" not in anybody.text
+    owner = server.get("/health/ready").json()
+    assert owner["workers"] is True
+    assert owner["not_ready"].keys() == {"late"}
+    assert LATE in owner["not_ready"]["late"]
+    shown = server.get("/api/2.0/serving-endpoints/late").json()
+    assert shown["state"]["ready"] == "NOT_READY"
+    assert shown["config"]["served_entities"][0]["state"]["deployment"] == "DEPLOYMENT_RECOVERING"
+    assert server.ask({"inputs": {"customer_id": [1]}}, "late").status_code == 503
+    assert server.total("millrace_endpoint_ready", endpoint="churn") == 1
+    assert server.total("millrace_endpoint_ready", endpoint="late") == 0
+    assert _listed(server, capsys) == {"churn": True, "late": False}
+    _publish(server.workspace, LATE)
+    eventually(lambda: server.get("/health/ready", token=False).status_code == 200)
+    assert server.ask({"inputs": {"customer_id": [1]}}, "late").json() == {"outputs": [{"spend": 1.0}]}
+    assert _listed(server, capsys) == {"churn": True, "late": True}
+
+
+def _listed(server: Running, capsys: pytest.CaptureFixture[str]) -> dict[str, bool]:
+    assert main(["endpoint", "list", "--home", str(server.home), "--json"]) == 0
+    return {each["name"]: each["ready"] for each in json.loads(capsys.readouterr().out)["endpoints"]}
+
+
+def test_metrics_take_the_token(server: Running) -> None:
+    assert server.get("/metrics", token=False).status_code == 401
+    accepts = server.get("/metrics", accept="application/openmetrics-text; version=1.0.0")
+    assert accepts.headers["content-type"].startswith("application/openmetrics-text")
+    assert accepts.text.endswith("# EOF\n")
+
+
+def test_what_is_answered_is_counted_over_all_workers(server: Running) -> None:
+    served = {"endpoint": "churn", "entity": "churn-1"}
+    rows, durations = (
+        server.total(f"millrace_{name}", **served) for name in ("rows_total", "request_duration_seconds_count")
+    )
+    for _ in range(6):
+        assert server.ask({"inputs": {"customer_id": [1, 2], "visits": [1, 2]}}).status_code == 200
+    assert server.ask({"inputs": {"customer_id": [1]}}).status_code == 400
+    assert server.total("millrace_rows_total", **served) == rows + 12
+    assert server.total("millrace_request_duration_seconds_count", **served) == durations + 7
+    assert server.total("millrace_requests_total", **served, status="200") >= 6
+    assert server.total("millrace_requests_total", **served, status="400") >= 1
+    samples = server.samples()
+    assert sorted(samples["millrace_process_up"], key=str) == [
+        ({"process": "control"}, 1.0),
+        ({"process": "worker-0"}, 1.0),
+        ({"process": "worker-1"}, 1.0),
+    ]
+    ((age_labels, age),) = [each for each in samples["millrace_feature_age_seconds"] if each[0]["endpoint"] == "churn"]
+    assert age_labels["table"] == SPEND
+    assert 3600 <= age < 3600 + 600
+    ((_, published),) = [
+        each for each in samples["millrace_feature_published_age_seconds"] if each[0]["endpoint"] == "churn"
+    ]
+    assert 0 <= published < 600
+    assert samples["millrace_online_store_up"] == [({}, 1.0)]
+    assert samples["millrace_capture_waiting_segments"][0][1] >= 1
+
+
+def test_a_worker_that_is_replaced_says_so_and_counts_anew(server: Running) -> None:
+    pids = [worker["pid"] for worker in server.get("/api/millrace/status").json()["workers"]]
+    os.kill(pids[0], signal.SIGKILL)
+    eventually(lambda: server.total("millrace_process_restarts_total", process="worker-0") == 1)
+    eventually(lambda: server.get("/health/ready").status_code == 200)
+    assert server.total("millrace_process_restarts_total", process="worker-1") == 0
+    counted = server.total("millrace_requests_total", endpoint="churn", worker="0")
+    for _ in range(20):
+        assert server.ask({"inputs": {"customer_id": [1], "visits": [1]}}).status_code == 200
+    assert server.total("millrace_requests_total", endpoint="churn", worker="0") >= counted
+    (line,) = [line for line in server.logged() if line["process"] == "supervisor"]
+    assert line["message"] == "worker-0 ended with code -9 and is started again"
+
+
+def test_each_line_of_a_log_is_json_with_the_request_and_none_of_its_values(server: Running) -> None:
+    body = {"dataframe_records": [{"customer_id": 1, "visits": SENT}], "client_request_id": SENT}
+    bad = server.ask(body, **{"x-request-id": SENT})
+    assert bad.status_code == 400
+    server.workspace.online.remove(TableName.parse(SPEND))
+    failed = server.ask({"inputs": {"customer_id": [1], "visits": [1]}})
+    _publish(server.workspace, SPEND)
+    assert failed.status_code == 500
+    lines = server.logged()
+    assert all({"time", "level", "process", "logger", "message"} <= line.keys() for line in lines)
+    by_id = {line["request_id"]: line for line in lines if line["logger"] == "millrace.access" and "request_id" in line}
+    access = by_id[bad.headers["databricks-request-id"]]
+    assert (access["status"], access["endpoint"], access["method"]) == (400, "churn", "POST")
+    (why,) = [line for line in lines if line["level"] == "ERROR" and "request_id" in line]
+    assert why["request_id"] == failed.headers["databricks-request-id"]
+    assert (why["endpoint"], why["logger"]) == ("churn", "millrace.serving.answer")
+    assert SPEND in why["message"]
+    everything = json.dumps(lines)
+    assert SENT not in everything
+    assert server.token not in everything
