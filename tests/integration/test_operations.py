@@ -1,4 +1,4 @@
-"""What who runs a server looks at, on a running one: metrics, health, logs."""
+"""What who runs a server looks at and brings, on a running one: metrics, health, logs, late labels."""
 
 from __future__ import annotations
 
@@ -212,6 +212,78 @@ def test_a_worker_that_is_replaced_says_so_and_counts_anew(server: Running) -> N
     assert server.total("millrace_requests_total", endpoint="churn", worker="0") >= counted
     (line,) = [line for line in server.logged() if line["process"] == "supervisor"]
     assert line["message"] == "worker-0 ended with code -9 and is started again"
+
+
+def _ids(server: Running, *customers: int) -> list[str]:
+    """Predictions that nobody has drained yet: the ids of their requests."""
+    bodies = [{"inputs": {"customer_id": [customer], "visits": [1]}} for customer in customers]
+    return [server.ask(body).headers["databricks-request-id"] for body in bodies]
+
+
+def _labels(server: Running) -> dict[str, float | None]:
+    rows = server.workspace.lake.read("ml.logs.churn_predictions", columns=["request_id", "actual_label"]).to_pylist()
+    return {row["request_id"]: row["actual_label"] for row in rows}
+
+
+def _done(joined: int = 0, already: int = 0, conflicting: int = 0, unmatched: int = 0) -> dict[str, int]:
+    return {"joined": joined, "already": already, "conflicting": conflicting, "unmatched": unmatched}
+
+
+def test_labels_come_from_a_file_right_after_the_predictions(
+    server: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*more: str) -> tuple[int, Any]:
+        code = main(["labels", "import", "churn", str(file), "--home", str(server.home), "--json", *more])
+        told = capsys.readouterr()
+        return code, json.loads(told.out) if code == 0 else told.err
+
+    one, two, three = _ids(server, 1, 2, 3)
+    file = tmp_path / "labels.csv"
+    file.write_text(f"request_id,churned\n{one},true\n{two},false\nnobody,true\n")
+    code, told = run("--label", "churned")
+    assert (code, {name: told[name] for name in _done()}) == (0, _done(joined=2, unmatched=1))
+    assert (told["rows"], told["labels"], told["table"]) == (3, 3, "ml.logs.churn_predictions")
+    code, told = run("--label", "churned")
+    assert {name: told[name] for name in _done()} == _done(already=2, unmatched=1)
+    file.write_text(f"request_id,row,label\n{one},0,0\n{three},0,1\n")
+    code, told = run("--dry-run")
+    assert ({name: told[name] for name in _done()}, told["dry_run"]) == (_done(joined=1, conflicting=1), True)
+    assert (_labels(server)[one], _labels(server)[three]) == (1.0, None)
+    assert main(["labels", "import", "churn", str(file), "--home", str(server.home)]) == 0
+    assert "predictions that got theirs" in capsys.readouterr().out
+    assert (_labels(server)[one], _labels(server)[two], _labels(server)[three]) == (1.0, 0.0, 1.0)
+    file.write_text(f"request_id,row,label\n{one},0,1\n{one},first,1\n")
+    code, said = run()
+    assert code == 1
+    assert "line 3: 'first' in column 'row'" in said
+
+
+def test_labels_come_over_rest_by_whoever_may_manage_the_endpoint(server: Running) -> None:
+    path, bearer = "/api/millrace/endpoints/churn/labels", {"authorization": f"Bearer {server.token}"}
+
+    def post(json_body: object = None, **more: Any) -> httpx.Response:
+        headers = bearer | more.pop("headers", {})
+        return httpx.post(server.url + path, json=json_body, headers=headers, timeout=20, **more)
+
+    (seven,) = _ids(server, 7)
+    now = server.workspace.clock.now()
+    at = [{"customer_id": 7, "label_time": (now - timedelta(hours=hours)).isoformat(), "label": 1} for hours in (1, 90)]
+    by_key = {"labels": at, "keys": ["customer_id"], "tolerance_days": 0.5}
+    told = post(by_key).json()
+    assert {name: told[name] for name in _done()} == _done(joined=1, unmatched=1)
+    assert _labels(server)[seven] == 1.0
+    (eight,) = _ids(server, 8)
+    csv = {"content": f"request_id,outcome\n{seven},1\n{eight},0\n", "headers": {"content-type": "text/csv"}}
+    told = post(params={"label": "outcome"}, **csv).json()
+    assert {name: told[name] for name in _done()} == _done(joined=1, already=1)
+    wrong = post({"labels": [{"request_id": seven, "label": 1}, {"request_id": 5, "label": 1}]})
+    assert (wrong.status_code, wrong.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert "line 2" in wrong.json()["message"]
+    made = {"name": "asker", "query": ["churn"]}
+    asker = httpx.post(f"{server.url}/api/millrace/tokens", json=made, headers=bearer, timeout=20).json()["token"]
+    eventually(lambda: post({}, headers={"authorization": f"Bearer {asker}"}).status_code == 403)
+    path = "/api/millrace/endpoints/nobody/labels"
+    assert post({"labels": []}).status_code == 404
 
 
 def test_each_line_of_a_log_is_json_with_the_request_and_none_of_its_values(server: Running) -> None:

@@ -16,6 +16,7 @@ from millrace.api.auth import home_token
 from millrace.api.callers import HEADER, from_header
 from millrace.api.errors import body_of, status_of
 from millrace.api.guard import OPEN
+from millrace.api.label_routes import OWN_ENDPOINTS, LabelRoutes
 from millrace.api.mlflow_mount import MlflowMount, is_mlflow_path
 from millrace.api.options import ChildOptions
 from millrace.api.rest import ENDPOINTS
@@ -42,7 +43,9 @@ class ControlApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         path, caller = scope["path"], _caller(scope)
-        if not (caller.is_owner or path in OPEN or path == ENDPOINTS or path.startswith(ENDPOINTS + "/")):
+        if not (
+            caller.is_owner or path in OPEN or path == ENDPOINTS or path.startswith((ENDPOINTS + "/", OWN_ENDPOINTS))
+        ):
             error = PermissionDenied(f"{caller.name} may not open {path}", hint="this takes the home's own token")
             await JSONResponse(body_of(error), status_of(error.error_code))(scope, receive, send)
             return
@@ -65,8 +68,9 @@ def build(workspace: Workspace, workers: Workers, mlflow: MlflowMount, url: str)
     threading.Thread(target=rollout.agree, name="agree", daemon=True).start()
     routes = rest.Rest(workspace, rollout, Status(workspace, workers, rollout, mlflow), mlflow, url).routes
     tokens = TokenRoutes(workspace.tokens, SystemClock(), workspace.principal)
+    labels = LabelRoutes(workspace, workers)
     own = Starlette(
-        routes=[*routes, *tokens.routes],
+        routes=[*routes, *tokens.routes, *labels.routes],
         exception_handlers={
             MillraceError: rest.expected_failure,
             HTTPException: rest.http_failure,

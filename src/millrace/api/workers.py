@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from millrace.api.channel import Message, Unanswered, ask
-from millrace.api.runtime import worker_channel
+from millrace.api.runtime import socket_folder, worker_channel
 from millrace.api.wire import to_wire
 from millrace.core.errors import InvalidState
 from millrace.serving.types import Endpoint
@@ -27,6 +27,12 @@ class Workers:
 
     def __init__(self, sockets: Path, count: int) -> None:
         self._paths = [worker_channel(sockets, slot) for slot in range(count)]
+
+    @classmethod
+    def of_home(cls, home: Path) -> Workers:
+        """Those of the server that runs on a home."""
+        folder = socket_folder(home)
+        return cls(folder, sum(1 for _ in folder.glob("worker-*.sock")))
 
     def load(self, endpoint: Endpoint) -> Mapping[str, str]:
         """Have every worker load a candidate; the predict path of each entity and why, as the first worker says.
@@ -74,7 +80,7 @@ class Workers:
         return self._each(one)
 
     def _each(self, action: Callable[[Path], dict[str, object]]) -> list[dict[str, object]]:
-        with ThreadPoolExecutor(len(self._paths)) as pool:
+        with ThreadPoolExecutor(max(1, len(self._paths))) as pool:
             return list(pool.map(action, self._paths))
 
 

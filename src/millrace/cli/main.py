@@ -29,6 +29,7 @@ _COMMANDS = {
     "table": "millrace.cli.table:app",
     "features": "millrace.cli.features:app",
     "endpoint": "millrace.cli.endpoint:app",
+    "labels": "millrace.cli.labels:app",
     "token": "millrace.cli.token:app",
 }
 _SHORT = {
@@ -43,6 +44,7 @@ _SHORT = {
     "table": "Import, list, show and preview tables.",
     "features": "List, show, refresh, publish and audit feature tables.",
     "endpoint": "List endpoints, and ask one for predictions.",
+    "labels": "Join late labels to predictions.",
     "token": "Make, list and revoke tokens for programs.",
 }
 

@@ -111,6 +111,14 @@ def read_file(path: str | Path, types: Mapping[str, pa.DataType], *, format: Fil
     return _storable(source, {} if source.typed else known, path)
 
 
+def read_bytes(data: bytes, types: Mapping[str, pa.DataType], *, format: FileFormat, name: str) -> pa.Table:  # noqa: A002 - as in import_file
+    """As `read_file`, for the content of a CSV or JSON lines file, which messages call `name`."""
+    if format == "parquet":
+        raise UsageError("parquet is read from files", hint="give csv or jsonl")
+    source = _parsed(data, format, name)
+    return _storable(source, {column: kind for column, kind in types.items() if column in source.names}, Path(name))
+
+
 def _stored(lake: Lake, name: TableName) -> pa.Schema | None:
     if not lake.exists(name):
         return None
@@ -140,20 +148,24 @@ def _open(path: Path, format: FileFormat | None) -> _SourceFile:  # noqa: A002 -
     if not path.is_file():
         raise NotFound(f"there is no file {path}", hint="is it a directory?" if path.is_dir() else "check the path")
     match format or _format(path):
-        case "csv":
-            from millrace.lake.csv_file import CsvFile
-
-            return CsvFile(_content(path), str(path))
-        case "jsonl":
-            from millrace.lake.json_lines_file import JsonLinesFile
-
-            return JsonLinesFile(_content(path), str(path))
+        case "csv" | "jsonl" as kind:
+            return _parsed(_content(path), kind, str(path))
         case "parquet":
             from millrace.lake.parquet_file import ParquetFile
 
             return ParquetFile(path)
         case unknown:
             raise UsageError(f"'{unknown}' is not a file format", hint="choose csv, parquet or jsonl")
+
+
+def _parsed(content: bytes, format: Literal["csv", "jsonl"], name: str) -> _SourceFile:  # noqa: A002 - as in import_file
+    if format == "csv":
+        from millrace.lake.csv_file import CsvFile
+
+        return CsvFile(content, name)
+    from millrace.lake.json_lines_file import JsonLinesFile
+
+    return JsonLinesFile(content, name)
 
 
 def _format(path: Path) -> FileFormat:

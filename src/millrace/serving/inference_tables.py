@@ -74,8 +74,8 @@ def payload_table(description: Description, records: Sequence[Record]) -> pa.Tab
 def predictions_schema(description: Description, records: Sequence[Record] = ()) -> pa.Schema:
     """The columns of the predictions table that this description needs.
 
-    Keys are in the type of the feature table's key, inputs are doubles and strings as the model takes them. `prediction` is
-    a string where the model's labels are texts, else a double.
+    Keys are in the type of the feature table's key, inputs are doubles and strings as the model takes them. `prediction` and
+    `actual_label` are strings where the model's labels are texts, else doubles.
     """
     keys = [(column_name(name), arrow_type(kind)) for name, kind in description.keys]
     taken = {name for name, _ in description.keys}
@@ -86,8 +86,8 @@ def predictions_schema(description: Description, records: Sequence[Record] = ())
     ]
     schema = pa.schema([*_HEAD, *keys, *inputs, *_TAIL])
     if any(isinstance(label, str) for record in records for label in _labels(record)):
-        place = schema.get_field_index("prediction")
-        schema = schema.set(place, pa.field("prediction", pa.string()))
+        for name in ("prediction", "actual_label"):
+            schema = schema.set(schema.get_field_index(name), pa.field(name, pa.string()))
     return schema
 
 

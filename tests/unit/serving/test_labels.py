@@ -16,7 +16,7 @@ from millrace.lake.adapters.delta import DeltaTableStore
 from millrace.lake.adapters.sql_catalog import SqlCatalog
 from millrace.lake.lake import Lake
 from millrace.serving.inference_tables import predictions_schema
-from millrace.serving.labels import join_labels, label_requests
+from millrace.serving.labels import join_labels
 from millrace.serving.types import Description
 
 TABLE = "ml.logs.churn_predictions"
@@ -152,19 +152,6 @@ def test_unknown_tables_and_columns(lake: Lake) -> None:
         join_labels(
             lake, TABLE, labels, keys=["customer"], label_column="churned", label_time="at", tolerance=DAY, as_of=LATER
         )
-
-
-def test_labels_by_request(lake: Lake) -> None:
-    predict(lake, ("r", 0, T0, 1, "x"), ("r", 1, T0, 2, "x"), ("s", 0, T0, 3, "x"))
-    assert (
-        label_requests(lake, TABLE, pa.table({"request_id": ["r", "z"], "y": [1, 0]}), label_column="y", as_of=LATER)
-        == 1
-    )
-    rows = pa.table({"request_id": ["r", "r", "s"], "row": [0, 1, 0], "y": [0.0, 0.0, None]})
-    assert label_requests(lake, TABLE, rows, label_column="y", as_of=LATER) == 1
-    assert labelled(lake) == {("r", 0): (1.0, None), ("r", 1): (0.0, None), ("s", 0): (None, None)}
-    with pytest.raises(InvalidInput, match="more than once"):
-        label_requests(lake, TABLE, pa.table({"request_id": ["r", "r"], "y": [1, 1]}), label_column="y", as_of=LATER)
 
 
 _HOURS = st.integers(0, 12)
