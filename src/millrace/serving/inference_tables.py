@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -67,8 +68,26 @@ _OURS = {name for name, _ in (*_HEAD, *_TAIL)}
 
 def payload_table(description: Description, records: Sequence[Record]) -> pa.Table:
     """One row a request, in the columns of `PAYLOAD`."""
-    rows = [_payload_row(description, record) for record in records]
-    return pa.Table.from_pylist(rows, schema=PAYLOAD)
+    written = [texts(record) for record in records]
+    times = pa.array([record.time_us for record in records], _TIME)
+    columns: dict[str, Any] = {
+        "databricks_request_id": [record.id for record in records],
+        "request_date": times.cast(pa.date32()),
+        "client_request_id": [record.client_request_id for record in records],
+        "request_time": times,
+        "status_code": [record.status for record in records],
+        "sampling_fraction": [1.0] * len(records),
+        "execution_duration_ms": [round(record.duration_us / 1000) for record in records],
+        "request": [request for request, _, _ in written],
+        "response": [response for _, response, _ in written],
+        "logging_error_codes": [codes for _, _, codes in written],
+        "served_entity_id": [description.entity if record.reached else None for record in records],
+        "requester": [record.requester for record in records],
+        "request_metadata": [_metadata(description)] * len(records),
+        "execution_duration_us": [record.duration_us for record in records],
+        "features": [_features_text(description, record) for record in records],
+    }
+    return pa.Table.from_pydict(columns, PAYLOAD)
 
 
 def predictions_schema(description: Description, records: Sequence[Record] = ()) -> pa.Schema:
@@ -102,28 +121,6 @@ def predictions_table(schema: pa.Schema, description: Description, records: Sequ
 def column_name(name: str) -> str:
     """The column for a key or an input: its own name, or `input_<name>` where that is one of ours (in any case)."""
     return f"input_{name}" if name.lower() in _OURS else name
-
-
-def _payload_row(description: Description, record: Record) -> dict[str, object]:
-    at = from_epoch_us(record.time_us)
-    request, response, codes = texts(record)
-    return {
-        "databricks_request_id": record.id,
-        "request_date": at.date(),
-        "client_request_id": record.client_request_id,
-        "request_time": at,
-        "status_code": record.status,
-        "sampling_fraction": 1.0,
-        "execution_duration_ms": round(record.duration_us / 1000),
-        "request": request,
-        "response": response,
-        "logging_error_codes": codes,
-        "served_entity_id": description.entity if record.reached else None,
-        "requester": record.requester,
-        "request_metadata": _metadata(description),
-        "execution_duration_us": record.duration_us,
-        "features": _features_text(description, record),
-    }
 
 
 def _metadata(description: Description) -> list[tuple[str, str | None]]:
@@ -161,7 +158,7 @@ def _columns(description: Description, records: Sequence[Record]) -> dict[str, S
     columns: dict[str, Sequence[object] | np.ndarray] = {
         "request_id": each(lambda record: record.id),
         "row": rows(lambda record: range(record.rows)),
-        "timestamp": each(lambda record: from_epoch_us(record.time_us)),
+        "timestamp": each(lambda record: record.time_us),
         "client_request_id": each(lambda record: record.client_request_id),
         "endpoint": each(lambda _: description.endpoint),
         "model_name": each(lambda _: description.model_name),
@@ -174,7 +171,7 @@ def _columns(description: Description, records: Sequence[Record]) -> dict[str, S
         **_inputs(description, records),
     }
     for place, (name, kind) in enumerate(description.keys):
-        columns[column_name(name)] = [_key(name, kind, row[place]) for row in keys]
+        columns[column_name(name)] = _keys(name, kind, [row[place] for row in keys])
     return columns
 
 
@@ -205,11 +202,16 @@ def _probabilities(record: Record) -> Sequence[object]:
     return [None] * record.rows if given is None else given
 
 
-def _key(name: str, kind: str, value: object) -> object:
-    try:
-        return key_reader(name, kind)(value)
-    except InvalidInput:
-        return None
+def _keys(name: str, kind: str, values: Sequence[object]) -> list[object]:
+    read = key_reader(name, kind)
+
+    def known(value: object) -> object:
+        try:
+            return read(value)
+        except InvalidInput:
+            return None
+
+    return [known(value) for value in values]
 
 
 def _sources_text(sources: Sequence[Sequence[Any]]) -> str:
@@ -219,9 +221,15 @@ def _sources_text(sources: Sequence[Sequence[Any]]) -> str:
 
 def _sources(sources: Sequence[Sequence[Any]]) -> list[dict[str, object]]:
     return [
-        {"table": table, "event_time": None if at is None else iso(from_epoch_us(at)), "version": version}
+        {"table": table, "event_time": None if at is None else _time(at), "version": version}
         for table, at, version in sources
     ]
+
+
+@lru_cache(maxsize=4096)
+def _time(at_us: int) -> str:
+    """The same few event times stand in many rows."""
+    return iso(from_epoch_us(at_us))
 
 
 def _fitting(values: Sequence[object] | np.ndarray, kind: pa.DataType) -> pa.Array:

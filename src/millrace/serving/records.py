@@ -7,9 +7,9 @@ response's bytes, and the model's numeric inputs as doubles, row after row.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -97,7 +97,7 @@ def record_payload(reply: Reply, request: Request, duration_us: int) -> bytes:
     if too_long:
         head["too_long"] = too_long
     numbers = b"" if reply.answered is None else _add_captured(head, reply.answered.captured())
-    written = orjson.dumps(head, _plain, _OPTIONS)
+    written = _written(head)
     lengths = _LENGTHS.pack(_RECORD, len(written), len(raw), len(body), len(numbers))
     return b"".join((lengths, written, raw, body, numbers))
 
@@ -118,8 +118,7 @@ def read_payload(payload: bytes) -> Record | Description:
     kind, *lengths = _LENGTHS.unpack_from(payload)
     if kind != _RECORD or _LENGTHS.size + sum(lengths) != len(payload):
         raise ValueError("not a record")
-    ends = np.cumsum([_LENGTHS.size, *lengths]).tolist()
-    written, request, response, numbers = (payload[first:last] for first, last in pairwise(ends))
+    written, request, response, numbers = _cut(payload, lengths)
     head = orjson.loads(written)
     too_long, rows, captured = head.pop("too_long", ()), head.pop("rows", 0), head.pop("captured", None)
     return Record(
@@ -130,6 +129,11 @@ def read_payload(payload: bytes) -> Record | Description:
         captured=Captured() if captured is None else _captured(captured, rows, numbers),
         payload=payload,
     )
+
+
+def _cut(payload: bytes, lengths: Sequence[int]) -> list[bytes]:
+    ends = accumulate(lengths, initial=_LENGTHS.size)
+    return [payload[first:last] for first, last in pairwise(ends)]
 
 
 def _add_captured(head: dict[str, object], captured: Captured) -> bytes:
@@ -143,6 +147,25 @@ def _add_captured(head: dict[str, object], captured: Captured) -> bytes:
         return b""
     head["rows"], content["texts"] = len(inputs), inputs.texts
     return inputs.numbers.tobytes()
+
+
+def _written(head: object) -> bytes:
+    try:
+        return orjson.dumps(head, _plain, _OPTIONS)
+    except TypeError:
+        # A whole number beyond 64 bits, say: CSV has them, and a decimal key may be one.
+        return orjson.dumps(_as_text(head), _plain, _OPTIONS)
+
+
+def _as_text(value: object) -> object:
+    """The same, with text in place of what JSON can't have."""
+    if isinstance(value, dict):
+        return {str(name): _as_text(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_text(one) for one in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    return value if not isinstance(value, int) or -(2**63) <= value < 2**64 else str(value)
 
 
 def _plain(value: object) -> object:

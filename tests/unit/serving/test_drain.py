@@ -416,14 +416,14 @@ def test_records_without_their_description_are_put_aside(lake: Lake, log: Captur
 def test_a_record_that_nothing_can_be_made_of_is_put_aside_and_stops_nothing(
     lake: Lake, log: CaptureLog, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fitting = inference_tables._key
+    keys = inference_tables._keys
 
-    def choke(name: str, kind: str, value: object) -> object:
-        if value == 4:
+    def choke(name: str, kind: str, values: list[object]) -> list[object]:
+        if 4 in values:
             raise ValueError("a bug")
-        return fitting(name, kind, value)
+        return keys(name, kind, values)
 
-    monkeypatch.setattr(inference_tables, "_key", choke)
+    monkeypatch.setattr(inference_tables, "_keys", choke)
     for number in range(1, 8):
         log.write(record(number), ONE)
     log.seal()

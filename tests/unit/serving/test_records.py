@@ -78,10 +78,14 @@ def test_texts_over_a_megabyte_are_left_out_and_the_rows_stay() -> None:
 
 
 def test_keys_and_labels_that_json_does_not_have() -> None:
-    rows: list[Row] = [([b"k"], [1.0, "north", 2.0], np.int64(4), np.float64(0.5), [])]
+    rows: list[Row] = [([b"k", 7], [1.0, "north", 2.0], np.int64(4), np.float64(0.5), [])]
     captured = read(kept(CHURN, "r-1", rows)).captured
     assert captured.prediction
-    assert (captured.keys, captured.prediction.labels, captured.prediction.probabilities) == ([["b'k'"]], [4], [0.5])
+    assert captured.keys == [["b'k'", 7]]
+    assert (captured.prediction.labels, captured.prediction.probabilities) == ([4], [0.5])
+    odd: list[Row] = [([2**64, -(2**70), "\ud800"], [1.0, "north", 2.0], 4, 0.5, SOURCES)]
+    captured = read(kept(CHURN, "r-1", odd)).captured
+    assert (captured.keys, captured.sources) == ([[str(2**64), str(-(2**70)), "?"]], [SOURCES])
 
 
 @pytest.mark.parametrize("payload", [b"", b"R", b"D{", b"X123", kept(CHURN, "r", [])[:-1]])
