@@ -20,7 +20,7 @@ from millrace.database.engine import open_database
 from millrace.lake.adapters.delta import DeltaTableStore
 from millrace.lake.adapters.sql_catalog import SqlCatalog
 from millrace.lake.csv_file import CsvFile
-from millrace.lake.importing import import_file
+from millrace.lake.importing import import_file, read_bytes
 from millrace.lake.lake import Lake
 from millrace.lake.sql_types import type_name
 from millrace.lake.types import TableDefinition
@@ -329,3 +329,18 @@ def test_text_in_parquet_is_read_as_the_type_that_is_asked_for(lake: Lake, tmp_p
     pyarrow.parquet.write_table(pa.table({"m": ["1.50", None]}), tmp_path / "f.parquet")
     import_file(lake, NAME, tmp_path / "f.parquet", types={"m": "decimal(9,2)"})
     assert lake.read(NAME).column("m").to_pylist() == [Decimal("1.50"), None]
+
+
+def test_content_is_read_as_a_file_is_and_called_as_the_caller_says() -> None:
+    read = read_bytes(b"id,n\n7,1\n8,\n", {"id": pa.string(), "other": pa.int8()}, format="csv", name="the body")
+    assert read.to_pydict() == {"id": ["7", "8"], "n": [1, None]}
+    assert read_bytes(b'{"a": 1}\n{"b": true}', {}, format="jsonl", name="x").to_pydict() == {
+        "a": [1, None],
+        "b": [None, True],
+    }
+    with pytest.raises(InvalidInput, match="the body, line 2: 'x' in column 'n' is not"):
+        read_bytes(b"n\nx\n", {"n": pa.int64()}, format="csv", name="the body")
+    with pytest.raises(InvalidInput, match="the body has no rows"):
+        read_bytes(b"n\n", {}, format="csv", name="the body")
+    with pytest.raises(UsageError, match="parquet is read from files"):
+        read_bytes(b"", {}, format="parquet", name="the body")
