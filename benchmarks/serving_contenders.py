@@ -84,7 +84,8 @@ def millrace(served: Served, folder: Path) -> Contender:
         lambda port: [*command, str(port)],
         asked,
         "`millrace.api.supervisor --workers 1`: supervisor, control (REST, MLflow), drain and one worker, all on the one core; "
-        "token checked, requests and answers captured and drained to Delta meanwhile, request ids and served-model headers",
+        "token checked, requests and answers captured and drained to Delta meanwhile, request ids and served-model headers. "
+        + "; ".join(f"{name}: `{path}`" for name, path in served.paths.items()),
         {name: metadata.version(name) for name in ("uvicorn", "onnxruntime", "xgboost-cpu", "lmdb")},
         answering="millrace.api.worker",
         settle=lambda port: _drain(port, served.token),
@@ -129,8 +130,8 @@ def mlserver(served: Served, folder: Path) -> Contender:
         "MLServer",
         command,
         [made.make(rows, "/v2/models/model/infer", ask.tensor, ask.outputs) for rows in (1, 100)],
-        f"`mlserver start`, mlserver_xgboost.XGBoostModel, settings.json `{json.dumps(settings)}` (in one process, "
-        "which is quicker on one core), Open Inference Protocol with one FP64 tensor",
+        f"`mlserver start`, mlserver_xgboost.XGBoostModel, settings.json `{json.dumps(settings)}` (no process "
+        "beside the server's, for the one core), Open Inference Protocol with one FP64 tensor",
         peers.versions(environment, ["mlserver", "mlserver-xgboost", "uvicorn", "xgboost-cpu"]),
     )
 
@@ -208,7 +209,6 @@ def _write_rows(served: Served, path: Path) -> None:
 
 Make = Callable[[Served, Path], Contender]
 ALL: tuple[Make, ...] = (echo, millrace, mlflow, mlserver, bentoml, ray, feast)
-
 OURS = ("echo", "millrace")
 
 

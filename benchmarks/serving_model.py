@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -39,6 +40,7 @@ class Served:
         token: opens the home's server.
         rows: questions, (n, 20) float64 of six digits; row k is what the online store has of key k.
         labels: the model's own answers, (n,) of 0 and 1.
+        paths: by endpoint, how our server says that it predicts.
     """
 
     folder: Path
@@ -47,6 +49,7 @@ class Served:
     token: str
     rows: np.ndarray
     labels: np.ndarray
+    paths: Mapping[str, str]
 
 
 def make(folder: Path, asked: int) -> Served:
@@ -69,12 +72,13 @@ def make(folder: Path, asked: int) -> Served:
         logged = [_register(workspace, name, model, values[:_TREES]) for name in (BY_FEATURES, BY_KEY)]
         with running_server(home) as server:
             _deploy(workspace, server.url)
+            paths = _paths(server.url, (home / "token").read_text().strip())
     finally:
         workspace.close()
     shutil.copytree(logged[0], folder / "model")
     rows = values[:asked].copy()
     token = (home / "token").read_text().strip()
-    return Served(folder / "model", folder / "model" / "model.ubj", home, token, rows, model.predict(rows))
+    return Served(folder / "model", folder / "model" / "model.ubj", home, token, rows, model.predict(rows), paths)
 
 
 def _trained(generator: np.random.Generator) -> Any:
@@ -156,3 +160,11 @@ def _deploy(workspace: Workspace, url: str) -> None:
     capture = AutoCaptureConfig("main", "inference_logs", FEATURES_ONLY.replace("-", "_"))
     config = EndpointCoreConfig(served_entities=ServedEntity(feature_spec_name=_SPEC), auto_capture_config=capture)
     client.create_feature_serving_endpoint(name=FEATURES_ONLY, config=config)
+
+
+def _paths(url: str, token: str) -> Mapping[str, str]:
+    import httpx
+
+    headers = {"authorization": f"Bearer {token}"}
+    told = httpx.get(f"{url}/api/millrace/status", headers=headers, timeout=60).raise_for_status().json()
+    return {endpoint["name"]: ", ".join(endpoint["paths"].values()) for endpoint in told["endpoints"]}
