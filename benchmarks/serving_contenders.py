@@ -37,7 +37,7 @@ class Contender:
         versions: of its packages.
         environment: variables, beside the few that all have.
         answering: part of the command line of the process that answers, where that is one among several; else empty.
-        settle: called with the server's port after the measurements, so that nothing is left over for the next start.
+        settle: called with the server's port after each question, so that nothing of it is left over for the next.
         rounds: it is measured in so many rounds at most.
     """
 
@@ -221,7 +221,7 @@ def free_port() -> int:
 
 
 def _drain(port: int, token: str) -> None:
-    """Have all that was captured moved now, which else would be done beside the next measurements."""
+    """Have all that was captured moved now, which else would be done beside the next question."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_DRAIN_S)
     connection.request("POST", "/api/millrace/capture/drain", headers={"authorization": f"Bearer {token}"})
     connection.getresponse().read()

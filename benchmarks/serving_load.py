@@ -33,7 +33,7 @@ class Load:
         rps: answered requests per second.
         p50_ms, p99_ms: from request to answer.
         errors: requests that were not answered, or not with 200.
-        cpu_ms: processor time of the server for a request, all its processes.
+        cpu_ms: processor time of the server for a request, all its processes, with what is done about it later.
         answering_cpu_ms: that of the answering process alone.
     """
 
@@ -64,6 +64,14 @@ class Start:
     others: float
 
 
+@dataclass(frozen=True)
+class Cpu:
+    """Processor seconds: of the processes that answer, and of those behind them."""
+
+    answering: float
+    behind: float
+
+
 class Failed(Exception):
     """A server that did not come up, refused what it must take, or answered wrongly."""
 
@@ -82,6 +90,11 @@ class Running:
         """The processes that answer."""
         return [pid for pid in self.pids() if self._answering in processes.command(pid)]
 
+    def cpu_s(self) -> Cpu:
+        """Processor time so far."""
+        answering = self.answering()
+        return Cpu(processes.cpu_s(answering), processes.cpu_s(set(self.pids()) - set(answering)))
+
 
 def measure(contender: Contender, core: int, folder: Path, seconds: int) -> Start:
     """Start it on a core, check its answers, put load on it, stop it."""
@@ -91,13 +104,9 @@ def measure(contender: Contender, core: int, folder: Path, seconds: int) -> Star
         known = [question for question in contender.questions if _is_known(question, server.port)]
         loads = {}
         for question in known:
-            _wrk(server.port, question, CONNECTIONS[-1], _WARM_S)
-            for connections in CONNECTIONS:
-                # The most are what counts; it gets the longer time.
-                taken = seconds if connections == CONNECTIONS[-1] else max(seconds // 2, 1)
-                loads[question.name, connections] = _load(server, question, connections, taken)
+            asked = _asked(server, contender, question, seconds)
+            loads |= {(question.name, connections): load for connections, load in asked.items()}
         memory, answering = processes.memory(server.pids()), processes.memory(server.answering())
-        contender.settle(server.port)
         return Start(server.cold_s, loads, memory, answering, others)
 
 
@@ -189,19 +198,30 @@ def _is_known(question: Question, port: int) -> bool:
     return True
 
 
-def _load(server: Running, question: Question, connections: int, seconds: int) -> Load:
-    pids, answering = server.pids(), server.answering()
-    before, answering_before = processes.cpu_s(pids), processes.cpu_s(answering)
-    told = _wrk(server.port, question, connections, seconds)
-    requests = max(told["requests"], 1)
-    return Load(
-        told["requests"] / told["seconds"],
-        told["p50_ms"],
-        told["p99_ms"],
-        int(told["errors"]),
-        (processes.cpu_s(pids) - before) * 1000 / requests,
-        (processes.cpu_s(answering) - answering_before) * 1000 / requests,
-    )
+def _asked(server: Running, contender: Contender, question: Question, seconds: int) -> Mapping[int, Load]:
+    """Load by each number of connections; what the other processes do for it, then or later, is shared among all requests."""
+    before, requests = server.cpu_s(), _wrk(server.port, question, CONNECTIONS[-1], _WARM_S)["requests"]
+    told, answering_ms = {}, {}
+    for connections in CONNECTIONS:
+        # The most are what counts; it gets the longer time.
+        taken = seconds if connections == CONNECTIONS[-1] else max(seconds // 2, 1)
+        was = server.cpu_s()
+        found = told[connections] = _wrk(server.port, question, connections, taken)
+        answering_ms[connections] = (server.cpu_s().answering - was.answering) * 1000 / max(found["requests"], 1)
+        requests += found["requests"]
+    contender.settle(server.port)
+    behind_ms = (server.cpu_s().behind - before.behind) * 1000 / max(requests, 1)
+    return {
+        connections: Load(
+            found["requests"] / found["seconds"],
+            found["p50_ms"],
+            found["p99_ms"],
+            int(found["errors"]),
+            answering_ms[connections] + behind_ms,
+            answering_ms[connections],
+        )
+        for connections, found in told.items()
+    }
 
 
 def _wrk(port: int, question: Question, connections: int, seconds: int) -> Mapping[str, float]:
