@@ -9,6 +9,7 @@ journal.
 from __future__ import annotations
 
 import logging
+import os
 import struct
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -50,6 +51,7 @@ def drain(lake: Lake, capture_root: Path) -> DrainResult:
         work.try_held()
         for batch in journal.batches():
             work.take(batch)
+            _settle()
             batch.finish()
         return work.result()
 
@@ -78,6 +80,7 @@ class _Drain:
             if part.table in refusing:
                 continue
             if self._append(part, _read([self.held.path(part)]).groups):
+                _settle()
                 self.held.done(part)
             else:
                 refusing.add(part.table)
@@ -121,6 +124,11 @@ class _Drain:
         if count:
             set_aside(self.root, stem, parts, count)
             self.aside += count
+
+
+def _settle() -> None:
+    """Bring all that was committed to the disk: Delta's writer does not, and what was on the disk is deleted next."""
+    os.sync()
 
 
 @dataclass(frozen=True, slots=True)

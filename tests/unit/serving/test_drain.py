@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -224,6 +225,32 @@ def test_large_captures_go_in_several_batches(
 
 def test_nothing_to_drain(lake: Lake, root: Path) -> None:
     assert drain(lake, root) == DrainResult(0, 0, 0)
+
+
+def test_what_was_on_the_disk_is_deleted_when_the_tables_are_there_too(
+    lake: Lake, log: CaptureLog, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+
+    def noted(owner: Any, name: str) -> None:
+        call = getattr(owner, name)
+
+        def run(*args: Any, **more: Any) -> Any:
+            steps.append(name)
+            return call(*args, **more)
+
+        monkeypatch.setattr(owner, name, run)
+
+    for number in (1, 2):
+        log.write(record(number), ONE)
+        log.seal()
+    noted(Lake, "append")
+    noted(os, "sync")
+    noted(Path, "unlink")
+    drain(lake, root)
+    # Of both tables; a power cut after it takes neither from us.
+    assert steps == ["append", "append", "sync", "unlink", "unlink", *steps[5:]]
+    assert "append" not in steps[5:]
 
 
 class Killed(BaseException):
