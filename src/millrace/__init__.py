@@ -7,7 +7,7 @@ What a pipeline's page is made of (`docs/pipelines.md` explains each):
 - functions as features: `feature_function` registers one, `FeatureFunction` uses it
 - candidates: `XGBoost`, `LightGBM`, `Linear`, `Dummy`, `Custom`
 - gates: `AtLeast`, `AtMost`, `BeatsBaselines`, `BeatsChampion`
-- the rest of the loop: `Deployment`, `Monitor`, `Alert`, `Retrain`, and `Pipeline` around it all
+- the rest of the loop: `Deployment`, `Rollout` with `CanaryLimits`, `Monitor`, `Alert`, `Retrain`, and `Pipeline` around it all
 
 For notebooks and tests: `open_workspace` opens a home, `spark` is a PySpark session over its tables, `preview` tries a
 feature or label function at one time. The client with the steps one by one is
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Monitor,
         Pipeline,
         Retrain,
+        Rollout,
         Source,
         Split,
         Windows,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         window_table,
     )
     from millrace.pipeline.snapshots import preview
+    from millrace.serving.canary.types import CanaryLimits
     from millrace.training.candidates import Custom, Dummy, LightGBM, Linear, XGBoost
     from millrace.validation.gates import AtLeast, AtMost, BeatsBaselines, BeatsChampion
     from millrace.workspace import Workspace, open_workspace, spark
@@ -57,6 +59,7 @@ _FROM = {
         "Monitor",
         "Pipeline",
         "Retrain",
+        "Rollout",
         "Source",
         "Split",
         "Windows",
@@ -65,6 +68,7 @@ _FROM = {
         "window_table",
     ),
     "millrace.pipeline.snapshots": ("preview",),
+    "millrace.serving.canary.types": ("CanaryLimits",),
     "millrace.training.candidates": ("Custom", "Dummy", "LightGBM", "Linear", "XGBoost"),
     "millrace.validation.gates": ("AtLeast", "AtMost", "BeatsBaselines", "BeatsChampion"),
     "millrace.workspace": ("Workspace", "open_workspace", "spark"),
@@ -77,6 +81,7 @@ __all__ = [
     "AtMost",
     "BeatsBaselines",
     "BeatsChampion",
+    "CanaryLimits",
     "Count",
     "CountDistinct",
     "Custom",
@@ -94,6 +99,7 @@ __all__ = [
     "Monitor",
     "Pipeline",
     "Retrain",
+    "Rollout",
     "Source",
     "Split",
     "Stddev",

@@ -16,10 +16,10 @@ from millrace.api.auth import home_token
 from millrace.api.callers import HEADER, from_header
 from millrace.api.errors import body_of, status_of
 from millrace.api.guard import OPEN
-from millrace.api.label_routes import OWN_ENDPOINTS, LabelRoutes
+from millrace.api.label_routes import LabelRoutes
 from millrace.api.mlflow_mount import MlflowMount, is_mlflow_path
 from millrace.api.options import ChildOptions
-from millrace.api.rest import ENDPOINTS
+from millrace.api.rest import ENDPOINTS, OWN_ENDPOINTS
 from millrace.api.rollout import Rollout
 from millrace.api.runtime import control_socket
 from millrace.api.status import Status
@@ -28,6 +28,8 @@ from millrace.api.workers import Workers
 from millrace.core.clock import SystemClock
 from millrace.core.errors import MillraceError, PermissionDenied
 from millrace.workspace import Workspace, open_workspace
+
+_BY_RIGHT = (ENDPOINTS + "/", OWN_ENDPOINTS)
 
 
 class ControlApp:
@@ -43,9 +45,7 @@ class ControlApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         path, caller = scope["path"], _caller(scope)
-        if not (
-            caller.is_owner or path in OPEN or path == ENDPOINTS or path.startswith((ENDPOINTS + "/", OWN_ENDPOINTS))
-        ):
+        if not (caller.is_owner or path in OPEN or path == ENDPOINTS or path.startswith(_BY_RIGHT)):
             error = PermissionDenied(f"{caller.name} may not open {path}", hint="this takes the home's own token")
             await JSONResponse(body_of(error), status_of(error.error_code))(scope, receive, send)
             return
@@ -66,11 +66,14 @@ def build(workspace: Workspace, workers: Workers, mlflow: MlflowMount, url: str)
     rollout.recover()
     # Beside: workers that are just starting answer only when they have loaded what the store says.
     threading.Thread(target=rollout.agree, name="agree", daemon=True).start()
-    routes = rest.Rest(workspace, rollout, Status(workspace, workers, rollout, mlflow), mlflow, url).routes
+    api = rest.Rest(workspace, rollout, Status(workspace, workers, rollout, mlflow), mlflow, url)
+    if not workspace.clock.is_virtual:
+        looks = (api.drain_now, threading.Event())
+        threading.Thread(target=api.canaries.run, args=looks, name="canaries", daemon=True).start()
     tokens = TokenRoutes(workspace.tokens, SystemClock(), workspace.principal)
     labels = LabelRoutes(workspace, workers)
     own = Starlette(
-        routes=[*routes, *tokens.routes, *labels.routes],
+        routes=[*api.routes, *tokens.routes, *labels.routes],
         exception_handlers={
             MillraceError: rest.expected_failure,
             HTTPException: rest.http_failure,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.concurrency import run_in_threadpool
@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from millrace.access.types import CALLER, Caller
 from millrace.api.bodies import json_object, short_body
+from millrace.api.rest import OWN_ENDPOINTS
 from millrace.api.workers import Workers
 from millrace.core.errors import InvalidInput, PermissionDenied
 from millrace.serving.drain import drain
@@ -31,7 +32,6 @@ from millrace.workspace import Workspace
 if TYPE_CHECKING:
     import pyarrow as pa
 
-OWN_ENDPOINTS: Final = "/api/millrace/endpoints/"
 _MOST_BYTES = 64 << 20
 _CALLED = "the body"
 _HINT = 'send {"labels": [{"request_id": "...", "label": 1}]}, or text/csv'

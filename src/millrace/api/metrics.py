@@ -109,7 +109,11 @@ def _requests(counted: Sequence[Counted]) -> Iterator[Metric]:
     predict = _histogram("millrace_predict_duration_seconds", "The model's part, the wait for its turn included.")
     flying = _gauge("millrace_requests_in_flight", "Requests that are being answered.", "endpoint", "worker")
     waiting = _gauge("millrace_requests_waiting", "Requests that wait for their turn at a model.", *_SERVED)
+    copies = _counter("millrace_shadow_copies", "Copies for shadows: answered, or dropped.", *_SERVED, "outcome")
     for worker, counts in _answering(counted):
+        for each in counts["shadows"]:
+            for outcome in ("answered", "dropped"):
+                copies.add_metric([each["endpoint"], each["entity"], worker, outcome], each[outcome])
         for each in counts["entities"]:
             labels = [each["endpoint"], each["entity"], worker]
             for status, count in each["statuses"].items():
@@ -122,7 +126,7 @@ def _requests(counted: Sequence[Counted]) -> Iterator[Metric]:
         for endpoint, entities in counts["waiting"].items():
             for entity, count in entities.items():
                 waiting.add_metric([endpoint, entity, worker], count)
-    yield from (requests, rows, whole, predict, flying, waiting)
+    yield from (requests, rows, whole, predict, flying, waiting, copies)
 
 
 def _endpoints(found: Sequence[Endpoint]) -> Iterator[Metric]:

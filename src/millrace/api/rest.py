@@ -13,21 +13,24 @@ from starlette.routing import Route
 
 from millrace.access.types import CALLER, Caller
 from millrace.api.bodies import json_object
+from millrace.api.canaries import Canaries
 from millrace.api.errors import body_of, error_body, status_of
 from millrace.api.metrics import Metrics
 from millrace.api.mlflow_mount import MlflowMount
 from millrace.api.pages import start_page
 from millrace.api.rollout import Rollout
-from millrace.api.shapes import read_config, write_endpoint
+from millrace.api.shapes import read_config, read_entity, read_percent, read_percents, write_endpoint
 from millrace.api.status import Status
 from millrace.core.errors import InvalidInput, MillraceError, PermissionDenied
 from millrace.registry.port import Registry
+from millrace.serving.amend import with_canary, with_shadow, with_traffic
 from millrace.serving.drain import drain
 from millrace.serving.prepare import Sources
-from millrace.serving.types import Endpoint
+from millrace.serving.types import Endpoint, EndpointConfig
 from millrace.workspace import Workspace
 
 ENDPOINTS = "/api/2.0/serving-endpoints"
+OWN_ENDPOINTS = "/api/millrace/endpoints/"
 _ASK = "ask the owner of the home for a token with this right"
 
 
@@ -36,6 +39,7 @@ class Rest:
 
     def __init__(self, workspace: Workspace, rollout: Rollout, status: Status, mlflow: MlflowMount, url: str) -> None:
         self._workspace, self._rollout, self._status, self._mlflow, self._url = workspace, rollout, status, mlflow, url
+        self.canaries = Canaries(workspace.lake, workspace.clock, rollout)
         # Opened here, once: requests come in several threads.
         self._metrics = Metrics(workspace, status.workers, rollout)
         self._sources = Sources(self._registry, workspace.feature_specs, workspace.online)
@@ -56,6 +60,10 @@ class Rest:
             Route(ENDPOINTS + "/{name}", self.get, methods=["GET"]),
             Route(ENDPOINTS + "/{name}", self.delete, methods=["DELETE"]),
             Route(ENDPOINTS + "/{name}/config", self.update, methods=["PUT"]),
+            Route(OWN_ENDPOINTS + "{name}/canary", self.canary, methods=["POST"]),
+            Route(OWN_ENDPOINTS + "{name}/traffic", self.traffic, methods=["PUT"]),
+            Route(OWN_ENDPOINTS + "{name}/shadow", self.shadow, methods=["PUT"]),
+            Route(OWN_ENDPOINTS + "{name}/rollback", self.rollback, methods=["POST"]),
         ]
 
     async def start(self, _request: Request) -> Response:
@@ -96,7 +104,7 @@ class Rest:
 
     async def drain(self, _request: Request) -> Response:
         """Move everything captured up to now into the inference tables; how much that was."""
-        result = await run_in_threadpool(self._drain)
+        result = await run_in_threadpool(self.drain_and_look)
         return JSONResponse(result)
 
     async def list(self, request: Request) -> Response:
@@ -135,6 +143,35 @@ class Rest:
             request, name, lambda: self._rollout.update(self._sources, name, config, caller.principal)
         )
 
+    async def canary(self, request: Request) -> Response:
+        """Let a challenger take over from the one that has all of the traffic."""
+        body = await json_object(request)
+        challenger, settings = read_entity(body), body.get("canary_config") or {}
+        return await self._amend(request, lambda endpoint: with_canary(endpoint, challenger, settings))
+
+    async def traffic(self, request: Request) -> Response:
+        """Split the traffic otherwise."""
+        traffic = read_percents(await json_object(request), "traffic")
+        return await self._amend(request, lambda endpoint: with_traffic(endpoint, traffic))
+
+    async def shadow(self, request: Request) -> Response:
+        """Copy a percent of the requests to a model version; 0: no longer."""
+        body = await json_object(request)
+        entity, percent = read_entity(body), read_percent(body, "shadow_percentage")
+        return await self._amend(request, lambda endpoint: with_shadow(endpoint, entity, percent))
+
+    async def rollback(self, request: Request) -> Response:
+        """Go back to what was served before."""
+        name = request.path_params["name"]
+        caller = _manages(request, name)
+        why = str((await json_object(request)).get("why") or "rolled back by hand")
+        return await self._answer(request, name, lambda: self._rollout.roll_back(name, why, caller.principal))
+
+    async def _amend(self, request: Request, wanted: Callable[[Endpoint], EndpointConfig]) -> Response:
+        name = request.path_params["name"]
+        by = _manages(request, name).principal
+        return await self._answer(request, name, lambda: self._rollout.change(self._sources, name, wanted, by))
+
     async def delete(self, request: Request) -> Response:
         """Take an endpoint away."""
         name = request.path_params["name"]
@@ -155,7 +192,14 @@ class Rest:
         self._mlflow.load()
         return self._workspace.registry
 
-    def _drain(self) -> dict[str, int]:
+    def drain_and_look(self) -> dict[str, int]:
+        """Drain, then judge the canaries that are under way by what is there now."""
+        moved = self.drain_now()
+        self.canaries.look()
+        return moved
+
+    def drain_now(self) -> dict[str, int]:
+        """Move everything that is captured into the inference tables."""
         self._status.workers.seal()
         result = drain(self._workspace.lake, self._workspace.capture_root)
         return asdict(result)

@@ -12,7 +12,7 @@ from millrace.core.errors import InvalidInput
 from millrace.core.names import DEFAULT_CATALOG
 from millrace.features.types import MissingKeys
 from millrace.serving import endpoints
-from millrace.serving.canary.documents import canary_document, canary_from
+from millrace.serving.canary.documents import canary_document, canary_from, run_document
 from millrace.serving.types import Capture, Endpoint, EndpointConfig, ServedEntity
 
 Json = dict[str, Any]
@@ -33,7 +33,7 @@ def read_config(config: object, gateway: object = None) -> EndpointConfig:
     """
     body = _object(config, "config")
     listed = body.get("served_entities") or body.get("served_models") or []
-    served = [_entity(entity) for entity in _list(listed, "served_entities")]
+    served = [read_entity(entity) for entity in _list(listed, "served_entities")]
     tables = body.get("auto_capture_config") or _object(gateway or {}, "ai_gateway").get("inference_table_config")
     canary = body.get("canary_config")
     return endpoints.endpoint_config(
@@ -71,6 +71,10 @@ def write_endpoint(endpoint: Endpoint, url: str, level: Level | None = "CAN_MANA
             "config_version": endpoint.generation + 1,
             "start_time": _ms(endpoint.updated_at),
         }
+    if endpoint.canary is not None:
+        document["canary"] = run_document(endpoint.canary)
+    if endpoint.previous is not None:
+        document["previous"] = [str(entity) for entity in endpoint.previous.config.served]
     if state.message:
         document["state"]["message"] = state.message
     return document
@@ -127,7 +131,8 @@ def _written(endpoint: Endpoint, entity: ServedEntity, deployment: str) -> Json:
     }
 
 
-def _entity(given: object) -> ServedEntity:
+def read_entity(given: object) -> ServedEntity:
+    """A served entity; a model, or with no version a feature spec."""
     entity = _object(given, "served_entities")
     for foreign in _FOREIGN:
         if entity.get(foreign):
@@ -152,11 +157,25 @@ def _percents(given: object, what: str) -> dict[str, int] | None:
     routes = _list(_object(given or {}, f"{what}_config").get("routes") or [], f"{what}_config.routes")
     percents: dict[str, int] = {}
     for route in (_object(route, f"{what}_config.routes") for route in routes):
-        percent = route.get(f"{what}_percentage")
-        if not isinstance(percent, int) or isinstance(percent, bool):
-            raise InvalidInput(f"'{what}_percentage' is not a whole number", hint="give whole percents")
+        percent = read_percent(route, f"{what}_percentage")
         percents[_text(route, "served_entity_name", "served_model_name")] = percent
     return percents or None
+
+
+def read_percents(body: Mapping[str, Any], what: str) -> dict[str, int]:
+    """Served entity name to percent, of the `<what>_config` that a body must have."""
+    percents = _percents(body.get(f"{what}_config"), what)
+    if percents is None:
+        raise InvalidInput(f"'{what}_config' is missing", hint="give its routes", field=f"{what}_config")
+    return percents
+
+
+def read_percent(body: Mapping[str, Any], name: str) -> int:
+    """A whole number that a body must have."""
+    percent = body.get(name)
+    if not isinstance(percent, int) or isinstance(percent, bool):
+        raise InvalidInput(f"'{name}' is not a whole number", hint="give whole percents", field=name)
+    return percent
 
 
 def _capture(given: object) -> Capture | None:

@@ -13,10 +13,16 @@ from millrace.cli.output import print_facts, print_json, print_table, say
 from millrace.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from millrace.serving.canary.types import CanaryRun
     from millrace.serving.types import Endpoint
     from millrace.workspace import Workspace
 
-app = App(name="endpoint", help="List endpoints, and ask one for predictions or features.")
+app = App(name="endpoint", help="List endpoints, ask one, and decide who takes its traffic.")
+_TRAFFIC = "millrace.cli.endpoint_traffic"
+app.command(f"{_TRAFFIC}:traffic", name="traffic", help="Split the traffic of an endpoint by percent.")
+app.command(f"{_TRAFFIC}:shadow", name="shadow", help="Copy requests to a version whose answers are only logged.")
+app.command(f"{_TRAFFIC}:canary", name="canary", help="Let a version take over step by step, with verdicts between.")
+app.command(f"{_TRAFFIC}:rollback", name="rollback", help="Serve again what an endpoint served before.")
 
 
 @app.command(name="list")
@@ -61,11 +67,14 @@ def show(name: str, *, home: Home = None, json: Json = False) -> int:
         facts |= {"ready": False, "message": why}
     entities = _entities(endpoint)
     if json:
-        print_json({**facts, "entities": entities})
+        print_json({**facts, "entities": entities, "canary": _canary(endpoint)})
         return 0
     print_facts(facts)
     if entities:
-        print_table(["entity", "serves", "% of traffic", "how it answers"], [list(row.values()) for row in entities])
+        columns = ["entity", "serves", "% of traffic", "% in shadow", "how it answers"]
+        print_table(columns, [list(row.values()) for row in entities])
+    if endpoint.canary is not None:
+        _print_canary(endpoint.canary)
     return 0
 
 
@@ -140,6 +149,7 @@ def _facts(endpoint: Endpoint, url: str | None) -> dict[str, object]:
         "config_update": endpoint.state.config_update,
         "message": endpoint.state.message,
         "generation": endpoint.generation,
+        "previous": ", ".join(str(entity) for entity in endpoint.previous.config.served) if endpoint.previous else None,
         "owner": endpoint.owner,
         "updated_at": endpoint.updated_at,
         "capture": f"{capture.catalog}.{capture.schema}.{capture.prefix}_payload"
@@ -156,10 +166,37 @@ def _entities(endpoint: Endpoint) -> list[dict[str, object]]:
             "name": entity.name,
             "serves": str(entity),
             "traffic": endpoint.config.traffic.get(entity.name, 0),
+            "shadow": endpoint.config.shadow.get(entity.name, 0),
             "path": endpoint.state.paths.get(entity.name, ""),
         }
         for entity in endpoint.config.served
     ]
+
+
+def _canary(endpoint: Endpoint) -> dict[str, object] | None:
+    from millrace.serving.canary.documents import run_document
+
+    return None if endpoint.canary is None else run_document(endpoint.canary)
+
+
+def _print_canary(run: CanaryRun) -> None:
+    shares = ", ".join(f"{share} %" for share in run.canary.settings.shares)
+    print_facts(
+        {
+            "canary": f"{run.model} v{run.version} takes over from {run.canary.champion}: {shares}",
+            "outcome": run.outcome.replace("_", " "),
+            "share": f"{run.share} %",
+            "since": run.since,
+            "message": run.message,
+        }
+    )
+    rows = [
+        (f"{step.share} %", step.at, step.verdict.decision, finding.reason)
+        for step in run.verdicts
+        for finding in step.verdict.findings
+    ]
+    if rows:
+        print_table(["step", "judged", "verdict", "signal"], rows)
 
 
 def _records(text: str) -> list[dict[str, object]]:

@@ -43,7 +43,7 @@ _SHORT = {
     "rollback": "Put the previous version back into production.",
     "table": "Import, list, show and preview tables.",
     "features": "List, show, refresh, publish and audit feature tables.",
-    "endpoint": "List endpoints, and ask one for predictions.",
+    "endpoint": "List endpoints, ask one, and decide who takes its traffic.",
     "labels": "Join late labels to predictions.",
     "token": "Make, list and revoke tokens for programs.",
 }

@@ -14,11 +14,20 @@ from millrace.pipeline.port import Progress
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-_MARKS = {"done": "ok", "skipped": "--", "refused": "no", "failed": "!!", "interrupted": "!!", "running": ".."}
+_MARKS = {
+    "done": "ok",
+    "skipped": "--",
+    "refused": "no",
+    "waiting": "~~",
+    "failed": "!!",
+    "interrupted": "!!",
+    "running": "..",
+}
 _STYLES = {
     "done": "green",
     "skipped": "dim",
     "refused": "yellow",
+    "waiting": "cyan",
     "failed": "red",
     "interrupted": "red",
     "running": "cyan",

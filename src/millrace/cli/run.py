@@ -145,4 +145,6 @@ def _print_report(report: RunReport, *, json: bool) -> None:
     if report.status == "nothing":
         say("nothing to do: every stage is up to date")
     for reason in report.reasons:
-        say(f"refused: {reason}")
+        say(f"{report.status}: {reason}")
+    if report.status == "waiting":
+        say("production goes on serving; the next run asks again, and moves the alias when the canary has finished")

@@ -30,6 +30,10 @@ class RunStore(Protocol):
         """The newest run of this stage with this fingerprint that ended `done` or `refused`."""
         ...
 
+    def latest(self, pipeline: str, stage: str) -> StageRun | None:
+        """The newest run of this stage, whatever its fingerprint, that ended `done`, `refused` or `waiting`."""
+        ...
+
     def runs(self, pipeline: str | None = None, limit: int = 20) -> Sequence[PipelineRun]:
         """Newest first."""
         ...

@@ -8,12 +8,16 @@ from datetime import datetime
 from typing import Literal, NewType
 
 PipelineRunId = NewType("PipelineRunId", int)
-Status = Literal["running", "done", "skipped", "refused", "failed", "interrupted"]
+Status = Literal["running", "done", "skipped", "refused", "waiting", "failed", "interrupted"]
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineRun:
-    """One execution. `refused` is a gate that said no: a result, not a failure. `due` is the time that the plan was made for."""
+    """One execution. `due` is the time that the plan was made for.
+
+    `refused` is a gate that said no: a result, not a failure. `waiting` is for a stage that goes on outside, as a canary does: the
+    next run asks how it stands.
+    """
 
     id: PipelineRunId
     pipeline: str

@@ -12,6 +12,7 @@ from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName
 from millrace.features.table_definition import check_freshness
 from millrace.features.types import FeatureFunction, FeatureLookup, parted
+from millrace.pipeline.rollout import Rollout
 from millrace.pipeline.source import Source
 from millrace.pipeline.windows import OnlyWindows, Windows
 from millrace.training.types import Candidate
@@ -30,6 +31,7 @@ __all__ = [
     "OnlyWindows",
     "Pipeline",
     "Retrain",
+    "Rollout",
     "Source",
     "Split",
     "Windows",
@@ -231,6 +233,7 @@ class Pipeline:
         holdout: a table (keys, time, label) instead of a split in time.
         choose_by: the holdout metric that ranks candidates.
         model: registered model name; None: `ml.models.<name>`.
+        rollout: how a new version takes over from the one in production; None: at once.
     """
 
     name: str
@@ -245,6 +248,7 @@ class Pipeline:
     choose_by: str = "log_loss"
     model: str | None = None
     deployment: Deployment = field(default_factory=Deployment)
+    rollout: Rollout | None = None
     monitor: Monitor | None = field(default_factory=Monitor)
     alerts: Alert = field(default_factory=Alert)
     retrain: Retrain | None = field(default_factory=Retrain)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from millrace.core.errors import Conflict
 from millrace.core.events import Event
 from millrace.core.processes import is_alive
-from millrace.jobs.types import PipelineRunId, Status
+from millrace.jobs.types import PipelineRunId, StageRun, Status
 from millrace.pipeline.context import OpenTarget, RunContext
 from millrace.pipeline.declare import Pipeline
 from millrace.pipeline.plan import Plan, Request, Step, build_plan
@@ -46,7 +46,11 @@ class StageReport:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """How a run ended. `nothing` where every stage was done already; `refused` with the gates' reasons."""
+    """How a run ended.
+
+    `nothing` where every stage was done already; `refused` with the reasons of the gates or of a canary; `waiting` with what is waited
+    for.
+    """
 
     status: str
     stages: tuple[StageReport, ...]
@@ -74,7 +78,7 @@ def run_pipeline(
                 break
             done = _execute(services, pipeline, plan, shared, progress)
             reports += done
-            if done and done[-1].status == "refused":
+            if any(stage.status in {"refused", "waiting"} for stage in done):
                 break
         return _report(services, pipeline, request, reports, resumed=resumed)
 
@@ -96,13 +100,21 @@ def _report(
 ) -> RunReport:
     if reports and reports[-1].status == "refused":
         return RunReport("refused", tuple(reports), (reports[-1].detail,), resumed)
+    waiting = tuple(report.detail for report in reports if report.status == "waiting")
+    if waiting:
+        return RunReport("waiting", tuple(reports), waiting, resumed)
     if reports:
         return RunReport("done", tuple(reports), (), resumed)
     refused = build_plan(services, pipeline, request).refused
     if refused is None:
         return RunReport("nothing", ())
-    why = tuple(reasons(refused.output)) if refused.stage == VALIDATE else (f"{refused.stage} was refused",)
-    return RunReport("refused", (), why)
+    return RunReport("refused", (), _why(refused))
+
+
+def _why(refused: StageRun) -> tuple[str, ...]:
+    if refused.stage == VALIDATE:
+        return tuple(reasons(refused.output))
+    return (str(refused.output.get("reason") or f"{refused.stage} was refused"),)
 
 
 def _execute(
@@ -120,7 +132,7 @@ def _execute(
             reports.append(_run_stage(context, run, step))
             if reports[-1].status == "refused":
                 break
-        status = reports[-1].status if reports[-1].status == "refused" else "done"
+        status = next((report.status for report in reports if report.status in {"refused", "waiting"}), "done")
     except KeyboardInterrupt:
         status = "interrupted"
         raise

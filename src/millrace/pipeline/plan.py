@@ -20,7 +20,7 @@ from millrace.pipeline.grid import last_tick
 from millrace.pipeline.port import Services
 from millrace.pipeline.retrain import Decision, decide, in_production, newest_trained
 from millrace.pipeline.snapshots import pin_sources
-from millrace.pipeline.stages.deploy import DeployStaging, Promote, Register
+from millrace.pipeline.stages.deploy import PRODUCTION, DeployStaging, Promote, Register
 from millrace.pipeline.stages.judge import Validate
 from millrace.pipeline.stages.publish import Publish
 from millrace.pipeline.stages.refresh import RefreshSnapshots
@@ -60,10 +60,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Whether this plan trains. `key` tells one training from another; None where it does not train."""
+    """Whether this plan trains.
+
+    Attributes:
+        key: tells one training from another; None where it does not train.
+        under_way: the waiting stage of the training that a canary decides about; it goes on whatever else has changed.
+    """
 
     key: str | None
     why: str
+    under_way: StageRun | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,13 +195,22 @@ def _is_pinned(request: Request) -> bool:
 
 
 def _training(services: Services, pipeline: Pipeline, request: Request, due: datetime, decision: Decision) -> Training:
-    champion = in_production(services, pipeline)
     if _is_pinned(request):
         return Training(
             f"pinned {iso(due)} {sorted(map(str, request.versions.items()))}", f"asked for, as of {iso(due)}"
         )
     if request.retrain:
         return Training(f"asked {iso(due)}", "asked for")
+    waiting = services.runs.latest(pipeline.name, PRODUCTION)
+    if waiting is not None and waiting.status == "waiting":
+        why = f"v{waiting.output['version']} is taking over {pipeline.endpoint}"
+        return Training(str(waiting.output["group"]), why, waiting)
+    return _called_for(services, pipeline, due, decision)
+
+
+def _called_for(services: Services, pipeline: Pipeline, due: datetime, decision: Decision) -> Training:
+    """Whether the state of things calls for a training that nobody has asked for."""
+    champion = in_production(services, pipeline)
     if champion is None:
         return Training(f"first {iso(due)}", "nothing is in production")
     # Beside the champion's own: who rolled a version back does not want it made again.
@@ -216,17 +231,33 @@ def _training(services: Services, pipeline: Pipeline, request: Request, due: dat
 def _training_stages(
     services: Services, pipeline: Pipeline, training: Training, refresh: Sequence[tuple[Stage, str]]
 ) -> list[tuple[Stage, str]]:
+    if training.under_way is not None:
+        return _under_way(services, pipeline, training.under_way)
     described = definition(pipeline, services.functions)
     # A first or asked-for training is made again when the data behind it changed; a retraining happens once per episode.
     data = [] if (training.key or "").startswith("episode") else [stage.fingerprint for stage, _ in refresh]
-    group = fingerprint(training.key, described, data)
+    return _stages_of(pipeline, fingerprint(training.key, described, data), described, training.why)
+
+
+def _stages_of(pipeline: Pipeline, group: str, described: str, why: str) -> list[tuple[Stage, str]]:
     return [
-        (BuildTrainingSet(group), training.why),
-        *((Train(candidate, group), training.why) for candidate in pipeline.candidates),
-        (Validate(group), training.why),
+        (BuildTrainingSet(group), why),
+        *((Train(candidate, group), why) for candidate in pipeline.candidates),
+        (Validate(group), why),
         (Register(group), "the best candidate, where it passes its gates"),
         (DeployStaging(group, described), pipeline.staging_endpoint),
-        (Promote(group, described, training.why), pipeline.endpoint),
+        (Promote(group, described, why), pipeline.endpoint),
+    ]
+
+
+def _under_way(services: Services, pipeline: Pipeline, waiting: StageRun) -> list[tuple[Stage, str]]:
+    """The stages that led to a canary, all done, and the one that waits for it; a candidate that is new since waits too."""
+    group, described, why = (str(waiting.output[name]) for name in ("group", "definition", "why"))
+    stages = _stages_of(pipeline, group, described, why)
+    return [
+        (stage, why)
+        for stage, why in stages
+        if isinstance(stage, Promote) or services.runs.done(pipeline.name, stage.name, stage.fingerprint)
     ]
 
 

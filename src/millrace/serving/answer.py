@@ -36,6 +36,7 @@ class Reply:
         served: who answered, or, for a request that reached no entity, the endpoint's first (for its log table).
         reached: whether `served` was chosen for this request.
         answered: None where there is no answer but an error.
+        key: what keeps the caller with who answered; None where nothing does, or where nothing has to be chosen.
     """
 
     status: int
@@ -44,6 +45,7 @@ class Reply:
     reached: bool
     client_request_id: str | None = None
     answered: Answer | None = None
+    key: bytes | None = None
 
 
 async def answer(endpoint: ServedEndpoint, entity: str | None, question: Question, now: datetime) -> Reply:
@@ -52,19 +54,20 @@ async def answer(endpoint: ServedEndpoint, entity: str | None, question: Questio
     Never raises: what is wrong with the request becomes a 400 (or a 404, for a key that has no features where the endpoint
     wants that) that names columns and no values, what goes wrong in the entity a 500 that says no more than that.
     """
-    served, reached, client_request_id = endpoint.first, False, None
+    served, reached, client_request_id, key = endpoint.first, False, None, None
 
     def failed(status: int, code: str, message: str) -> Reply:
-        return Reply(status, question.dialect.error(code, message), served, reached, client_request_id)
+        return Reply(status, question.dialect.error(code, message), served, reached, client_request_id, key=key)
 
     try:
         body = question.dialect.read(question.raw, question.envelope)
         client_request_id = body.client_request_id
-        served, reached = endpoint.entities[entity or _choose(endpoint, body)], True
+        key = None if entity or endpoint.is_undivided else _sticky(endpoint, body)
+        served, reached = endpoint.entities[entity or endpoint.router.choose(key)], True
         answered = await served.answer(body, now)
         origin = Origin(endpoint.name, served.plan.entity.entity_version)
         written = question.dialect.write(answered.content(body), body, origin)
-        return Reply(OK, written, served, reached, client_request_id, answered)
+        return Reply(OK, written, served, reached, client_request_id, answered, key)
     except (InvalidInput, NotFound, InvalidState, TooLarge) as error:
         if isinstance(error, InvalidState):
             _LOG.error("entity %s can't answer: %s", served.plan.entity.name, error.message)
@@ -82,10 +85,6 @@ async def answer(endpoint: ServedEndpoint, entity: str | None, question: Questio
 def too_large(most_bytes: int) -> str:
     """What is said of a body that is over the limit."""
     return f"the request is over {most_bytes} bytes; send fewer rows at a time"
-
-
-def _choose(endpoint: ServedEndpoint, body: Body) -> str:
-    return endpoint.router.only or endpoint.router.choose(_sticky(endpoint, body))
 
 
 def _sticky(endpoint: ServedEndpoint, body: Body) -> bytes | None:

@@ -15,13 +15,12 @@ from pathlib import Path
 from millrace.core.clock import Clock, epoch_us
 from millrace.core.settings import Durability
 from millrace.serving.records import description_payload
-from millrace.serving.segments import OpenSegment, bytes_in, framed, free_in
+from millrace.serving.segments import OpenSegment, bytes_in, framed
 from millrace.serving.types import Description
 
 _LOG = logging.getLogger(__name__)
 _BUFFER_BYTES = 64 << 20
-# From one look at the folder to the next; where there is little room, each sync has one.
-_LOOK_S, _MUCH_ROOM = 1.0, 64 << 20
+_LOOK_S = 1.0  # from one look at the folder's size to the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class CaptureLog:
 
     Args:
         root: the capture folder, shared by all workers; made where missing.
-        quota_bytes: how much may be in it. A little of a disk is left free in any case: the drain needs it.
+        quota_bytes: how much may be in it.
         max_bytes: a segment that has more is sealed, and so is one that is older than `max_age_s`.
     """
 
@@ -76,10 +75,9 @@ class CaptureLog:
         self._pending: list[bytes] = []
         self._pending_bytes, self._described = 0, dict[str, Description]()
         self._committing: list[asyncio.Future[bool]] = []
-        self._dropped = self._written_bytes = self._waiting_bytes = self._room_bytes = 0
-        self._dropping = False
+        self._dropped = self._written_bytes = 0
         root.mkdir(parents=True, exist_ok=True)
-        self._look()
+        self._waiting_bytes = bytes_in(root)
         self._wake, self._stopping = threading.Event(), False
         self._thread = threading.Thread(target=self._keep_synced, name="capture-sync", daemon=True)
         self._thread.start()
@@ -108,8 +106,8 @@ class CaptureLog:
         """
         frame = framed(payload)
         with self._lock:
-            if self._pending_bytes + len(frame) > self._room_bytes:
-                return self._drop(1, f"{self._waiting_bytes} bytes wait for the drain, and there is no room for more")
+            if self._waiting_bytes + self._pending_bytes + len(frame) > self._quota_bytes:
+                return self._drop(1, f"{self._quota_bytes} bytes wait for the drain, which is the quota")
             if self._durability != "buffered":
                 return self._append(frame, (description,), 1)
             self._pending.append(frame)
@@ -146,8 +144,6 @@ class CaptureLog:
         segment.described.update(description.id for description in new)
         self._written_bytes += len(frames)
         self._waiting_bytes += len(frames)
-        self._room_bytes -= len(frames)
-        self._dropping = False
         if segment.size >= self._max_bytes:
             self._retire()
         return True
@@ -165,9 +161,8 @@ class CaptureLog:
             self._wake.set()
 
     def _drop(self, records: int, why: str) -> bool:
-        if not self._dropping:
-            _LOG.error("capture: records are dropped: %s", why)
-        self._dropping = True
+        if self._dropped == 0:
+            _LOG.error("capture: a record could not be kept: %s", why)
         self._dropped += records
         return False
 
@@ -177,19 +172,17 @@ class CaptureLog:
             self._wake.wait(self._sync_s)
             self._wake.clear()
             self._sync()
-            if time.monotonic() - looked_s > (_LOOK_S if self._room_bytes > _MUCH_ROOM else self._sync_s):
+            if time.monotonic() - looked_s > _LOOK_S:
                 looked_s = time.monotonic()
                 self._look()
 
     def _look(self) -> None:
         """See what the other workers wrote and the drain took."""
-        before = self._written_bytes
+        before = self._waiting_bytes
         with suppress(FileNotFoundError):
-            waiting = bytes_in(self._root)
-            room = min(self._quota_bytes - waiting, free_in(self._root))
+            found = bytes_in(self._root)
             with self._lock:
-                since = self._written_bytes - before
-                self._waiting_bytes, self._room_bytes = waiting + since, room - since
+                self._waiting_bytes = found + self._waiting_bytes - before
 
     def _sync(self, *, seal: bool = False) -> None:
         with self._syncing:

@@ -66,6 +66,11 @@ class RequestCounts:
         """It is not any more."""
         self._in_flight[endpoint] -= 1
 
+    @property
+    def answering(self) -> int:
+        """How many requests are being answered, to all endpoints."""
+        return sum(self._in_flight.values())
+
     def refused(self, endpoint: str, status: int) -> None:
         """A request was refused before its body was read."""
         statuses = self._of(endpoint, "").statuses

@@ -18,13 +18,23 @@ from millrace.serving.types import FEATURE_SPEC, Endpoint, LoadPlan
 
 
 class ServedEndpoint:
-    """One generation of an endpoint, loaded."""
+    """One generation of an endpoint, loaded.
+
+    Attributes:
+        router: who answers a request.
+        shadows: by entity, whether it gets a copy: where its router says so.
+        first: the first entity that is no shadow: what is captured of requests that reach none goes to its tables.
+        is_undivided: whether one entity gets everything.
+    """
 
     def __init__(self, endpoint: Endpoint, entities: Mapping[str, Served]) -> None:
         self.id, self.name, self.generation = endpoint.id, str(endpoint.name), endpoint.generation
         self.entities = entities
         self.router = Router(endpoint.config.traffic, list(entities))
-        self.first = next(iter(entities.values()))
+        shadow = endpoint.config.shadow
+        self.shadows = {name: Router({name: shadow[name], "": 100 - shadow[name]}, ["", name]) for name in shadow}
+        self.first = next(served for name, served in entities.items() if name not in shadow)
+        self.is_undivided = self.router.only is not None and not shadow
 
 
 class Generations:

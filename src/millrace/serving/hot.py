@@ -47,6 +47,7 @@ from millrace.serving.generations import Generations, ServedEndpoint
 from millrace.serving.records import Request, record_payload
 from millrace.serving.request_log import CURRENT
 from millrace.serving.routes import Route, is_hot
+from millrace.serving.shadows import Shadows
 from millrace.serving.turns import Limits
 from millrace.serving.types import Endpoint
 
@@ -105,6 +106,7 @@ class HotApp:
         self._waiting: dict[str, str] = {}
         self._counts = RequestCounts()
         self._directory = Directory(self._generations, self._waiting)
+        self._shadows = Shadows(self._keep, lambda: self._counts.answering)
 
     @staticmethod
     def handles(scope: Scope) -> bool:
@@ -165,7 +167,7 @@ class HotApp:
 
     def counts(self) -> Mapping[str, object]:
         """What was answered since the start, and what waits now, as JSON."""
-        return {**self._counts.read(), "waiting": self._generations.waiting()}
+        return {**self._counts.read(), "waiting": self._generations.waiting(), "shadows": self._shadows.read()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -260,6 +262,9 @@ class HotApp:
         if body is not None:
             headers += _IN_GZIP
         await _respond(send, reply.status, reply.body if body is None else body, headers)
+        if raw is not None and reply.reached and asked.entity is None and asked.endpoint.shadows:
+            question = Question(raw, asked.dialect, asked.envelope)
+            self._shadows.offer(asked.endpoint, reply, question, request, now)
 
     async def _keep(self, reply: Reply, request: Request, started: float) -> bool:
         """Capture the request where its endpoint says so; False where there was no room for it."""

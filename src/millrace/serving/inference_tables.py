@@ -24,6 +24,7 @@ from millrace.serving.records import Record
 from millrace.serving.request_text import texts
 from millrace.serving.types import Description
 
+GENERATION, CALLER = "endpoint_generation", "caller"  # in request_metadata
 _TIME = pa.timestamp("us", "UTC")
 
 PAYLOAD = pa.schema(
@@ -83,7 +84,7 @@ def payload_table(description: Description, records: Sequence[Record]) -> pa.Tab
         "logging_error_codes": [codes for _, _, codes in written],
         "served_entity_id": [description.entity if record.reached else None for record in records],
         "requester": [record.requester for record in records],
-        "request_metadata": [_metadata(description)] * len(records),
+        "request_metadata": _metadata(description, records),
         "execution_duration_us": [record.duration_us for record in records],
         "features": [_features_text(description, record) for record in records],
     }
@@ -123,11 +124,16 @@ def column_name(name: str) -> str:
     return f"input_{name}" if name.lower() in _OURS else name
 
 
-def _metadata(description: Description) -> list[tuple[str, str | None]]:
-    endpoint = ("endpoint_name", description.endpoint)
+def _metadata(description: Description, records: Sequence[Record]) -> list[list[tuple[str, str | None]]]:
+    facts: list[tuple[str, str | None]] = [
+        ("endpoint_name", description.endpoint),
+        (GENERATION, str(description.generation)),
+    ]
     if description.kind == "features":
-        return [endpoint, ("feature_spec", description.model_name)]
-    return [endpoint, ("model_name", description.model_name), ("model_version", description.model_version)]
+        facts.append(("feature_spec", description.model_name))
+    else:
+        facts += [("model_name", description.model_name), ("model_version", description.model_version)]
+    return [facts if record.caller is None else [*facts, (CALLER, record.caller)] for record in records]
 
 
 def _features_text(description: Description, record: Record) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import blake2b
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -53,6 +54,7 @@ class Record:
         request: None where it was too long.
         response: None where it was too long.
         reached: whether the described entity was chosen for this request.
+        caller: a digest of what keeps the caller with that entity; None where nothing does, or where nothing was to be chosen.
         rows: how many the answer has.
         payload: what it was read from.
     """
@@ -65,6 +67,7 @@ class Record:
     duration_us: int
     requester: str
     reached: bool
+    caller: str | None
     dialect: str
     request: bytes | None
     response: bytes | None
@@ -87,6 +90,7 @@ def record_payload(reply: Reply, request: Request, duration_us: int) -> bytes:
         "duration_us": duration_us,
         "requester": request.requester,
         "reached": reply.reached,
+        "caller": None if reply.key is None else blake2b(reply.key, digest_size=8).hexdigest(),
         "dialect": request.dialect,
     }
     too_long = []
@@ -122,7 +126,7 @@ def read_payload(payload: bytes) -> Record | Description:
     head = orjson.loads(written)
     too_long, rows, captured = head.pop("too_long", ()), head.pop("rows", 0), head.pop("captured", None)
     return Record(
-        **head,
+        **{"caller": None, **head},
         request=None if REQUEST_TOO_LONG in too_long else request,
         response=None if RESPONSE_TOO_LONG in too_long else response,
         rows=rows,

@@ -25,6 +25,8 @@ class Router:
 
     def choose(self, key: bytes | None) -> str:
         """The entity's name."""
+        if self.only is not None:
+            return self.only
         if key is None:
             return self._buckets[next(self._turns) * _STRIDE % _WHOLE]
         return self._buckets[int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") % _WHOLE]

@@ -191,7 +191,7 @@ def describe(
         return None
     return Description(
         id=f"{endpoint.id}/{endpoint.generation}/{entity.name}",
-        table_prefix=f"{capture.catalog}.{capture.schema}.{capture.prefix}",
+        table_prefix=capture.shadow_tables if entity.name in endpoint.config.shadow else capture.tables,
         endpoint=endpoint.name,
         generation=endpoint.generation,
         entity=entity.name,

@@ -31,11 +31,13 @@ def followed(endpoint: Endpoint, verdict: Verdict, at: datetime) -> Endpoint:
         InvalidState: no canary is under way.
     """
     run = _running(endpoint)
-    judged = replace(run, verdicts=(*run.verdicts, StepVerdict(run.step, run.canary.shares[run.step], at, verdict)))
+    judged = replace(
+        run, verdicts=(*run.verdicts, StepVerdict(run.step, run.canary.settings.shares[run.step], at, verdict))
+    )
     if verdict.decision == "stop":
         return _gone_back(endpoint, judged, "rolled_back", verdict.reason, at)
     step = run.step + 1
-    if step == len(run.canary.shares) - 1:
+    if step == len(run.canary.settings.shares) - 1:
         return _finished(endpoint, judged, at)
     shadow = _others(endpoint, run) | run.canary.copied(step)
     config = replace(endpoint.config, traffic=run.canary.traffic(step), shadow=shadow)

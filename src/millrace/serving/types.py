@@ -57,6 +57,16 @@ class Capture:
     prefix: str
     enabled: bool = True
 
+    @property
+    def tables(self) -> str:
+        """What the names of the inference tables begin with."""
+        return f"{self.catalog}.{self.schema}.{self.prefix}"
+
+    @property
+    def shadow_tables(self) -> str:
+        """The same of the tables of shadows: their rows are nobody's answers, and what watches answers must not count them."""
+        return f"{self.tables}_shadow"
+
 
 @dataclass(frozen=True, slots=True)
 class EndpointConfig:

@@ -22,7 +22,26 @@ class DeploymentTarget(Protocol):
     """
 
     def deploy(self, spec: DeploymentSpec) -> DeploymentStatus:
-        """Make or update the endpoint, and wait until it serves the version or has failed (the old version then still serves)."""
+        """Make or update the endpoint, and wait until it serves the version or has failed (the old version then still serves).
+
+        With a canary, where another version serves: begin it, unless it is under way; the status says how it goes.
+        """
+        ...
+
+    def split(self, endpoint: str, traffic: Mapping[str, int]) -> DeploymentStatus:
+        """Split the traffic otherwise: served entity to percent. Ends a canary."""
+        ...
+
+    def shadow(self, endpoint: str, model: str, version: str, percent: int) -> DeploymentStatus:
+        """Copy a percent of the requests to a version, whose answers are only logged; 0: no longer."""
+        ...
+
+    def roll_back(self, endpoint: str, why: str) -> DeploymentStatus:
+        """Serve what was served before, at once; a canary that is under way is rolled back.
+
+        Raises:
+            InvalidState: there is nothing to go back to.
+        """
         ...
 
     def status(self, endpoint: str) -> DeploymentStatus | None:

@@ -16,22 +16,43 @@ class DeploymentSpec:
         endpoint: endpoint name.
         model, version: what to serve.
         capture: `(catalog, schema, prefix)` of the inference tables; None: nothing is logged.
+        canary: how the version takes over from another that serves: what the server calls a `canary_config`, without champion
+            and challenger. None: at once.
     """
 
     endpoint: str
     model: str
     version: str
     capture: tuple[str, str, str] | None = None
+    canary: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryStatus:
+    """A canary under way on an endpoint, or how the last one ended.
+
+    Attributes:
+        model, version: the challenger.
+        share: its percent of the traffic.
+        message: what the newest look found, or why it ended.
+    """
+
+    model: str
+    version: str
+    outcome: Literal["running", "finished", "rolled_back", "cancelled"]
+    share: int
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
 class DeploymentStatus:
-    """How a deployment stands. `version` is what takes traffic now (None: nothing yet)."""
+    """How a deployment stands. `version` is what takes traffic now, the most of it (None: nothing yet)."""
 
     endpoint: str
     state: Literal["ready", "updating", "failed"]
     version: str | None
     message: str = ""
+    canary: CanaryStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)

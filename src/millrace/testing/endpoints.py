@@ -11,7 +11,7 @@ import pytest
 from millrace.core.errors import AlreadyExists, Conflict, NotFound
 from millrace.core.events import Event, EventLog
 from millrace.core.principal import Principal
-from millrace.serving.canary.types import Canary, CanaryLimits, CanaryRun, Finding, StepVerdict, Verdict
+from millrace.serving.canary.types import Canary, CanaryLimits, CanaryRun, CanarySettings, Finding, StepVerdict, Verdict
 from millrace.serving.port import EndpointStore
 from millrace.serving.types import (
     Capture,
@@ -31,13 +31,15 @@ _NEW = ServedEntity("churn-2", "ml.models.churn", "2")
 _CANARY = Canary(
     "churn-1",
     "churn-2",
-    (5, 100),
-    shadow=1,
-    min_requests=7,
-    min_labels=3,
-    wait=timedelta(minutes=1.5),
-    after_wait="go",
-    limits=CanaryLimits(0.02, 2.5, 3, 0.4, 0.5, 0.1),
+    CanarySettings(
+        (5, 100),
+        shadow=1,
+        min_requests=7,
+        min_labels=3,
+        wait=timedelta(minutes=1.5),
+        after_wait="go",
+        limits=CanaryLimits(0.02, 2.5, 3, 0.4, 0.5, 0.1),
+    ),
 )
 _FINDINGS = (
     Finding("errors", 0.0, 0.5, 0.5, 0.001, bad=True, reason="errors: half"),

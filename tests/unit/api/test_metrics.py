@@ -73,7 +73,7 @@ def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
 
 
 def counted(counts: RequestCounts, **more: object) -> dict[str, object]:
-    return {"restarts": 0, "dropped": 0, "waiting": {}, **counts.read(), **more}
+    return {"restarts": 0, "dropped": 0, "waiting": {}, "shadows": [], **counts.read(), **more}
 
 
 def endpoint() -> Endpoint:
@@ -192,3 +192,12 @@ def test_segments_wait(home: Home) -> None:
 
 def test_openmetrics_is_written_for_who_asks_for_it(home: Home) -> None:
     assert home.scrape("application/openmetrics-text; version=1.0.0").endswith("# EOF\n")
+
+
+def test_copies_for_shadows_are_told_by_what_became_of_them(home: Home) -> None:
+    shadow = {"endpoint": "churn", "entity": "churn-4", "answered": 7, "dropped": 2}
+    home.counted = [counted(RequestCounts(), shadows=[shadow])]
+    found = home.samples()
+    for outcome, count in (("answered", 7), ("dropped", 2)):
+        labels = {"endpoint": "churn", "entity": "churn-4", "worker": "0", "outcome": outcome}
+        assert found[key("millrace_shadow_copies_total", **labels)] == count

@@ -22,7 +22,7 @@ from millrace.registry.port import Registry
 from millrace.registry.types import ModelName, ModelVersion, VersionEntry
 from millrace.serving import endpoints
 from millrace.serving.adapters.sql_endpoints import SqlEndpointStore
-from millrace.serving.canary.types import Canary, Verdict
+from millrace.serving.canary.types import Canary, CanarySettings, Verdict
 from millrace.serving.prepare import Sources
 from millrace.serving.types import Capture, Endpoint, EndpointConfig, EndpointName
 
@@ -239,7 +239,7 @@ GO, STOP = Verdict("go", "fine"), Verdict("stop", "errors: half")
 def start_canary(scene: Scene) -> Endpoint:
     scene.create("e", config("1", LOGGED))
     one, two = endpoints.served_entity("churn", "1"), endpoints.served_entity("churn", "2")
-    canary = Canary("churn-1", "churn-2", (10, 100))
+    canary = Canary("churn-1", "churn-2", CanarySettings((10, 100)))
     return scene.update("e", endpoints.endpoint_config(one, two, canary=canary))
 
 

@@ -9,7 +9,7 @@ import pytest
 from millrace.api.shapes import read_config, write_endpoint
 from millrace.api.wire import from_wire, to_wire
 from millrace.core.errors import InvalidInput
-from millrace.serving.canary.types import Canary, CanaryLimits
+from millrace.serving.canary.types import Canary, CanaryLimits, CanarySettings
 from millrace.serving.types import Capture, EndpointConfig, LoadPlan, ServedEntity
 from millrace.testing.endpoints import endpoint
 
@@ -129,7 +129,7 @@ def test_a_shadow_takes_no_traffic_and_reads_back() -> None:
 def test_a_canary_reads_back_with_the_traffic_of_its_first_step() -> None:
     canary = {"champion": "m-1", "challenger": "m-2", "steps": [5, 100], "wait_s": 90, "limits": {"latency": 2}}
     config = read_config({"served_entities": TWO, "canary_config": canary})
-    wanted = Canary("m-1", "m-2", (5, 100), wait=timedelta(seconds=90), limits=CanaryLimits(latency=2))
+    wanted = Canary("m-1", "m-2", CanarySettings((5, 100), wait=timedelta(seconds=90), limits=CanaryLimits(latency=2)))
     assert (config.traffic, config.shadow, config.canary) == ({"m-1": 95, "m-2": 5}, {}, wanted)
     document = write_endpoint(replace(endpoint("churn", 4), config=config, pending=None), "http://host")["config"]
     assert read_config(json.loads(json.dumps(document))).canary == wanted

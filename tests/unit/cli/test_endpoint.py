@@ -99,12 +99,22 @@ def test_showing_one(cli: Cli, workspace: Workspace) -> None:
         "config_update": "UPDATE_FAILED",
         "message": "a table is missing",
         "generation": 1,
+        "previous": None,
         "owner": "user:ada",
         "updated_at": "2025-03-10T00:00:00Z",
         "capture": "ml.logs.p_payload",
         "missing_keys": "default",
         "url": None,
-        "entities": [{"name": "spend", "serves": "ml.specs.spend (features)", "traffic": 100, "path": "as it should"}],
+        "entities": [
+            {
+                "name": "spend",
+                "serves": "ml.specs.spend (features)",
+                "traffic": 100,
+                "shadow": 0,
+                "path": "as it should",
+            }
+        ],
+        "canary": None,
     }
     text = cli("endpoint", "show", "churn").out
     assert "ml.models.churn v3" in text

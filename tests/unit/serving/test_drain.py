@@ -75,6 +75,7 @@ def test_a_request_becomes_a_payload_row(lake: Lake, log: CaptureLog, root: Path
             "requester": "user:ada",
             "request_metadata": [
                 ("endpoint_name", "churn"),
+                ("endpoint_generation", "1"),
                 ("model_name", "ml.models.churn"),
                 ("model_version", "1"),
             ],

@@ -11,7 +11,7 @@ from millrace.core.principal import Principal
 from millrace.database.engine import open_database
 from millrace.serving import endpoints
 from millrace.serving.adapters.sql_endpoints import SqlEndpointStore
-from millrace.serving.canary.types import Canary
+from millrace.serving.canary.types import Canary, CanarySettings
 from millrace.serving.port import EndpointStore
 from millrace.serving.types import Capture, EndpointConfig, EndpointName, LoadPlan
 
@@ -147,7 +147,7 @@ def test_wrong_configurations_are_refused() -> None:
 
 
 LOGGED = Capture("ml", "logs", "churn")
-CANARY = Canary("churn-1", "churn-2", (10, 100))
+CANARY = Canary("churn-1", "churn-2", CanarySettings((10, 100)))
 
 
 def test_a_shadow_must_be_served_get_a_percent_and_take_no_traffic() -> None:

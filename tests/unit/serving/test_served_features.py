@@ -345,7 +345,8 @@ def test_requests_are_kept_and_there_are_no_predictions(world: World) -> None:
     assert kept["databricks_request_id"] == good.headers["databricks-request-id"]
     assert (kept["client_request_id"], kept["status_code"], kept["served_entity_id"]) == ("mine", 200, "wallet0")
     assert json.loads(kept["response"]) == good.json
-    assert dict(kept["request_metadata"]) == {"endpoint_name": "wallet", "feature_spec": "ml.specs.wallet"}
+    facts = {"endpoint_name": "wallet", "endpoint_generation": "1", "feature_spec": "ml.specs.wallet"}
+    assert dict(kept["request_metadata"]) == facts
     version = world.lake.history("ml.features.wallets")[-1].version
     table = "ml.features.wallets"
     assert json.loads(kept["features"]) == [

@@ -12,7 +12,7 @@ from millrace.core.principal import Principal
 from millrace.database.engine import open_database
 from millrace.serving import endpoints
 from millrace.serving.adapters.sql_endpoints import SqlEndpointStore
-from millrace.serving.canary.types import Canary, Verdict
+from millrace.serving.canary.types import Canary, CanarySettings, Verdict
 from millrace.serving.transitions import followed, gone_back
 from millrace.serving.types import Capture, Endpoint, EndpointConfig, LoadPlan
 
@@ -21,7 +21,7 @@ HOUR = timedelta(hours=1)
 LOGGED = Capture("ml", "logs", "churn")
 ONE, TWO, THREE = (endpoints.served_entity("ml.models.churn", version) for version in "123")
 GO, STOP = Verdict("go", "fine"), Verdict("stop", "errors: half")
-CANARY = Canary("churn-1", "churn-2", (10, 50, 100), shadow=20)
+CANARY = Canary("churn-1", "churn-2", CanarySettings((10, 50, 100), shadow=20))
 
 
 class Scene:
@@ -112,7 +112,7 @@ def test_a_person_may_end_a_canary(scene: Scene) -> None:
 
 def test_after_a_finished_canary_there_is_a_way_back(scene: Scene) -> None:
     before = scene.now
-    scene.update(with_canary(replace(CANARY, shadow=0)))
+    scene.update(with_canary(replace(CANARY, settings=CanarySettings((10, 50, 100)))))
     scene.follow(GO)
     finished = scene.follow(GO)
     back = scene.activated(gone_back(finished, "", NOW))

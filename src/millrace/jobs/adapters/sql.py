@@ -76,8 +76,14 @@ class SqlRunStore:
             stage_runs.c.fingerprint == fingerprint,
             stage_runs.c.status.in_(("done", "refused")),
         )
-        found = self._read(query.order_by(stage_runs.c.id.desc()).limit(1))
-        return _stage_run(found[0]) if found else None
+        return self._newest(query)
+
+    def latest(self, pipeline: str, stage: str) -> StageRun | None:
+        """The newest run of this stage that came to a result."""
+        ended = stage_runs.c.status.in_(("done", "refused", "waiting"))
+        return self._newest(
+            select(stage_runs).where(stage_runs.c.pipeline == pipeline, stage_runs.c.stage == stage, ended)
+        )
 
     def runs(self, pipeline: str | None = None, limit: int = 20) -> Sequence[PipelineRun]:
         """Newest first."""
@@ -90,6 +96,10 @@ class SqlRunStore:
         """In the order that they started."""
         query = select(stage_runs).where(stage_runs.c.run_id == run).order_by(stage_runs.c.id)
         return [_stage_run(row) for row in self._read(query)]
+
+    def _newest(self, query: Select[Any]) -> StageRun | None:
+        found = self._read(query.order_by(stage_runs.c.id.desc()).limit(1))
+        return _stage_run(found[0]) if found else None
 
     def _read(self, query: Select[Any]) -> Sequence[Row[Any]]:
         with self._engine.connect().execution_options(read_only=True) as connection:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from millrace.core.clock import iso
 from millrace.core.errors import InvalidState
@@ -20,8 +20,12 @@ from millrace.pipeline.stages.judge import verdict_of, winner_of
 from millrace.pipeline.stages.stage import Outcome
 from millrace.registry.promotion import promote
 from millrace.registry.types import ModelName, ModelVersion
+from millrace.serving.canary.documents import settings_document
 from millrace.targets.port import DeploymentTarget
-from millrace.targets.types import DeploymentSpec
+from millrace.targets.types import CanaryStatus, DeploymentSpec, DeploymentStatus
+
+PRODUCTION = "production"  # the stage's name
+_BY_HAND = "the endpoint has left it again since it had finished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ class DeployStaging:
 
 @dataclass(frozen=True, slots=True)
 class Promote:
-    """Put the version on the production endpoint, and move the alias."""
+    """Put the version on the production endpoint, at once or by a canary, and move the alias."""
 
     group: str
     definition: str
@@ -97,7 +101,7 @@ class Promote:
     @property
     def name(self) -> str:
         """`production`."""
-        return "production"
+        return PRODUCTION
 
     @property
     def fingerprint(self) -> str:
@@ -105,15 +109,63 @@ class Promote:
         return fingerprint(self.name, self.group)
 
     def run(self, context: RunContext) -> Outcome:
-        """Deploy first, then move the alias: what the alias names has always been served."""
-        pipeline, version = context.pipeline, version_of(context)
+        """Deploy first, then move the alias: what the alias names has always been served.
+
+        Where a canary is declared and another version serves, the canary is begun, and asked about by each run until it has ended.
+        """
+        version = version_of(context)
         with context.target() as target:
-            _deploy(target, production_spec(context, version))
+            canary = _take_over(target, production_spec(context, version))
+        if canary is not None and canary.outcome != "finished":
+            return self._unfinished(context, canary)
+        return self._promoted(context, version)
+
+    def _unfinished(self, context: RunContext, canary: CanaryStatus) -> Outcome:
+        endpoint = context.pipeline.endpoint
+        if canary.outcome == "running":
+            kept = {"version": canary.version, "group": self.group, "definition": self.definition, "why": self.why}
+            detail = f"canary of v{canary.version} on {endpoint}: {canary.share} % of the traffic"
+            return Outcome(f"{detail}; {canary.message}" if canary.message else detail, kept, "waiting")
+        reason = f"canary of v{canary.version} on {endpoint}, {canary.outcome.replace('_', ' ')}: {canary.message}"
+        return Outcome(reason, {"version": canary.version, "reason": reason}, "refused")
+
+    def _promoted(self, context: RunContext, version: str) -> Outcome:
+        pipeline = context.pipeline
         _promote(context, version, "production", self.why, self.definition)
         champion = verdict_of(context)["champion"]
         if champion is not None and champion != version:
             close_episode(context.services, pipeline, str(champion), version)
         return Outcome(f"{pipeline.endpoint} serves v{version}", {"version": version, "endpoint": pipeline.endpoint})
+
+
+def _take_over(target: DeploymentTarget, spec: DeploymentSpec) -> CanaryStatus | None:
+    """The canary of a version, begun where it must be; None where the version serves without one."""
+    status = target.status(spec.endpoint) if spec.canary is not None else None
+    if status is not None:
+        canary = _canary_of(status, spec)
+        if canary is None and status.version not in {None, spec.version}:
+            return _begun(target, spec)
+        if canary is not None and (canary.outcome != "finished" or status.version != spec.version):
+            return canary if canary.outcome != "finished" else replace(canary, outcome="rolled_back", message=_BY_HAND)
+    _deploy(target, replace(spec, canary=None))
+    return None
+
+
+def _begun(target: DeploymentTarget, spec: DeploymentSpec) -> CanaryStatus:
+    status = target.deploy(spec)
+    canary = _canary_of(status, spec)
+    if canary is None:
+        raise InvalidState(
+            f"endpoint {spec.endpoint} did not begin a canary of v{spec.version}: {status.message or status.state}",
+            hint=f"it still serves v{status.version}; see the server's log in the home's logs/",
+        )
+    return canary
+
+
+def _canary_of(status: DeploymentStatus, spec: DeploymentSpec) -> CanaryStatus | None:
+    """The endpoint's canary where it is this version's."""
+    canary = status.canary
+    return canary if canary and (canary.model, canary.version) == (spec.model, spec.version) else None
 
 
 def version_of(context: RunContext) -> str:
@@ -126,7 +178,11 @@ def production_spec(context: RunContext, version: str) -> DeploymentSpec:
     pipeline = context.pipeline
     table = pipeline.predictions_table
     return DeploymentSpec(
-        pipeline.endpoint, pipeline.model_name, version, (table.catalog, table.schema, pipeline.prefix)
+        pipeline.endpoint,
+        pipeline.model_name,
+        version,
+        (table.catalog, table.schema, pipeline.prefix),
+        None if pipeline.rollout is None else settings_document(pipeline.rollout.settings),
     )
 
 

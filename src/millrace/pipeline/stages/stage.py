@@ -11,11 +11,17 @@ from millrace.pipeline.context import RunContext
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a stage ended. `refused` stops the run with a result; `detail` is a line for people; `output` is JSON for later stages."""
+    """How a stage ended.
+
+    Attributes:
+        detail: a line for people.
+        output: JSON for later stages.
+        status: `refused` stops the run with a result; `waiting` is for what goes on by itself: the stage runs again the next time.
+    """
 
     detail: str = ""
     output: Mapping[str, object] = field(default_factory=dict)
-    status: Literal["done", "refused"] = "done"
+    status: Literal["done", "refused", "waiting"] = "done"
 
 
 class Stage(Protocol):

@@ -10,14 +10,19 @@ from typing import Any
 from millrace.core.clock import iso, parse_time
 from millrace.core.errors import InvalidInput
 from millrace.core.names import did_you_mean
-from millrace.serving.canary.types import Canary, CanaryLimits, CanaryRun, Finding, StepVerdict, Verdict
+from millrace.serving.canary.types import Canary, CanaryLimits, CanaryRun, CanarySettings, Finding, StepVerdict, Verdict
 
 
 def canary_document(canary: Canary) -> dict[str, object]:
     """The canary; its wait in seconds."""
-    document = asdict(canary)
+    return {"champion": canary.champion, "challenger": canary.challenger, **settings_document(canary.settings)}
+
+
+def settings_document(settings: CanarySettings) -> dict[str, object]:
+    """The canary without champion and challenger; its wait in seconds."""
+    document = asdict(settings)
     del document["wait"]
-    return {**document, "steps": list(canary.steps), "wait_s": canary.wait.total_seconds()}
+    return {**document, "steps": list(settings.steps), "wait_s": settings.wait.total_seconds()}
 
 
 def canary_from(document: object) -> Canary:
@@ -30,14 +35,14 @@ def canary_from(document: object) -> Canary:
     for name in ("champion", "challenger"):
         if name not in given:
             raise InvalidInput(f"'{name}' is missing", hint=f"name the {name} among the served entities", field=name)
-    content = {name: value for name, value in given.items() if name not in {"wait_s", "limits", "steps"}}
+    content = {name: value for name, value in given.items() if name not in _CONVERTED}
     if "steps" in given:
         content["steps"] = tuple(given["steps"])
     if "wait_s" in given:
         content["wait"] = timedelta(seconds=given["wait_s"])
     if "limits" in given:
         content["limits"] = CanaryLimits(**_checked(given["limits"], "limits", _LIMITS))
-    return Canary(**content)
+    return Canary(given["champion"], given["challenger"], CanarySettings(**content))
 
 
 def run_document(run: CanaryRun) -> dict[str, object]:
@@ -84,6 +89,7 @@ def _text(value: object) -> bool:
 
 
 _Kind = tuple[Callable[[object], bool], str]
+_CONVERTED = {"champion", "challenger", "steps", "wait_s", "limits"}
 _CANARY: Mapping[str, _Kind] = {
     "champion": (_text, "text"),
     "challenger": (_text, "text"),

@@ -49,11 +49,10 @@ class CanaryLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Canary:
-    """How a challenger takes over the traffic of a champion.
+class CanarySettings:
+    """How a challenger takes over, whoever it is.
 
     Attributes:
-        champion, challenger: names of served entities.
         steps: the challenger's percent of the traffic in each step; rising, the last 100.
         shadow: percent of the requests that the challenger answers in shadow in a step before the first; 0: no such step.
         min_requests: how many requests of a step each of the two must have answered before it is judged.
@@ -62,8 +61,6 @@ class Canary:
         after_wait: what is decided then, where nothing is known against the challenger.
     """
 
-    champion: str
-    challenger: str
     steps: tuple[int, ...] = (10, 50, 100)
     shadow: int = 0
     min_requests: int = 500
@@ -73,13 +70,7 @@ class Canary:
     limits: CanaryLimits = field(default_factory=CanaryLimits)
 
     def __post_init__(self) -> None:
-        check_steps(self.steps, self.shadow)
-        if not self.verdicts:
-            raise InvalidInput(
-                "a canary of one step has nothing to judge", hint="give a step before 100, or a shadow, or no canary"
-            )
-        if self.champion == self.challenger:
-            raise InvalidInput(f"'{self.champion}' can't be the challenger of itself", hint="name two served entities")
+        _check_steps(self.steps, self.shadow)
         if self.min_requests < 1 or self.min_labels < 0:
             raise InvalidInput("a verdict needs a minimum sample", hint="give min_requests of 1 or more")
         if self.wait <= timedelta(0):
@@ -97,14 +88,27 @@ class Canary:
         """How many verdicts there are at most: one after each step but the last, which ends the canary."""
         return len(self.shares) - 1
 
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """A challenger that takes over the traffic of a champion; both are names of served entities."""
+
+    champion: str
+    challenger: str
+    settings: CanarySettings = field(default_factory=CanarySettings)
+
+    def __post_init__(self) -> None:
+        if self.champion == self.challenger:
+            raise InvalidInput(f"'{self.champion}' can't be the challenger of itself", hint="name two served entities")
+
     def traffic(self, step: int) -> dict[str, int]:
         """Percent by served entity in a step."""
-        share = self.shares[step]
+        share = self.settings.shares[step]
         return {self.champion: _WHOLE - share, self.challenger: share}
 
     def copied(self, step: int) -> dict[str, int]:
         """Percent of the requests that are copied to the challenger in a step."""
-        return {self.challenger: self.shadow} if self.shadow and step == 0 else {}
+        return {self.challenger: self.settings.shadow} if self.settings.shadow and step == 0 else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +183,10 @@ class CanaryRun:
         """The challenger's percent of the traffic: all where it has finished, none where it was rolled back."""
         if self.outcome == "finished":
             return _WHOLE
-        return self.canary.shares[self.step] if self.is_running else 0
+        return self.canary.settings.shares[self.step] if self.is_running else 0
 
 
-def check_steps(steps: tuple[int, ...], shadow: int = 0) -> None:
+def _check_steps(steps: tuple[int, ...], shadow: int) -> None:
     """Raise InvalidInput unless the steps are whole percents that rise to 100, and the shadow is a percent."""
     whole = all(type(step) is int for step in (*steps, shadow))
     rising = whole and all(low < high for low, high in zip((0, *steps), steps, strict=False))
@@ -190,3 +194,7 @@ def check_steps(steps: tuple[int, ...], shadow: int = 0) -> None:
         raise InvalidInput(f"the steps {list(steps)} don't lead to 100", hint="give rising percents, as 10, 50, 100")
     if not 0 <= shadow <= _WHOLE:
         raise InvalidInput(f"{shadow} is no percent", hint="give a shadow of 0 to 100")
+    if len(steps) == 1 and not shadow:
+        raise InvalidInput(
+            "a canary of one step has nothing to judge", hint="give a step before 100, or a shadow, or no canary"
+        )

@@ -17,7 +17,7 @@ from math import ceil
 import numpy as np
 import numpy.typing as npt
 
-from millrace.serving.canary.types import SIGNALS, Canary, Finding, Signal, Verdict
+from millrace.serving.canary.types import SIGNALS, CanarySettings, Finding, Signal, Verdict
 from millrace.statistics.metrics import Floats
 from millrace.statistics.randomisation import (
     Groups,
@@ -65,7 +65,8 @@ class Evidence:
             wrong counts too: it comes to both alike, and a request that only the challenger refuses is what is looked for.
         durations: of each request that was answered, how many milliseconds that took.
         predictions: of each row of an answer, its probability, else its prediction; NaN where it is no number.
-        losses: of each row whose label has come, the log loss, or the squared error where there is no probability.
+        losses: of each row whose label has come, the log loss, or the squared error where there is no probability; of texts, whether
+            the prediction is another (1) or not (0).
     """
 
     failed: Measured
@@ -74,29 +75,31 @@ class Evidence:
     losses: Measured
 
 
-def judge(evidence: Evidence, canary: Canary, waited: timedelta, *, seed: int) -> Verdict:
+def judge(evidence: Evidence, settings: CanarySettings, waited: timedelta, *, seed: int) -> Verdict:
     """What to do with a step after so long a wait: go on to the next, wait for more, or stop, and why.
 
     The same evidence and seed give the same verdict.
     """
-    missing = _missing(evidence, canary)
-    if missing and waited < canary.wait:
+    missing = _missing(evidence, settings)
+    if missing and waited < settings.wait:
         return Verdict("wait", f"waits for a sample: {missing}")
-    findings = tuple(_findings(evidence, canary, seed))
+    findings = tuple(_findings(evidence, settings, seed))
     bad = [finding.reason for finding in findings if finding.bad]
     if bad:
         return Verdict("stop", "; ".join(bad), findings)
     if missing:
-        return Verdict(canary.after_wait, f"after a wait of {canary.wait} it is still too little: {missing}", findings)
+        return Verdict(
+            settings.after_wait, f"after a wait of {settings.wait} it is still too little: {missing}", findings
+        )
     return Verdict("go", "no signal speaks against it", findings)
 
 
-def _missing(evidence: Evidence, canary: Canary) -> str:
+def _missing(evidence: Evidence, settings: CanarySettings) -> str:
     """What is not there yet; empty where all is."""
     wanted: list[tuple[Sequence[int], int, str]] = [
-        (evidence.failed.counts(), canary.min_requests, "requests"),
+        (evidence.failed.counts(), settings.min_requests, "requests"),
         (evidence.failed.groups.sizes, LEAST_CALLERS, "callers"),
-        (evidence.losses.counts(), canary.min_labels, "labels"),
+        (evidence.losses.counts(), settings.min_labels, "labels"),
     ]
     parts = [
         f"the {who} has {found:,} of {least:,} {what}"
@@ -107,10 +110,10 @@ def _missing(evidence: Evidence, canary: Canary) -> str:
     return ", ".join(parts)
 
 
-def _findings(evidence: Evidence, canary: Canary, seed: int) -> Sequence[Finding]:
-    level = canary.limits.false_stop / (len(SIGNALS) * canary.verdicts)
+def _findings(evidence: Evidence, settings: CanarySettings, seed: int) -> Sequence[Finding]:
+    level = settings.limits.false_stop / (len(SIGNALS) * settings.verdicts)
     test = _Test(level, seed)
-    limits = canary.limits
+    limits = settings.limits
     return (
         _errors(evidence.failed, limits.errors, test),
         _latency(evidence.durations, limits.latency, limits.latency_ms, test),
@@ -148,9 +151,10 @@ class _Test:
         """The finding; chance is asked only where the effect is over its limit."""
         p_value = self.p_value(measured, statistic) if over else None
         bad = p_value is not None and p_value <= self.level
-        reason = says() + (
-            "" if p_value is None else f"; by chance: {p_value:.2g}, {'' if bad else 'not '}below {self.level:.2g}"
+        chance = (
+            "" if p_value is None else f", by chance with {p_value:.2g} ({'' if bad else 'not '}below {self.level:.2g})"
         )
+        reason = says() + chance
         return Finding(signal, *figures, effect, p_value, bad, reason)
 
 

@@ -15,6 +15,7 @@ from millrace.core.errors import InvalidState, MillraceError, NotFound
 from millrace.targets.local_server import tls_context
 
 ENDPOINTS = "/api/2.0/serving-endpoints"
+OWN_ENDPOINTS = "/api/millrace/endpoints"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 _STARTING, _STARTING_S, _STARTING_PAUSE_S = 503, 30.0, 0.25
 _START_HINT = "start it with `millrace up`"
@@ -135,6 +136,11 @@ class Connection:
 def path_of(endpoint: str) -> str:
     """Where the server keeps an endpoint."""
     return f"{ENDPOINTS}/{quote(endpoint, safe='')}"
+
+
+def own_path_of(endpoint: str) -> str:
+    """Where the server keeps what is not in Databricks' shapes."""
+    return f"{OWN_ENDPOINTS}/{quote(endpoint, safe='')}"
 
 
 def capture_config(capture: tuple[str, str, str]) -> dict[str, object]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 
-from millrace.targets.adapters.connection import ENDPOINTS, Connection, capture_config, path_of
-from millrace.targets.types import Answers, DeploymentSpec, DeploymentStatus
+from millrace.targets.adapters.connection import ENDPOINTS, Connection, capture_config, own_path_of, path_of
+from millrace.targets.types import Answers, CanaryStatus, DeploymentSpec, DeploymentStatus
 
 
 class MillraceTarget:
@@ -43,11 +43,32 @@ class MillraceTarget:
             found = self._server.settled(spec.endpoint)
         if found is None:
             self._server.call("POST", ENDPOINTS, {"name": spec.endpoint, "config": _config(spec)})
-        elif not _serves(found, spec):
-            self._server.call("PUT", f"{path_of(spec.endpoint)}/config", _config(spec))
+        elif _serves(found, spec) or (spec.canary is not None and _takes_over(found, spec)):
+            return _status(spec.endpoint, found)
+        elif spec.canary is not None and found["config"]["served_entities"]:
+            challenger = {"entity_name": spec.model, "entity_version": spec.version}
+            body = {**challenger, "canary_config": dict(spec.canary)}
+            self._server.call("POST", f"{own_path_of(spec.endpoint)}/canary", body)
         else:
-            return DeploymentStatus(spec.endpoint, "ready", spec.version)
+            self._server.call("PUT", f"{path_of(spec.endpoint)}/config", _config(spec))
         return _status(spec.endpoint, self._server.settled(spec.endpoint))
+
+    def split(self, endpoint: str, traffic: Mapping[str, int]) -> DeploymentStatus:
+        """Split the traffic otherwise."""
+        routes = [{"served_entity_name": name, "traffic_percentage": percent} for name, percent in traffic.items()]
+        self._server.call("PUT", f"{own_path_of(endpoint)}/traffic", {"traffic_config": {"routes": routes}})
+        return _status(endpoint, self._server.settled(endpoint))
+
+    def shadow(self, endpoint: str, model: str, version: str, percent: int) -> DeploymentStatus:
+        """Copy a percent of the requests to a version."""
+        body = {"entity_name": model, "entity_version": version, "shadow_percentage": percent}
+        self._server.call("PUT", f"{own_path_of(endpoint)}/shadow", body)
+        return _status(endpoint, self._server.settled(endpoint))
+
+    def roll_back(self, endpoint: str, why: str) -> DeploymentStatus:
+        """Serve what was served before."""
+        self._server.call("POST", f"{own_path_of(endpoint)}/rollback", {"why": why})
+        return _status(endpoint, self._server.settled(endpoint))
 
     def status(self, endpoint: str) -> DeploymentStatus | None:
         """How the endpoint stands; None for an unknown one."""
@@ -110,9 +131,33 @@ def _serves(found: Mapping[str, Any], spec: DeploymentSpec) -> bool:
     return found["state"]["ready"] == "READY" and served == [(spec.model, spec.version)] and bool(wanted)
 
 
+def _takes_over(found: Mapping[str, Any], spec: DeploymentSpec) -> bool:
+    """Whether a canary of this version is under way."""
+    canary = _canary(found)
+    return canary is not None and (canary.model, canary.version, canary.outcome) == (
+        spec.model,
+        spec.version,
+        "running",
+    )
+
+
+def _canary(found: Mapping[str, Any]) -> CanaryStatus | None:
+    canary = found.get("canary")
+    if canary is None:
+        return None
+    shares = {route["served_entity_name"]: route["traffic_percentage"] for route in _routes(found)}
+    name = canary["canary"]["challenger"]
+    return CanaryStatus(canary["model"], canary["version"], canary["outcome"], shares.get(name, 0), canary["message"])
+
+
+def _routes(found: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    routes: Sequence[Mapping[str, Any]] = found["config"]["traffic_config"]["routes"]
+    return routes
+
+
 def _status(endpoint: str, found: Mapping[str, Any]) -> DeploymentStatus:
     state, config = found["state"], found["config"]
-    shares = {route["served_entity_name"]: route["traffic_percentage"] for route in config["traffic_config"]["routes"]}
+    shares = {route["served_entity_name"]: route["traffic_percentage"] for route in _routes(found)}
     versions = {entity["name"]: entity.get("entity_version") for entity in config["served_entities"]}
     version = versions.get(max(shares, key=lambda name: shares[name])) if shares else None
     message = state.get("message", "")
@@ -120,4 +165,4 @@ def _status(endpoint: str, found: Mapping[str, Any]) -> DeploymentStatus:
         return DeploymentStatus(endpoint, "updating", version, message)
     if state["config_update"] != "NOT_UPDATING":
         return DeploymentStatus(endpoint, "failed", version, message)
-    return DeploymentStatus(endpoint, "ready", version)
+    return DeploymentStatus(endpoint, "ready", version, canary=_canary(found))

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from millrace.serving.canary.types import Canary, CanaryLimits
+from millrace.serving.canary.types import CanaryLimits, CanarySettings
 from millrace.serving.canary.verdict import Evidence, Measured, judge
 from millrace.statistics.randomisation import Groups
 
-CANARY = Canary("old", "new", (10, 50, 100), min_requests=50)
+CANARY = CanarySettings((10, 50, 100), min_requests=50)
 NO_WAIT, DAY = timedelta(0), timedelta(days=1)
 
 
@@ -90,9 +90,7 @@ def test_figures_are_those_of_plain_arithmetic() -> None:
 
 
 def test_what_is_within_the_limits_is_no_reason_however_sure_it_is() -> None:
-    generous = Canary(
-        "old", "new", min_requests=50, limits=CanaryLimits(errors=0.2, latency=4, predictions=0.95, quality=2)
-    )
+    generous = CanarySettings(min_requests=50, limits=CanaryLimits(errors=0.2, latency=4, predictions=0.95, quality=2))
     found = judge(evidence(2, errors=0.1, slower=3, shift=0.4, worse=0.5), generous, NO_WAIT, seed=1)
     assert found.decision == "go"
 
@@ -114,12 +112,12 @@ def test_too_small_a_sample_is_waited_for_and_then_the_declared_outcome_holds() 
     late = judge(small, CANARY, CANARY.wait, seed=1)
     assert late.decision == "stop"
     assert "after a wait of 1 day" in late.reason
-    hopeful = Canary("old", "new", min_requests=50, after_wait="go")
+    hopeful = CanarySettings(min_requests=50, after_wait="go")
     assert judge(small, hopeful, hopeful.wait, seed=1).decision == "go"
 
 
 def test_what_is_known_at_the_end_of_the_wait_counts_before_the_declared_outcome() -> None:
-    hopeful = Canary("old", "new", min_requests=5000, after_wait="go")
+    hopeful = CanarySettings(min_requests=5000, after_wait="go")
     verdict = judge(evidence(1, errors=0.3), hopeful, hopeful.wait, seed=1)
     assert (verdict.decision, verdict.reason[:7]) == ("stop", "errors:")
 
@@ -133,7 +131,7 @@ def test_a_few_callers_with_many_requests_are_too_small_a_sample() -> None:
 def test_labels_are_waited_for_where_that_is_asked_for() -> None:
     few = evidence(1, labelled=0.01)
     assert judge(few, CANARY, NO_WAIT, seed=1).decision == "go"
-    wanting = Canary("old", "new", min_requests=50, min_labels=40)
+    wanting = CanarySettings(min_requests=50, min_labels=40)
     verdict = judge(few, wanting, NO_WAIT, seed=1)
     assert verdict.decision == "wait"
     assert "of 40 labels" in verdict.reason
@@ -164,7 +162,7 @@ def test_texts_are_compared_by_their_shares() -> None:
 def test_false_stops_stay_within_what_was_declared() -> None:
     # No effect is small enough to be let pass, so that chance alone decides; two verdicts each, as for 10, 50, 100.
     limits = CanaryLimits(errors=0, latency=1, latency_ms=0, predictions=0, quality=0, false_stop=0.2)
-    canary = Canary("old", "new", (10, 50, 100), min_requests=20, limits=limits)
+    canary = CanarySettings((10, 50, 100), min_requests=20, limits=limits)
     runs = 200
     stopped = sum(
         any(

@@ -1,0 +1,75 @@
+"""Looks at the canaries that are under way: what is in the inference tables is judged, and the verdict is followed.
+
+All that a canary is lies in the workspace database, so a server that stops in its middle goes on with it when it starts again.
+In a home in virtual time nothing is looked at by itself, but after each drain that somebody asks for.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from millrace.api.rollout import Rollout
+from millrace.core.clock import Clock
+from millrace.core.errors import Conflict
+from millrace.core.principal import system
+from millrace.lake.lake import Lake
+from millrace.serving.canary.types import CanaryRun
+from millrace.serving.canary.verdict import judge
+from millrace.serving.evidence import read_evidence
+from millrace.serving.types import Endpoint
+
+EVERY_S = 10.0
+_CONTROLLER = system("canary")
+_log = logging.getLogger(__name__)
+
+
+class Canaries:
+    """The controller of all canaries of a home. Thread-safe: one look at a time.
+
+    Args:
+        lake: has the inference tables.
+        clock: measures how long a step has waited.
+        rollout: changes the traffic.
+    """
+
+    def __init__(self, lake: Lake, clock: Clock, rollout: Rollout) -> None:
+        self._lake, self._clock, self._rollout = lake, clock, rollout
+        self._looking = threading.Lock()
+
+    def run(self, drain: Callable[[], object], stop: threading.Event, every_s: float = EVERY_S) -> None:
+        """Drain and look every few seconds while a canary is under way, until told to stop."""
+        while not stop.wait(every_s):
+            try:
+                if self._under_way():
+                    drain()
+                    self.look()
+            except Exception:  # noqa: BLE001 - the boundary of the loop: the next look may see more
+                _log.exception("the canaries could not be looked at; it is tried again in %s seconds", every_s)
+
+    def look(self) -> None:
+        """Judge each canary that is under way by what has been drained, and do what the verdict says."""
+        with self._looking:
+            for endpoint, run in self._under_way():
+                try:
+                    self._look_at(endpoint, run)
+                except Conflict:
+                    _log.info("endpoint %s was changed while its canary was looked at", endpoint.name)
+                except Exception as error:  # noqa: BLE001 - the boundary of one look: the others are looked at too
+                    _log.exception("the canary of %s could not be looked at", endpoint.name)
+                    self._rollout.note(endpoint, f"could not be looked at: {error}")
+
+    def _under_way(self) -> Sequence[tuple[Endpoint, CanaryRun]]:
+        found = self._rollout.list()
+        return [(endpoint, endpoint.canary) for endpoint in found if endpoint.canary and endpoint.canary.is_running]
+
+    def _look_at(self, endpoint: Endpoint, run: CanaryRun) -> None:
+        capture = endpoint.config.capture
+        assert capture is not None  # noqa: S101 - without capture there is no canary
+        evidence = read_evidence(self._lake, capture, endpoint.generation, run)
+        verdict = judge(evidence, run.canary.settings, self._clock.now() - run.since, seed=run.step)
+        if verdict.decision == "wait":
+            self._rollout.note(endpoint, verdict.reason)
+        else:
+            self._rollout.follow(endpoint, verdict, _CONTROLLER)
