@@ -15,12 +15,13 @@ from pathlib import Path
 from millrace.core.clock import Clock, epoch_us
 from millrace.core.settings import Durability
 from millrace.serving.records import description_payload
-from millrace.serving.segments import OpenSegment, bytes_in, framed
+from millrace.serving.segments import OpenSegment, bytes_in, framed, free_in
 from millrace.serving.types import Description
 
 _LOG = logging.getLogger(__name__)
 _BUFFER_BYTES = 64 << 20
-_LOOK_S = 1.0  # from one look at the folder's size to the next
+# From one look at the folder to the next; where there is little room, each sync has one.
+_LOOK_S, _MUCH_ROOM = 1.0, 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class CaptureLog:
 
     Args:
         root: the capture folder, shared by all workers; made where missing.
-        quota_bytes: how much may be in it.
+        quota_bytes: how much may be in it. A little of a disk is left free in any case: the drain needs it.
         max_bytes: a segment that has more is sealed, and so is one that is older than `max_age_s`.
     """
 
@@ -75,9 +76,10 @@ class CaptureLog:
         self._pending: list[bytes] = []
         self._pending_bytes, self._described = 0, dict[str, Description]()
         self._committing: list[asyncio.Future[bool]] = []
-        self._dropped = self._written_bytes = 0
+        self._dropped = self._written_bytes = self._waiting_bytes = self._room_bytes = 0
+        self._dropping = False
         root.mkdir(parents=True, exist_ok=True)
-        self._waiting_bytes = bytes_in(root)
+        self._look()
         self._wake, self._stopping = threading.Event(), False
         self._thread = threading.Thread(target=self._keep_synced, name="capture-sync", daemon=True)
         self._thread.start()
@@ -106,8 +108,8 @@ class CaptureLog:
         """
         frame = framed(payload)
         with self._lock:
-            if self._waiting_bytes + self._pending_bytes + len(frame) > self._quota_bytes:
-                return self._drop(1, f"{self._quota_bytes} bytes wait for the drain, which is the quota")
+            if self._pending_bytes + len(frame) > self._room_bytes:
+                return self._drop(1, f"{self._waiting_bytes} bytes wait for the drain, and there is no room for more")
             if self._durability != "buffered":
                 return self._append(frame, (description,), 1)
             self._pending.append(frame)
@@ -144,6 +146,8 @@ class CaptureLog:
         segment.described.update(description.id for description in new)
         self._written_bytes += len(frames)
         self._waiting_bytes += len(frames)
+        self._room_bytes -= len(frames)
+        self._dropping = False
         if segment.size >= self._max_bytes:
             self._retire()
         return True
@@ -161,8 +165,9 @@ class CaptureLog:
             self._wake.set()
 
     def _drop(self, records: int, why: str) -> bool:
-        if self._dropped == 0:
-            _LOG.error("capture: a record could not be kept: %s", why)
+        if not self._dropping:
+            _LOG.error("capture: records are dropped: %s", why)
+        self._dropping = True
         self._dropped += records
         return False
 
@@ -172,17 +177,19 @@ class CaptureLog:
             self._wake.wait(self._sync_s)
             self._wake.clear()
             self._sync()
-            if time.monotonic() - looked_s > _LOOK_S:
+            if time.monotonic() - looked_s > (_LOOK_S if self._room_bytes > _MUCH_ROOM else self._sync_s):
                 looked_s = time.monotonic()
                 self._look()
 
     def _look(self) -> None:
         """See what the other workers wrote and the drain took."""
-        before = self._waiting_bytes
+        before = self._written_bytes
         with suppress(FileNotFoundError):
-            found = bytes_in(self._root)
+            waiting = bytes_in(self._root)
+            room = min(self._quota_bytes - waiting, free_in(self._root))
             with self._lock:
-                self._waiting_bytes = found + self._waiting_bytes - before
+                since = self._written_bytes - before
+                self._waiting_bytes, self._room_bytes = waiting + since, room - since
 
     def _sync(self, *, seal: bool = False) -> None:
         with self._syncing:

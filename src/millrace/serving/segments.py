@@ -22,6 +22,8 @@ OPEN, SEALED, _NEW = ".open", ".segment", ".new"
 # Another format of the payloads takes another last byte. No UTF-8 text has the first.
 _MARK = b"\xffMR\x02"
 _HEADER = struct.Struct("<4sII")
+# Of a disk, for the drain: so much, or that part of a small one.
+_LEFT_BYTES, _LEFT_PART = 64 << 20, 8
 
 
 def framed(payload: bytes) -> bytes:
@@ -127,6 +129,13 @@ def bytes_in(root: Path) -> int:
             with contextlib.suppress(FileNotFoundError):  # drained meanwhile
                 total += entry.stat().st_size
     return total
+
+
+def free_in(root: Path) -> int:
+    """How much may still be written to the folder's disk; a little is left to the drain, which makes room there."""
+    disk = os.statvfs(root)
+    left = min(_LEFT_BYTES, disk.f_blocks * disk.f_frsize // _LEFT_PART)
+    return disk.f_bavail * disk.f_frsize - left
 
 
 @dataclass(frozen=True, slots=True)

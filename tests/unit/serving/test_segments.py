@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from millrace.serving.segments import OpenSegment, bytes_in, framed, read_segment, recover, sealed, write_whole
+from millrace.serving.segments import OpenSegment, bytes_in, framed, free_in, read_segment, recover, sealed, write_whole
 
 PAYLOADS = st.lists(st.binary(max_size=60), min_size=1, max_size=6)
 
@@ -137,6 +138,22 @@ def test_all_files_of_the_folder_count(tmp_path: Path) -> None:
     write_whole(tmp_path / "a.held", [b"12", b"345"])
     (tmp_path / "b.segment").write_bytes(bytes(7))
     assert bytes_in(tmp_path) == 12
+
+
+@pytest.mark.parametrize(
+    ("blocks", "free", "left"),
+    [
+        (1 << 30, 1 << 20, (1 << 32) - (64 << 20)),  # 4 TiB: 64 MB are for the drain
+        (64, 32, (32 - 8) * 4096),  # 256 KiB: an eighth
+        (64, 4, (4 - 8) * 4096),
+    ],
+)
+def test_a_little_of_the_disk_is_left_to_the_drain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blocks: int, free: int, left: int
+) -> None:
+    disk = SimpleNamespace(f_frsize=4096, f_blocks=blocks, f_bavail=free)
+    monkeypatch.setattr(os, "statvfs", lambda _: disk)
+    assert free_in(tmp_path) == left
 
 
 def _refuse(*_: object) -> None:

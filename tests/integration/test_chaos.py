@@ -1,0 +1,235 @@
+"""Parts of a whole server are killed, its disk fills up, its models are swapped, all under load.
+
+Every time the same law: rows in Delta = acknowledged - declared drops, each once. A request whose answer was never read,
+because its connection died with a process, may be there or not: the law is then that at most those are there beside.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from millrace.api.discovery import running_server
+from millrace.core.processes import is_alive
+from millrace.serving.segments import framed
+from millrace.workspace import open_workspace
+from tests.integration.chaos_clients import Account, Clients, wait
+from tests.integration.constant_model import MODEL, register_constant
+
+pytestmark = [
+    pytest.mark.slow,
+    # MLflow's own, while models are logged in the test's process.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+
+ENDPOINTS = "/api/2.0/serving-endpoints"
+VERSIONS = ("1", "2")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server under test and one endpoint of it."""
+
+    home: Path
+    url: str
+    pid: int
+    token: str
+
+    def http(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {self.token}"}, timeout=60)
+
+    def deploy(self, name: str) -> Clients:
+        """An endpoint that captures; clients for it."""
+        capture = {"schema_name": "logs", "table_name_prefix": name}
+        with self.http() as http:
+            # The first update of a server waits for MLflow.
+            http.post(ENDPOINTS, json={"name": name, "config": {**config("1"), "auto_capture_config": capture}})
+            wait(lambda: http.get(f"{ENDPOINTS}/{name}").json()["state"]["ready"] == "READY")
+        return Clients(self.url, self.token, name)
+
+    def pids(self, part: str) -> list[int]:
+        """The processes of a part: `worker`, `drain_loop`, `control`."""
+        listed = subprocess.run(
+            ["ps", "-o", "pid=,args=", "--ppid", str(self.pid)], capture_output=True, text=True, check=True
+        )
+        return [int(line.split()[0]) for line in listed.stdout.splitlines() if f"millrace.api.{part} " in line]
+
+    def kill(self, part: str) -> None:
+        """Kill one process of a part with -9, and wait until another has taken its place."""
+        before = self.pids(part)
+        os.kill(before[0], signal.SIGKILL)
+        wait(lambda: not is_alive(before[0]) and len(self.pids(part)) == len(before))
+
+    def drain(self) -> None:
+        """Have everything that was captured moved into the lake."""
+        with self.http() as http:
+            wait(lambda: _is_done(http.post("/api/millrace/capture/drain")))
+
+
+def _is_done(response: httpx.Response) -> bool:
+    return response.status_code == 200 and response.json()["held"] == 0
+
+
+def config(version: str) -> dict[str, object]:
+    return {"served_entities": [{"entity_name": MODEL, "entity_version": version}]}
+
+
+@contextmanager
+def serving(home: Path, workers: int = 1) -> Iterator[Server]:
+    with running_server(home, workers=workers) as info:
+        yield Server(home, info.url, info.pid, (home / "token").read_text().strip())
+
+
+def home_with(versions: int, home: Path) -> Path:
+    """A home with so many versions of a model."""
+    workspace = open_workspace(home)
+    for answer in range(versions):
+        register_constant(workspace, answer)
+    workspace.close()
+    return home
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(home_with(2, tmp_path_factory.mktemp("chaos") / "home"), workers=2) as running:
+        yield running
+
+
+def rows(home: Path, name: str) -> Counter[str]:
+    """Request ids in the payload table, and how often; the predictions table has the same."""
+    workspace = open_workspace(home)
+    try:
+        found = [
+            Counter(workspace.lake.read(f"logs.{name}_{table}", columns=[column]).column(column).to_pylist())
+            for table, column in (("payload", "databricks_request_id"), ("predictions", "request_id"))
+        ]
+    finally:
+        workspace.close()
+    assert found[0] == found[1]
+    return found[0]
+
+
+def check(account: Account, found: Counter[str]) -> None:
+    """The law."""
+    assert account.failed == []
+    assert set(found.values()) == {1}
+    assert set(account.acknowledged) - set(found) == set(), "acknowledged, and not there"
+    beside = set(found) - set(account.acknowledged)
+    assert not beside & set(account.dropped), "there, and said to be dropped"
+    assert len(beside) <= account.unanswered
+
+
+def test_workers_killed_under_load(server: Server) -> None:
+    with server.deploy("workers").asking(6) as account:
+        for _ in range(4):
+            account.grow_by(200)
+            server.kill("worker")
+    server.drain()
+    assert account.unanswered <= 4 * 6
+    check(account, rows(server.home, "workers"))
+
+
+def test_the_drain_and_control_killed_under_load(server: Server) -> None:
+    with server.deploy("drains").asking(4) as account:
+        for number in range(6):
+            account.grow_by(100)
+            # Two drains at once: control's, asked for here, and the drain process's own. Either is killed under way.
+            with server.http() as http, suppress(httpx.HTTPError):
+                http.post("/api/millrace/capture/drain", timeout=0.01 + 0.05 * number)
+            server.kill("control" if number % 2 else "drain_loop")
+    server.drain()
+    assert account.unanswered == 0
+    found = rows(server.home, "drains")
+    check(account, found)
+    assert found == Counter(account.acknowledged)
+
+
+@pytest.mark.alone
+def test_a_hundred_versions_swapped_under_load(server: Server) -> None:
+    clients = server.deploy("swaps")
+    with server.http() as http, clients.asking(6) as account:
+        for number in range(100):
+            version = VERSIONS[(number + 1) % 2]
+            changed = http.put(f"{ENDPOINTS}/swaps/config", json=config(version))
+            assert changed.status_code == 200, changed.text
+            state: dict[str, str] = changed.json()["state"]
+            while state["config_update"] == "IN_PROGRESS":
+                time.sleep(0.02)
+                state = http.get(f"{ENDPOINTS}/swaps").json()["state"]
+            assert state["config_update"] == "NOT_UPDATING", state
+    server.drain()
+    assert (account.failed, account.unanswered) == ([], 0)
+    assert set(account.versions) == {"churn-1", "churn-2"}
+    assert len(account) > 500
+    assert rows(server.home, "swaps") == Counter(account.acknowledged)
+
+
+@pytest.mark.alone
+def test_the_supervisor_killed_under_load_and_a_torn_last_frame(tmp_path: Path) -> None:
+    home = home_with(1, tmp_path / "home")
+    with serving(home) as running:
+        children = [pid for part in ("worker", "control", "drain_loop") for pid in running.pids(part)]
+        with running.deploy("killed").asking(6) as account:
+            account.grow_by(500)
+            os.kill(running.pid, signal.SIGKILL)
+            wait(lambda: account.unanswered >= 6)
+        wait(lambda: not any(is_alive(pid) for pid in children), within_s=15)
+    left = list((home / "capture").glob("*.open"))
+    for path in left:
+        with path.open("ab") as file:
+            file.write(framed(b"R" + b"x" * 1000)[:500])  # what a power cut may leave of a frame
+    with serving(home) as again:
+        again.drain()
+    check(account, rows(home, "killed"))
+    assert not list((home / "capture").glob("*.aside"))
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("what", ["quota", "disk"])
+def test_a_full_disk_under_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    home = home_with(1, tmp_path / "home")
+    with _little_room(home / "capture", monkeypatch, what), serving(home) as running:
+        with running.deploy(what).asking(4) as account:
+            # The drain process makes room now and then: records are dropped, and kept again.
+            wait(lambda: len(account.dropped) > 50)
+            kept = len(account.acknowledged)
+            running.drain()
+            wait(lambda: len(account.acknowledged) > kept + 50)
+        running.drain()
+        with running.http() as http:
+            (worker,) = http.get("/api/millrace/status").json()["workers"]
+    assert account.unanswered == 0
+    assert rows(home, what) == Counter(account.acknowledged)
+    assert account.failed == []
+    assert worker["capture"]["dropped"] == len(account.dropped)
+
+
+@contextmanager
+def _little_room(folder: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> Iterator[None]:
+    """A disk of its own of 256 KB for the folder; where this user may not mount one, and where it is asked for, a quota."""
+    folder.mkdir()
+    mounted = what == "disk" and _mount(folder)
+    if not mounted:
+        monkeypatch.setenv("MILLRACE_CAPTURE_QUOTA_BYTES", str(256 << 10))
+    try:
+        yield
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(folder)], check=True)
+
+
+def _mount(folder: Path) -> bool:
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    return os.geteuid() == 0 and subprocess.run(command, capture_output=True, check=False).returncode == 0
