@@ -27,6 +27,7 @@ from millrace.api.tokens import TokenRoutes
 from millrace.api.workers import Workers
 from millrace.core.clock import SystemClock
 from millrace.core.errors import MillraceError, PermissionDenied
+from millrace.serving.processes.environments import Environments
 from millrace.workspace import Workspace, open_workspace
 
 _BY_RIGHT = (ENDPOINTS + "/", OWN_ENDPOINTS)
@@ -62,7 +63,7 @@ def _caller(scope: Scope) -> Caller:
 
 def build(workspace: Workspace, workers: Workers, mlflow: MlflowMount, url: str) -> ASGIApp:
     """The application of a control process, with interrupted updates of an earlier one ended."""
-    rollout = Rollout(workspace.endpoints, workspace.clock, workers)
+    rollout = Rollout(workspace.endpoints, workspace.clock, workers, Environments.of(workspace.home))
     rollout.recover()
     # Beside: workers that are just starting answer only when they have loaded what the store says.
     threading.Thread(target=rollout.agree, name="agree", daemon=True).start()

@@ -18,6 +18,8 @@ from millrace.serving.canary.types import Verdict
 from millrace.serving.endpoint_events import changes, told
 from millrace.serving.port import EndpointStore
 from millrace.serving.prepare import Sources, prepare
+from millrace.serving.processes.environments import Environments
+from millrace.serving.processes.open import make_environments
 from millrace.serving.transitions import followed, gone_back
 from millrace.serving.types import Endpoint, EndpointConfig, EndpointName, LoadPlan
 
@@ -27,10 +29,15 @@ _ANSWER_S = 0.9
 
 
 class Rollout:
-    """Creates, updates and deletes endpoints. Thread-safe; one change of an endpoint at a time."""
+    """Creates, updates and deletes endpoints. Thread-safe; one change of an endpoint at a time.
 
-    def __init__(self, store: EndpointStore, clock: Clock, workers: Workers) -> None:
-        self._store, self._clock, self._workers = store, clock, workers
+    `environments` are made for new models before the workers load them; with None the workers do so themselves.
+    """
+
+    def __init__(
+        self, store: EndpointStore, clock: Clock, workers: Workers, environments: Environments | None = None
+    ) -> None:
+        self._store, self._clock, self._workers, self._environments = store, clock, workers, environments
         self._lock = threading.Lock()
         self._busy: set[str] = set()
 
@@ -214,6 +221,8 @@ class Rollout:
 
     def _load_and_switch(self, endpoint: Endpoint, plans: tuple[LoadPlan, ...], by: Principal) -> None:
         try:
+            if self._environments is not None:
+                make_environments(plans, self._environments)
             self._switch(endpoints.candidate(endpoint, plans), by)
         except MillraceError as error:
             self._give_up(endpoint, f"{error.message} ({error.hint})" if error.hint else error.message, by)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import socket
@@ -30,6 +31,7 @@ from millrace.core.principal import current_user
 from millrace.serving.capture import CaptureLog
 from millrace.serving.hot import HotApp
 from millrace.serving.port import EndpointStore
+from millrace.serving.processes.environments import Environments
 from millrace.serving.types import Endpoint, EndpointName
 from millrace.workspace import open_workspace
 
@@ -93,6 +95,13 @@ class Commands:
                     await asyncio.to_thread(self._serve_waiting)
             pause = min(2 * pause, _SELDOM_S) if self._hot.waiting() else again_s
 
+    async def rest(self, look_s: float = 5.0) -> None:
+        """Let idle models leave memory."""
+        while True:
+            await asyncio.sleep(look_s)
+            if self._hot.rest():
+                gc.collect()
+
     def _serve_waiting(self) -> None:
         waiting = self._hot.waiting()
         for endpoint in self._store.list():
@@ -110,6 +119,7 @@ class Commands:
                 "ready": self._loaded,
                 "served": dict(self._hot.served()),
                 "waiting": dict(self._hot.waiting()),
+                "asleep": self._hot.asleep(),
                 "capture": asdict(self._capture.state),
             }
         if what == "metrics":
@@ -171,11 +181,12 @@ async def main(options: ChildOptions) -> None:
         durability=workspace.settings.capture_durability,
         quota_bytes=workspace.settings.capture_quota_bytes,
     )
-    hot = HotApp(workspace.clock, workspace.online, capture)
+    hot = HotApp(workspace.clock, workspace.online, capture, environments=Environments.of(home))
     commands = Commands(hot, capture, workspace.endpoints, options.restarts)
     # Listening before reading the store: an activation that this reading misses is then sent to us.
     server = await channel.listen(worker_channel(sockets, options.slot), commands.handle)
-    beside = [asyncio.create_task(commands.mend()), asyncio.create_task(follow(callers, workspace.tokens))]
+    work = (commands.mend(), commands.rest(), follow(callers, workspace.tokens))
+    beside = [asyncio.create_task(each) for each in work]
     try:
         await commands.start()
         app = WorkerApp(hot, control_socket(sockets), options.instance)

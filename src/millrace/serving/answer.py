@@ -12,11 +12,11 @@ from millrace.core.errors import InvalidInput, InvalidState, MillraceError, NotF
 from millrace.serving.bodies.body import Body, Dialect, Envelope, Origin, TooLarge
 from millrace.serving.generations import ServedEndpoint
 from millrace.serving.port import Answer, Served
-from millrace.serving.turns import Busy, TooSlow
+from millrace.serving.turns import Busy, TooSlow, Unavailable
 
 _LOG = logging.getLogger(__name__)
 OVER_SIZE = "MAX_REQUEST_SIZE_EXCEEDED"
-OK, BAD_REQUEST, NOT_FOUND, TOO_LARGE, BUSY, FAILED, TOO_SLOW = 200, 400, 404, 413, 429, 500, 504
+OK, BAD_REQUEST, NOT_FOUND, TOO_LARGE, BUSY, FAILED, UNAVAILABLE, TOO_SLOW = 200, 400, 404, 413, 429, 500, 503, 504
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,8 @@ async def answer(endpoint: ServedEndpoint, entity: str | None, question: Questio
         return failed(*_expected(error, question))
     except Busy:
         return failed(BUSY, "RESOURCE_EXHAUSTED", f"too many requests wait for '{served.plan.entity.name}'")
+    except Unavailable as error:
+        return failed(UNAVAILABLE, "TEMPORARILY_UNAVAILABLE", f"'{served.plan.entity.name}' can't answer now: {error}")
     except TooSlow:
         return failed(TOO_SLOW, "DEADLINE_EXCEEDED", f"'{served.plan.entity.name}' did not answer in time")
     except Exception:  # noqa: BLE001 - the boundary of a request: a foreign model may raise anything

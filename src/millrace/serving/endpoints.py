@@ -6,6 +6,7 @@ served before goes on serving.
 
 from __future__ import annotations
 
+import math
 import re
 import uuid
 from collections.abc import Mapping, Sequence
@@ -42,7 +43,13 @@ def served_entity(
     """A model version, or with no version a feature spec, under the name given.
 
     Else the name is the last part of the entity's, with `-<version>` for a model.
+
+    Raises:
+        InvalidInput: the setting `scale_to_zero_after_s` is no number of seconds.
     """
+    after = (settings or {}).get("scale_to_zero_after_s", 1)
+    if not isinstance(after, int | float) or isinstance(after, bool) or not 0 < after < math.inf:
+        raise InvalidInput("'scale_to_zero_after_s' is no number of seconds", hint="give a number above 0, as in 1800")
     last = entity.rpartition(".")[2]
     return ServedEntity(name or (last if version is None else f"{last}-{version}"), entity, version, settings or {})
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from millrace.core.errors import InvalidState
 from millrace.features.port import OnlineStore
 from millrace.serving.port import Served
 from millrace.serving.predictor import load_predictor
+from millrace.serving.processes.environments import Environments
+from millrace.serving.processes.open import open_predictor
 from millrace.serving.routing import Router
 from millrace.serving.served import ServedModel
 from millrace.serving.served_features import ServedFeatures
+from millrace.serving.sleeper import Sleeper
 from millrace.serving.turns import Limits, Turns
 from millrace.serving.types import FEATURE_SPEC, Endpoint, LoadPlan
 
@@ -38,10 +42,23 @@ class ServedEndpoint:
 
 
 class Generations:
-    """Loaded endpoints. Loads wait for each other; `active` never waits and always sees a whole generation."""
+    """Loaded endpoints. Loads wait for each other; `active` never waits and always sees a whole generation.
 
-    def __init__(self, online: OnlineStore, limits: Limits) -> None:
-        self._online, self._limits = online, limits
+    Args:
+        online: feature values by key.
+        limits: what is taken on.
+        environments: where models get environments of their own whose packages differ; None runs all models here.
+        now_s: tells for how long a model has not been asked; only differences count.
+    """
+
+    def __init__(
+        self,
+        online: OnlineStore,
+        limits: Limits,
+        environments: Environments | None = None,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._online, self._limits, self._environments, self._now_s = online, limits, environments, now_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
         self._active: dict[str, ServedEndpoint] = {}
         self._previous: dict[str, ServedEndpoint] = {}
@@ -62,6 +79,18 @@ class Generations:
             name: {entity: served.waiting for entity, served in endpoint.entities.items()}
             for name, endpoint in list(self._active.items())
         }
+
+    def rest(self) -> bool:
+        """Let models fall asleep that may and that nobody has asked for long enough; whether one did. On the event loop."""
+        return bool([each for served in self._in_memory() if (each := _sleeper(served)) is not None and each.rest()])
+
+    def asleep(self) -> Mapping[str, list[str]]:
+        """The active entities whose models are asleep, by endpoint; only of endpoints that have some."""
+        names = {
+            name: [entity for entity, served in endpoint.entities.items() if _is_asleep(served)]
+            for name, endpoint in list(self._active.items())
+        }
+        return {name: entities for name, entities in names.items() if entities}
 
     def load(self, endpoint: Endpoint) -> Mapping[str, str]:
         """Load a generation without routing to it; entity name to how it answers and why so."""
@@ -103,18 +132,56 @@ class Generations:
             return ServedFeatures(endpoint, plan, self._online)
         return ServedModel(endpoint, plan, self._in_memory_for(plan) or self._load(plan), self._online)
 
-    def _load(self, plan: LoadPlan) -> Turns:
-        together = plan.entity.settings.get("batching") is not False
-        return Turns(load_predictor(plan), self._thread, self._limits, together=together)
+    def _load(self, plan: LoadPlan) -> Turns | Sleeper:
+        idle_s = plan.entity.idle_s
+        return (
+            self._turns(plan)
+            if idle_s is None
+            else Sleeper(lambda: self._turns(plan), idle_s, self._limits, self._now_s)
+        )
 
-    def _in_memory_for(self, plan: LoadPlan) -> Turns | None:
-        """The model of the same files: going back to the previous version loads nothing."""
+    def _turns(self, plan: LoadPlan) -> Turns:
+        if self._environments is None:
+            predictor = load_predictor(plan)
+        else:
+            predictor = open_predictor(plan, self._environments, self._limits.answer_s)
+        # A process of its own needs no turn at this one's thread, and must not hold it up.
+        thread = ThreadPoolExecutor(1, thread_name_prefix="ask") if predictor.path == "process" else self._thread
+        return Turns(predictor, thread, self._limits, together=_together(plan))
+
+    def _in_memory_for(self, plan: LoadPlan) -> Turns | Sleeper | None:
+        """The model of the same files, run in the same way: going back to the previous version loads nothing.
+
+        One that is asleep is woken: what is deployed is ready to answer.
+        """
         for served in self._in_memory():
-            if isinstance(served, ServedModel) and (served.plan.path, served.plan.inputs) == (plan.path, plan.inputs):
+            if isinstance(served, ServedModel) and _model(served.plan) == _model(plan):
+                if isinstance(served.turns, Sleeper):
+                    served.turns.wake()
                 return served.turns
         return None
 
     def _in_memory(self) -> Iterator[Served]:
         for endpoints in (self._active, self._previous):
-            for endpoint in endpoints.values():
+            for endpoint in list(endpoints.values()):
                 yield from endpoint.entities.values()
+
+
+def _model(plan: LoadPlan) -> tuple[object, ...]:
+    """What makes two entities run one model."""
+    settings = plan.entity.settings
+    return plan.path, plan.inputs, _together(plan), plan.entity.idle_s, settings.get("own_packages")
+
+
+def _together(plan: LoadPlan) -> bool:
+    return plan.entity.settings.get("batching") is not False
+
+
+def _sleeper(served: Served) -> Sleeper | None:
+    turns = served.turns if isinstance(served, ServedModel) else None
+    return turns if isinstance(turns, Sleeper) else None
+
+
+def _is_asleep(served: Served) -> bool:
+    sleeper = _sleeper(served)
+    return sleeper is not None and sleeper.is_asleep

@@ -31,6 +31,7 @@ from millrace.serving.answer import (
     BUSY,
     OVER_SIZE,
     TOO_LARGE,
+    UNAVAILABLE,
     Question,
     Reply,
     answer,
@@ -44,6 +45,7 @@ from millrace.serving.content_coding import packed, unpack
 from millrace.serving.counts import RequestCounts
 from millrace.serving.directory import Directory
 from millrace.serving.generations import Generations, ServedEndpoint
+from millrace.serving.processes.environments import Environments
 from millrace.serving.records import Request, record_payload
 from millrace.serving.request_log import CURRENT
 from millrace.serving.routes import Route, is_hot
@@ -90,6 +92,7 @@ class HotApp:
         online: feature values by key.
         capture: where requests are kept; None keeps nothing, whatever the endpoints say.
         limits: what is taken on.
+        environments: where models get environments of their own whose packages differ; None runs all models here.
     """
 
     def __init__(
@@ -98,11 +101,12 @@ class HotApp:
         online: OnlineStore,
         capture: CaptureLog | None,
         limits: Limits | None = None,
+        environments: Environments | None = None,
     ) -> None:
         self._clock, self._capture = clock, capture
         self._limits = limits or Limits()
         self._envelope = Envelope(most_bytes=self._limits.body_bytes)
-        self._generations = Generations(online, self._limits)
+        self._generations = Generations(online, self._limits, environments)
         self._waiting: dict[str, str] = {}
         self._counts = RequestCounts()
         self._directory = Directory(self._generations, self._waiting)
@@ -168,6 +172,14 @@ class HotApp:
     def counts(self) -> Mapping[str, object]:
         """What was answered since the start, and what waits now, as JSON."""
         return {**self._counts.read(), "waiting": self._generations.waiting(), "shadows": self._shadows.read()}
+
+    def rest(self) -> bool:
+        """Let idle models leave memory, where their endpoints want that; whether one did. On the event loop."""
+        return self._generations.rest()
+
+    def asleep(self) -> Mapping[str, list[str]]:
+        """Served entities whose models are not in memory until they are asked, by endpoint."""
+        return self._generations.asleep()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -254,7 +266,7 @@ class HotApp:
         self._count(asked, reply, time.perf_counter() - started)
         served = (b"served-model-name", reply.served.plan.entity.name.encode())
         headers = [(b"databricks-request-id", request.id.encode()), served]
-        if reply.status == BUSY:
+        if reply.status in {BUSY, UNAVAILABLE}:
             headers += LATER
         if not kept:
             headers.append(_DROPPED)

@@ -27,6 +27,7 @@ class ModelFolder:
         feature_spec: JSON of the FeatureSpec; None where the model has no lookups.
         outputs: what it gives for each row: `predict`, or its columns where there are several; empty where it does not say.
         example: the model's input example, a file in the folder; None where it has none in JSON.
+        python: the version of Python that it was logged with; None where it does not say.
     """
 
     flavor: str
@@ -35,6 +36,7 @@ class ModelFolder:
     feature_spec: str | None
     example: Path | None
     outputs: Mapping[str, ValueKind] = field(default_factory=dict)
+    python: str | None = None
 
 
 def read_model_folder(folder: Path) -> ModelFolder:
@@ -61,6 +63,7 @@ def read_model_folder(folder: Path) -> ModelFolder:
         millrace.get("feature_spec"),
         _example(folder, content),
         _outputs(content),
+        (flavors.get("python_function") or {}).get("python_version"),
     )
 
 

@@ -56,7 +56,7 @@ class Predictor(Protocol):
 
     @property
     def path(self) -> str:
-        """The path's name: `xgboost`, `lightgbm`, `sklearn` or `pyfunc`."""
+        """The path's name: `xgboost`, `lightgbm`, `sklearn`, `pyfunc` or `process`."""
         ...
 
     @property
@@ -126,6 +126,7 @@ class Served(Protocol):
             NotFound: it asks for a key that is not there; the message names columns only.
             Busy: too many wait for the model already.
             TooSlow: the model took longer than it may.
+            Unavailable: the model can't be asked now, and may be later.
         """
         ...
 

@@ -21,6 +21,7 @@ from millrace.serving.bodies.rows import ValueKind
 from millrace.serving.inputs import InputReader, Inputs, kind_of
 from millrace.serving.mlmodel import read_model_folder
 from millrace.serving.port import Captured
+from millrace.serving.sleeper import Sleeper
 from millrace.serving.turns import Turns
 from millrace.serving.types import CallSignature, Description, Endpoint, LoadPlan, Prediction, ServedEntity
 
@@ -70,7 +71,7 @@ class Answered:
 class ServedModel:
     """Answers requests with one model version."""
 
-    def __init__(self, endpoint: Endpoint, plan: LoadPlan, turns: Turns, online: OnlineStore) -> None:
+    def __init__(self, endpoint: Endpoint, plan: LoadPlan, turns: Turns | Sleeper, online: OnlineStore) -> None:
         spec = None if plan.feature_spec is None else from_json(plan.feature_spec)
         keys: dict[str, str] = {}
         if spec is not None:
@@ -95,6 +96,7 @@ class ServedModel:
             NotFound: a key has no row, and the endpoint refuses such requests.
             Busy: too many wait for the model already.
             TooSlow: the model took longer than it may.
+            Unavailable: the model's process is not there, or it can't be loaded again.
         """
         sent = body.rows.typed(self.signature.columns)
         if self._lookup is None:
@@ -118,7 +120,7 @@ class ServedModel:
     @property
     def path(self) -> str:
         """The predict path and why."""
-        return f"{self.turns.predictor.path}: {self.turns.predictor.why}"
+        return self.turns.path
 
     def keys_of(self, record: Mapping[str, object]) -> list[object]:
         """The lookup keys in a request row; None for one that it does not have."""

@@ -25,6 +25,10 @@ class TooSlow(Exception):
     """The prediction did not come in time."""
 
 
+class Unavailable(Exception):
+    """The model can't be asked now, and may be later."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a worker takes on.
@@ -68,12 +72,18 @@ class Turns:
         """How many requests wait."""
         return len(self._waiting)
 
+    @property
+    def path(self) -> str:
+        """The predict path and why."""
+        return f"{self.predictor.path}: {self.predictor.why}"
+
     async def predict(self, inputs: Inputs) -> Prediction:
         """Predict some rows.
 
         Raises:
             Busy: too many wait already.
             TooSlow: it took longer than it may.
+            Unavailable: the model's process is not there.
         """
         if self._running is None and len(inputs) <= self.predictor.quick_rows:
             return self.predictor.predict(inputs)
@@ -113,7 +123,8 @@ class Turns:
             if len(turn) > 1:
                 # One bad row must not fail the others that happened to come with it.
                 for each in turn:
-                    await self._answer([each])
+                    if not each[1].done():
+                        await self._answer([each])
             else:
                 _fail(turn[0][1], error)
             return

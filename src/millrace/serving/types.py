@@ -16,6 +16,7 @@ ConfigUpdate = Literal["NOT_UPDATING", "IN_PROGRESS", "UPDATE_FAILED", "UPDATE_C
 Kind = Literal["models", "features"]
 
 FEATURE_SPEC = "feature_spec"
+_IDLE_S = 1800
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,13 @@ class ServedEntity:
     entity_name: str
     entity_version: str | None
     settings: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def idle_s(self) -> float | None:
+        """After how many seconds without a request the model leaves memory; None where it stays."""
+        if not self.settings.get("scale_to_zero_enabled"):
+            return None
+        return float(str(self.settings.get("scale_to_zero_after_s", _IDLE_S)))
 
     @property
     def kind(self) -> Kind:

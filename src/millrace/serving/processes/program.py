@@ -1,0 +1,147 @@
+"""What runs in a model's own process, under the Python of the model's own environment.
+
+Millrace is not installed there: this file stands alone, with MLflow, numpy and pandas. The server's side takes only the
+form of the frames from here. A frame is the lengths of its two parts, then JSON, then raw little-endian float64.
+
+The first frame names the model, and is answered when it is loaded. Each one after it has rows: `numbers` of them a row in
+the raw part, `texts` by column. The answer has their labels, and the probabilities in the raw part.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import struct
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+Content = dict[str, Any]
+Signature = Sequence[tuple[str, str]]
+Predict = Callable[[np.ndarray, Sequence[Sequence[Any]]], tuple[list[Any], "np.ndarray | None"]]
+
+_LENGTHS = struct.Struct(">QQ")
+_DTYPES = {"float": "float32", "integer": "int32", "long": "int64", "boolean": "bool"}
+_TEXTS = {"string", "datetime"}
+
+
+def send(connection: socket.socket, content: Content, numbers: np.ndarray | None = None) -> None:
+    """Write a frame."""
+    text = json.dumps(content, default=str).encode()
+    raw = b"" if numbers is None else np.ascontiguousarray(numbers, dtype="<f8").tobytes()
+    connection.sendall(_LENGTHS.pack(len(text), len(raw)) + text + raw)
+
+
+def receive(connection: socket.socket) -> tuple[Content, np.ndarray]:
+    """Read a frame: its JSON, and its numbers in one row. Raises EOFError where the other side is gone."""
+    text, raw = _LENGTHS.unpack(_read(connection, _LENGTHS.size))
+    content: Content = json.loads(_read(connection, text))
+    return content, np.frombuffer(_read(connection, raw), dtype="<f8")
+
+
+def _read(connection: socket.socket, size: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < size:
+        part = connection.recv(min(size - len(parts), 1 << 20))
+        if not part:
+            raise EOFError
+        parts += part
+    return bytes(parts)
+
+
+def main(descriptor: int) -> None:
+    """Load the model that the first frame names, and answer until the other side is gone."""
+    connection = socket.socket(fileno=descriptor)
+    threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
+    asked, _ = receive(connection)
+    try:
+        predict = load(asked["model"], asked["signature"])
+    except Exception as error:  # noqa: BLE001 - a foreign model may raise anything
+        traceback.print_exc()
+        send(connection, {"error": f"{type(error).__name__}: {error}"})
+        return
+    send(connection, {})
+    while True:
+        try:
+            asked, numbers = receive(connection)
+        except EOFError:
+            return
+        _answer(connection, predict, asked, numbers)
+
+
+def _answer(connection: socket.socket, predict: Predict, asked: Content, numbers: np.ndarray) -> None:
+    try:
+        labels, probabilities = predict(numbers.reshape(asked["rows"], asked["numbers"]), asked["texts"])
+    except Exception as error:  # noqa: BLE001 - a foreign model may raise anything
+        traceback.print_exc()
+        # So scikit-learn and others refuse inputs: a missing value where they take none, a number too large.
+        send(connection, {"refused" if isinstance(error, ValueError) else "error": type(error).__name__})
+    else:
+        send(connection, {"labels": labels, "probabilities": probabilities is not None}, probabilities)
+
+
+def _end_with(connection: socket.socket) -> None:
+    """End this process when the other end of the socket is gone, whatever the model is doing."""
+    waiting = select.poll()
+    waiting.register(connection, 0)  # a hang-up is always told
+    waiting.poll()
+    os._exit(0)
+
+
+def load(model: str, signature: Signature) -> Predict:
+    """A model folder as MLflow's python_function; probabilities come from a native model that has them."""
+    import mlflow.pyfunc
+
+    loaded = mlflow.pyfunc.load_model(model)
+    native = _native(loaded)
+
+    def predict(numbers: np.ndarray, texts: Sequence[Sequence[Any]]) -> tuple[list[Any], np.ndarray | None]:
+        rows = frame(numbers, texts, signature)
+        scores = np.asarray(native.predict_proba(rows)) if hasattr(native, "predict_proba") else None
+        binary = scores is not None and scores.ndim == 2 and scores.shape[1] == 2  # noqa: PLR2004 - n x 2
+        return _labels(loaded.predict(rows)), scores[:, 1] if scores is not None and binary else None
+
+    return predict
+
+
+def frame(numbers: np.ndarray, texts: Sequence[Sequence[Any]], signature: Signature) -> Any:
+    """One column per input, in order, as `serving.paths.frames` makes them."""
+    import pandas as pd
+
+    names = [name for name, _ in signature]
+    if all(kind == "double" for _, kind in signature):
+        return pd.DataFrame(numbers, columns=names)
+    number_columns, text_columns = iter(numbers.T), iter(texts)
+    columns = {}
+    for name, kind in signature:
+        if kind == "datetime":
+            columns[name] = pd.Series(pd.to_datetime(list(next(text_columns)), utc=True).tz_localize(None))
+        elif kind in _TEXTS:
+            columns[name] = pd.Series(next(text_columns), dtype=object)
+        else:
+            with np.errstate(over="ignore"):  # beyond float32 is infinite, as it is to MLflow
+                columns[name] = pd.Series(next(number_columns).astype(_DTYPES.get(kind, "float64")))
+    return pd.DataFrame(columns, columns=names)
+
+
+def _native(model: Any) -> Any:
+    try:
+        return model.get_raw_model()
+    except (AttributeError, NotImplementedError):
+        return None
+
+
+def _labels(result: Any) -> list[Any]:
+    if hasattr(result, "columns"):
+        result = result.iloc[:, 0] if len(result.columns) == 1 else result.to_dict("records")
+    return list(result.tolist() if hasattr(result, "tolist") else result)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
