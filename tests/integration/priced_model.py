@@ -8,7 +8,7 @@ import signal
 import zipfile
 from pathlib import Path
 
-MODULE = '''
+MODULE = """
 import os, signal, time
 
 FACTOR = {factor}
@@ -23,14 +23,16 @@ class Priced:
             raise ValueError("no such amount")
         if -3.0 in amounts:
             time.sleep(600)
+        if -4.0 in amounts:
+            1 / 0
         return [amount * FACTOR for amount in amounts]
 
 
 def _load_pyfunc(path):
     return Priced()
-'''
+"""
 FACTORS = {"1.0": 10, "2.0": 20}
-KILLS, REFUSED, HANGS = -1.0, -2.0, -3.0
+KILLS, REFUSED, HANGS, BROKEN = -1.0, -2.0, -3.0, -4.0
 
 
 def write_wheels(folder: Path) -> Path:

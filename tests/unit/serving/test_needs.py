@@ -37,7 +37,7 @@ def model(write_model: WriteModel) -> Any:
         # What loads the model, what names no package.
         "mlflow==1.0",
         "-c constraints.txt",
-        "--extra-index-url https://packages.example/simple",
+        "--extra-index-url nowhere",
         "# pricing==1.0",
         "",
     ],
@@ -53,7 +53,7 @@ def test_what_is_here_is_not_needed(model: Any, line: str) -> None:
         ("numpy<2 ; python_version > '3'", None, f'numpy<2; python_version > "3" ({NUMPY} is installed)'),
         ("pricing>=1", "pricing>=1", "pricing>=1 (not installed)"),
         ("xgboost==0.1", "xgboost==0.1", f"xgboost==0.1 ({XGBOOST} is installed)"),
-        ("numpy @ https://packages.example/numpy.whl", None, "numpy from an address of its own"),
+        ("numpy @ file:///srv/numpy.whl", None, "numpy from an address of its own"),
     ],
 )
 def test_what_differs_is_named(model: Any, line: str, package: str | None, reason: str) -> None:

@@ -1,0 +1,225 @@
+"""Models whose packages differ: an environment and a process for each, and what happens when they die."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from millrace.core.errors import InvalidInput, InvalidState
+from millrace.serving.inputs import Inputs
+from millrace.serving.processes import environments
+from millrace.serving.processes.environments import Environments
+from millrace.serving.processes.needs import needs_of
+from millrace.serving.processes.open import make_environments, open_predictor
+from millrace.serving.processes.predictor import ProcessPredictor
+from millrace.serving.turns import TooSlow, Unavailable
+from millrace.serving.types import LoadPlan, ServedEntity
+from tests.integration.priced_model import BROKEN, HANGS, KILLS, REFUSED, kill, write_priced, write_wheels
+
+pytestmark = pytest.mark.slow
+
+OWNER = Path(__file__).with_name("process_owner.py")
+SIGNATURE = (("amount", "double"),)
+
+
+@dataclass(frozen=True)
+class World:
+    """A home, and the only place that packages come from."""
+
+    home: Path
+    wheels: Path
+    environments: Environments
+
+    def plan(self, version: str, **settings: object) -> LoadPlan:
+        folder = self.home / f"model-{version}"
+        if not folder.exists():
+            write_priced(folder, version)
+        return LoadPlan(
+            ServedEntity(f"prices-{version}", "prices", version, settings),
+            str(folder),
+            "python_function",
+            SIGNATURE,
+            None,
+        )
+
+    def open(self, version: str, answer_s: float = 30.0) -> ProcessPredictor:
+        found = open_predictor(self.plan(version), self.environments, answer_s)
+        assert isinstance(found, ProcessPredictor)
+        return found
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    root = tmp_path_factory.mktemp("processes")
+    wheels = write_wheels(root / "wheels")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"NO_INDEX": "1", "FIND_LINKS": str(wheels)}.items():
+            patch.setenv(f"UV_{name}", value)
+            patch.setenv(f"PIP_{name}", value)
+        patch.setenv("UV_OFFLINE", "1")
+        patch.setenv("UV_CACHE_DIR", str(root / "cache"))
+        patch.setenv("MILLRACE_SECRET", "hidden")
+        yield World(root, wheels, Environments.of(root / "home"))
+
+
+@pytest.fixture(scope="module")
+def prices(world: World) -> ProcessPredictor:
+    return world.open("1.0")
+
+
+def ask(model: ProcessPredictor, *amounts: float) -> list[object]:
+    return list(model.predict(Inputs(np.array([[amount] for amount in amounts]))).labels)
+
+
+def runs(pid: int) -> bool:
+    """Whether the process is there and not a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def until(condition: object, within_s: float = 20) -> None:
+    deadline = time.monotonic() + within_s
+    assert callable(condition)
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def test_each_model_answers_with_its_own_packages(world: World, prices: ProcessPredictor) -> None:
+    assert (prices.path, prices.why) == ("process", "it needs pricing==1.0 (not installed)")
+    two = world.open("2.0")
+    assert ask(prices, 1.5, 7) == [15, 70]
+    assert ask(two, 1.5, 7) == [30, 140]
+    assert prices.pid != two.pid
+    assert two.pid is not None
+    said = Path(f"/proc/{two.pid}/environ").read_text()
+    assert "MILLRACE_SECRET" not in said
+    # A process ends with the last who holds its model.
+    pid = two.pid
+    del two
+    assert not runs(pid)
+
+
+def test_a_process_that_dies_is_replaced(prices: ProcessPredictor) -> None:
+    pid = prices.pid
+    assert pid is not None
+    kill(pid)
+    until(lambda: not runs(pid))
+    assert ask(prices, 2) == [20]
+    assert prices.pid not in {None, pid}
+
+
+def test_what_a_model_refuses_or_breaks_on_is_told_apart(prices: ProcessPredictor) -> None:
+    pid = prices.pid
+    with pytest.raises(InvalidInput, match="can't predict from these values"):
+        ask(prices, 1, REFUSED)
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        ask(prices, BROKEN)
+    assert prices.pid == pid
+    # Rows that kill it are tried once more, and leave a model that answers others.
+    with pytest.raises(Unavailable, match="died twice"):
+        ask(prices, KILLS)
+    assert ask(prices, 3) == [30]
+
+
+def test_a_process_that_hangs_is_ended_in_time(world: World) -> None:
+    model = world.open("1.0", answer_s=1.0)
+    pid = model.pid
+    assert pid is not None
+    started = time.monotonic()
+    with pytest.raises(TooSlow):
+        ask(model, HANGS)
+    assert time.monotonic() - started < 5
+    assert not runs(pid)
+
+
+def test_no_process_outlives_its_owner(world: World) -> None:
+    command = [sys.executable, OWNER, world.home / "home", world.plan("1.0").path, str(HANGS)]
+    owner = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert owner.stdout is not None
+        pid = int(owner.stdout.readline())
+        assert runs(pid)
+    finally:
+        owner.kill()  # while the model is busy
+        owner.communicate()
+    until(lambda: not runs(pid))
+
+
+def test_an_environment_is_made_once_and_by_one(world: World) -> None:
+    place = Environments.of(world.home / "other")
+    needs = needs_of(Path(world.plan("2.0").path))
+    assert needs is not None
+    found: list[Path] = []
+    threads = [threading.Thread(target=lambda: found.append(place.python(needs))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 1
+    log = (world.home / "other" / "logs" / "environments.log").read_text()
+    assert log.count("+ pricing==2.0") == 1
+    # Nothing of how it was made is left, and it goes on working where its package's source is gone.
+    assert {path.suffix for path in (world.home / "other" / "envs").iterdir()} <= {"", ".lock"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("UV_FIND_LINKS")
+        assert place.python(needs) == found[0]
+
+
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_both_installers_make_the_same_thing(world: World, installer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if installer == "pip":
+        monkeypatch.setattr(environments, "_uv", lambda: None)
+    needs = needs_of(Path(world.plan("2.0").path))
+    assert needs is not None
+    python = Environments.of(world.home / installer).python(needs)
+    code = "import pricing, numpy, sys; print(pricing.FACTOR, numpy.__version__, sys.version_info[:2])"
+    said = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["20", np.__version__, *str(sys.version_info[:2]).split()]
+
+
+def test_packages_that_cannot_be_had_are_said_and_nothing_is_left(world: World) -> None:
+    plan = world.plan("9.9")
+    with pytest.raises(InvalidState, match=r"could not be installed: pricing==9.9 \(not installed\)") as raised:
+        make_environments([plan], world.environments)
+    assert "environments.log" in raised.value.hint
+    assert "own_packages" in raised.value.hint
+    assert "9.9" in (world.home / "home" / "logs" / "environments.log").read_text()
+    with pytest.raises(InvalidState):
+        open_predictor(plan, world.environments, 1.0)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # MLflow's own
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_model_can_be_told_to_run_here(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(world.wheels / "pricing-2.0-py3-none-any.whl")
+    plan = world.plan("1.0", own_packages=False)
+    make_environments([plan], Environments.of(world.home / "unused"))
+    assert not (world.home / "unused").exists()
+    model = open_predictor(plan, world.environments, 1.0)
+    assert model.path == "pyfunc"
+    assert list(model.predict(Inputs(np.array([[3.0]]))).labels) == [60]
+
+
+def test_a_damaged_environment_is_made_anew(world: World) -> None:
+    place = Environments.of(world.home / "damaged")
+    needs = needs_of(Path(world.plan("1.0").path))
+    assert needs is not None
+    python = place.python(needs)
+    shutil.rmtree(python.parent)
+    os.mkdir(python.parent)
+    assert place.python(needs) == python
+    assert python.exists()
