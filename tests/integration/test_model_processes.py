@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -146,7 +145,7 @@ def test_a_process_that_hangs_is_ended_in_time(world: World) -> None:
 
 
 def test_no_process_outlives_its_owner(world: World) -> None:
-    command = [sys.executable, OWNER, world.home / "home", world.plan("1.0").path, str(HANGS)]
+    command = [sys.executable, str(OWNER), str(world.home / "home"), world.plan("1.0").path, str(HANGS)]
     owner = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert owner.stdout is not None
@@ -220,6 +219,6 @@ def test_a_damaged_environment_is_made_anew(world: World) -> None:
     assert needs is not None
     python = place.python(needs)
     shutil.rmtree(python.parent)
-    os.mkdir(python.parent)
+    python.parent.mkdir()
     assert place.python(needs) == python
     assert python.exists()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from millrace.api.children import open_log
 from millrace.core.errors import InvalidState
 from millrace.targets.local_server import ServerInfo, find_server, home_token, probe, read_info
 
-__all__ = ["find_server", "not_answered", "running_server"]
+__all__ = ["asleep", "find_server", "not_answered", "running_server"]
 
 _STOP_S = 6.0
 
@@ -29,6 +29,17 @@ def not_answered(home: Path) -> Mapping[str, str]:
     lacking = body.get("not_ready", {})
     assert isinstance(lacking, dict)  # noqa: S101 - both ends are ours
     return lacking
+
+
+def asleep(home: Path, endpoint: str) -> Sequence[str]:
+    """Served entities of an endpoint whose models no worker of the home's server has in memory until they are asked."""
+    server = find_server(home)
+    if server is None:
+        return ()
+    _, body = probe(server, "/api/millrace/status", home_token(home))
+    endpoints = body.get("endpoints", [])
+    assert isinstance(endpoints, list)  # noqa: S101 - both ends are ours
+    return next((each["asleep"] for each in endpoints if each["name"] == endpoint), ())
 
 
 @contextmanager

@@ -134,6 +134,9 @@ def _endpoints(found: Sequence[Endpoint]) -> Iterator[Metric]:
     traffic = _gauge("millrace_traffic_percent", "Share of the requests to an endpoint.", "endpoint", "entity")
     labels = ("endpoint", "entity", "serves", "version", "path")
     paths = _gauge("millrace_predict_path_info", "How a served entity answers; always 1.", *labels)
+    asleep = _gauge(
+        "millrace_model_asleep", "Whether no worker has the model in memory until it is asked.", "endpoint", "entity"
+    )
     for endpoint in found:
         ready.add_metric([endpoint.name], int(endpoint.state.ready))
         for entity in endpoint.config.served:
@@ -141,7 +144,8 @@ def _endpoints(found: Sequence[Endpoint]) -> Iterator[Metric]:
             served = [endpoint.name, entity.name, entity.entity_name, entity.entity_version or "", path]
             traffic.add_metric([endpoint.name, entity.name], endpoint.config.traffic.get(entity.name, 0))
             paths.add_metric(served, 1)
-    yield from (ready, traffic, paths)
+            asleep.add_metric([endpoint.name, entity.name], int(entity.name in endpoint.state.asleep))
+    yield from (ready, traffic, paths, asleep)
 
 
 def _answering(counted: Sequence[Counted]) -> list[tuple[str, Counted]]:

@@ -14,10 +14,16 @@ Worker = Mapping[str, Any]
 def as_served(endpoint: Endpoint, workers: Sequence[Worker]) -> Endpoint:
     """The endpoint as its callers find it: ready only where every worker that is up answers for it, else with the reason.
 
+    With the entities that are asleep.
+
     Args:
         endpoint: as it is stored.
-        workers: what each says of itself; `ready`, `served`, and why it has to wait for an endpoint in `waiting`.
+        workers: what each says of itself; `ready`, `served`, and why it has to wait for an endpoint in `waiting`, its entities that
+            are asleep in `asleep`.
     """
+    asleep = _asleep(endpoint, workers)
+    if asleep:
+        endpoint = replace(endpoint, state=replace(endpoint.state, asleep=asleep))
     why = _why_not(endpoint, workers) if endpoint.state.ready else None
     if why is None:
         return endpoint
@@ -33,3 +39,9 @@ def _why_not(endpoint: Endpoint, workers: Sequence[Worker]) -> str | None:
         if endpoint.name not in worker["served"]:
             return str(worker["waiting"].get(endpoint.name, "a worker does not serve it yet"))
     return None
+
+
+def _asleep(endpoint: Endpoint, workers: Sequence[Worker]) -> list[str]:
+    """The entities that are asleep in every worker that is up."""
+    said = [worker.get("asleep", {}).get(endpoint.name, []) for worker in workers if worker["ready"]]
+    return [name for name in said[0] if all(name in others for others in said)] if said else []

@@ -126,9 +126,14 @@ def _written(endpoint: Endpoint, entity: ServedEntity, deployment: str) -> Json:
         **({} if entity.entity_version is None else {"entity_version": entity.entity_version}),
         "creator": endpoint.owner,
         "creation_timestamp": _ms(endpoint.updated_at),
-        # How it answers, and why so.
-        "state": {"deployment": deployment, "deployment_state_message": endpoint.state.paths.get(entity.name, "")},
+        "state": {"deployment": deployment, "deployment_state_message": _how(endpoint, entity)},
     }
+
+
+def _how(endpoint: Endpoint, entity: ServedEntity) -> str:
+    """How an entity answers, and why so; first, in Databricks' words, that it is asleep."""
+    path = endpoint.state.paths.get(entity.name, "")
+    return f"Scaled to zero; {path}" if entity.name in endpoint.state.asleep else path
 
 
 def read_entity(given: object) -> ServedEntity:

@@ -58,4 +58,5 @@ def _endpoint(endpoint: Endpoint) -> dict[str, object]:
         "generation": endpoint.generation,
         "traffic": dict(endpoint.config.traffic),
         "paths": dict(endpoint.state.paths),
+        "asleep": list(endpoint.state.asleep),
     }

@@ -55,7 +55,7 @@ def list_(*, home: Home = None, json: Json = False) -> int:
 @app.command
 def show(name: str, *, home: Home = None, json: Json = False) -> int:
     """Show what an endpoint serves, how it stands, and where it is asked."""
-    from millrace.api.discovery import find_server, not_answered
+    from millrace.api.discovery import asleep, find_server, not_answered
     from millrace.serving.types import EndpointName
     from millrace.workspace import require_home
 
@@ -65,13 +65,13 @@ def show(name: str, *, home: Home = None, json: Json = False) -> int:
     why = not_answered(workspace.home).get(endpoint.name)
     if why is not None:
         facts |= {"ready": False, "message": why}
-    entities = _entities(endpoint)
+    entities = _entities(endpoint, asleep(workspace.home, endpoint.name))
     if json:
         print_json({**facts, "entities": entities, "canary": _canary(endpoint)})
         return 0
     print_facts(facts)
     if entities:
-        columns = ["entity", "serves", "% of traffic", "% in shadow", "how it answers"]
+        columns = ["entity", "serves", "% of traffic", "% in shadow", "asleep", "how it answers"]
         print_table(columns, [list(row.values()) for row in entities])
     if endpoint.canary is not None:
         _print_canary(endpoint.canary)
@@ -160,13 +160,14 @@ def _facts(endpoint: Endpoint, url: str | None) -> dict[str, object]:
     }
 
 
-def _entities(endpoint: Endpoint) -> list[dict[str, object]]:
+def _entities(endpoint: Endpoint, sleeping: Sequence[str]) -> list[dict[str, object]]:
     return [
         {
             "name": entity.name,
             "serves": str(entity),
             "traffic": endpoint.config.traffic.get(entity.name, 0),
             "shadow": endpoint.config.shadow.get(entity.name, 0),
+            "asleep": entity.name in sleeping,
             "path": endpoint.state.paths.get(entity.name, ""),
         }
         for entity in endpoint.config.served

@@ -139,12 +139,19 @@ class CallSignature:
 
 @dataclass(frozen=True, slots=True)
 class EndpointState:
-    """How the last change went. `message` says why an update failed; `paths` names each entity's predict path and why."""
+    """How the last change went, and how the endpoint answers.
+
+    Attributes:
+        message: why an update failed.
+        paths: each entity's predict path and why.
+        asleep: entities that no worker has in memory until they are asked; as workers say, never stored.
+    """
 
     ready: bool
     config_update: ConfigUpdate
     message: str = ""
     paths: Mapping[str, str] = field(default_factory=dict)
+    asleep: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
