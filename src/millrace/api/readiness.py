@@ -41,7 +41,7 @@ def _why_not(endpoint: Endpoint, workers: Sequence[Worker]) -> str | None:
     return None
 
 
-def _asleep(endpoint: Endpoint, workers: Sequence[Worker]) -> list[str]:
+def _asleep(endpoint: Endpoint, workers: Sequence[Worker]) -> tuple[str, ...]:
     """The entities that are asleep in every worker that is up."""
     said = [worker.get("asleep", {}).get(endpoint.name, []) for worker in workers if worker["ready"]]
-    return [name for name in said[0] if all(name in others for others in said)] if said else []
+    return tuple(name for name in said[0] if all(name in others for others in said)) if said else ()

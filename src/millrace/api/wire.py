@@ -47,7 +47,7 @@ def from_wire(document: Mapping[str, Any]) -> Endpoint:
         ),
         plans=tuple(_plan(plan) for plan in document["plans"]),
         pending=None,
-        state=EndpointState(**state),
+        state=EndpointState(**{**state, "asleep": tuple(state["asleep"])}),
         created_at=parse_time(document["created_at"]),
         updated_at=parse_time(document["updated_at"]),
         owner=document["owner"],

@@ -151,7 +151,7 @@ class EndpointState:
     config_update: ConfigUpdate
     message: str = ""
     paths: Mapping[str, str] = field(default_factory=dict)
-    asleep: Sequence[str] = ()
+    asleep: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,7 @@ def test_showing_one(cli: Cli, workspace: Workspace) -> None:
                 "serves": "ml.specs.spend (features)",
                 "traffic": 100,
                 "shadow": 0,
+                "asleep": False,
                 "path": "as it should",
             }
         ],

@@ -79,7 +79,8 @@ def _answer(connection: socket.socket, predict: Predict, asked: Content, numbers
     try:
         labels, probabilities = predict(numbers.reshape(asked["rows"], asked["numbers"]), asked["texts"])
     except Exception as error:  # noqa: BLE001 - a foreign model may raise anything
-        traceback.print_exc()
+        sys.stderr.write(f"{type(error).__name__}, without its text, which may quote the request, at:\n")
+        traceback.print_tb(error.__traceback__)
         # So scikit-learn and others refuse inputs: a missing value where they take none, a number too large.
         send(connection, {"refused" if isinstance(error, ValueError) else "error": type(error).__name__})
     else:
