@@ -20,7 +20,7 @@ class Priced:
         if -1.0 in amounts:
             os.kill(os.getpid(), signal.SIGKILL)
         if -2.0 in amounts:
-            raise ValueError("no such amount")
+            raise ValueError("no such amounts: " + str(amounts))
         if -3.0 in amounts:
             time.sleep(600)
         if -4.0 in amounts:

@@ -120,13 +120,18 @@ def test_a_process_that_dies_is_replaced(prices: ProcessPredictor) -> None:
     assert prices.pid not in {None, pid}
 
 
-def test_what_a_model_refuses_or_breaks_on_is_told_apart(prices: ProcessPredictor) -> None:
+def test_what_a_model_refuses_or_breaks_on_is_told_apart(world: World, prices: ProcessPredictor) -> None:
     pid = prices.pid
     with pytest.raises(InvalidInput, match="can't predict from these values"):
         ask(prices, 1, REFUSED)
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         ask(prices, BROKEN)
     assert prices.pid == pid
+    (log,) = [
+        path.read_text() for path in (world.home / "home" / "logs").glob("model-*.log") if "ZeroDiv" in path.read_text()
+    ]
+    assert "in predict" in log
+    assert str([1.0, REFUSED]) not in log  # what the model said may quote the request
     # Rows that kill it are tried once more, and leave a model that answers others.
     with pytest.raises(Unavailable, match="died twice"):
         ask(prices, KILLS)
