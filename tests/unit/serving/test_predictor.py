@@ -151,6 +151,15 @@ def test_whole_number_columns_reach_the_model_as_integers(pickled: Callable[...,
     assert predictor.predict(given([[1.0, 2.0, 3.0, 1.0]])).labels == ["int64 int32 float32 bool"]
 
 
+def test_values_that_the_model_refuses_are_the_callers_fault(pickled: Callable[..., Path]) -> None:
+    model = LogisticRegression().fit(FEATURES.fillna(0), LABELS)
+    predictor = load_predictor(plan(pickled("sklearn", model)))
+    with pytest.raises(InvalidInput, match="the model can't predict from these values") as refused:
+        predictor.predict(given([[1.0, 77.5, math.nan]]))
+    assert "77" not in str(refused.value)
+    assert len(predictor.predict(given([[1.0, 77.5, 0.0]])).labels) == 1
+
+
 def test_a_model_without_probabilities(pickled: Callable[..., Path]) -> None:
     model = make_pipeline(SimpleImputer(), LinearRegression()).fit(FEATURES, LABELS)
     prediction = load_predictor(plan(pickled("sklearn", model))).predict(given(ROWS))

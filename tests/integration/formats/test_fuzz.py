@@ -1,0 +1,304 @@
+"""Whatever is sent, in any dialect: an answer or a 4xx that says why, in JSON, without the caller's data; never a 500."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+ROWS: dict[str, list[Any]] = {"a": [1.5, None], "b": [2.0, 3.0], "n": [3, -4], "region": ["north", None]}
+MODELS = ("pipeline", "own")
+DATATYPES = {"a": "FP64", "b": "FP32", "n": "INT64", "region": "BYTES"}
+STREAM, FILE = b"application/vnd.apache.arrow.stream", b"application/vnd.apache.arrow.file"
+PARQUET, CSV, JSON = b"application/vnd.apache.parquet", b"text/csv", b"application/json"
+
+cases = settings(
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+def _arrow(make: Callable[..., Any], columns: dict[str, list[Any]], **options: Any) -> bytes:
+    sink, table = io.BytesIO(), pa.table(columns)
+    with make(sink, table.schema, options=pa.ipc.IpcWriteOptions(**options)) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def _parquet(columns: dict[str, list[Any]]) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink)
+    return sink.getvalue()
+
+
+def _csv(columns: dict[str, list[Any]]) -> bytes:
+    lines = [
+        ",".join("" if value is None else str(value) for value in row) for row in zip(*columns.values(), strict=True)
+    ]
+    return "\n".join([",".join(columns), *lines]).encode()
+
+
+def _tensors(columns: dict[str, list[Any]]) -> dict[str, Any]:
+    return {
+        "inputs": [
+            {"name": name, "shape": [len(values)], "datatype": DATATYPES.get(name, "BYTES"), "data": values}
+            for name, values in columns.items()
+        ]
+    }
+
+
+def _records(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _documents(columns: dict[str, list[Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """The JSON bodies: what follows the model's name in the path (or is instead of it), and the content."""
+    rows = _records(columns)
+    return [
+        ("", {"dataframe_records": rows}),
+        ("", {"dataframe_split": {"columns": list(columns), "data": [list(row.values()) for row in rows]}}),
+        ("", {"instances": rows, "params": {"predict_proba": False}, "client_request_id": "r-1"}),
+        ("", {"instances": [list(row.values()) for row in rows]}),
+        ("", {"inputs": dict(columns)}),
+        ("/infer", {**_tensors(columns), "id": "r-1", "parameters": {}, "outputs": [{"name": "predict"}]}),
+    ]
+
+
+def _valid() -> list[tuple[str, bytes, bytes]]:
+    """Bodies that are right, in all dialects: protocol, content type, body."""
+    documents = [(v2, JSON, json.dumps(content).encode()) for v2, content in _documents(ROWS)]
+    return [
+        *documents,
+        ("", CSV, _csv(ROWS)),
+        ("", PARQUET, _parquet(ROWS)),
+        ("", STREAM, _arrow(pa.ipc.new_stream, ROWS)),
+        ("", STREAM, _arrow(pa.ipc.new_stream, {**ROWS, "n": [1, 2]}, compression="zstd")),
+        ("", FILE, _arrow(pa.ipc.new_file, ROWS)),
+        ("", FILE, _arrow(pa.ipc.new_file, ROWS, compression="lz4")),
+    ]
+
+
+VALID = _valid()
+
+
+def path_of(model: str, v2: str) -> str:
+    return f"/v2/models/{model}{v2}" if v2 else f"/serving-endpoints/{model}/invocations"
+
+
+def check(reply: Any, allowed: Sequence[int] = (200, 400, 413, 415)) -> None:
+    assert reply.status in allowed, (reply.status, reply.body)
+    body = gzip.decompress(reply.body) if reply.headers.get(b"content-encoding") == b"gzip" else reply.body
+    content = json.loads(body)
+    assert reply.status == 200 or content.get("error") or content.get("message")
+
+
+def test_the_valid_bodies_are_answered(server: Any) -> None:
+    for v2, content_type, body in VALID:
+        reply = server.ask(path_of("pipeline", v2), body, content_type=content_type)
+        assert reply.status == 200, (content_type, reply.body)
+
+
+@settings(cases, max_examples=2000)
+@given(data=st.data())
+def test_spoiled_bodies(server: Any, data: st.DataObject) -> None:
+    v2, content_type, good = data.draw(st.sampled_from(VALID))
+    raw = bytearray(good)
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, max(0, len(raw) - 1)))
+        how = data.draw(st.sampled_from(["flip", "cut", "drop", "double", "put", "zero"]))
+        if how == "flip" and raw:
+            raw[at] ^= 1 << data.draw(st.integers(0, 7))
+        elif how == "cut":
+            del raw[at:]
+        elif how == "drop":
+            del raw[at : at + data.draw(st.integers(1, 16))]
+        elif how == "double":
+            raw[at:at] = raw[at : at + data.draw(st.integers(1, 64))]
+        elif how == "put":
+            raw[at:at] = data.draw(st.binary(min_size=1, max_size=8))
+        else:
+            raw[at : at + 4] = data.draw(st.sampled_from([b"\0\0\0\0", b"\xff\xff\xff\x7f", b"\xff\xff\xff\xff"]))
+    check(server.ask(path_of("pipeline", v2), bytes(raw), content_type=content_type))
+
+
+_LEAF = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=8),
+    st.sampled_from(["", "NaN", "2025-03-01", 1e308, 10**400, "FP64", -1, 0, [], {}]),
+)
+_VALUE = st.recursive(
+    _LEAF,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def _places(content: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    children = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    return [path, *(place for key, value in children for place in _places(value, (*path, key)))]
+
+
+def _replaced(content: Any, path: tuple[Any, ...], value: Any) -> Any:
+    if not path:
+        return value
+    items = dict(content) if isinstance(content, dict) else list(content)
+    items[path[0]] = _replaced(items[path[0]], path[1:], value)
+    return items
+
+
+@settings(cases, max_examples=1500)
+@given(data=st.data())
+def test_other_values_anywhere_in_json(server: Any, data: st.DataObject) -> None:
+    v2, content = data.draw(st.sampled_from(_documents(ROWS)))
+    for _ in range(data.draw(st.integers(1, 2))):
+        content = _replaced(content, data.draw(st.sampled_from(_places(content))), data.draw(_VALUE))
+        if not isinstance(content, dict | list):
+            break
+    model = data.draw(st.sampled_from(MODELS))
+    check(server.ask(path_of(model, v2), json.dumps(content).encode()))
+
+
+_TOKEN = st.sampled_from(
+    [
+        b"gzip",
+        b"identity",
+        b"br",
+        b"",
+        b"*",
+        b"gzip;q=0",
+        b"gzip, br;q=1",
+        b"x-gzip",
+        b"0",
+        b"-1",
+        b"1e9",
+        b"\xff",
+        b"99999999999999999999",
+    ]
+)
+_HEADER = st.tuples(
+    st.sampled_from([b"content-encoding", b"accept-encoding", b"content-length", b"accept", b"x-other"]),
+    _TOKEN | st.binary(max_size=12),
+)
+_TYPE = st.sampled_from(
+    [
+        JSON,
+        CSV,
+        PARQUET,
+        STREAM,
+        FILE,
+        b"",
+        b"text/csv; charset=latin-1",
+        b"application/json;charset=UTF-8",
+        b";",
+        b"text/plain",
+    ]
+)
+
+
+@settings(cases, max_examples=1000)
+@given(
+    raw=st.binary(max_size=200)
+    | st.sampled_from([body for _, _, body in VALID])
+    | st.text(max_size=60).map(str.encode),
+    content_type=_TYPE | st.binary(max_size=20),
+    headers=st.lists(_HEADER, max_size=4),
+    query=st.sampled_from(
+        [
+            "",
+            "?",
+            "?predict_proba=true",
+            "?predict_proba=x",
+            "?client_request_id=%FF%00",
+            "?other=1",
+            "?predict_proba=false&&=",
+            "?%",
+        ]
+    ),
+    v2=st.sampled_from(["", "/infer", "/versions/3/infer"]),
+)
+def test_any_bytes_and_headers(
+    server: Any, *, raw: bytes, content_type: bytes, headers: Any, query: str, v2: str
+) -> None:
+    check(server.ask(path_of("pipeline", v2) + query, raw, content_type=content_type, headers=headers))
+
+
+@settings(cases, max_examples=500)
+@given(
+    path=st.sampled_from(["/v2", "/v2/models", "/serving-endpoints", ""]),
+    rest=st.text("/abcv2.models ready0%\0ü", max_size=30),
+    method=st.sampled_from(["GET", "POST", "PUT", "HEAD"]),
+)
+def test_any_path(server: Any, path: str, rest: str, method: str) -> None:
+    whole = f"{path}/{rest}".replace("?", "")
+    if not server.app.handles({"type": "http", "path": whole}):
+        whole += "/invocations"
+        if not server.app.handles({"type": "http", "path": whole}):
+            return
+    check(server.ask(whole, b"{}", method=method), (200, 400, 404, 405))
+
+
+PLANTED = "planted77"
+
+
+def _planted() -> list[tuple[str, bytes, bytes]]:
+    """Wrong bodies of each dialect with the planted in one place: a value, a name, an id, a parameter, a whole body."""
+    bodies: list[tuple[str, bytes, bytes]] = []
+    for v2, content in _documents(ROWS):
+        spoiled = [
+            _replaced(content, place, value)
+            for place in _places(content)
+            for value in (PLANTED, [PLANTED], {PLANTED: PLANTED})
+        ]
+        spoiled += [
+            {**content, PLANTED: PLANTED, "inputs": PLANTED},
+            {**content, "params": {PLANTED: PLANTED}, "outputs": [{"name": PLANTED}]},
+        ]
+        bodies += [(v2, JSON, json.dumps(each).encode()) for each in spoiled]
+    bodies += [(v2, content_type, PLANTED.encode()) for v2, content_type, _ in VALID]
+    for name, values in ROWS.items():
+        others = {each: kept for each, kept in ROWS.items() if each != name}
+        for columns in (
+            {**others, PLANTED: values},
+            {**others, name: [PLANTED, PLANTED]},
+            {**others, name: [[PLANTED], None]},
+            {**others, name: [{PLANTED: PLANTED}, None]},
+            {**others, name: [PLANTED.encode(), None]},
+        ):
+            bodies += [("", PARQUET, _parquet(columns)), ("", STREAM, _arrow(pa.ipc.new_stream, columns))]
+            bodies += [("", FILE, _arrow(pa.ipc.new_file, columns)), ("", CSV, _csv(columns))]
+    for number in range(len(ROWS)):
+        bodies += [
+            ("", CSV, _csv(ROWS) + b"\n" + b",".join([PLANTED.encode()] * number)),
+            ("", CSV, b'a,b\n1,"' + PLANTED.encode()),
+        ]
+    return bodies
+
+
+def test_no_answer_that_refuses_echoes_what_was_sent(server: Any) -> None:
+    refused, planted = 0, re.compile(PLANTED.encode(), re.IGNORECASE)
+    for v2, content_type, body in _planted():
+        reply = server.ask(path_of("pipeline", v2) + f"?client_request_id={PLANTED}", body, content_type=content_type)
+        check(reply)
+        if reply.status != 200:
+            refused += 1
+            assert not planted.search(reply.body), reply.body
+    assert refused > 200
+    for query in (f"?{PLANTED}=1", f"?predict_proba={PLANTED}", f"?predict_proba=true&{PLANTED}"):
+        reply = server.ask(path_of("pipeline", "") + query, VALID[0][2])
+        assert (reply.status, planted.search(reply.body)) == (400, None)
