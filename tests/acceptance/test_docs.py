@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import json
 import os
@@ -91,15 +92,21 @@ def test_an_endpoint_answers_as_the_page_on_serving_says(project: tuple[Path, li
     if shutil.which("curl") is None:
         pytest.skip("docs/serving.md asks with curl; install Debian's package curl")
     page = ROOT / "docs" / "serving.md"
-    (project[0] / "features.py").write_text("\n".join(_blocks(page, "python")))
-    _bash(project[0], "python features.py")
+    (project[0] / "features.py").write_text("\n".join(_blocks(page, "python")).replace("http://127.0.0.1:5010", url))
+    in_arrow = ast.literal_eval(_bash(project[0], "python features.py").splitlines()[0])
     blocks = [block for block in _blocks(page, "sh") if "millrace up" not in block]
     script = "\necho\n".join(blocks).replace("http://127.0.0.1:5010", url).replace("'\nask", "'\necho\nask")
     answers = [json.loads(line) for line in _bash(project[0], script).splitlines() if line.startswith("{")]
-    records, split, instances, inputs, chance, overridden, features, sent, status = answers
+    records, split, instances, inputs, chance, in_csv, told, tensors, overridden, features, sent, status = answers
     assert len(records["predictions"]) == 2
-    assert records == split == instances == inputs
+    assert records == split == instances == inputs == in_arrow
     assert 0 <= chance["probabilities"][0] <= 1
+    assert in_csv == {**records, "probabilities": [chance["probabilities"][0], in_csv["probabilities"][1]]}
+    assert (told["name"], told["versions"], told["inputs"][0]["name"]) == ("churn", ["1"], "customer_id")
+    assert {each["name"]: each["data"] for each in tensors["outputs"]} == {
+        "predict": in_csv["predictions"],
+        "predict_proba": in_csv["probabilities"],
+    }
     assert overridden["probabilities"] != chance["probabilities"]
     known, unknown = features["outputs"]
     assert list(known) == ["purchases", "days_since_last", "spend_per_purchase"]

@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from millrace.core.errors import InvalidInput
 from millrace.serving.bodies.arrow_messages import unpacked_bytes
-from millrace.serving.bodies.arrow_rows import ArrowRows, is_plain, value_bytes, value_width
+from millrace.serving.bodies.arrow_rows import ArrowRows, are_machine_numbers, is_plain, value_bytes, value_width
 from millrace.serving.bodies.body import PLAIN, Body, Envelope, TooLarge
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    # Batches of plain columns, and the names of the other columns.
-    _Read: TypeAlias = tuple[list[pa.RecordBatch], list[str]]
-
 _MAGIC = b"ARROW1\0\0"
+_WIDEST = 8  # bytes of a machine number
 _STREAM, _FILE, _PARQUET = "an Arrow stream", "an Arrow file", "a Parquet file"
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a body holds.
+
+    Attributes:
+        batches: at least one; of plain columns.
+        unread: the names of the other columns.
+        numbers: whether all columns are machine numbers.
+    """
+
+    batches: Sequence[pa.RecordBatch]
+    unread: Sequence[str]
+    numbers: bool
+
+    def is_within(self, most_bytes: int) -> bool:
+        """Whether the values are within the limit, each standing for itself: several columns may be the same bytes."""
+        if self.numbers and sum(_WIDEST * each.num_rows * each.num_columns for each in self.batches) <= most_bytes:
+            return True
+        return sum(map(value_bytes, self.batches)) <= most_bytes
+
+    def rows(self) -> ArrowRows:
+        """All batches as one."""
+        import pyarrow as pa
+
+        if len(self.batches) == 1:
+            return ArrowRows(self.batches[0], self.unread, self.numbers)
+        whole = pa.Table.from_batches(self.batches).unify_dictionaries().combine_chunks()
+        return ArrowRows(whole.to_batches()[0], self.unread, self.numbers)
 
 
 def read_arrow_stream(raw: bytes, envelope: Envelope = PLAIN) -> Body:
@@ -42,21 +71,19 @@ def read_parquet(raw: bytes, envelope: Envelope = PLAIN) -> Body:
     return _body(_PARQUET, lambda: _parquet(raw, envelope.most_bytes), envelope)
 
 
-def _body(what: str, read: Callable[[], _Read], envelope: Envelope) -> Body:
+def _body(what: str, read: Callable[[], _Found], envelope: Envelope) -> Body:
     import pyarrow as pa
 
     try:
-        batches, unread = read()
-        size = sum(value_bytes(batch) for batch in batches)
-        if size > envelope.most_bytes:
+        found = read()
+        if not found.is_within(envelope.most_bytes):
             raise TooLarge
-        rows = ArrowRows(_joined(batches), unread)
+        rows = found.rows()
     # pyarrow's errors are of many kinds, and of Python's own: all of them are about the body.
     except (pa.ArrowException, ValueError, KeyError, OSError, OverflowError, TypeError):
-        raise InvalidInput(
-            f"the body is not {what} that can be read", hint="write it with Arrow's own writer"
-        ) from None
-    names = [*rows.batch.schema.names, *unread]
+        hint = "write it with Arrow's own writer"
+        raise InvalidInput(f"the body is not {what} that can be read", hint=hint) from None
+    names = [*rows.batch.schema.names, *rows.unread]
     if len(set(names)) < len(names):
         raise InvalidInput("the body names a column twice", hint="name each column once")
     if not len(rows):
@@ -64,47 +91,42 @@ def _body(what: str, read: Callable[[], _Read], envelope: Envelope) -> Body:
     return Body(rows, envelope.client_request_id, envelope.predict_proba)
 
 
-def _stream(raw: bytes, most_bytes: int) -> _Read:
+def _stream(raw: bytes, most_bytes: int) -> _Found:
     import pyarrow as pa
 
     if unpacked_bytes(raw) > most_bytes:
         raise TooLarge
     with pa.ipc.open_stream(raw) as stream:
-        names, types = stream.schema.names, stream.schema.types
-        batches = list(stream) or [pa.RecordBatch.from_pylist([], stream.schema)]
-    plain = [place for place, kind in enumerate(types) if is_plain(kind)]
-    if len(plain) < len(names):
+        schema = stream.schema
+        batches = list(stream) or [pa.RecordBatch.from_pylist([], schema)]
+    numbers, unread = are_machine_numbers(schema), list[str]()
+    if not numbers:
+        plain = [place for place, kind in enumerate(schema.types) if is_plain(kind)]
+        unread = [name for place, name in enumerate(schema.names) if place not in plain]
         batches = [batch.select(plain) for batch in batches]
     for batch in batches:
         batch.validate(full=True)  # offsets that point elsewhere would be followed
-    return batches, [name for place, name in enumerate(names) if place not in plain]
+    return _Found(batches, unread, numbers)
 
 
-def _parquet(raw: bytes, most_bytes: int) -> _Read:
+def _parquet(raw: bytes, most_bytes: int) -> _Found:
     import pyarrow as pa
     from pyarrow.parquet import ParquetFile
 
     buffer = pa.py_buffer(raw)
     file = ParquetFile(pa.BufferReader(buffer))
     facts, schema = file.metadata, file.schema_arrow
-    plain = [name for name, kind in zip(schema.names, schema.types, strict=True) if is_plain(kind)]
+    kinds = dict(zip(schema.names, schema.types, strict=True))
+    numbers = are_machine_numbers(schema)
+    plain = kinds if numbers else {name: kind for name, kind in kinds.items() if is_plain(kind)}
     packed = sum(facts.row_group(number).total_byte_size for number in range(facts.num_row_groups))
-    values = facts.num_rows * sum(value_width(schema.field(name).type) for name in plain)
-    if max(packed, values) > most_bytes:
+    width = _WIDEST * len(plain) if numbers else sum(map(value_width, plain.values()))
+    if max(packed, facts.num_rows * width) > most_bytes:
         raise TooLarge
     # As dictionaries: a text that is sent once and stands in a million rows stays one text.
-    texts = [name for name in plain if pa.types.is_string(schema.field(name).type)]
+    texts = [] if numbers else [name for name, kind in plain.items() if pa.types.is_string(kind)]
     if texts:
         file = ParquetFile(pa.BufferReader(buffer), read_dictionary=texts, metadata=facts)
-    table = file.read(columns=plain, use_threads=False)
-    return table.to_batches() or [pa.RecordBatch.from_pylist([], table.schema)], [
-        name for name in schema.names if name not in plain
-    ]
-
-
-def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    import pyarrow as pa
-
-    if len(batches) == 1:
-        return batches[0]
-    return pa.Table.from_batches(batches).unify_dictionaries().combine_chunks().to_batches()[0]
+    table = file.read(columns=None if len(plain) == len(schema) else list(plain), use_threads=False)
+    batches = table.to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
+    return _Found(batches, [name for name in kinds if name not in plain], numbers)

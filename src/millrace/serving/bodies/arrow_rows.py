@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -27,10 +28,12 @@ class ArrowRows:
 
     Attributes:
         unread: columns that were sent with types that are not plain.
+        numbers: whether all columns are machine numbers.
     """
 
     batch: pa.RecordBatch
     unread: Sequence[str] = ()
+    numbers: bool = False
 
     def __len__(self) -> int:
         """How many."""
@@ -56,13 +59,26 @@ class ArrowRows:
         if names != list(columns) and not set(columns) <= set(names):
             return None
         asked = self.batch if names == list(columns) else self.batch.select(list(columns))
-        if not all(_is_machine_number(kind) for kind in asked.schema.types):
+        if not self.numbers and not are_machine_numbers(asked.schema):
             return _one_by_one(asked)
         try:
             matrix: np.ndarray = asked.to_tensor(null_to_nan=True, row_major=True).to_numpy()
         except pa.ArrowException:
             return _one_by_one(asked)
         return matrix.astype(np.float64, copy=False)
+
+
+def are_machine_numbers(schema: pa.Schema) -> bool:
+    """Whether all columns are floats of 32 or 64 bits, or whole numbers: what needs no further look. Asked of every body."""
+    return {kind.id for kind in schema.types} <= _machine_numbers()
+
+
+@cache
+def _machine_numbers() -> frozenset[int]:
+    import pyarrow as pa
+
+    whole = (pa.int8, pa.int16, pa.int32, pa.int64, pa.uint8, pa.uint16, pa.uint32, pa.uint64)
+    return frozenset(make().id for make in (*whole, pa.float32, pa.float64))
 
 
 def is_plain(kind: pa.DataType) -> bool:
@@ -162,12 +178,6 @@ def _one_by_one(batch: pa.RecordBatch) -> np.ndarray | None:
     if any(column.dtype != np.float64 for column in columns):
         return None
     return np.ascontiguousarray(np.array(columns).T).reshape(batch.num_rows, len(columns))
-
-
-def _is_machine_number(kind: pa.DataType) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_integer(kind) or (pa.types.is_floating(kind) and not pa.types.is_float16(kind)))
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -79,11 +79,16 @@ class Cells:
         places = {name: place for place, name in enumerate(self.names)}
         if any(name not in places or self.kinds.get(name) == "text" for name in columns):
             return None
-        asked = [places[name] for name in columns]
-        try:
-            return np.array([[_float(row[place]) for place in asked] for row in self.rows], dtype=np.float64)
-        except ValueError:
-            return None
+        rows: Sequence[Sequence[str]] = self.rows
+        if list(columns) != self.names:
+            asked = [places[name] for name in columns]
+            rows = [[row[place] for place in asked] for row in rows]
+        for read in (_float, _float_or_missing):
+            try:
+                return np.array([list(map(read, row)) for row in rows], dtype=np.float64)
+            except ValueError:
+                pass
+        return None
 
     def _record(self, row: Sequence[str]) -> Mapping[str, object]:
         kinds = self.kinds
@@ -91,13 +96,14 @@ class Cells:
 
 
 def _float(cell: str) -> float:
-    """The number, NaN for a missing one. Raises ValueError."""
-    try:
-        return float(cell) if "_" not in cell else float("no number")
-    except ValueError:
-        if cell in _MISSING:
-            return math.nan
-        raise
+    """The number. Raises ValueError."""
+    if "_" in cell:
+        raise ValueError("Python's own way to group digits")
+    return float(cell)
+
+
+def _float_or_missing(cell: str) -> float:
+    return math.nan if cell in _MISSING else _float(cell)
 
 
 def _number(cell: str) -> object:

@@ -83,7 +83,7 @@ class Lists:
     """Rows as lists, all of one length; `names` names their columns, None where the caller sent no names."""
 
     names: Sequence[str] | None
-    rows: Sequence[Sequence[object]]
+    rows: Sequence[Sequence[object]] | np.ndarray
 
     def __len__(self) -> int:
         """How many."""
@@ -152,7 +152,7 @@ class Columns:
         return None if made is None else np.ascontiguousarray(made.T)
 
 
-def numeric(rows: Sequence[Sequence[object] | np.ndarray]) -> np.ndarray | None:
+def numeric(rows: Sequence[Sequence[object] | np.ndarray] | np.ndarray) -> np.ndarray | None:
     """Values as a float64 matrix, None as NaN; None where one is no plain number or the lengths differ."""
     try:
         made = np.array(rows)
@@ -166,7 +166,7 @@ def numeric(rows: Sequence[Sequence[object] | np.ndarray]) -> np.ndarray | None:
     return made.astype(np.float64, copy=False)
 
 
-def check_lengths(rows: Sequence[Sequence[object]], length: int) -> None:
+def check_lengths(rows: Sequence[Sequence[object]] | np.ndarray, length: int) -> None:
     """Raise InvalidInput with the number of the first row that is shorter or longer."""
     for number, row in enumerate(rows):
         if len(row) != length:

@@ -149,8 +149,9 @@ def _width(shape: Sequence[int]) -> int:
 
 
 def _matrix(shape: Sequence[int], values: _Values) -> Lists:
-    flat = values.tolist() if isinstance(values, np.ndarray) else values
-    return Lists(None, [flat[at : at + shape[1]] for at in range(0, len(flat), shape[1])])
+    if isinstance(values, np.ndarray):
+        return Lists(None, values.reshape(tuple(shape)))
+    return Lists(None, [values[at : at + shape[1]] for at in range(0, len(values), shape[1])])
 
 
 def _columns(tensors: Sequence[tuple[str, list[int], _Values]]) -> Columns:
