@@ -46,7 +46,7 @@ async def app(scope, receive, send):
     await hot({**scope, CALLER: owner("user:ada")}, receive, send)
 listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
 print(listener.getsockname()[1], flush=True)
-asgi_server.run(asgi_server.serve(app, listener=listener))
+asgi_server.run("worker", asgi_server.serve(app, listener=listener))
 """
 PATH = "/serving-endpoints/churn/invocations"
 BODY = json.dumps({"instances": [[1.0, 2.0]] * 20}).encode()

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import orjson
-import pyarrow as pa
 
+from millrace.core.errors import InvalidInput
+from millrace.serving.bodies.arrow_body import read_arrow_file, read_arrow_stream, read_parquet
+from millrace.serving.bodies.arrow_rows import Unread
+from millrace.serving.bodies.body import Body, TooLarge
 from millrace.serving.records import LONGEST_TEXT, REQUEST_TOO_LONG, RESPONSE_TOO_LONG, Record
 
 NOT_TEXT = "REQUEST_NOT_TEXT"
@@ -36,38 +39,23 @@ def _text(raw: bytes | None) -> str | None:
 
 
 def _rendered(raw: bytes, dialect: str) -> str | None:
-    # Only what was answered comes here: it was within the limits of a request when it was unpacked.
+    # Only what was answered comes here. It is read as it was for the answer: within bounds, and plain columns only.
     try:
-        table = _BINARY[dialect](raw)
-    except (pa.ArrowException, OSError):
+        rows = _BINARY[dialect](raw).rows.records(None)
+    except (InvalidInput, TooLarge):
         return None
-    content = {"columns": table.column_names, "data": [list(row) for row in _rows(table)]}
-    return orjson.dumps({"dataframe_split": content}, str).decode()
+    content = {"columns": list(rows[0]), "data": [list(row.values()) for row in rows]}
+    return orjson.dumps({"dataframe_split": content}, _json).decode()
 
 
-def _rows(table: pa.Table) -> list[tuple[object, ...]]:
-    return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
-
-
-def _parquet(raw: bytes) -> pa.Table:
-    import pyarrow.parquet as pq
-
-    return pq.read_table(pa.BufferReader(raw))
-
-
-def _arrow_file(raw: bytes) -> pa.Table:
-    with pa.ipc.open_file(raw) as reader:
-        return reader.read_all()
-
-
-def _arrow_stream(raw: bytes) -> pa.Table:
-    with pa.ipc.open_stream(raw) as reader:
-        return reader.read_all()
+def _json(value: object) -> str | None:
+    """Decimals as digits; what no input takes was not read."""
+    return None if isinstance(value, Unread) else str(value)
 
 
 # By the dialects' names.
-_BINARY: dict[str, Callable[[bytes], pa.Table]] = {
-    "parquet": _parquet,
-    "arrow_file": _arrow_file,
-    "arrow_stream": _arrow_stream,
+_BINARY: dict[str, Callable[[bytes], Body]] = {
+    "parquet": read_parquet,
+    "arrow_file": read_arrow_file,
+    "arrow_stream": read_arrow_stream,
 }

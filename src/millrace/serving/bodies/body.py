@@ -64,11 +64,9 @@ class Dialect:
         read: bytes to a body; raises InvalidInput, with columns and never values in the message, and TooLarge.
         write: the content of an answer to bytes of JSON; raises InvalidInput where the body asks for what it has not.
         error: error code and message to bytes of JSON.
-        binary: whether bodies are something else than text.
     """
 
     name: str
     read: Callable[[bytes, Envelope], Body]
     write: Callable[[Mapping[str, object], Body, Origin], bytes]
     error: Callable[[str, str], bytes]
-    binary: bool = False

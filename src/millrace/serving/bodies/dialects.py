@@ -20,9 +20,9 @@ def error_body(code: str, message: str) -> bytes:
 
 JSON: Final = Dialect("json", read_json, write_json, error_body)
 CSV: Final = Dialect("csv", read_csv, write_json, error_body)
-ARROW_STREAM: Final = Dialect("arrow_stream", read_arrow_stream, write_json, error_body, binary=True)
-ARROW_FILE: Final = Dialect("arrow_file", read_arrow_file, write_json, error_body, binary=True)
-PARQUET: Final = Dialect("parquet", read_parquet, write_json, error_body, binary=True)
+ARROW_STREAM: Final = Dialect("arrow_stream", read_arrow_stream, write_json, error_body)
+ARROW_FILE: Final = Dialect("arrow_file", read_arrow_file, write_json, error_body)
+PARQUET: Final = Dialect("parquet", read_parquet, write_json, error_body)
 V2: Final = Dialect("open_inference", read_v2, write_v2, error_v2)
 
 _BY_TYPE: Final = {
