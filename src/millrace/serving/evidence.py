@@ -93,7 +93,7 @@ def _predictions(lake: Lake, prefix: str, since: datetime) -> pa.Table:
 
     name = f"{prefix}_predictions"
     if not lake.exists(name):
-        kinds = [pa.string(), pa.null(), pa.float64(), pa.null()]
+        kinds = [pa.string(), pa.float64(), pa.float64(), pa.float64()]
         return pa.schema(list(zip(_PREDICTIONS, kinds, strict=True))).empty_table()
     where = pc.field("timestamp") >= pa.scalar(since, pa.timestamp("us", "UTC"))
     return lake.read(name, columns=_PREDICTIONS, where=where)

@@ -97,6 +97,21 @@ class RunStoreSuite:
         assert store.done("churn", "deploy", "f") is None
         assert store.done("spend", "train", "f") is None
 
+    def test_latest_is_the_newest_that_came_to_a_result_whatever_its_fingerprint(
+        self, opened: Callable[[], RunStore]
+    ) -> None:
+        store = opened()
+        run = store.start("churn", _T, _T, "user:ada", "")
+        assert store.latest("churn", "deploy") is None
+        for fingerprint, status in [("f", "done"), ("g", "waiting"), ("h", "failed"), ("f", "interrupted")]:
+            stage = store.start_stage(run, "churn", "deploy", fingerprint, _T)
+            store.end_stage(stage, status, _T, 1.0, {"of": fingerprint})  # type: ignore[arg-type]
+        found = opened().latest("churn", "deploy")
+        assert found is not None
+        assert (found.status, found.output) == ("waiting", {"of": "g"})
+        assert store.done("churn", "deploy", "g") is None
+        assert store.latest("spend", "deploy") is None
+
     def test_a_number_that_is_not_finite_becomes_null(self, opened: Callable[[], RunStore]) -> None:
         store = opened()
         run = store.start("churn", _T, _T, "user:ada", "")

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import httpx
 import pytest
 
 from millrace.core.errors import Conflict, InvalidInput, InvalidState, MillraceError, NotFound, PermissionDenied
 from millrace.targets.adapters.millrace_http import MillraceTarget
-from millrace.targets.types import DeploymentSpec, DeploymentStatus
+from millrace.targets.types import CanaryStatus, DeploymentSpec, DeploymentStatus
 
 SPEC = DeploymentSpec("e", "m", "2", capture=("main", "logs", "p"))
 
@@ -124,3 +125,84 @@ def test_a_server_that_is_starting_is_waited_for() -> None:
     assert target(lambda _: next(answers, httpx.Response(200, json=shown("2")))).status("e") == DeploymentStatus(
         "e", "ready", "2"
     )
+
+
+CANARY = {"steps": [10, 100], "min_requests": 30}
+
+
+def with_canary(outcome: str, share: int = 10) -> dict[str, object]:
+    """Version 1 with a canary of version 2."""
+    both = [("m-1", "1", 100 - share), ("m-2", "2", share)]
+    return {
+        **shown("1"),
+        "config": {
+            "served_entities": [{"name": name, "entity_name": "m", "entity_version": of} for name, of, _ in both],
+            "traffic_config": {
+                "routes": [{"served_entity_name": name, "traffic_percentage": percent} for name, _, percent in both]
+            },
+        },
+        "canary": {"model": "m", "version": "2", "outcome": outcome, "message": "so", "canary": {"challenger": "m-2"}},
+    }
+
+
+def test_a_canary_is_begun_where_another_version_serves() -> None:
+    sent: list[tuple[str, str, object]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, json=with_canary("running") if sent else shown("1"))
+        sent.append((request.method, request.url.path, json.loads(request.content)))
+        return httpx.Response(200, json={})
+
+    status = target(answer).deploy(replace(SPEC, canary=CANARY))
+    body = {"entity_name": "m", "entity_version": "2", "canary_config": CANARY}
+    assert sent == [("POST", "/api/millrace/endpoints/e/canary", body)]
+    assert (status.version, status.canary) == ("1", CanaryStatus("m", "2", "running", 10, "so"))
+
+
+def test_a_canary_under_way_is_left_alone() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.method)
+        return httpx.Response(200, json=with_canary("running", 90))
+
+    status = target(answer).deploy(replace(SPEC, canary=CANARY))
+    assert asked == ["GET"]
+    assert (status.version, status.canary) == ("2", CanaryStatus("m", "2", "running", 90, "so"))
+
+
+def test_where_nothing_serves_a_canary_is_none() -> None:
+    sent: list[tuple[str, str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return (
+                httpx.Response(200, json=shown("2"))
+                if sent
+                else httpx.Response(404, json={"error_code": "RESOURCE_DOES_NOT_EXIST"})
+            )
+        sent.append((request.method, request.url.path))
+        return httpx.Response(200, json={})
+
+    assert target(answer).deploy(replace(SPEC, canary=CANARY)) == DeploymentStatus("e", "ready", "2")
+    assert sent == [("POST", "/api/2.0/serving-endpoints")]
+
+
+def test_changes_of_traffic_go_to_paths_of_our_own() -> None:
+    sent: list[tuple[str, str, object]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, json=shown("1"))
+        sent.append((request.method, request.url.path.rpartition("/")[2], json.loads(request.content)))
+        return httpx.Response(200, json={})
+
+    to = target(answer)
+    for status in (to.split("e", {"m-1": 100}), to.shadow("e", "m", "2", 20), to.roll_back("e", "slow")):
+        assert (status.state, status.version) == ("ready", "1")
+    assert sent == [
+        ("PUT", "traffic", {"traffic_config": {"routes": [{"served_entity_name": "m-1", "traffic_percentage": 100}]}}),
+        ("PUT", "shadow", {"entity_name": "m", "entity_version": "2", "shadow_percentage": 20}),
+        ("POST", "rollback", {"why": "slow"}),
+    ]
