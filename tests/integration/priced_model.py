@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import zipfile
 from pathlib import Path
@@ -52,14 +53,20 @@ def write_wheels(folder: Path) -> Path:
     return folder
 
 
-def write_priced(folder: Path, version: str) -> Path:
+def write_priced(
+    folder: Path, version: str, *, python: str = platform.python_version(), example: float | None = None
+) -> Path:
     """A model folder as MLflow's `pyfunc.save_model(loader_module="pricing")` writes it."""
     folder.mkdir()
     signature = json.dumps([{"type": "double", "name": "amount", "required": True}])
-    content = {
-        "flavors": {"python_function": {"loader_module": "pricing", "python_version": "3.11.0"}},
+    content: dict[str, object] = {
+        "flavors": {"python_function": {"loader_module": "pricing", "python_version": python}},
         "signature": {"inputs": signature},
     }
+    if example is not None:
+        info = {"type": "dataframe", "pandas_orient": "split", "artifact_path": "input_example.json"}
+        content["saved_input_example_info"] = info
+        (folder / "input_example.json").write_text(json.dumps({"columns": ["amount"], "data": [[example]]}))
     (folder / "MLmodel").write_text(json.dumps(content))  # JSON is YAML
     (folder / "requirements.txt").write_text(f"mlflow\npricing=={version}\n")
     return folder

@@ -9,13 +9,14 @@ import numpy as np
 
 from millrace.serving.inputs import Inputs
 from millrace.serving.processes.environments import Environments
-from millrace.serving.processes.open import open_predictor
+from millrace.serving.processes.open import make_environments, open_predictor
 from millrace.serving.types import LoadPlan, ServedEntity
 
 if __name__ == "__main__":
     home, folder, amount = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
     entity = ServedEntity("prices", "prices", "1")
     plan = LoadPlan(entity, folder, "python_function", (("amount", "double"),), None)
+    make_environments([plan], Environments.of(home))
     model = open_predictor(plan, Environments.of(home), 60.0)
     sys.stdout.write(f"{getattr(model, 'pid', None)}\n")
     sys.stdout.flush()

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +52,7 @@ class World:
         )
 
     def open(self, version: str, answer_s: float = 30.0) -> ProcessPredictor:
+        make_environments([self.plan(version)], self.environments)
         found = open_predictor(self.plan(version), self.environments, answer_s)
         assert isinstance(found, ProcessPredictor)
         return found
@@ -167,7 +168,14 @@ def test_an_environment_is_made_once_and_by_one(world: World) -> None:
     needs = needs_of(Path(world.plan("2.0").path))
     assert needs is not None
     found: list[Path] = []
-    threads = [threading.Thread(target=lambda: found.append(place.python(needs))) for _ in range(3)]
+    with pytest.raises(InvalidState, match="is not there"):
+        place.python(needs)
+
+    def make() -> None:
+        place.make(needs)
+        found.append(place.python(needs))
+
+    threads = [threading.Thread(target=make) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -179,7 +187,7 @@ def test_an_environment_is_made_once_and_by_one(world: World) -> None:
     assert {path.suffix for path in (world.home / "other" / "envs").iterdir()} <= {"", ".lock"}
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("UV_FIND_LINKS")
-        assert place.python(needs) == found[0]
+        place.make(needs)
 
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])
@@ -188,7 +196,9 @@ def test_both_installers_make_the_same_thing(world: World, installer: str, monke
         monkeypatch.setattr(environments, "_uv", lambda: None)
     needs = needs_of(Path(world.plan("2.0").path))
     assert needs is not None
-    python = Environments.of(world.home / installer).python(needs)
+    place = Environments.of(world.home / installer)
+    place.make(needs)
+    python = place.python(needs)
     code = "import pricing, numpy, sys; print(pricing.FACTOR, numpy.__version__, sys.version_info[:2])"
     said = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.split() == ["20", np.__version__, *str(sys.version_info[:2]).split()]
@@ -201,8 +211,25 @@ def test_packages_that_cannot_be_had_are_said_and_nothing_is_left(world: World) 
     assert "environments.log" in raised.value.hint
     assert "own_packages" in raised.value.hint
     assert "9.9" in (world.home / "home" / "logs" / "environments.log").read_text()
-    with pytest.raises(InvalidState):
+    with pytest.raises(InvalidState, match="is not there"):
         open_predictor(plan, world.environments, 1.0)
+
+
+def test_a_python_that_cannot_be_had_is_said(world: World) -> None:
+    plan = replace(world.plan("1.0"), path=str(write_priced(world.home / "old", "1.0", python="3.7.1")))
+    with pytest.raises(InvalidState, match=r"could not be installed: Python 3.7 \(3.\d+ is here\)"):
+        make_environments([plan], world.environments)
+
+
+def test_a_model_that_cannot_predict_its_own_example_is_not_served(world: World) -> None:
+    for amount, fails in ((BROKEN, True), (5.0, False)):
+        folder = write_priced(world.home / f"example{amount}", "1.0", example=amount)
+        plan = replace(world.plan("1.0"), path=str(folder))
+        if fails:
+            with pytest.raises(InvalidInput, match=r"its own example .*ZeroDivisionError"):
+                open_predictor(plan, world.environments, 30.0)
+        else:
+            assert open_predictor(plan, world.environments, 30.0).path == "process"
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # MLflow's own
@@ -222,8 +249,9 @@ def test_a_damaged_environment_is_made_anew(world: World) -> None:
     place = Environments.of(world.home / "damaged")
     needs = needs_of(Path(world.plan("1.0").path))
     assert needs is not None
+    place.make(needs)
     python = place.python(needs)
     shutil.rmtree(python.parent)
     python.parent.mkdir()
+    place.make(needs)
     assert place.python(needs) == python
-    assert python.exists()

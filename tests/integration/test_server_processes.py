@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -116,6 +117,13 @@ def test_models_that_nobody_asks_leave_memory_and_come_back(home: Path) -> None:
         bad = {"served_entities": [{**_entity(MODEL, "1"), "scale_to_zero_after_s": "soon"}]}
         refused = client.put(f"{ENDPOINTS}/churn/config", json=bad)
         assert (refused.status_code, refused.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+
+    # A server that finds no environments makes them, and serves the others meanwhile.
+    shutil.rmtree(home / "envs")
+    with running_server(home) as server, _client(server.url, home) as client:
+        assert client.post("/serving-endpoints/churn/invocations", json={"dataframe_records": [ROW]}).status_code == 200
+        _until(lambda: client.get("/health/ready").status_code == 200, within_s=60)
+        assert _price(client, "again", 1.5) == ("prices-1", 15.0)
 
 
 def _log_priced(url: str, home: Path, version: str) -> None:

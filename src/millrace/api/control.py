@@ -67,6 +67,7 @@ def build(workspace: Workspace, workers: Workers, mlflow: MlflowMount, url: str)
     rollout.recover()
     # Beside: workers that are just starting answer only when they have loaded what the store says.
     threading.Thread(target=rollout.agree, name="agree", daemon=True).start()
+    threading.Thread(target=rollout.equip, name="equip", daemon=True).start()
     api = rest.Rest(workspace, rollout, Status(workspace, workers, rollout, mlflow), mlflow, url)
     if not workspace.clock.is_virtual:
         looks = (api.drain_now, threading.Event())

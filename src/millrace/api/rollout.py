@@ -31,12 +31,10 @@ _ANSWER_S = 0.9
 class Rollout:
     """Creates, updates and deletes endpoints. Thread-safe; one change of an endpoint at a time.
 
-    `environments` are made for new models before the workers load them; with None the workers do so themselves.
+    The environments that models need are made here, before workers load them.
     """
 
-    def __init__(
-        self, store: EndpointStore, clock: Clock, workers: Workers, environments: Environments | None = None
-    ) -> None:
+    def __init__(self, store: EndpointStore, clock: Clock, workers: Workers, environments: Environments) -> None:
         self._store, self._clock, self._workers, self._environments = store, clock, workers, environments
         self._lock = threading.Lock()
         self._busy: set[str] = set()
@@ -153,6 +151,17 @@ class Rollout:
                 if served.get(name) != stored.get(name):
                     self._correct(name)
 
+    def equip(self) -> None:
+        """Make the environments that stored endpoints need and that are not there, as after an update of millrace.
+
+        Workers try again by themselves to load what waits for one.
+        """
+        for endpoint in self._store.list():
+            try:
+                make_environments(endpoint.plans, self._environments)
+            except MillraceError as error:
+                _log.warning("endpoint %s may wait for its models: %s", endpoint.name, error.message)
+
     def _correct(self, name: str) -> None:
         try:
             with self._claim(name):
@@ -221,8 +230,7 @@ class Rollout:
 
     def _load_and_switch(self, endpoint: Endpoint, plans: tuple[LoadPlan, ...], by: Principal) -> None:
         try:
-            if self._environments is not None:
-                make_environments(plans, self._environments)
+            make_environments(plans, self._environments)
             self._switch(endpoints.candidate(endpoint, plans), by)
         except MillraceError as error:
             self._give_up(endpoint, f"{error.message} ({error.hint})" if error.hint else error.message, by)

@@ -24,6 +24,7 @@ from millrace.serving import endpoints
 from millrace.serving.adapters.sql_endpoints import SqlEndpointStore
 from millrace.serving.canary.types import Canary, CanarySettings, Verdict
 from millrace.serving.prepare import Sources
+from millrace.serving.processes.environments import Environments
 from millrace.serving.types import Capture, Endpoint, EndpointConfig, EndpointName
 
 NOW = datetime(2025, 3, 1, tzinfo=UTC)
@@ -122,7 +123,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     (tmp_path / "MLmodel").write_text(MLMODEL)
     engine, clock, ada = open_database(f"sqlite:///{tmp_path / 'm.db'}"), ManualClock(NOW), Principal("user", "ada")
     store, workers = SqlEndpointStore(engine), RecordingWorkers()
-    rollout = Rollout(store, clock, workers)  # type: ignore[arg-type]  # same methods
+    rollout = Rollout(store, clock, workers, Environments.of(tmp_path))  # type: ignore[arg-type]  # same methods
     registry, online = cast("Registry", FolderRegistry(tmp_path)), LmdbOnlineStore(tmp_path / "online")
     sources = Sources(lambda: registry, SqlFeatureSpecStore(engine, clock, ada), online)
     yield Scene(rollout, workers, store, sources, SqlEventLog(engine))

@@ -11,8 +11,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from millrace.core.errors import InvalidState
 from millrace.serving.processes.needs import Needs
 
@@ -42,23 +40,37 @@ class Environments:
         return cls(home.absolute() / "envs", home.absolute() / "logs")
 
     def python(self, needs: Needs) -> Path:
-        """The interpreter of the environment that has what is needed; made where it is missing, which takes its time.
+        """The interpreter of the environment that has what is needed.
+
+        Raises:
+            InvalidState: it has not been made.
+        """
+        python = self._root / _name(needs) / "bin" / "python"
+        if not python.exists():
+            raise InvalidState(
+                f"the environment that the model needs is not there: {', '.join(needs.reasons)}",
+                hint=f"it is made at deploying and when the server starts; {self.log('environments')} says how that goes",
+            )
+        return python
+
+    def make(self, needs: Needs) -> None:
+        """Make the environment that has what is needed, where it is not there; that takes its time.
 
         Raises:
             InvalidState: a package can't be had, or it takes half an hour.
         """
+        from filelock import FileLock, Timeout
+
         place = self._root / _name(needs)
-        python = place / "bin" / "python"
-        if python.exists():
-            return python
+        if (place / "bin" / "python").exists():
+            return
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             with FileLock(f"{place}.lock", timeout=_LONGEST_S, thread_local=False):
-                if not python.exists():
+                if not (place / "bin" / "python").exists():
                     self._make(place, needs)
         except (Timeout, subprocess.TimeoutExpired) as error:
             raise self._failed(needs, "took too long") from error
-        return python
 
     def log(self, name: str) -> Path:
         """Where a process in an environment writes what it says; what has grown long is put aside as `NAME.log.1`."""

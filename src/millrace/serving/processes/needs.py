@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from millrace.serving.mlmodel import ModelFolder, read_model_folder
+from millrace.serving.mlmodel import read_model_folder
 
 if TYPE_CHECKING:
+    from importlib import metadata
+
     from packaging.requirements import Requirement
 
 # Two names of one package: both hold the module `xgboost`, in the same versions.
@@ -52,11 +53,6 @@ def needs_of(folder: Path) -> Needs | None:
     return Needs(tuple(lacking), tuple(lacking.values())) if lacking else None
 
 
-def is_data(facts: ModelFolder) -> bool:
-    """Whether the model is a file of data, which any version of its library reads, and no pickled object."""
-    return facts.flavor == "xgboost"
-
-
 def _requirements(folder: Path) -> Iterator[Requirement]:
     from packaging.requirements import InvalidRequirement, Requirement
 
@@ -72,6 +68,8 @@ def _requirements(folder: Path) -> Iterator[Requirement]:
 
 def _lacking(wanted: Requirement) -> str | None:
     """What is wrong with what is installed, for people; None where nothing is."""
+    from importlib import metadata
+
     if wanted.url:
         return f"{wanted.name} from an address of its own"
     try:
@@ -84,6 +82,8 @@ def _lacking(wanted: Requirement) -> str | None:
 
 
 def _installed(name: str) -> metadata.Distribution:
+    from importlib import metadata
+
     try:
         return metadata.distribution(name)
     except metadata.PackageNotFoundError:

@@ -10,56 +10,66 @@ from millrace.serving.mlmodel import read_model_folder
 from millrace.serving.port import Predictor
 from millrace.serving.predictor import load_predictor
 from millrace.serving.processes.environments import Environments
-from millrace.serving.processes.needs import Needs, is_data, needs_of
-from millrace.serving.processes.predictor import ProcessPredictor, Program
+from millrace.serving.processes.needs import Needs, needs_of
 from millrace.serving.types import FEATURE_SPEC, LoadPlan
+
+# Flavors that are files of data, which every later version of the library reads, and no pickled objects.
+_DATA = {"xgboost"}
 
 
 def open_predictor(plan: LoadPlan, environments: Environments, answer_s: float) -> Predictor:
     """Load a model: here where what it needs is installed here, else in a process with an environment of its own.
 
-    A model that is a file of data (XGBoost's) runs here whatever its packages, where a native path was proved equal to
-    its own predict. The setting `own_packages: false` of an entity has it run here in any case.
+    A model that is a file of data (XGBoost's) runs here whatever its packages. The setting `own_packages: false` of an
+    entity has any model run here.
 
     Raises:
-        InvalidInput: the model can't be loaded.
-        InvalidState: its packages can't be had.
+        InvalidInput: the model can't be loaded, or can't predict its own example.
+        InvalidState: its environment has not been made.
     """
     needs = _needs(plan)
-    if needs is None:
-        return load_predictor(plan)
-    return (_native(plan) if _is_data(plan) else None) or _in_process(plan, needs, environments, answer_s)
+    return load_predictor(plan) if needs is None else _in_process(plan, needs, environments, answer_s)
 
 
 def make_environments(plans: Iterable[LoadPlan], environments: Environments) -> None:
-    """Make what `open_predictor` will ask for: workers should not wait for packages to arrive.
+    """Make what `open_predictor` will ask for: no worker waits for packages to arrive.
 
     Raises:
         InvalidState: packages can't be had.
     """
     for plan in plans:
-        needs = None if plan.flavor == FEATURE_SPEC or _is_data(plan) else _needs(plan)
+        needs = _needs(plan)
         if needs is not None:
-            environments.python(needs)
+            environments.make(needs)
 
 
 def _needs(plan: LoadPlan) -> Needs | None:
-    return None if plan.entity.settings.get("own_packages") is False else needs_of(Path(plan.path))
-
-
-def _is_data(plan: LoadPlan) -> bool:
-    return is_data(read_model_folder(Path(plan.path)))
-
-
-def _native(plan: LoadPlan) -> Predictor | None:
-    try:
-        found = load_predictor(plan)
-    except InvalidInput:
-        return None
-    return None if found.path == "pyfunc" else found
+    runs_here = plan.flavor in {FEATURE_SPEC, *_DATA} or plan.entity.settings.get("own_packages") is False
+    return None if runs_here else needs_of(Path(plan.path))
 
 
 def _in_process(plan: LoadPlan, needs: Needs, environments: Environments, answer_s: float) -> Predictor:
+    # Not imported by a worker that has no such model.
+    from millrace.serving.processes.predictor import ProcessPredictor, Program
+
     python = environments.python(needs)
     start = Program(python, Path(plan.path), plan.inputs, environments.log(f"model-{python.parents[1].name}"))
-    return ProcessPredictor(start, f"it needs {', '.join(needs.reasons)}", answer_s)
+    predictor = ProcessPredictor(start, f"it needs {', '.join(needs.reasons)}", answer_s)
+    _check(predictor, plan)
+    return predictor
+
+
+def _check(predictor: Predictor, plan: LoadPlan) -> None:
+    """Have the model predict its own example, where it has one: a package may be the wrong one, and load all the same."""
+    from millrace.serving.paths.golden import golden_inputs
+
+    example = read_model_folder(Path(plan.path)).example
+    if example is None:
+        return
+    try:
+        predictor.predict(golden_inputs(plan.inputs, example).slice(0, 1))
+    except Exception as error:
+        raise InvalidInput(
+            f"the model can't predict its own example in a process of its own: {error}",
+            hint="the log of its process says where; is something missing in its requirements.txt?",
+        ) from error
