@@ -7,6 +7,7 @@ import pickle
 import re
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -387,10 +388,12 @@ def _experiment(client: httpx.Client, name: str) -> str:
 
 
 def _settled(client: httpx.Client, name: str) -> dict[str, dict[str, Any]]:
-    for _ in range(600):
+    # A model is proved first, in a process that imports its libraries: seconds, and more where much else runs.
+    for _ in range(1200):
         found: dict[str, dict[str, Any]] = client.get(f"{ENDPOINTS}/{name}").json()
         if found["state"]["config_update"] != "IN_PROGRESS":
             return found
+        time.sleep(0.1)
     raise AssertionError(f"{name} never settled")
 
 

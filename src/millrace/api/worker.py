@@ -181,7 +181,8 @@ async def main(options: ChildOptions) -> None:
         durability=workspace.settings.capture_durability,
         quota_bytes=workspace.settings.capture_quota_bytes,
     )
-    hot = HotApp(workspace.clock, workspace.online, capture, environments=Environments.of(home))
+    environments, proofs = Environments.of(home), workspace.proofs_root
+    hot = HotApp(workspace.clock, workspace.online, capture, environments=environments, proofs=proofs)
     commands = Commands(hot, capture, workspace.endpoints, options.restarts)
     # Listening before reading the store: an activation that this reading misses is then sent to us.
     server = await channel.listen(worker_channel(sockets, options.slot), commands.handle)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from millrace.core.errors import InvalidState
 from millrace.features.port import OnlineStore
@@ -48,6 +49,7 @@ class Generations:
         online: feature values by key.
         limits: what is taken on.
         environments: where models get environments of their own whose packages differ; None runs all models here.
+        proofs: where is kept which path each model may take; None proves at each load.
         now_s: tells for how long a model has not been asked; only differences count.
     """
 
@@ -56,9 +58,11 @@ class Generations:
         online: OnlineStore,
         limits: Limits,
         environments: Environments | None = None,
+        proofs: Path | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._online, self._limits, self._environments, self._now_s = online, limits, environments, now_s
+        self._online, self._limits, self._environments, self._proofs = online, limits, environments, proofs
+        self._now_s = now_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
         self._active: dict[str, ServedEndpoint] = {}
         self._previous: dict[str, ServedEndpoint] = {}
@@ -142,9 +146,9 @@ class Generations:
 
     def _turns(self, plan: LoadPlan) -> Turns:
         if self._environments is None:
-            predictor = load_predictor(plan)
+            predictor = load_predictor(plan, self._proofs)
         else:
-            predictor = open_predictor(plan, self._environments, self._limits.answer_s)
+            predictor = open_predictor(plan, self._environments, self._limits.answer_s, self._proofs)
         # A process of its own needs no turn at this one's thread, and must not hold it up.
         thread = ThreadPoolExecutor(1, thread_name_prefix="ask") if predictor.path == "process" else self._thread
         return Turns(predictor, thread, self._limits, together=_together(plan))

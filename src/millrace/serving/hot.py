@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -93,6 +94,7 @@ class HotApp:
         capture: where requests are kept; None keeps nothing, whatever the endpoints say.
         limits: what is taken on.
         environments: where models get environments of their own whose packages differ; None runs all models here.
+        proofs: the folder where is kept which path each model may take; None proves at each load.
     """
 
     def __init__(
@@ -101,12 +103,14 @@ class HotApp:
         online: OnlineStore,
         capture: CaptureLog | None,
         limits: Limits | None = None,
+        *,
         environments: Environments | None = None,
+        proofs: Path | None = None,
     ) -> None:
         self._clock, self._capture = clock, capture
         self._limits = limits or Limits()
         self._envelope = Envelope(most_bytes=self._limits.body_bytes)
-        self._generations = Generations(online, self._limits, environments)
+        self._generations = Generations(online, self._limits, environments, proofs)
         self._waiting: dict[str, str] = {}
         self._counts = RequestCounts()
         self._directory = Directory(self._generations, self._waiting)

@@ -203,9 +203,12 @@ def _labels(record: Record) -> Sequence[object]:
 
 
 def _probabilities(record: Record) -> Sequence[object]:
+    """One number a row: of the second of two classes; where there are more, of the one that was predicted, the likeliest."""
     prediction = record.captured.prediction
     given = None if prediction is None else prediction.probabilities
-    return [None] * record.rows if given is None else given
+    if given is None:
+        return [None] * record.rows
+    return [max(each) if isinstance(each, Sequence) else each for each in given]
 
 
 def _keys(name: str, kind: str, values: Sequence[object]) -> list[object]:

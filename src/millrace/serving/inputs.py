@@ -103,6 +103,17 @@ class InputReader:
         return join_inputs(rows, self.types)
 
 
+def joined(parts: Sequence[Inputs]) -> Inputs:
+    """The rows of several inputs, one after the other; at least one."""
+    if len(parts) == 1:
+        return parts[0]
+    texts = zip(*(each.texts for each in parts), strict=True)
+    return Inputs(
+        np.concatenate([each.numbers for each in parts]),
+        tuple([value for column in columns for value in column] for columns in texts),
+    )
+
+
 def join_inputs(rows: Sequence[Sequence[object]], types: Sequence[tuple[str, str]]) -> Inputs:
     """Rows of values in input order, floats and texts, as inputs; `types` has (column, `double` or `string`)."""
     numbers = [place for place, (_, kind) in enumerate(types) if kind == "double"]

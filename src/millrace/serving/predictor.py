@@ -3,83 +3,67 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from millrace.core.errors import InvalidInput, MillraceError
-from millrace.serving.inputs import Inputs
+from millrace.serving.inputs import Inputs, is_text
 from millrace.serving.mlmodel import ModelFolder, read_model_folder
-from millrace.serving.paths.golden import accepted, difference, golden_inputs
-from millrace.serving.paths.lightgbm import open_lightgbm
-from millrace.serving.paths.path import PredictFunction, PredictPath, Unsuitable
-from millrace.serving.paths.pyfunc import open_pyfunc
-from millrace.serving.paths.sklearn import open_sklearn
-from millrace.serving.paths.xgboost import open_xgboost
+from millrace.serving.paths.kept import KeptProofs
+from millrace.serving.paths.outcome import Outcome
+from millrace.serving.paths.path import PredictFunction, by_rows
 from millrace.serving.port import Predictor
 from millrace.serving.types import LoadPlan, Prediction
 
 _LOG = logging.getLogger(__name__)
-_Opener = Callable[[Path, ModelFolder, Sequence[tuple[str, str]]], PredictPath]
-_NATIVE: dict[str, _Opener] = {"xgboost": open_xgboost, "lightgbm": open_lightgbm, "sklearn": open_sklearn}
-# Longest for a call on the event loop; what may take longer runs beside it, so that health is still answered.
-_QUICK_ROWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
     path: str
     why: str
-    function: PredictFunction
     quick_rows: int
+    function: PredictFunction
+    check: Callable[[np.ndarray], None] | None
 
     def predict(self, inputs: Inputs) -> Prediction:
+        if self.check is not None:
+            self.check(inputs.numbers)
         try:
             return self.function(inputs)
         except ValueError as error:
-            # So scikit-learn and others refuse inputs: a missing value where they take none, a number too large.
+            # So libraries refuse inputs for reasons of their own; numbers that they refuse are told by column above.
             _LOG.warning("a model refused its inputs", exc_info=True)
             raise InvalidInput("the model can't predict from these values", hint="the server's log says why") from error
 
 
-def load_predictor(plan: LoadPlan) -> Predictor:
-    """Load the model natively and try it on golden rows; where that fails or differs, fall back to MLflow's pyfunc.
+def load_predictor(plan: LoadPlan, proofs: Path | None = None) -> Predictor:
+    """Load a model on the path that was proved equal to its own predict; MLflow's pyfunc where none was.
 
-    Takes as long as the model's libraries take to import, plus about 0.1 s.
+    Args:
+        plan: the model.
+        proofs: the folder where outcomes of proofs are kept. A model that is not in it is proved first, in a process of its
+            own: some seconds. None proves in this process and keeps nothing.
 
     Raises:
         InvalidInput: the folder holds no model that can be loaded at all.
+        PermissionDenied: a file of the model lies outside of the folder.
     """
     folder = Path(plan.path)
     facts = read_model_folder(folder)
-    opener = _NATIVE.get(plan.flavor)
-    if opener is None:
-        return _pyfunc(plan, "the model has no native flavor")
+    if proofs is not None:
+        return _load(plan, facts, *KeptProofs(proofs).outcome(folder))
+    from millrace.serving.paths.proof import prove
+
+    return _load(plan, facts, *prove(folder))
+
+
+def _load(plan: LoadPlan, facts: ModelFolder, outcome: Outcome, graph: bytes | Path | None) -> Predictor:
     try:
-        path = opener(folder, facts, plan.inputs)
-        return _Loaded(plan.flavor, _prove(path, plan, facts), path.fast, _QUICK_ROWS)
-    except Unsuitable as reason:
-        return _pyfunc(plan, f"{plan.flavor} is ruled out: {reason}")
-    except Exception as error:  # noqa: BLE001 - a foreign model may raise anything
-        return _pyfunc(plan, f"{plan.flavor} could not be loaded natively ({type(error).__name__})")
-
-
-def _prove(path: PredictPath, plan: LoadPlan, facts: ModelFolder) -> str:
-    inputs = accepted(golden_inputs(plan.inputs, facts.example), path.own)
-    if not inputs:
-        raise Unsuitable("there is no row that the model itself can predict")
-    try:
-        found = difference(path.fast(inputs), path.own(inputs))
-    except Exception as error:
-        raise Unsuitable(f"it fails where the model's own predict does not ({type(error).__name__})") from error
-    if found:
-        raise Unsuitable(found)
-    return f"equal to the model's own predict on {len(inputs)} rows"
-
-
-def _pyfunc(plan: LoadPlan, why: str) -> Predictor:
-    try:
-        return _Loaded("pyfunc", why, open_pyfunc(Path(plan.path), plan.inputs), 0)
+        function = _open(Path(plan.path), facts, outcome, graph)
     except MillraceError:
         raise
     except Exception as error:
@@ -87,3 +71,49 @@ def _pyfunc(plan: LoadPlan, why: str) -> Predictor:
             f"model '{plan.entity.entity_name}' version {plan.entity.entity_version} can't be loaded: {error}",
             hint="its packages must be installed here in the versions of its requirements.txt",
         ) from error
+    names = [name for name, kind in plan.inputs if not is_text(kind)]
+    return _Loaded(outcome.path, outcome.why, outcome.quick_rows, function, outcome.limits.check(names))
+
+
+def _open(folder: Path, facts: ModelFolder, outcome: Outcome, graph: bytes | Path | None) -> PredictFunction:
+    if outcome.path == "onnx+xgboost":
+        many_rows = outcome.many_rows or 0
+        return by_rows(_onnx(outcome, graph), _xgboost(folder, facts, outcome), many_rows)
+    if outcome.path == "onnx":
+        return _onnx(outcome, graph)
+    if outcome.path == "xgboost":
+        return _xgboost(folder, facts, outcome)
+    return _slower(folder, facts, outcome)
+
+
+def _onnx(outcome: Outcome, graph: bytes | Path | None) -> PredictFunction:
+    from millrace.serving.paths.onnx import open_onnx
+
+    assert graph is not None  # noqa: S101 - the path has one
+    return open_onnx(graph, outcome.kind, outcome.classes, outcome.vocabularies)
+
+
+def _xgboost(folder: Path, facts: ModelFolder, outcome: Outcome) -> PredictFunction:
+    from millrace.serving.paths.xgboost import open_xgboost
+
+    return open_xgboost(folder, facts, outcome.kind, outcome.classes)
+
+
+def _slower(folder: Path, facts: ModelFolder, outcome: Outcome) -> PredictFunction:
+    """The paths that import the model's libraries, on one thread: workers share the cores."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
+
+    if outcome.path == "pyfunc":
+        from millrace.serving.paths.pyfunc import open_pyfunc
+
+        function = open_pyfunc(folder, facts.inputs)
+    elif outcome.path == "lightgbm":
+        from millrace.serving.paths.lightgbm import fast_lightgbm, own_lightgbm
+
+        function = fast_lightgbm(own_lightgbm(folder, facts))
+    else:
+        from millrace.serving.paths.sklearn import fast_sklearn, own_sklearn
+
+        function = fast_sklearn(own_sklearn(folder, facts), facts)
+    threadpool_limits(limits=1)
+    return function

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
-
-from millrace.serving.inputs import Inputs
+from millrace.serving.inputs import Inputs, joined
 from millrace.serving.port import Predictor
-from millrace.serving.types import Prediction
+from millrace.serving.types import Prediction, part
 
 _MOST_ROWS = 1024  # of several requests in one call; a single one may be larger
 
@@ -118,7 +116,7 @@ class Turns:
 
     async def _answer(self, turn: Sequence[tuple[Inputs, asyncio.Future[Prediction]]]) -> None:
         try:
-            prediction = await self._call(_joined([inputs for inputs, _ in turn]))
+            prediction = await self._call(joined([inputs for inputs, _ in turn]))
         except Exception as error:  # noqa: BLE001 - a foreign model may raise anything; each caller gets its own
             if len(turn) > 1:
                 # One bad row must not fail the others that happened to come with it.
@@ -131,7 +129,7 @@ class Turns:
         first = 0
         for inputs, future in turn:
             if not future.done():
-                future.set_result(_part(prediction, first, first + len(inputs)))
+                future.set_result(part(prediction, first, first + len(inputs)))
             first += len(inputs)
 
     async def _call(self, inputs: Inputs) -> Prediction:
@@ -144,18 +142,3 @@ class Turns:
 def _fail(future: asyncio.Future[Prediction], error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
-
-
-def _joined(parts: Sequence[Inputs]) -> Inputs:
-    if len(parts) == 1:
-        return parts[0]
-    texts = zip(*(part.texts for part in parts), strict=True)
-    return Inputs(
-        np.concatenate([part.numbers for part in parts]),
-        tuple([value for column in columns for value in column] for columns in texts),
-    )
-
-
-def _part(prediction: Prediction, first: int, last: int) -> Prediction:
-    probabilities = prediction.probabilities
-    return Prediction(prediction.labels[first:last], None if probabilities is None else probabilities[first:last])

@@ -192,11 +192,18 @@ class Prediction:
 
     Attributes:
         labels: one a row: the class of a classifier (int, float or str), the value of a regressor.
-        probabilities: one a row: the probability of the second of two classes; None where the model has no such thing.
+        probabilities: one a row: the probability of the second of two classes, or a list with that of each of more, in
+            the order of the classes; None where the model has no such thing.
     """
 
     labels: Sequence[object]
-    probabilities: Sequence[float] | None
+    probabilities: Sequence[float] | Sequence[Sequence[float]] | None
+
+
+def part(prediction: Prediction, first: int, last: int) -> Prediction:
+    """What was said to the rows from `first` up to and without `last`."""
+    probabilities = prediction.probabilities
+    return Prediction(prediction.labels[first:last], None if probabilities is None else probabilities[first:last])
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,11 @@ class Workspace:
         """Where workers write what they served, before it is drained into the lake."""
         return self.home / "capture"
 
+    @property
+    def proofs_root(self) -> Path:
+        """Where is kept which predict path each served model may take. May be deleted: what is missing is proved again."""
+        return self.home / "serving"
+
     @cached_property
     def lake(self) -> Lake:
         """Tables by name."""

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import json
 import math
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,10 +22,9 @@ from xgboost import XGBClassifier, XGBRegressor  # noqa: TID253 - a test of it
 
 from millrace.core.errors import InvalidInput
 from millrace.serving.endpoints import served_entity
-from millrace.serving.inputs import Inputs, join_inputs, split_inputs
+from millrace.serving.inputs import Inputs, join_inputs
 from millrace.serving.mlmodel import read_model_folder
 from millrace.serving.paths.frames import to_frame
-from millrace.serving.paths.golden import accepted, difference, golden_inputs
 from millrace.serving.paths.pyfunc import _labels
 from millrace.serving.port import Predictor
 from millrace.serving.predictor import load_predictor
@@ -85,8 +84,9 @@ def xgboost_folder(write_model: Callable[..., Path]) -> Callable[[Any], Path]:
 def test_xgboost_runs_without_a_frame_and_equals_its_own_predict(xgboost_folder: Callable[[Any], Path]) -> None:
     model = XGBClassifier(n_estimators=20, max_depth=3, n_jobs=1).fit(FEATURES, LABELS)
     predictor = load_predictor(plan(xgboost_folder(model)))
-    assert predictor.path == "xgboost"
-    assert predictor.why == "equal to the model's own predict on 67 rows"
+    assert predictor.path in {"onnx", "onnx+xgboost"}
+    assert re.fullmatch(r"equal to the model's own predict on \d{4} rows", predictor.why)
+    assert predictor.quick_rows >= 1
     assert_equals_own(predictor, model)
 
 
@@ -96,7 +96,7 @@ def test_xgboost_stopped_early_uses_its_best_trees(xgboost_folder: Callable[[Any
     model.fit(FEATURES[:200], noisy[:200], eval_set=[(FEATURES[200:], noisy[200:])], verbose=False)
     assert model.best_iteration + 1 < model.get_booster().num_boosted_rounds()
     predictor = load_predictor(plan(xgboost_folder(model)))
-    assert predictor.path == "xgboost"
+    assert predictor.path in {"onnx", "onnx+xgboost"}
     assert_equals_own(predictor, model)
 
 
@@ -105,7 +105,8 @@ def test_xgboost_with_three_classes_and_as_a_regressor(xgboost_folder: Callable[
     model = XGBClassifier(n_estimators=5, n_jobs=1).fit(FEATURES, classes)
     frame = pd.DataFrame(ROWS, columns=["a", "b", "c"])
     prediction = load_predictor(plan(xgboost_folder(model))).predict(given(ROWS))
-    assert (list(prediction.labels), prediction.probabilities) == (model.predict(frame).tolist(), None)
+    assert list(prediction.labels) == model.predict(frame).tolist()
+    assert np.asarray(prediction.probabilities) == pytest.approx(model.predict_proba(frame), abs=1e-6)
     (tmp_path / "xgboost").rename(tmp_path / "first")
     regressor = XGBRegressor(n_estimators=5, n_jobs=1).fit(FEATURES, FEATURES.a.fillna(0))
     prediction = load_predictor(plan(xgboost_folder(regressor))).predict(given(ROWS))
@@ -115,7 +116,7 @@ def test_xgboost_with_three_classes_and_as_a_regressor(xgboost_folder: Callable[
 def test_lightgbm_runs_without_a_frame_and_equals_its_own_predict(pickled: Callable[..., Path]) -> None:
     model = LGBMClassifier(n_estimators=20, verbose=-1, n_jobs=1).fit(FEATURES, LABELS)
     predictor = load_predictor(plan(pickled("lightgbm", model, model_class="lightgbm.sklearn.LGBMClassifier")))
-    assert predictor.path == "lightgbm"
+    assert predictor.path == "onnx"
     assert_equals_own(predictor, model)
 
 
@@ -123,7 +124,7 @@ def test_lightgbm_as_a_regressor(pickled: Callable[..., Path]) -> None:
     model = LGBMRegressor(n_estimators=5, verbose=-1, n_jobs=1).fit(FEATURES, FEATURES.a.fillna(0))
     predictor = load_predictor(plan(pickled("lightgbm", model, model_class="lightgbm.sklearn.LGBMRegressor")))
     expected = model.predict(pd.DataFrame(ROWS, columns=["a", "b", "c"])).tolist()
-    assert (predictor.path, predictor.predict(given(ROWS))) == ("lightgbm", Prediction(expected, None))
+    assert (predictor.path, predictor.predict(given(ROWS))) == ("onnx", Prediction(expected, None))
 
 
 def test_a_linear_pipeline_with_text_equals_its_own_predict(pickled: Callable[..., Path]) -> None:
@@ -133,7 +134,7 @@ def test_a_linear_pipeline_with_text_equals_its_own_predict(pickled: Callable[..
     columns = make_column_transformer((SimpleImputer(), ["a"]), (OneHotEncoder(handle_unknown="ignore"), ["region"]))
     model = make_pipeline(columns, LogisticRegression()).fit(frame, LABELS)
     predictor = load_predictor(plan(pickled("sklearn", model, MIXED)))
-    assert predictor.path == "sklearn"
+    assert predictor.path == "onnx"
     rows: list[list[Any]] = [[1.0, "north"], [math.nan, "a text nobody has seen"], [2.0, None]]
     own = pd.DataFrame({"a": [1.0, math.nan, 2.0], "region": pd.Series([row[1] for row in rows], dtype=object)})
     prediction = predictor.predict(given(rows, texts=[1]))
@@ -152,12 +153,18 @@ def test_whole_number_columns_reach_the_model_as_integers(pickled: Callable[...,
 
 
 def test_values_that_the_model_refuses_are_the_callers_fault(pickled: Callable[..., Path]) -> None:
-    model = LogisticRegression().fit(FEATURES.fillna(0), LABELS)
-    predictor = load_predictor(plan(pickled("sklearn", model)))
+    class Picky(LinearRegression):  # type: ignore[misc,unused-ignore]
+        def predict(self, X: pd.DataFrame) -> np.ndarray:  # noqa: N803 - scikit-learn's name
+            if (X["b"] == 77.5).any():
+                raise ValueError("not 77.5")
+            return np.zeros(len(X))
+
+    predictor = load_predictor(plan(pickled("sklearn", Picky())))
+    assert predictor.path == "sklearn"
     with pytest.raises(InvalidInput, match="the model can't predict from these values") as refused:
-        predictor.predict(given([[1.0, 77.5, math.nan]]))
+        predictor.predict(given([[1.0, 77.5, 0.0]]))
     assert "77" not in str(refused.value)
-    assert len(predictor.predict(given([[1.0, 77.5, 0.0]])).labels) == 1
+    assert predictor.predict(given([[1.0, 77.0, 0.0]])) == Prediction([0.0], None)
 
 
 def test_a_model_without_probabilities(pickled: Callable[..., Path]) -> None:
@@ -175,7 +182,7 @@ def test_a_fast_path_that_differs_is_not_used(pickled: Callable[..., Path]) -> N
     model = FixedThresholdClassifier(inner, threshold=0.9, response_method="predict_proba").fit(FEATURES, LABELS)
     predictor = load_predictor(plan(pickled("sklearn", model)))
     assert predictor.path == "pyfunc"
-    assert predictor.why.startswith("sklearn is ruled out: ")
+    assert predictor.why.startswith("onnx is ruled out: it is a FixedThresholdClassifier; sklearn is ruled out: ")
     assert predictor.why.endswith("labels differ")
     assert_equals_own(predictor, model, [[0.2, 0.1, 0.0], [4.0, 4.0, 4.0], [-3.0, math.nan, 1.0]])
     assert "mlflow" in sys.modules
@@ -187,43 +194,6 @@ def test_a_model_that_can_not_be_loaded_at_all_is_refused(write_model: Callable[
         load_predictor(plan(folder))
 
 
-def test_golden_rows_hold_missing_values_and_the_example(tmp_path: Path) -> None:
-    example = tmp_path / "example.json"
-    example.write_text(json.dumps({"columns": ["region", "a"], "data": [["north", 1], [None, None]]}))
-    types = [("a", "double"), ("region", "string")]
-    rows = split_inputs(golden_inputs(MIXED, example), types)
-    assert rows[0] == [1.0, "north"]
-    assert any(isinstance(row[0], float) and math.isnan(row[0]) for row in rows[2:])
-    assert {row[1] for row in rows} == {"north", None, "a text that no training row has"}
-    assert repr(rows) == repr(split_inputs(golden_inputs(MIXED, example), types))
-
-
-def test_rows_that_the_model_itself_refuses_are_left_out() -> None:
-    def own(inputs: Inputs) -> Prediction:
-        if np.isnan(inputs.numbers).any():
-            raise ValueError("no missing values")
-        return Prediction([0] * len(inputs), None)
-
-    taken = accepted(given([[1.0, "x"], [math.nan, "y"], [2.0, "z"]], texts=[1]), own)
-    assert (taken.numbers.tolist(), taken.texts) == ([[1.0], [2.0]], (["x", "z"],))
-
-
-@pytest.mark.parametrize(
-    ("fast", "own", "says"),
-    [
-        (Prediction([1, 0], [0.9, 0.1]), Prediction([1, 0], [0.9, 0.1 + 1e-7]), None),
-        (Prediction([1, 0], [0.9, 0.1]), Prediction([1, 0], [0.9, 0.1001]), "probabilities differ by up to 0.0001"),
-        (Prediction([1, 0], [0.9, math.nan]), Prediction([1, 0], [0.9, 0.1]), "probabilities differ by up to nan"),
-        (Prediction([1, 1], [0.9, 0.1]), Prediction([1, 0], [0.9, 0.1]), "1 of 2 labels differ"),
-        (Prediction([1], None), Prediction([1], [0.5]), "only one of them has probabilities"),
-        (Prediction([1.5], None), Prediction([1.5 + 1e-9], None), None),
-        (Prediction([1.5], None), Prediction([1.6], None), "1 of 1 labels differ"),
-    ],
-)
-def test_what_counts_as_the_same_answer(fast: Prediction, own: Prediction, says: str | None) -> None:
-    assert difference(fast, own) == says
-
-
 def test_a_model_in_skops_format_needs_no_mlflow(write_model: Callable[..., Path]) -> None:
     from skops.io import dump, dumps, get_untrusted_types  # type: ignore[import-untyped,unused-ignore]
 
@@ -233,7 +203,7 @@ def test_a_model_in_skops_format_needs_no_mlflow(write_model: Callable[..., Path
     folder = write_model("skops", {"sklearn": details}, NUMBERS)
     dump(model, folder / "model.skops")
     predictor = load_predictor(plan(folder))
-    assert predictor.path == "sklearn"
+    assert predictor.path == "onnx"
     assert_equals_own(predictor, model)
 
 

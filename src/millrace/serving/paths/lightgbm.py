@@ -1,23 +1,23 @@
-"""LightGBM without a frame: `Booster.predict` on one array, on one thread."""
+"""LightGBM's classifiers and regressors: natively, and without a frame on one thread."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from millrace.serving.inputs import Inputs
+import numpy as np
+
+from millrace.serving.inputs import Inputs, is_text
 from millrace.serving.mlmodel import ModelFolder
-from millrace.serving.paths.classes import classified, own_prediction
+from millrace.serving.paths.classes import answered, own_prediction
 from millrace.serving.paths.frames import to_frame
-from millrace.serving.paths.path import PredictFunction, PredictPath, Unsuitable
+from millrace.serving.paths.path import OwnModel, PredictFunction, Unsuitable
 from millrace.serving.paths.saved import load_saved
 from millrace.serving.types import Prediction
 
 _CLASSES = {"LGBMClassifier", "LGBMRegressor"}
 
 
-def open_lightgbm(folder: Path, facts: ModelFolder, signature: Sequence[tuple[str, str]]) -> PredictPath:
+def own_lightgbm(folder: Path, facts: ModelFolder) -> OwnModel:
     """Load an `LGBMClassifier` or `LGBMRegressor`.
 
     Raises:
@@ -26,18 +26,20 @@ def open_lightgbm(folder: Path, facts: ModelFolder, signature: Sequence[tuple[st
     name = str(facts.details.get("model_class", "")).rpartition(".")[2]
     if name not in _CLASSES:
         raise Unsuitable(f"it is a {name or 'model without a class'}")
-    if any(kind in {"string", "datetime"} for _, kind in signature):
+    if any(is_text(kind) for _, kind in facts.inputs):
         raise Unsuitable("it has text inputs")
     model = load_saved(folder / str(facts.details["data"]), facts.details)
-    return PredictPath(_fast(model), lambda inputs: own_prediction(model, to_frame(inputs, signature)))
+    return OwnModel(model, lambda inputs: own_prediction(model, to_frame(inputs, facts.inputs)))
 
 
-def _fast(model: Any) -> PredictFunction:
-    booster, classes = model.booster_, getattr(model, "classes_", None)
-    trees = model.best_iteration_ or None
+def fast_lightgbm(own: OwnModel) -> PredictFunction:
+    """`Booster.predict` on one array."""
+    booster, classes = own.model.booster_, getattr(own.model, "classes_", None)
+    labels = None if classes is None else np.asarray(classes).tolist()
+    trees = own.model.best_iteration_ or None
 
     def predict(inputs: Inputs) -> Prediction:
         scores = booster.predict(inputs.numbers, num_iteration=trees, num_threads=1)
-        return Prediction(scores.tolist(), None) if classes is None else classified(scores, classes)
+        return answered(scores.reshape(len(inputs), -1), "values" if labels is None else "probabilities", labels)
 
     return predict

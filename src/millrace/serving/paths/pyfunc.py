@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from millrace.serving.inputs import Inputs
+from millrace.serving.paths.classes import own_probabilities
 from millrace.serving.paths.frames import to_frame
 from millrace.serving.paths.path import PredictFunction
 from millrace.serving.types import Prediction
@@ -23,11 +22,7 @@ def open_pyfunc(folder: Path, signature: Sequence[tuple[str, str]]) -> PredictFu
 
     def predict(inputs: Inputs) -> Prediction:
         frame = to_frame(inputs, signature)
-        scores = np.asarray(native.predict_proba(frame)) if hasattr(native, "predict_proba") else None
-        binary = scores is not None and scores.ndim == 2 and scores.shape[1] == 2  # noqa: PLR2004 - n x 2
-        return Prediction(
-            _labels(model.predict(frame)), scores[:, 1].tolist() if scores is not None and binary else None
-        )
+        return Prediction(_labels(model.predict(frame)), own_probabilities(native, frame))
 
     return predict
 

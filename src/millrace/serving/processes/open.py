@@ -17,7 +17,9 @@ from millrace.serving.types import FEATURE_SPEC, LoadPlan
 _DATA = {"xgboost"}
 
 
-def open_predictor(plan: LoadPlan, environments: Environments, answer_s: float) -> Predictor:
+def open_predictor(
+    plan: LoadPlan, environments: Environments, answer_s: float, proofs: Path | None = None
+) -> Predictor:
     """Load a model: here where what it needs is installed here, else in a process with an environment of its own.
 
     A model that is a file of data (XGBoost's) runs here whatever its packages. The setting `own_packages: false` of an
@@ -28,7 +30,7 @@ def open_predictor(plan: LoadPlan, environments: Environments, answer_s: float) 
         InvalidState: its environment has not been made.
     """
     needs = _needs(plan)
-    return load_predictor(plan) if needs is None else _in_process(plan, needs, environments, answer_s)
+    return load_predictor(plan, proofs) if needs is None else _in_process(plan, needs, environments, answer_s)
 
 
 def make_environments(plans: Iterable[LoadPlan], environments: Environments) -> None:
