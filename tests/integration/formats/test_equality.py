@@ -25,7 +25,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-REQUESTS = {"boosted": 7500, "trees": 300, "pipeline": 1200, "own": 1000}
+REQUESTS = {"boosted": 8000, "trees": 100, "pipeline": 1000, "own": 900}
 _DATATYPES = {
     "float64": "FP64",
     "float32": "FP32",
