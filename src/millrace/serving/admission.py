@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import parse_qsl
 
@@ -12,6 +12,8 @@ from millrace.serving.content_coding import CODINGS, Coding
 from millrace.serving.routes import Route, route_of
 
 Headers = Sequence[tuple[bytes, bytes]]
+Sent = Mapping[bytes, bytes]
+"""A request's headers by name; of several with one name the last."""
 
 LATER: Headers = [(b"retry-after", b"5")]
 _LONGEST_ID = 256
@@ -37,33 +39,25 @@ def found_route(path: str, method: str) -> Route:
     return route
 
 
-def header(headers: Headers, wanted: bytes) -> bytes | None:
-    """A header's value; the first where there are several, None where there is none."""
-    for name, value in headers:
-        if name == wanted:
-            return value
-    return None
-
-
-def dialect_for(route: Route, headers: Headers) -> Dialect:
+def dialect_for(route: Route, sent: Sent) -> Dialect:
     """How the body is written. Raises Refused: 415."""
-    dialect = dialect_of(header(headers, b"content-type"))
+    dialect = dialect_of(sent.get(b"content-type"))
     if dialect is None or (route.v2 and dialect.name != "json"):
         raise Refused(415, "BAD_REQUEST", f"send {'JSON' if route.v2 else f'one of the content types {OFFERED}'}")
     return V2 if route.v2 else dialect
 
 
-def coding_of(headers: Headers) -> Coding:
+def coding_of(sent: Sent) -> Coding:
     """How the body is packed. Raises Refused: 415."""
-    coding = CODINGS.get((header(headers, b"content-encoding") or b"").strip().lower())
+    coding = CODINGS.get(sent.get(b"content-encoding", b"").strip().lower())
     if coding is None:
         raise Refused(415, "BAD_REQUEST", "send the body in gzip, or as it is", [(b"accept-encoding", b"gzip")])
     return coding
 
 
-def client_id_of(headers: Headers) -> str | None:
+def client_id_of(sent: Sent) -> str | None:
     """The caller's own id of the request in `x-request-id`; None without one, and for what is no short text."""
-    given = header(headers, b"x-request-id")
+    given = sent.get(b"x-request-id")
     if given is None or not 0 < len(given) <= _LONGEST_ID:
         return None
     text = given.decode("latin-1")

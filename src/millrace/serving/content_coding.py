@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Sequence
 from typing import Final, Literal
 
 Coding = Literal["gzip", "identity"]
@@ -42,16 +41,14 @@ def unpack(packed: bytes, most_bytes: int) -> bytes | None:
     return b"".join(parts)
 
 
-def packed(body: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
-    """The answer in gzip; None where that is not worth it or the caller, by the request's headers, takes none."""
-    return gzip.compress(body, 1, mtime=0) if len(body) > _WORTH_BYTES and _takes_gzip(headers) else None
+def packed(body: bytes, accepted: bytes) -> bytes | None:
+    """The answer in gzip; None where that is not worth it or the caller's Accept-Encoding does not take it."""
+    return gzip.compress(body, 1, mtime=0) if len(body) > _WORTH_BYTES and _takes_gzip(accepted) else None
 
 
-def _takes_gzip(headers: Sequence[tuple[bytes, bytes]]) -> bool:
-    for name, value in headers:
-        if name == b"accept-encoding":
-            for choice in value.lower().split(b","):
-                coding, _, weight = choice.partition(b";")
-                if coding.strip() in {b"gzip", b"*"}:
-                    return weight.replace(b" ", b"") not in _REFUSED
+def _takes_gzip(accepted: bytes) -> bool:
+    for choice in accepted.lower().split(b","):
+        coding, _, weight = choice.partition(b";")
+        if coding.strip() in {b"gzip", b"*"}:
+            return weight.replace(b" ", b"") not in _REFUSED
     return False

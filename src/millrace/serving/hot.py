@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,17 @@ from millrace.serving.admission import (
     LATER,
     Headers,
     Refused,
+    Sent,
     client_id_of,
     coding_of,
     dialect_for,
     envelope_of,
     found_route,
-    header,
 )
 from millrace.serving.answer import (
     BAD_REQUEST,
     BUSY,
+    FAILED,
     OVER_SIZE,
     TOO_LARGE,
     UNAVAILABLE,
@@ -38,6 +39,7 @@ from millrace.serving.answer import (
     answer,
     too_large,
 )
+from millrace.serving.arrival import Arrivals, Gone, Receive
 from millrace.serving.bodies.body import Dialect, Envelope
 from millrace.serving.bodies.dialects import error_body
 from millrace.serving.bodies.v2_body import error_v2
@@ -48,6 +50,7 @@ from millrace.serving.directory import Directory
 from millrace.serving.generations import Generations, ServedEndpoint
 from millrace.serving.processes.environments import Environments
 from millrace.serving.records import Request, record_payload
+from millrace.serving.request_ids import RequestIds
 from millrace.serving.request_log import CURRENT
 from millrace.serving.routes import Route, is_hot
 from millrace.serving.shadows import Shadows
@@ -55,17 +58,13 @@ from millrace.serving.turns import Limits
 from millrace.serving.types import Endpoint
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+_LOG = logging.getLogger(__name__)
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_JSON = (b"content-type", b"application/json")
+_JSON, _REQUEST_ID = (b"content-type", b"application/json"), b"databricks-request-id"
 _IN_GZIP = [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]
 _DROPPED = (b"x-millrace-capture", b"dropped")
 _CHALLENGE = [(b"www-authenticate", b"Bearer")]
-
-
-class _Gone(Exception):
-    """The client went away before its request was whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ class _Asked:
     entity: str | None
     dialect: Dialect
     envelope: Envelope
-    headers: Headers
+    sent: Sent
 
 
 class HotApp:
@@ -110,6 +109,7 @@ class HotApp:
         self._clock, self._capture = clock, capture
         self._limits = limits or Limits()
         self._envelope = Envelope(most_bytes=self._limits.body_bytes)
+        self._arrivals, self._ids = Arrivals(self._limits), RequestIds()
         self._generations = Generations(online, self._limits, environments, proofs)
         self._waiting: dict[str, str] = {}
         self._counts = RequestCounts()
@@ -199,7 +199,7 @@ class HotApp:
             self._counts.refused(self._directory.known_name(scope["path"]), refused.status)
             error = error_v2 if scope["path"].startswith("/v2") else error_body
             await _respond(send, refused.status, error(refused.code, str(refused)), refused.headers)
-        except _Gone:
+        except Gone:
             pass
         else:
             await self._answer(asked, raw, send)
@@ -208,14 +208,14 @@ class HotApp:
         caller = _caller(scope)
         endpoint = self._directory.endpoint(route, caller)
         entity = self._directory.entity(route, endpoint)
-        headers: Headers = scope["headers"]
+        sent: Sent = dict(scope["headers"])
         envelope = envelope_of(scope.get("query_string", b""), self._envelope)
-        return _Asked(caller.name, endpoint, entity, dialect_for(route, headers), envelope, headers)
+        return _Asked(caller.name, endpoint, entity, dialect_for(route, sent), envelope, sent)
 
     async def _read(self, asked: _Asked, receive: Receive) -> bytes | None:
         """The body, unpacked; None where it is over the limit."""
-        coding = coding_of(asked.headers)
-        body = await self._arrived(asked.headers, receive)
+        coding = coding_of(asked.sent)
+        body = await self._arrivals.body(asked.sent.get(b"content-length", b""), receive)
         if body is None or coding == "identity":
             return body
         try:
@@ -224,63 +224,40 @@ class HotApp:
             message = "the body is not whole gzip, as its Content-Encoding says"
             raise Refused(BAD_REQUEST, "BAD_REQUEST", message) from None
 
-    async def _arrived(self, headers: Headers, receive: Receive) -> bytes | None:
-        """The body as it was sent; None where it is over the limit."""
-        declared = header(headers, b"content-length") or b"0"
-        if not declared.isdigit() or int(declared) > self._limits.body_bytes:
-            return None
-        message = await receive()
-        if not message.get("more_body", False) and message["type"] == "http.request":
-            body: bytes = message.get("body", b"")
-            return body if len(body) <= self._limits.body_bytes else None
-        try:
-            async with asyncio.timeout(self._limits.body_s):
-                return await self._rest(message, receive)
-        except TimeoutError:
-            raise Refused(408, "BAD_REQUEST", "the body did not arrive in time", [(b"connection", b"close")]) from None
-
-    async def _rest(self, message: MutableMapping[str, Any], receive: Receive) -> bytes | None:
-        parts = [message.get("body", b"")]
-        size = len(parts[0])
-        while message.get("more_body", False):
-            message = await receive()
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > self._limits.body_bytes:
-                return None
-        if message["type"] != "http.request":
-            raise _Gone
-        return b"".join(parts)
-
     async def _answer(self, asked: _Asked, raw: bytes | None, send: Send) -> None:
-        started, now, request_id = time.perf_counter(), self._clock.now(), str(uuid.uuid4())
+        request_id, now = self._ids.next(), self._clock.now()
+        request = Request(request_id, raw, asked.dialect.name, epoch_us(now), asked.requester)
+        question = None if raw is None else Question(raw, asked.dialect, asked.envelope)
         CURRENT.set((request_id, asked.endpoint.name))
         self._counts.begin(asked.endpoint.name)
         try:
-            if raw is None:
-                reply = self._too_large(asked)
-            else:
-                reply = await answer(asked.endpoint, asked.entity, Question(raw, asked.dialect, asked.envelope), now)
+            reply, kept = await self._reply(asked, question, request, now)
+        except Exception:  # noqa: BLE001 - the boundary of a request: what nobody foresaw is logged and told as no more than that
+            _LOG.exception("endpoint %s: a request could not be answered", asked.endpoint.name)
+            self._counts.refused(asked.endpoint.name, FAILED)
+            body = asked.dialect.error("INTERNAL_ERROR", "the request could not be answered; the server's log says why")
+            await _respond(send, FAILED, body, [(_REQUEST_ID, request_id.encode())])
+            return
         finally:
             self._counts.end(asked.endpoint.name)
-        if reply.client_request_id is None and (client_id := client_id_of(asked.headers)) is not None:
+        await _respond(send, reply.status, *_packed(reply.body, asked.sent, _headers(reply, request_id, kept=kept)))
+        if question is not None and reply.reached and asked.entity is None and asked.endpoint.shadows:
+            self._shadows.offer(asked.endpoint, reply, question, request, now)
+
+    async def _reply(
+        self, asked: _Asked, question: Question | None, request: Request, now: datetime
+    ) -> tuple[Reply, bool]:
+        """The reply, and whether it is kept where it should be."""
+        started = time.perf_counter()
+        if question is None:
+            reply = self._too_large(asked)
+        else:
+            reply = await answer(asked.endpoint, asked.entity, question, now)
+        if reply.client_request_id is None and (client_id := client_id_of(asked.sent)) is not None:
             reply = replace(reply, client_request_id=client_id)
-        request = Request(request_id, raw, asked.dialect.name, epoch_us(now), asked.requester)
         kept = await self._keep(reply, request, started)
         self._count(asked, reply, time.perf_counter() - started)
-        served = (b"served-model-name", reply.served.plan.entity.name.encode())
-        headers = [(b"databricks-request-id", request.id.encode()), served]
-        if reply.status in {BUSY, UNAVAILABLE}:
-            headers += LATER
-        if not kept:
-            headers.append(_DROPPED)
-        body = packed(reply.body, asked.headers)
-        if body is not None:
-            headers += _IN_GZIP
-        await _respond(send, reply.status, reply.body if body is None else body, headers)
-        if raw is not None and reply.reached and asked.entity is None and asked.endpoint.shadows:
-            question = Question(raw, asked.dialect, asked.envelope)
-            self._shadows.offer(asked.endpoint, reply, question, request, now)
+        return reply, kept
 
     async def _keep(self, reply: Reply, request: Request, started: float) -> bool:
         """Capture the request where its endpoint says so; False where there was no room for it."""
@@ -305,6 +282,23 @@ def _caller(scope: Scope) -> Caller:
     if caller is None:
         raise Refused(401, "UNAUTHENTICATED", "send the token: Authorization: Bearer <token>", _CHALLENGE)
     return caller
+
+
+def _headers(reply: Reply, request_id: str, *, kept: bool) -> list[tuple[bytes, bytes]]:
+    headers = [(_REQUEST_ID, request_id.encode())]
+    if reply.reached:
+        headers.append((b"served-model-name", reply.served.plan.entity.name.encode()))
+    if reply.status in {BUSY, UNAVAILABLE}:
+        headers += LATER
+    if not kept:
+        headers.append(_DROPPED)
+    return headers
+
+
+def _packed(body: bytes, sent: Sent, headers: list[tuple[bytes, bytes]]) -> tuple[bytes, Headers]:
+    """The answer's bytes and headers, in gzip where that is worth it."""
+    small = packed(body, sent.get(b"accept-encoding", b""))
+    return (body, headers) if small is None else (small, [*headers, *_IN_GZIP])
 
 
 async def _respond(send: Send, status: int, body: bytes, headers: Headers) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 What = Literal["answer", "ping", "live", "ready", "server", "index", "model", "model_ready"]
@@ -42,6 +43,7 @@ def is_hot(path: str) -> bool:
     return path.startswith("/v2/") or path in {"/v2", "/ping"}
 
 
+@lru_cache(maxsize=1024)
 def route_of(path: str) -> Route | None:
     """The route of a path that `is_hot`; None where there is nothing."""
     if path.startswith(_PREFIX):
