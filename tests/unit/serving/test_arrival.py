@@ -22,9 +22,11 @@ def client(*messages: Message | float) -> Callable[[], Awaitable[Message]]:
     left = list(messages)
 
     async def receive() -> Message:
-        while isinstance(first := left.pop(0), float):
-            await asyncio.sleep(first)
-        return first
+        first = left.pop(0)
+        if isinstance(first, dict):
+            return first
+        await asyncio.sleep(first)
+        return await receive()
 
     return receive
 
@@ -64,9 +66,11 @@ def test_who_is_silent_too_long_is_refused(sent: list[Message]) -> None:
 def test_one_timer_looks_after_all_and_ends_with_them() -> None:
     arrivals = Arrivals(Limits(body_s=0.2))
 
-    async def run() -> list[object]:
+    async def run() -> list[Any]:
         late = [arrivals.body(b"", client(60.0)) for _ in range(3)]
-        found = await asyncio.gather(arrivals.body(b"", client(0.05, part(b"in time"))), *late, return_exceptions=True)
+        found: list[Any] = await asyncio.gather(
+            arrivals.body(b"", client(0.05, part(b"in time"))), *late, return_exceptions=True
+        )
         await asyncio.sleep(0.05)
         assert arrivals._timer is None
         return found
