@@ -24,6 +24,8 @@ _MARK = b"\xffMR\x02"
 _HEADER = struct.Struct("<4sII")
 # Of a disk, for the drain: so much, or that part of a small one.
 _LEFT_BYTES, _LEFT_PART = 64 << 20, 8
+# A file has its name within moments of being made.
+_ABANDONED_S = 600.0
 
 
 def framed(payload: bytes) -> bytes:
@@ -43,9 +45,13 @@ class OpenSegment:
         # Locked before it has its name: whoever finds an unlocked *.open knows that its writer is dead.
         new, self._path = root / (stem + _NEW), root / (stem + OPEN)
         self._fd = os.open(new, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
-        new.rename(self._path)
-        self._opened, self._dirty, self._named = time.monotonic(), False, False
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            new.rename(self._path)
+        except OSError:
+            os.close(self._fd)
+            raise
+        self._opened, self._dirty, self._named, self._failed = time.monotonic(), False, False, False
         self.size, self.described = 0, set[str]()
 
     @property
@@ -77,7 +83,10 @@ class OpenSegment:
         self.size = os.fstat(self._fd).st_size
 
     def sync(self) -> bool:
-        """Bring what was written to the disk; whether it is there."""
+        """Bring what was written to the disk; whether it is there. After one that failed it is not, and never will be."""
+        # The system forgets what it could not write: another sync would find nothing to do, and say that all is well.
+        if self._failed:
+            return False
         dirty, self._dirty = self._dirty, False
         try:
             if dirty:
@@ -86,6 +95,7 @@ class OpenSegment:
                 _sync_folder(self._path.parent)
                 self._named = True
         except OSError:
+            self._failed = True
             return False
         return True
 
@@ -97,12 +107,20 @@ class OpenSegment:
         synced = self.sync()
         with contextlib.suppress(OSError):
             self._path.rename(self._path.with_suffix(SEALED))
-        os.close(self._fd)
+        with contextlib.suppress(OSError):  # it is closed all the same
+            os.close(self._fd)
         return synced
 
 
 def recover(root: Path) -> int:
-    """Seal the segments that dead workers have left open; how many. Safe beside living workers and other recoveries."""
+    """Seal the segments that dead workers have left open; how many. Safe beside living workers and other recoveries.
+
+    Files that somebody died over before they had their name are deleted: nothing was promised of what is in them.
+    """
+    for path in root.glob("*" + _NEW):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _ABANDONED_S:
+                path.unlink()
     count = 0
     for path in sorted(root.glob("*" + OPEN)):
         with contextlib.suppress(FileNotFoundError, BlockingIOError):

@@ -134,6 +134,37 @@ def test_a_living_writer_keeps_its_segment_and_a_dead_ones_is_sealed(tmp_path: P
     assert recover(tmp_path) == 0
 
 
+def test_what_one_sync_lost_is_never_said_to_be_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    segment = OpenSegment(tmp_path, "s")
+    segment.append(framed(b"one"))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", _refuse)
+        assert not segment.sync()
+    assert not segment.sync()
+    segment.append(framed(b"two"))
+    assert not segment.seal()
+    assert read_segment(tmp_path / "s.segment").payloads == [b"one", b"two"]
+
+
+def test_a_segment_whose_closing_fails_is_sealed_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    segment = OpenSegment(tmp_path, "s")
+    segment.append(framed(b"one"))
+    assert segment.sync()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "close", _refuse)
+        assert segment.seal()
+    assert sealed(tmp_path) == [tmp_path / "s.segment"]
+
+
+def test_files_that_somebody_died_over_before_they_had_their_name_are_deleted(tmp_path: Path) -> None:
+    for name in ("w0.new", "drain.json.new", "young.new"):
+        (tmp_path / name).write_bytes(b"half")
+    for name in ("w0.new", "drain.json.new"):
+        os.utime(tmp_path / name, (1e9, 1e9))
+    assert recover(tmp_path) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["young.new"]
+
+
 def test_all_files_of_the_folder_count(tmp_path: Path) -> None:
     write_whole(tmp_path / "a.held", [b"12", b"345"])
     (tmp_path / "b.segment").write_bytes(bytes(7))
