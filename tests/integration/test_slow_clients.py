@@ -19,6 +19,9 @@ import numpy as np
 import pytest
 from xgboost import XGBClassifier  # noqa: TID253 - a test
 
+from millrace.serving.records import Record, read_payload
+from millrace.serving.segments import read_segment, sealed
+
 pytestmark = pytest.mark.slow
 
 SERVER = """
@@ -28,19 +31,22 @@ from millrace.access.types import CALLER, owner
 from millrace.api import asgi_server
 from millrace.core.clock import SystemClock
 from millrace.features.adapters.lmdb_online import LmdbOnlineStore
+from millrace.serving.capture import CaptureLog
 from millrace.serving.endpoints import endpoint_config, served_entity
 from millrace.serving.hot import HotApp
 from millrace.serving.mlmodel import read_model_folder
 from millrace.serving.turns import Limits
-from millrace.serving.types import Endpoint, EndpointName, EndpointState, LoadPlan
+from millrace.serving.types import Capture, Endpoint, EndpointName, EndpointState, LoadPlan
 
-resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+resource.setrlimit(resource.RLIMIT_NOFILE, (1024, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))  # as a login gives
 root, clock = Path(sys.argv[1]), SystemClock()
 entity, facts = served_entity("ml.models.churn", "1"), read_model_folder(root / "model")
 plan = LoadPlan(entity, str(root / "model"), facts.flavor, facts.inputs, None)
 now, state = clock.now(), EndpointState(True, "NOT_UPDATING")
-endpoint = Endpoint(EndpointName("churn"), "id", 1, endpoint_config(entity), (plan,), None, state, now, now, "user:ada")
-hot = HotApp(clock, LmdbOnlineStore(root / "online"), None, Limits(body_bytes=200_000, body_s=0.6))
+config = endpoint_config(entity, capture=Capture("ml", "logs", "churn"))
+endpoint = Endpoint(EndpointName("churn"), "id", 1, config, (plan,), None, state, now, now, "user:ada")
+capture = CaptureLog(root / "capture", "w0", clock, max_age_s=0.5)
+hot = HotApp(clock, LmdbOnlineStore(root / "online"), capture, Limits(body_bytes=200_000, body_s=0.6))
 hot.serve([endpoint])
 async def app(scope, receive, send):
     await hot({**scope, CALLER: owner("user:ada")}, receive, send)
@@ -54,8 +60,12 @@ HEAD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n".
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    root = tmp_path_factory.mktemp("server")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("server")
+
+
+@pytest.fixture(scope="module")
+def port(root: Path) -> Iterator[int]:
     _write_model(root / "model")
     with (root / "stderr").open("w") as errors:
         command = [sys.executable, "-c", SERVER, str(root)]
@@ -134,16 +144,17 @@ def test_a_body_that_is_cut_off_harms_nobody(port: int) -> None:
         assert ask(port).status_code == 200
 
 
-def test_a_thousand_idle_connections_cost_the_others_nothing(port: int) -> None:
+def test_a_thousand_idle_connections_cost_the_others_nothing(port: int, root: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
     try:
         with ExitStack() as stack:
-            idle = [stack.enter_context(connect(port)) for _ in range(1000)]
+            before = _settled(root)
+            idle = [stack.enter_context(connect(port)) for _ in range(1100)]
             with httpx.Client() as client:
                 url, headers = f"http://127.0.0.1:{port}{PATH}", {"content-type": "application/json"}
                 times: list[float] = []
-                for _ in range(200):
+                for _ in range(200):  # all are captured, and sealed by age meanwhile
                     started = time.perf_counter()
                     assert client.post(url, content=BODY, headers=headers).status_code == 200
                     times.append(time.perf_counter() - started)
@@ -151,8 +162,24 @@ def test_a_thousand_idle_connections_cost_the_others_nothing(port: int) -> None:
             for client_ in (idle[0], idle[500], idle[-1]):
                 client_.sendall(HEAD + f"Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY)
                 assert whole_answer(client_)[0] == 200
+            deadline = time.monotonic() + 10
+            while _captured(root) < before + 203 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert _captured(root) == before + 203
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _captured(root: Path) -> int:
+    payloads = [payload for path in sealed(root / "capture") for payload in read_segment(path).payloads]
+    return sum(isinstance(read_payload(payload), Record) for payload in payloads)
+
+
+def _settled(root: Path) -> int:
+    """How many requests were captured, when all that came before is sealed."""
+    while list((root / "capture").glob("*.open")):
+        time.sleep(0.05)
+    return _captured(root)
 
 
 def chunked(parts: Sequence[bytes]) -> bytes:

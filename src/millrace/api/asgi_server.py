@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import socket
 from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -16,13 +18,24 @@ from millrace.api import logs
 
 _DRAIN_S = 1
 _KEEP_ALIVE_S = 75
+# Each connection is one; a process may usually have 1024 unless it asks for more.
+_OPEN_FILES = 1 << 16
 
 
 def run(process: str, main: Coroutine[None, None, None]) -> None:
     """Run a process's main coroutine on uvloop; its log goes to standard error, under the process's name."""
     logs.configure(process)
+    _raise_open_files()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main)
+
+
+def _raise_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if resource.RLIM_INFINITY != soft < wanted:
+        with suppress(OSError, ValueError):  # some systems have a lower limit still
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def serve(

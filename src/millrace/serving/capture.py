@@ -172,14 +172,20 @@ class CaptureLog:
         return False
 
     def _keep_synced(self) -> None:
-        looked_s = time.monotonic()
+        looked_s, is_failing = time.monotonic(), False
         while not self._stopping:
             self._wake.wait(self._sync_s)
             self._wake.clear()
-            self._sync()
-            if time.monotonic() - looked_s > (_LOOK_S if self._room_bytes > _MUCH_ROOM else self._sync_s):
-                looked_s = time.monotonic()
-                self._look()
+            try:
+                self._sync()
+                if time.monotonic() - looked_s > (_LOOK_S if self._room_bytes > _MUCH_ROOM else self._sync_s):
+                    looked_s = time.monotonic()
+                    self._look()
+                    is_failing = False
+            except Exception:  # noqa: BLE001 - the boundary of the loop: whatever is wrong now, the next round may do
+                if not is_failing:
+                    _LOG.exception("capture: what was written can't be looked after; it is tried again and again")
+                is_failing = True
 
     def _look(self) -> None:
         """See what the other workers wrote and the drain took."""
@@ -192,28 +198,36 @@ class CaptureLog:
                 self._waiting_bytes, self._room_bytes = waiting + since, room - since
 
     def _sync(self, *, seal: bool = False) -> None:
-        with self._syncing:
+        committing, synced = list[asyncio.Future[bool]](), False
+        try:
+            with self._syncing:
+                with self._lock:
+                    committing, self._committing = self._committing, []
+                    self._flush()
+                    if seal or (self._segment and self._segment.age_s > self._max_age_s):
+                        self._retire()
+                    full, self._full = self._full, []
+                    segment = self._segment
+                # Outside the lock: a slow disk must not hold up a request.
+                results = [each.seal() for each in full]
+                if segment:
+                    results.append(segment.sync())
+                synced = all(results)
+                if not synced:
+                    with self._lock:
+                        self._retire()
+        finally:
+            self._settle(committing, synced=synced)
+
+    def _settle(self, committing: list[asyncio.Future[bool]], *, synced: bool) -> None:
+        """Tell those who wait for a sync: each is told, however it ended."""
+        if not committing:
+            return
+        if not synced:
             with self._lock:
-                self._flush()
-                if seal or (self._segment and self._segment.age_s > self._max_age_s):
-                    self._retire()
-                full, self._full = self._full, []
-                segment, committing = self._segment, self._committing
-                self._committing = []
-            # Outside the lock: a slow disk must not hold up a request.
-            results = [each.seal() for each in full]
-            if segment:
-                results.append(segment.sync())
-            synced = all(results)
-            if not synced:
-                with self._lock:
-                    self._retire()
-        if committing:
-            if not synced:
-                with self._lock:
-                    self._drop(len(committing), "the disk does not keep what it was given")
-            with suppress(RuntimeError):  # the loop has ended, and nobody waits
-                committing[0].get_loop().call_soon_threadsafe(_tell, committing, synced)
+                self._drop(len(committing), "the disk does not keep what it was given")
+        with suppress(RuntimeError):  # the loop has ended, and nobody waits
+            committing[0].get_loop().call_soon_threadsafe(_tell, committing, synced)
 
 
 def _tell(committing: list[asyncio.Future[bool]], synced: bool) -> None:  # noqa: FBT001 - a callback

@@ -278,6 +278,45 @@ def test_a_folder_that_is_gone_drops_and_ends_nothing(log: CaptureLog, root: Pat
     assert ids(root) == ["2"]
 
 
+def test_a_process_out_of_files_is_looked_after_again_when_it_has_some(
+    root: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = CaptureLog(root, "w0", clock, sync_s=0.001, quota_bytes=1 << 20, max_age_s=0.2)
+    log.write(numbered(1), CHURN)
+    looks: list[int] = []
+
+    def scan(_: object) -> object:
+        looks.append(1)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", scan)
+        assert waits(lambda: len(looks) > 2)
+    assert caplog.text.count("can't be looked after") == 1
+    assert waits(lambda: ids(root) == ["1"])
+    log.write(numbered(2), CHURN)
+    assert waits(lambda: ids(root) == ["1", "2"])
+    log.close()
+
+
+def test_who_waits_for_a_sync_is_told_whatever_ends_it(
+    root: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(_: object) -> None:
+        raise RuntimeError("nobody has thought of this")
+
+    async def story() -> None:
+        log = CaptureLog(root, "w0", clock, durability="durable")
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fdatasync", break_down)
+            assert not await asyncio.wait_for(log.keep(numbered(1), CHURN), 5)
+        assert await asyncio.wait_for(log.keep(numbered(2), CHURN), 5)
+        log.close()
+        assert log.state.dropped == 1
+
+    asyncio.run(story())
+
+
 def _record(monkeypatch: pytest.MonkeyPatch, steps: list[str], *names: str) -> None:
     """Have these calls of the operating system note when they are done."""
 
