@@ -1,6 +1,6 @@
 """Segments: append-only files of frames, and what can still be read of one that was torn or damaged.
 
-A frame is a mark, the length and the CRC-32 of its payload, and the payload. It reaches the operating system in one
+A frame is a mark, the length of its payload, the CRC-32 of both, and the payload. It reaches the operating system in one
 write, so a killed worker leaves at most one torn frame, at the end. The file's name says what it is: `*.open` is being
 written under a lock that dies with its writer, `*.segment` is sealed and never changes again.
 """
@@ -30,7 +30,12 @@ _ABANDONED_S = 600.0
 
 def framed(payload: bytes) -> bytes:
     """The payload as a frame."""
-    return _HEADER.pack(_MARK, len(payload), zlib.crc32(payload)) + payload
+    return _HEADER.pack(_MARK, len(payload), _checksum(payload)) + payload
+
+
+def _checksum(payload: bytes) -> int:
+    # The length counts: a damaged one must not make a frame out of two.
+    return zlib.crc32(payload, len(payload))
 
 
 class OpenSegment:
@@ -208,7 +213,7 @@ def _payload(data: bytes, at: int) -> bytes | None:
     if mark != _MARK or first + length > len(data):
         return None
     payload = data[first : first + length]
-    return payload if zlib.crc32(payload) == checksum else None
+    return payload if _checksum(payload) == checksum else None
 
 
 def _following(data: bytes, at: int) -> int:

@@ -59,6 +59,13 @@ def test_a_damaged_frame_hides_none_of_the_others(tmp_path: Path, payloads: list
     assert b"".join(contents.damaged) == bytes(content[first : first + length])
 
 
+def test_a_damaged_length_does_not_take_the_next_frame_along(tmp_path: Path) -> None:
+    content = bytearray(written(tmp_path / "s", [b"", bytes(8), bytes(2), b"the last one"]))
+    content[len(framed(b"")) + 4] ^= 8 ^ 22  # as long as its payload, the next header and the next payload
+    (tmp_path / "s").write_bytes(content)
+    assert read_segment(tmp_path / "s").payloads == [b"", bytes(2), b"the last one"]
+
+
 def test_a_damaged_last_frame_is_damaged_not_torn(tmp_path: Path) -> None:
     content = bytearray(written(tmp_path / "s", [b"one", b"two"]))
     content[-1] ^= 1
