@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import re
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -87,3 +88,27 @@ def test_whole_matrices_are_read_as_value_by_value(rows: list[dict[str, Any]], k
     else:
         for shape in shapes:
             np.testing.assert_array_equal(reader.read(shape).numbers, wanted)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        Records([{"a": 1.0, "b": "x" * 10_000}, *({"a": 1.0, "b": 2.0} for _ in range(500))]),
+        Lists(["a", "b"], [[1.0, 2.0] for _ in range(500)] + [[1.0, "x" * 10_000]]),
+        Columns({"a": [1.0] * 501, "b": [*[2.0] * 500, "x" * 10_000]}),
+        Columns({"a": np.ones(501), "b": [*["y"] * 500, "x" * 10_000]}),
+    ],
+)
+def test_a_long_text_among_numbers_takes_no_more_room_than_it_has(rows: Rows) -> None:
+    tracemalloc.start()
+    try:
+        assert rows.matrix(["a", "b"]) is None
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 200_000  # a matrix of texts of that width has 40 MB
+
+
+def test_a_column_of_texts_that_are_numbers_is_no_number() -> None:
+    assert Columns({"a": np.array(["1", "2"])}).matrix(["a"]) is None
+    assert Lists(None, np.array([["1", "2"]])).matrix(["a", "b"]) is None

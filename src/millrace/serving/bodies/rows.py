@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, Protocol, Self, TypeAlias
 
 import numpy as np
@@ -12,6 +13,8 @@ from millrace.core.errors import InvalidInput
 
 # What the values of a column are to the one who reads them.
 ValueKind: TypeAlias = Literal["number", "whole", "boolean", "text"]
+# Booleans among numbers become numbers here as they do one by one.
+_NUMBERS = frozenset({float, int, bool, type(None)})
 
 
 class Rows(Protocol):
@@ -142,28 +145,38 @@ class Columns:
 
     def first(self) -> Mapping[str, object] | None:
         """See `Rows.first`."""
-        return {name: column[0] for name, column in self.values.items()}
+        return {
+            name: column[0].item() if isinstance(column, np.ndarray) else column[0]
+            for name, column in self.values.items()
+        }
 
     def matrix(self, columns: Sequence[str]) -> np.ndarray | None:
         """See `Rows.matrix`."""
         if any(name not in self.values for name in columns):
             return None
-        made = numeric([self.values[name] for name in columns])
+        asked = [self.values[name] for name in columns]
+        arrays = [column for column in asked if isinstance(column, np.ndarray)]
+        lists = [column for column in asked if not isinstance(column, np.ndarray)]
+        if arrays and lists:
+            return None
+        made = numeric(lists or np.array(arrays))
         return None if made is None else np.ascontiguousarray(made.T)
 
 
-def numeric(rows: Sequence[Sequence[object] | np.ndarray] | np.ndarray) -> np.ndarray | None:
+def numeric(rows: Sequence[Sequence[object]] | np.ndarray) -> np.ndarray | None:
     """Values as a float64 matrix, None as NaN; None where one is no plain number or the lengths differ."""
+    # Before numpy looks: of texts it makes a matrix in which each value is as wide as the longest.
+    if isinstance(rows, np.ndarray):
+        plain = rows.dtype.kind in "fiub"
+    else:
+        plain = _NUMBERS.issuperset(map(type, chain.from_iterable(rows)))
+    if not plain:
+        return None
     try:
-        made = np.array(rows)
-    except ValueError:
+        made = np.array(rows, dtype=np.float64)
+    except (ValueError, OverflowError):
         return None
-    if made.dtype.kind == "O" and made.ndim == 2 and _plain(made):  # noqa: PLR2004 - a matrix
-        made = made.astype(np.float64)
-    # Booleans among numbers become numbers here as they do one by one.
-    if made.ndim != 2 or made.dtype.kind not in "fiub":  # noqa: PLR2004 - a matrix
-        return None
-    return made.astype(np.float64, copy=False)
+    return made if made.ndim == 2 else None  # noqa: PLR2004 - a matrix
 
 
 def check_lengths(rows: Sequence[Sequence[object]] | np.ndarray, length: int) -> None:
@@ -171,10 +184,3 @@ def check_lengths(rows: Sequence[Sequence[object]] | np.ndarray, length: int) ->
     for number, row in enumerate(rows):
         if len(row) != length:
             raise InvalidInput(f"row {number} has {len(row)} values for {length} columns", hint="one value a column")
-
-
-def _plain(values: np.ndarray) -> bool:
-    # Whole numbers beyond 64 bits are objects too; they are left to who reads them one by one.
-    return set(map(type, values.flat)) <= {float, bool, type(None)} | {int} and not any(
-        type(value) is int and not -(2**63) <= value < 2**64 for value in values.flat
-    )
