@@ -12,6 +12,7 @@ CODINGS: Final[dict[bytes, Coding]] = {b"gzip": "gzip", b"x-gzip": "gzip", b"ide
 # Below this, packing saves nothing on the wire: the answer is one packet either way.
 _WORTH_BYTES: Final = 1400
 _WITH_GZIP_HEADER: Final = 31
+_MOST_MEMBERS: Final = 16  # each costs a copy of what follows it, and an empty one has twenty bytes
 _REFUSED: Final = frozenset({b"q=0", b"q=0.0", b"q=0.00", b"q=0.000"})
 
 
@@ -21,11 +22,13 @@ def unpack(packed: bytes, most_bytes: int) -> bytes | None:
     Never unpacks more than that.
 
     Raises:
-        ValueError: not gzip, or cut off.
+        ValueError: not gzip, cut off, or of more than 16 members.
     """
     parts: list[bytes] = []
     room = most_bytes
     while packed:
+        if len(parts) == _MOST_MEMBERS:
+            raise ValueError("too many members")
         member = zlib.decompressobj(_WITH_GZIP_HEADER)
         try:
             part = member.decompress(packed, room + 1)

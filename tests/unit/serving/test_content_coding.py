@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 import zlib
 
 import pytest
@@ -28,6 +29,14 @@ def test_what_is_more_than_the_limit_is_not_unpacked_further() -> None:
 def test_what_is_no_whole_gzip(raw: bytes) -> None:
     with pytest.raises(ValueError, match=r"not gzip|cut off"):
         unpack(raw, 10_000)
+
+
+def test_many_members_are_refused_before_they_cost_much() -> None:
+    assert unpack(gzip.compress(b"x") * 16, 10_000) == b"x" * 16
+    started = time.process_time()
+    with pytest.raises(ValueError, match="too many"):
+        unpack(gzip.compress(b"") * 50_000, 10_000)  # a megabyte, of which each member would copy the rest: 25 GB
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(
