@@ -223,6 +223,21 @@ def test_a_stream_that_is_not_packed_counts_nothing() -> None:
         unpacked_bytes(struct.pack("<Ii", 0xFFFFFFFF, 1000))
 
 
+def test_messages_that_share_a_table_are_refused_before_each_is_read_in_its_length() -> None:
+    messages, buffers = 1000, 1000
+    # Flatbuffers by hand: a Message whose header is a RecordBatch with compression, whose buffers are all empty.
+    message = struct.pack("<6H", 12, 0, 0, 4, 8, 0) + struct.pack("<iII", 12, 3, 16)
+    batch = struct.pack("<6H", 12, 0, 0, 0, 4, 8) + struct.pack("<iII", 12, 8, 0)
+    vector = struct.pack("<I", buffers) + bytes(16 * buffers)
+    shared = message + batch + vector
+    alone = struct.pack("<II", 4 + len(shared), 16) + shared
+    assert unpacked_bytes(alone) == 0  # in its own place it is well formed
+    end = 8 * messages + 4
+    pointers = [struct.pack("<II", 4, end + 12 - (8 * number + 4)) for number in range(messages)]
+    with pytest.raises(ValueError, match="within a message"):
+        unpacked_bytes(b"".join(pointers) + bytes(4) + shared)
+
+
 @pytest.mark.parametrize(
     "column",
     [
