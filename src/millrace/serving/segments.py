@@ -1,6 +1,6 @@
 """Segments: append-only files of frames, and what can still be read of one that was torn or damaged.
 
-A frame is a mark, the length of its payload, the CRC-32 of both, and the payload. It reaches the operating system in one
+A frame is a mark, the length and the CRC-32 of its payload, a checksum of these three, and the payload. It reaches the operating system in one
 write, so a killed worker leaves at most one torn frame, at the end. The file's name says what it is: `*.open` is being
 written under a lock that dies with its writer, `*.segment` is sealed and never changes again.
 """
@@ -21,7 +21,8 @@ from pathlib import Path
 OPEN, SEALED, _NEW = ".open", ".segment", ".new"
 # Another format of the payloads takes another last byte. No UTF-8 text has the first.
 _MARK = b"\xffMR\x02"
-_HEADER = struct.Struct("<4sII")
+_FACTS, _CHECK = struct.Struct("<4sII"), struct.Struct("<H")
+_HEADER_BYTES = _FACTS.size + _CHECK.size
 # Of a disk, for the drain: so much, or that part of a small one.
 _LEFT_BYTES, _LEFT_PART = 64 << 20, 8
 # A file has its name within moments of being made.
@@ -30,12 +31,8 @@ _ABANDONED_S = 600.0
 
 def framed(payload: bytes) -> bytes:
     """The payload as a frame."""
-    return _HEADER.pack(_MARK, len(payload), _checksum(payload)) + payload
-
-
-def _checksum(payload: bytes) -> int:
-    # The length counts: a damaged one must not make a frame out of two.
-    return zlib.crc32(payload, len(payload))
+    facts = _FACTS.pack(_MARK, len(payload), zlib.crc32(payload))
+    return facts + _CHECK.pack(zlib.crc32(facts) & 0xFFFF) + payload
 
 
 class OpenSegment:
@@ -183,7 +180,7 @@ def read_segment(path: Path) -> Contents:
         payload = _payload(data, at)
         if payload is not None:
             contents.payloads.append(payload)
-            at += _HEADER.size + len(payload)
+            at += _HEADER_BYTES + len(payload)
             continue
         following = _following(data, at)
         if following == len(data) and _is_torn(data, at):
@@ -204,26 +201,33 @@ def write_whole(path: Path, parts: Iterable[bytes]) -> None:
     _sync_folder(path.parent)
 
 
+def _stated(data: bytes, at: int) -> tuple[int, int] | None:
+    """Length and checksum of the payload, as the header that begins here says; None where there is no whole header."""
+    if at + _HEADER_BYTES > len(data) or data[at : at + len(_MARK)] != _MARK:
+        return None
+    (check,) = _CHECK.unpack_from(data, at + _FACTS.size)
+    if zlib.crc32(data[at : at + _FACTS.size]) & 0xFFFF != check:
+        return None
+    _, length, checksum = _FACTS.unpack_from(data, at)
+    return length, checksum
+
+
 def _payload(data: bytes, at: int) -> bytes | None:
     """The payload of the frame that begins here; None where there is no whole one."""
-    if at + _HEADER.size > len(data):
+    stated = _stated(data, at)
+    if stated is None or at + _HEADER_BYTES + stated[0] > len(data):
         return None
-    mark, length, checksum = _HEADER.unpack_from(data, at)
-    first = at + _HEADER.size
-    if mark != _MARK or first + length > len(data):
-        return None
-    payload = data[first : first + length]
-    return payload if _checksum(payload) == checksum else None
+    payload = data[at + _HEADER_BYTES : at + _HEADER_BYTES + stated[0]]
+    return payload if zlib.crc32(payload) == stated[1] else None
 
 
 def _following(data: bytes, at: int) -> int:
     """Where reading goes on behind a damaged frame: at the next whole one, else at the end."""
-    # The place that the damaged frame itself names comes first: a frame that a caller put into a request is not taken
-    # for one of ours.
-    if data[at : at + len(_MARK)] == _MARK and at + _HEADER.size <= len(data):
-        stated = at + _HEADER.size + int(_HEADER.unpack_from(data, at)[1])
-        if stated == len(data) or _payload(data, stated) is not None:
-            return stated
+    # Where only the payload is damaged, the header says where it ends: a frame that a caller put into a request is not
+    # taken for one of ours.
+    stated = _stated(data, at)
+    if stated is not None and at + _HEADER_BYTES + stated[0] <= len(data):
+        return at + _HEADER_BYTES + stated[0]
     found = data.find(_MARK, at + 1)
     while found >= 0 and _payload(data, found) is None:
         found = data.find(_MARK, found + 1)
@@ -231,11 +235,11 @@ def _following(data: bytes, at: int) -> int:
 
 
 def _is_torn(data: bytes, at: int) -> bool:
-    rest = data[at : at + _HEADER.size]
-    if len(rest) < _HEADER.size:
+    rest = data[at : at + _HEADER_BYTES]
+    if len(rest) < _HEADER_BYTES:
         return rest[: len(_MARK)] == _MARK[: len(rest)]
-    mark, length, _ = _HEADER.unpack(rest)
-    return bool(mark == _MARK and at + _HEADER.size + length > len(data))
+    stated = _stated(data, at)
+    return stated is not None and at + _HEADER_BYTES + stated[0] > len(data)
 
 
 def _sync_folder(folder: Path) -> None:
