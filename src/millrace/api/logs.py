@@ -1,7 +1,7 @@
 """A process's log: one JSON object a line, on standard error, which the supervisor leads into `logs/`.
 
-No line holds what a caller sent: of an error inside a request the log has its kind and where it was raised, but not its
-text, which may quote the request. Our own errors' texts name columns and no values.
+No line holds what a caller sent: of an error the log has its kind and where it was raised, but not its text, which may
+quote a request. Our own errors' texts name columns and no values, and of an error of the system there are the system's words.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class JsonLines(logging.Formatter):
         line |= getattr(record, "facts", {})
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
-            line |= _told(error, in_request=request is not None)
+            line |= _told(error)
         return json.dumps(line, default=str)
 
 
@@ -108,10 +108,18 @@ class AccessLog:
             _ACCESS.info("%s %s", scope["method"], scope["path"], extra={"facts": facts})
 
 
-def _told(error: BaseException, *, in_request: bool) -> Mapping[str, object]:
-    if isinstance(error, MillraceError) or not in_request:
-        return {"error": f"{type(error).__name__}: {error}", "trace": list(_frames(error))}
-    return {"error": type(error).__name__, "trace": list(_frames(error))}
+def _told(error: BaseException) -> Mapping[str, object]:
+    text = _safe_text(error)
+    return {"error": type(error).__name__ + (f": {text}" if text else ""), "trace": list(_frames(error))}
+
+
+def _safe_text(error: BaseException) -> str:
+    """What an error says, as far as it can't be what a caller sent."""
+    if isinstance(error, MillraceError):
+        return str(error)
+    if isinstance(error, OSError) and isinstance(error.errno, int):
+        return os.strerror(error.errno)
+    return ""
 
 
 def _frames(error: BaseException) -> Iterator[str]:
@@ -125,4 +133,5 @@ def _frames(error: BaseException) -> Iterator[str]:
 
 
 def _log_death(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
-    logging.getLogger("millrace").critical("the process ends", exc_info=error)
+    # No request ends a process: this is of its start, and its text is what helps.
+    logging.getLogger("millrace").critical("the process ends: %s", error, exc_info=error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import threading
 from http import HTTPStatus
 from pathlib import Path
@@ -82,7 +83,7 @@ class MlflowMount:
 
 
 def _without_internals(send: Send, path: str) -> Send:
-    """Answers of 500 and above get a body of ours: MLflow's own may hold SQL with its parameters. That goes to the log."""
+    """Answers of 500 and above get a body of ours: MLflow's own may hold SQL with its parameters, and is not even logged."""
     failed: list[Message] = []
 
     async def sender(message: Message) -> None:
@@ -94,21 +95,23 @@ def _without_internals(send: Send, path: str) -> Send:
             failed.append(message)
             if not message.get("more_body", False):
                 status = failed[0]["status"]
-                _log.error(
-                    "MLflow answered %s with %s: %s",
-                    path,
-                    status,
-                    b"".join(part.get("body", b"") for part in failed[1:]),
-                )
+                kind = _kind(b"".join(part.get("body", b"") for part in failed[1:]))
+                _log.error("MLflow answered %s with %s: %s", path, status, kind)
                 for part in _failure(status, path):
                     await send(part)
 
     return sender
 
 
+def _kind(body: bytes) -> str:
+    """MLflow's error code, the only thing in its body that says nothing of the request."""
+    found = re.match(rb'\s*\{\s*"error_code"\s*:\s*"([A-Z_]{1,64})"', body)
+    return "no kind" if found is None else found[1].decode()
+
+
 def _failure(status: int, path: str) -> tuple[Message, Message]:
     code = "TEMPORARILY_UNAVAILABLE" if status == HTTPStatus.SERVICE_UNAVAILABLE else "INTERNAL_ERROR"
-    hint = "the control process's log in the home has what it said"
+    hint = "the control process's log in the home has its kind, and where it was raised where MLflow says so"
     answer = JSONResponse(error_body(code, f"MLflow failed at {path}", hint), status)
     start = {"type": "http.response.start", "status": status, "headers": answer.raw_headers}
     return start, {"type": "http.response.body", "body": answer.body}

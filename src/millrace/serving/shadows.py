@@ -10,12 +10,14 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime
 
 from millrace.serving.answer import Question, Reply, answer
 from millrace.serving.generations import ServedEndpoint
 from millrace.serving.records import Request
+from millrace.serving.request_log import CURRENT
 
 _MOST_COPIES, _MOST_BYTES = 64, 8 << 20  # that wait, in all
 _BUSY_S = 0.005  # the loop takes longer than this to come round while it is busy
@@ -78,7 +80,8 @@ class Shadows:
         self._waiting.append(copy)
         self._bytes += len(copy.question.raw)
         if self._running is None:
-            self._running = asyncio.create_task(self._run())
+            # In nobody's name: it answers copies of many requests.
+            self._running = asyncio.create_task(self._run(), context=Context())
 
     async def _run(self) -> None:
         try:
@@ -100,6 +103,7 @@ class Shadows:
 
     async def _answer(self, copy: _Copy) -> None:
         began = time.perf_counter()
+        CURRENT.set((copy.request.id, copy.endpoint.name))
         reply = await answer(copy.endpoint, copy.entity, copy.question, copy.asked_at)
         await self._keep(reply, copy.request, began)
 

@@ -6,10 +6,13 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from millrace.serving.inputs import Inputs, joined
 from millrace.serving.port import Predictor
+from millrace.serving.request_log import CURRENT
 from millrace.serving.types import Prediction, part
 
 _MOST_ROWS = 1024  # of several requests in one call; a single one may be larger
@@ -44,6 +47,14 @@ class Limits:
     body_s: float = 60.0
 
 
+class _Waiting(NamedTuple):
+    """Rows to predict, whose they are (as in `CURRENT`), and where the prediction goes."""
+
+    inputs: Inputs
+    request: tuple[str, str] | None
+    future: asyncio.Future[Prediction]
+
+
 class Turns:
     """A predictor and those who wait for it. Used by one event loop; the predictor is used by one thread at a time.
 
@@ -62,7 +73,7 @@ class Turns:
     ) -> None:
         self.predictor = predictor
         self._thread, self._limits, self._together = thread, limits, together
-        self._waiting: deque[tuple[Inputs, asyncio.Future[Prediction]]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._running: asyncio.Task[None] | None = None
 
     @property
@@ -88,9 +99,10 @@ class Turns:
         if len(self._waiting) >= self._limits.waiting:
             raise Busy
         future: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
-        self._waiting.append((inputs, future))
+        self._waiting.append(_Waiting(inputs, CURRENT.get(), future))
         if self._running is None:
-            self._running = asyncio.create_task(self._run())
+            # In nobody's name: it goes on for those who come later.
+            self._running = asyncio.create_task(self._run(), context=Context())
         try:
             return await asyncio.wait_for(future, self._limits.answer_s)
         except TimeoutError:
@@ -103,40 +115,50 @@ class Turns:
         finally:
             self._running = None
 
-    def _next(self) -> list[tuple[Inputs, asyncio.Future[Prediction]]]:
+    def _next(self) -> list[_Waiting]:
         """Who is answered by the next call; who gave up waiting is not."""
-        turn: list[tuple[Inputs, asyncio.Future[Prediction]]] = []
+        turn: list[_Waiting] = []
         rows = 0
-        while self._waiting and not (turn and (not self._together or rows + len(self._waiting[0][0]) > _MOST_ROWS)):
-            inputs, future = self._waiting.popleft()
-            if not future.done():
-                turn.append((inputs, future))
-                rows += len(inputs)
+        while self._waiting and not (turn and (not self._together or rows + len(self._waiting[0].inputs) > _MOST_ROWS)):
+            each = self._waiting.popleft()
+            if not each.future.done():
+                turn.append(each)
+                rows += len(each.inputs)
         return turn
 
-    async def _answer(self, turn: Sequence[tuple[Inputs, asyncio.Future[Prediction]]]) -> None:
+    async def _answer(self, turn: Sequence[_Waiting]) -> None:
         try:
-            prediction = await self._call(joined([inputs for inputs, _ in turn]))
+            prediction = await self._call(joined([each.inputs for each in turn]), _names(turn))
         except Exception as error:  # noqa: BLE001 - a foreign model may raise anything; each caller gets its own
             if len(turn) > 1:
                 # One bad row must not fail the others that happened to come with it.
                 for each in turn:
-                    if not each[1].done():
+                    if not each.future.done():
                         await self._answer([each])
             else:
-                _fail(turn[0][1], error)
+                _fail(turn[0].future, error)
             return
         first = 0
-        for inputs, future in turn:
+        for inputs, _, future in turn:
             if not future.done():
                 future.set_result(part(prediction, first, first + len(inputs)))
             first += len(inputs)
 
-    async def _call(self, inputs: Inputs) -> Prediction:
-        prediction = await asyncio.get_running_loop().run_in_executor(self._thread, self.predictor.predict, inputs)
+    async def _call(self, inputs: Inputs, request: tuple[str, str] | None) -> Prediction:
+        # A thread knows nothing of the request; what a model logs there must be known to be about one.
+        context = Context()
+        context.run(CURRENT.set, request)
+        loop, predict = asyncio.get_running_loop(), self.predictor.predict
+        prediction = await loop.run_in_executor(self._thread, context.run, predict, inputs)
         if len(prediction.labels) != len(inputs):
             raise ValueError(f"the model gave {len(prediction.labels)} predictions for {len(inputs)} rows")
         return prediction
+
+
+def _names(turn: Sequence[_Waiting]) -> tuple[str, str] | None:
+    """The requests of a call as one: all their ids."""
+    requests = [each.request for each in turn if each.request is not None]
+    return (" ".join(name for name, _ in requests), requests[0][1]) if requests else None
 
 
 def _fail(future: asyncio.Future[Prediction], error: Exception) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
 import logging
@@ -63,8 +64,9 @@ def fail(text: str) -> None:
         raise RuntimeError(f"could not read {text}") from error
 
 
-def test_an_error_inside_a_request_is_told_without_its_text(log: io.StringIO) -> None:
-    CURRENT.set(("r-1", "churn"))
+@pytest.mark.parametrize("request_", [("r-1", "churn"), None])
+def test_an_error_of_others_is_told_without_its_text(log: io.StringIO, request_: tuple[str, str] | None) -> None:
+    CURRENT.set(request_)
     try:
         fail("s3cret")
     except RuntimeError:
@@ -72,17 +74,29 @@ def test_an_error_inside_a_request_is_told_without_its_text(log: io.StringIO) ->
     finally:
         CURRENT.set(None)
     (line,) = lines(log)
-    assert (line["request_id"], line["endpoint"], line["error"]) == ("r-1", "churn", "RuntimeError")
+    assert line["error"] == "RuntimeError"
+    assert (line.get("request_id"), line.get("endpoint")) == (request_ or (None, None))
     assert "s3cret" not in log.getvalue()
     assert [frame.rpartition(" ")[2] for frame in line["trace"] if frame.endswith(" fail")] == ["fail", "fail"]
     assert "then, after this ValueError:" in line["trace"]
     assert line["trace"][-1].startswith(__file__)
 
 
-def test_other_errors_and_our_own_are_told_whole(log: io.StringIO) -> None:
+def test_an_error_of_the_system_is_told_in_the_systems_words(log: io.StringIO) -> None:
+    for error in (OSError(errno.ENOSPC, "s3cret"), FileNotFoundError(errno.ENOENT, "?", "s3cret"), OSError("s3cret")):
+        logging.getLogger("x").error("it failed", exc_info=error)
+    assert [line["error"] for line in lines(log)] == [
+        "OSError: No space left on device",
+        "FileNotFoundError: No such file or directory",
+        "OSError",
+    ]
+    assert "s3cret" not in log.getvalue()
+
+
+def test_our_own_errors_are_told_whole(log: io.StringIO) -> None:
     try:
-        fail("a table")
-    except RuntimeError:
+        refuse()
+    except InvalidState:
         logging.getLogger("x").exception("outside")
     CURRENT.set(("r-1", "churn"))
     try:
@@ -92,9 +106,9 @@ def test_other_errors_and_our_own_are_told_whole(log: io.StringIO) -> None:
     finally:
         CURRENT.set(None)
     outside, inside = lines(log)
-    assert outside["error"] == "RuntimeError: could not read a table"
     assert "request_id" not in outside
-    assert inside["error"] == "InvalidState: table t is not online\n  hint: publish it"
+    assert inside["request_id"] == "r-1"
+    assert outside["error"] == inside["error"] == "InvalidState: table t is not online\n  hint: publish it"
 
 
 def test_warnings_and_the_death_of_the_process_are_lines_too(log: io.StringIO) -> None:
@@ -106,8 +120,8 @@ def test_warnings_and_the_death_of_the_process_are_lines_too(log: io.StringIO) -
     assert (warned["level"], warned["logger"]) == ("WARNING", "py.warnings")
     assert (died["level"], died["message"], died["error"]) == (
         "CRITICAL",
-        "the process ends",
-        "ValueError: bad start",
+        "the process ends: bad start",
+        "ValueError",
     )
 
 

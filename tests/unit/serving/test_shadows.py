@@ -14,6 +14,7 @@ from millrace.serving.endpoints import endpoint_config, served_entity
 from millrace.serving.generations import ServedEndpoint
 from millrace.serving.inputs import join_inputs
 from millrace.serving.records import Request
+from millrace.serving.request_log import CURRENT
 from millrace.serving.served import Answered
 from millrace.serving.shadows import Shadows
 from millrace.serving.types import Endpoint, EndpointName, EndpointState, LoadPlan, Prediction
@@ -30,8 +31,10 @@ class Entity:
     plan: LoadPlan
     fails: bool = False
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: list[tuple[str, str] | None] = field(default_factory=list)
 
     async def answer(self, *_: object) -> Answered:
+        self.asked.append(CURRENT.get())
         await self.may_answer.wait()
         if self.fails:
             raise RuntimeError("a foreign model")
@@ -92,6 +95,20 @@ def test_a_copy_is_answered_and_kept_under_the_id_of_the_request() -> None:
     scene = asyncio.run(run())
     assert scene.kept == [("r1", "churn-2", 200)]
     assert scene.counts == (1, 0)
+
+
+def test_each_copy_is_answered_in_the_name_of_its_own_request() -> None:
+    async def run() -> Scene:
+        scene = Scene()
+        scene.shadow.may_answer.set()
+        for number in (1, 2):
+            CURRENT.set((f"r{number}", "churn"))
+            scene.offer(number)
+        await scene.shadows.idle()
+        assert CURRENT.get() == ("r2", "churn")
+        return scene
+
+    assert asyncio.run(run()).shadow.asked == [("r1", "churn"), ("r2", "churn")]
 
 
 def test_a_shadow_that_fails_is_nobodys_trouble() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from millrace.serving.inputs import Inputs
+from millrace.serving.request_log import CURRENT
 from millrace.serving.turns import Busy, Limits, TooSlow, Turns
 from millrace.serving.types import Prediction
 
@@ -95,6 +96,39 @@ def test_a_row_that_fails_fails_alone(turns: Callable[..., Turns]) -> None:
     good, bad, late = together(turns(model), model, [one(1), one(-1), one(2)])
     assert (good.labels, late.labels) == ([2.0], [4.0])
     assert isinstance(bad, ValueError)
+
+
+def test_the_model_is_asked_in_the_name_of_those_who_wait_and_of_nobody_else(turns: Callable[..., Turns]) -> None:
+    class Noting(Doubling):
+        def predict(self, inputs: Inputs) -> Prediction:
+            names.append((inputs.numbers[:, 0].tolist(), CURRENT.get()))
+            return super().predict(inputs)
+
+    names: list[tuple[list[float], tuple[str, str] | None]] = []
+    model = Noting()
+    mine = turns(model)
+
+    async def ask(value: float, request: str | None) -> object:
+        CURRENT.set(None if request is None else (request, "churn"))
+        return (await asyncio.gather(mine.predict(one(value)), return_exceptions=True))[0]
+
+    async def story() -> None:
+        model.gate.clear()
+        tasks = []
+        for value, request in ((0, "r-0"), (1, "r-1"), (-2, "r-2"), (3, None)):
+            tasks.append(asyncio.create_task(ask(value, request)))
+            await asyncio.sleep(0.01)
+        model.gate.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(story())
+    assert names == [
+        ([0.0], ("r-0", "churn")),
+        ([1.0, -2.0, 3.0], ("r-1 r-2", "churn")),  # one of them fails, so each is asked for alone
+        ([1.0], ("r-1", "churn")),
+        ([-2.0], ("r-2", "churn")),
+        ([3.0], None),
+    ]
 
 
 def test_no_more_wait_than_may(turns: Callable[..., Turns]) -> None:
