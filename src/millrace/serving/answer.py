@@ -6,8 +6,6 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime
 
-import orjson
-
 from millrace.core.errors import InvalidInput, InvalidState, MillraceError, NotFound
 from millrace.serving.bodies.body import Body, Dialect, Envelope, Origin, TooLarge
 from millrace.serving.generations import ServedEndpoint
@@ -94,10 +92,7 @@ def _sticky(endpoint: ServedEndpoint, body: Body) -> bytes | None:
     if body.client_request_id is not None:
         return body.client_request_id.encode()
     row = body.rows.typed(endpoint.first.signature.columns).first()
-    if row is None:
-        return None
-    keys = [key for key in endpoint.first.keys_of(row) if key is not None]
-    return orjson.dumps(keys, default=str) if keys else None
+    return None if row is None else endpoint.first.keys.encoded(row)
 
 
 def _expected(error: InvalidInput | NotFound | InvalidState | TooLarge, question: Question) -> tuple[int, str, str]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from millrace.core.events import Event
 from millrace.serving.bodies.body import Body
 from millrace.serving.inputs import Inputs
+from millrace.serving.request_keys import RequestKeys
 from millrace.serving.types import CallSignature, Description, Endpoint, EndpointName, LoadPlan, Prediction
 
 
@@ -135,6 +136,7 @@ class Served(Protocol):
         """How many requests wait for it."""
         ...
 
-    def keys_of(self, record: Mapping[str, object]) -> list[object]:
-        """The lookup keys in a request row; None for one that it does not have."""
+    @property
+    def keys(self) -> RequestKeys:
+        """The lookup keys in a request's rows."""
         ...

@@ -21,6 +21,7 @@ from millrace.serving.bodies.rows import ValueKind
 from millrace.serving.inputs import InputReader, Inputs, kind_of
 from millrace.serving.mlmodel import read_model_folder
 from millrace.serving.port import Captured
+from millrace.serving.request_keys import RequestKeys
 from millrace.serving.sleeper import Sleeper
 from millrace.serving.turns import Turns
 from millrace.serving.types import CallSignature, Description, Endpoint, LoadPlan, Prediction, ServedEntity
@@ -84,7 +85,7 @@ class ServedModel:
         self._lookup = OnlineLookup(online, spec, missing_keys) if spec is not None and looked_up else None
         if self._lookup:
             self._lookup.check()
-        self._key_columns = tuple(keys)
+        self.keys = RequestKeys(keys)
         self.signature = _signature(plan, spec, keys)
         self.description = _description(endpoint, plan, keys, self._reader)
 
@@ -107,7 +108,7 @@ class ServedModel:
             records = sent.records(None)
             rows = self._lookup.augment(records, now)
             inputs = self._reader.from_values([row.inputs for row in rows])
-            keys, sources = [self.keys_of(record) for record in records], [row.sources for row in rows]
+            keys, sources = [self.keys.sent(record) for record in records], [row.sources for row in rows]
         started = time.perf_counter()
         prediction = await self.turns.predict(inputs)
         return Answered(prediction, keys, inputs, sources, time.perf_counter() - started)
@@ -121,10 +122,6 @@ class ServedModel:
     def path(self) -> str:
         """The predict path and why."""
         return self.turns.path
-
-    def keys_of(self, record: Mapping[str, object]) -> list[object]:
-        """The lookup keys in a request row; None for one that it does not have."""
-        return [record.get(name) for name in self._key_columns]
 
 
 def _check_inputs(plan: LoadPlan, spec: FeatureSpec) -> None:

@@ -18,6 +18,7 @@ from millrace.features.spec import from_json
 from millrace.features.types import FeatureSpec, OnlineTable
 from millrace.serving.bodies.body import Body
 from millrace.serving.port import Captured
+from millrace.serving.request_keys import RequestKeys
 from millrace.serving.served import describe, key_types, request_columns, stored_kind
 from millrace.serving.types import FEATURE_SPEC, CallSignature, Endpoint, LoadPlan
 
@@ -66,7 +67,7 @@ class ServedFeatures:
         self._features.check()
         stored = _feature_types(spec, online)
         self._readers = {output: _reader(output, kind) for output, kind in stored.items()}
-        self._key_columns = tuple(keys)
+        self.keys = RequestKeys(keys)
         self.plan = plan
         self.path = _path(spec)
         features = {output: stored_kind(kind) for output, kind in stored.items()}
@@ -88,10 +89,6 @@ class ServedFeatures:
         """
         records = [self._typed(record) for record in body.rows.typed(self.signature.columns).records(None)]
         return FoundFeatures(self._features.find(records, now))
-
-    def keys_of(self, record: Record) -> list[object]:
-        """The lookup keys in a request row; None for one that it does not have."""
-        return [record.get(name) for name in self._key_columns]
 
     def _typed(self, record: Record) -> Record:
         """The record with the features that it carries in the types that they have in the store."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from millrace.access.types import CALLER, owner
@@ -145,16 +147,21 @@ class World:
         self.app.serve([self.endpoint(*specs, traffic=traffic)])
 
     def ask(self, body: object, path: str = "") -> Asked:
+        return self.ask_raw(json.dumps(body).encode(), url=f"/serving-endpoints/wallet{path}/invocations")
+
+    def ask_raw(
+        self, body: bytes, kind: str = "application/json", url: str = "/serving-endpoints/wallet/invocations"
+    ) -> Asked:
         sent: list[Any] = []
 
         async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": json.dumps(body).encode()}
+            return {"type": "http.request", "body": body}
 
         async def send(message: Any) -> None:
             sent.append(message)
 
-        url = f"/serving-endpoints/wallet{path}/invocations"
-        scope = {"type": "http", "method": "POST", "path": url, "headers": [], CALLER: owner("user:ada")}
+        scope: dict[str, Any] = {"type": "http", "method": "POST", "path": url, CALLER: owner("user:ada")}
+        scope["headers"] = [(b"content-type", kind.encode())]
         asyncio.run(self.app(scope, receive, send))
         start, end = sent
         headers = {name.decode(): value.decode() for name, value in start["headers"]}
@@ -329,6 +336,61 @@ def test_requests_are_split_between_specs_and_a_key_stays_with_one(world: World)
     asked = world.ask({"instances": [KEY]}, "/served-models/wallet1")
     assert (asked.headers["served-model-name"], asked.json) == ("wallet1", {"outputs": [{"score": 0.1}]})
     assert world.ask({"instances": [KEY]}, "/served-models/other").status == 404
+
+
+def arrow(columns: Mapping[str, pa.Array]) -> bytes:
+    table, sink = pa.table(dict(columns)), io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def parquet(columns: Mapping[str, pa.Array]) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table(dict(columns)), sink)
+    return sink.getvalue()
+
+
+def test_a_key_stays_with_one_in_whatever_format_it_is_sent(world: World) -> None:
+    divided = [world.spec(exclude=tuple(set(PLAIN) - {name})) for name in ("visits", "score")]
+    world.serve(*divided, traffic={"wallet0": 50, "wallet1": 50})
+    v2 = "/v2/models/wallet/infer"
+    for customer in range(8):
+        columns = {"customer_id": pa.array([customer], pa.int32()), "shop": pa.array(["x"])}
+        number = {"name": "customer_id", "shape": [1], "datatype": "INT64", "data": [customer]}
+        shop = {"name": "shop", "shape": [1], "datatype": "BYTES", "data": ["x"]}
+        asked = [
+            world.ask({"instances": [{"customer_id": customer, "shop": "x"}]}),
+            world.ask({"inputs": {"shop": ["x"], "customer_id": [customer]}}),
+            world.ask_raw(f"shop,customer_id\nx,{customer}".encode(), "text/csv"),
+            world.ask_raw(json.dumps({"inputs": [number, shop]}).encode(), url=v2),
+            world.ask_raw(arrow(columns), "application/vnd.apache.arrow.stream"),
+            world.ask_raw(parquet(columns), "application/vnd.apache.parquet"),
+        ]
+        assert [each.status for each in asked] == [200] * 6
+        assert len({each.headers["served-model-name"] for each in asked}) == 1
+    world.capture.seal()
+    drain(world.lake, world.root / "capture")
+    kept = world.lake.read("ml.logs.wallet_payload").to_pylist()
+    assert len(kept) == 48
+    assert len({dict(request["request_metadata"])["caller"] for request in kept}) == 8
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status"),
+    [
+        ("text/csv", b"shop,customer_id\nx,%030d" % 7, 200),
+        ("text/csv", b"shop,customer_id\nx,%s" % (b"7" * 30), 200),
+        ("text/csv", b"shop,customer_id\nx,%s" % (b"7" * 5000), 400),
+        ("application/json", b'{"instances": [{"customer_id": %s, "shop": "x"}]}' % (b"7" * 30), 400),
+        ("application/json", b'{"instances": [{"customer_id": 1, "shop": %s}]}' % (b"[" * 900 + b"]" * 900), 400),
+        ("application/json", b'{"instances": [{"customer_id": {"a": 1}, "shop": "x"}]}', 400),
+    ],
+)
+def test_keys_that_no_lookup_takes_keep_nobody_anywhere(world: World, kind: str, body: bytes, status: int) -> None:
+    divided = [world.spec(exclude=tuple(set(PLAIN) - {name})) for name in ("visits", "score")]
+    world.serve(*divided, traffic={"wallet0": 50, "wallet1": 50})
+    assert world.ask_raw(body, kind).status == status
 
 
 def test_requests_are_kept_and_there_are_no_predictions(world: World) -> None:

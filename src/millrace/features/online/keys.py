@@ -6,7 +6,7 @@ import base64
 import binascii
 import numbers
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TypeAlias
 
 from millrace.core.errors import InvalidInput
@@ -34,7 +34,7 @@ def key_reader(column: str, stored: str) -> KeyReader:
             return None
         try:
             return read(value)
-        except (TypeError, ValueError, InvalidOperation, binascii.Error) as error:
+        except (TypeError, ValueError, ArithmeticError, binascii.Error) as error:
             raise InvalidInput(
                 f"key '{column}' is a {type(value).__name__}, not a {stored}",
                 hint=f"send {_WANTED[family or 'null']}",

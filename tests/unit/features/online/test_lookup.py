@@ -248,7 +248,11 @@ def test_a_column_that_is_published_later_is_found_without_a_new_lookup(
         ("string", {"5": "5"}, [5]),
         ("bool", {True: True}, [1, "true"]),
         ("date32[day]", {"2025-01-01": date(2025, 1, 1), date(2025, 1, 1): date(2025, 1, 1)}, ["soon", 5, at(1)]),
-        ("timestamp[us, tz=UTC]", {"2025-01-01T02:00:00+02:00": at(1), at(1): at(1)}, ["soon", 5]),
+        (
+            "timestamp[us, tz=UTC]",
+            {"2025-01-01T02:00:00+02:00": at(1), at(1): at(1)},
+            ["soon", 5, "9999-12-31T23:00:00-05:00"],
+        ),
         ("decimal128(18, 2)", {"1.10": Decimal("1.1"), 2: Decimal(2)}, [1.1, "x", "1e999999999"]),
         ("binary", {"AAE=": b"\x00\x01", b"a": b"a"}, [5, "?"]),
     ],
