@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
-from millrace.api.rollout import Rollout
+from millrace.api.deployments import Deployments
 from millrace.core.clock import Clock
 from millrace.core.errors import Conflict
 from millrace.core.principal import system
@@ -31,11 +31,11 @@ class Canaries:
     Args:
         lake: has the inference tables.
         clock: measures how long a step has waited.
-        rollout: changes the traffic.
+        deployments: changes the traffic.
     """
 
-    def __init__(self, lake: Lake, clock: Clock, rollout: Rollout) -> None:
-        self._lake, self._clock, self._rollout = lake, clock, rollout
+    def __init__(self, lake: Lake, clock: Clock, deployments: Deployments) -> None:
+        self._lake, self._clock, self._deployments = lake, clock, deployments
         self._looking = threading.Lock()
 
     def run(self, drain: Callable[[], object], stop: threading.Event, every_s: float = EVERY_S) -> None:
@@ -58,10 +58,10 @@ class Canaries:
                     _log.info("endpoint %s was changed while its canary was looked at", endpoint.name)
                 except Exception as error:  # noqa: BLE001 - the boundary of one look: the others are looked at too
                     _log.exception("the canary of %s could not be looked at", endpoint.name)
-                    self._rollout.note(endpoint, f"could not be looked at: {error}")
+                    self._deployments.note(endpoint, f"could not be looked at: {error}")
 
     def _under_way(self) -> Sequence[tuple[Endpoint, CanaryRun]]:
-        found = self._rollout.list()
+        found = self._deployments.list()
         return [(endpoint, endpoint.canary) for endpoint in found if endpoint.canary and endpoint.canary.is_running]
 
     def _look_at(self, endpoint: Endpoint, run: CanaryRun) -> None:
@@ -70,6 +70,6 @@ class Canaries:
         evidence = read_evidence(self._lake, capture, endpoint.generation, run)
         verdict = judge(evidence, run.canary.settings, self._clock.now() - run.since, seed=run.step)
         if verdict.decision == "wait":
-            self._rollout.note(endpoint, verdict.reason)
+            self._deployments.note(endpoint, verdict.reason)
         else:
-            self._rollout.follow(endpoint, verdict, _CONTROLLER)
+            self._deployments.follow(endpoint, verdict, _CONTROLLER)

@@ -14,13 +14,13 @@ from millrace.access.types import ANONYMOUS, CALLER, Caller
 from millrace.api import asgi_server, lifeline, rest
 from millrace.api.auth import home_token
 from millrace.api.callers import HEADER, from_header
+from millrace.api.deployments import Deployments
 from millrace.api.errors import body_of, status_of
 from millrace.api.guard import OPEN
 from millrace.api.label_routes import LabelRoutes
 from millrace.api.mlflow_mount import MlflowMount, is_mlflow_path
 from millrace.api.options import ChildOptions
 from millrace.api.rest import ENDPOINTS, OWN_ENDPOINTS
-from millrace.api.rollout import Rollout
 from millrace.api.runtime import control_socket
 from millrace.api.status import Status
 from millrace.api.tokens import TokenRoutes
@@ -63,12 +63,12 @@ def _caller(scope: Scope) -> Caller:
 
 def build(workspace: Workspace, workers: Workers, mlflow: MlflowMount, url: str) -> ASGIApp:
     """The application of a control process, with interrupted updates of an earlier one ended."""
-    rollout = Rollout(workspace.endpoints, workspace.clock, workers, Environments.of(workspace.home))
-    rollout.recover()
+    deployments = Deployments(workspace.endpoints, workspace.clock, workers, Environments.of(workspace.home))
+    deployments.recover()
     # Beside: workers that are just starting answer only when they have loaded what the store says.
-    threading.Thread(target=rollout.agree, name="agree", daemon=True).start()
-    threading.Thread(target=rollout.equip, name="equip", daemon=True).start()
-    api = rest.Rest(workspace, rollout, Status(workspace, workers, rollout, mlflow), mlflow, url)
+    threading.Thread(target=deployments.agree, name="agree", daemon=True).start()
+    threading.Thread(target=deployments.equip, name="equip", daemon=True).start()
+    api = rest.Rest(workspace, deployments, Status(workspace, workers, deployments, mlflow), mlflow, url)
     if not workspace.clock.is_virtual:
         looks = (api.drain_now, threading.Event())
         threading.Thread(target=api.canaries.run, args=looks, name="canaries", daemon=True).start()

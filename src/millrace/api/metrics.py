@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from millrace.api.rollout import Rollout
+from millrace.api.deployments import Deployments
 from millrace.api.workers import Workers
 from millrace.core.clock import SystemClock, from_epoch_us
 from millrace.core.errors import InvalidState
@@ -38,7 +38,7 @@ class Metrics:
 
     workspace: Workspace
     workers: Workers
-    rollout: Rollout
+    deployments: Deployments
 
     def write(self, accept: str) -> tuple[bytes, str]:
         """All metrics, and their content type: OpenMetrics where the `Accept` header asks for it."""
@@ -49,7 +49,7 @@ class Metrics:
 
     def collect(self) -> Iterable[Metric]:
         """All metrics, as they are now."""
-        counted, found = self.workers.metrics(), self.rollout.list()
+        counted, found = self.workers.metrics(), self.deployments.list()
         yield from _processes(counted)
         yield from _requests(counted)
         yield from _endpoints(found)

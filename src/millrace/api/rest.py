@@ -14,11 +14,11 @@ from starlette.routing import Route
 from millrace.access.types import CALLER, Caller
 from millrace.api.bodies import json_object
 from millrace.api.canaries import Canaries
+from millrace.api.deployments import Deployments
 from millrace.api.errors import body_of, error_body, status_of
 from millrace.api.metrics import Metrics
 from millrace.api.mlflow_mount import MlflowMount
 from millrace.api.pages import start_page
-from millrace.api.rollout import Rollout
 from millrace.api.shapes import read_config, read_entity, read_percent, read_percents, write_endpoint
 from millrace.api.status import Status
 from millrace.core.errors import InvalidInput, MillraceError, PermissionDenied
@@ -37,11 +37,14 @@ _ASK = "ask the owner of the home for a token with this right"
 class Rest:
     """The routes. Each handler reads a request, calls one use case in a thread, and writes its result."""
 
-    def __init__(self, workspace: Workspace, rollout: Rollout, status: Status, mlflow: MlflowMount, url: str) -> None:
-        self._workspace, self._rollout, self._status, self._mlflow, self._url = workspace, rollout, status, mlflow, url
-        self.canaries = Canaries(workspace.lake, workspace.clock, rollout)
+    def __init__(
+        self, workspace: Workspace, deployments: Deployments, status: Status, mlflow: MlflowMount, url: str
+    ) -> None:
+        self._workspace, self._deployments, self._status = workspace, deployments, status
+        self._mlflow, self._url = mlflow, url
+        self.canaries = Canaries(workspace.lake, workspace.clock, deployments)
         # Opened here, once: requests come in several threads.
-        self._metrics = Metrics(workspace, status.workers, rollout)
+        self._metrics = Metrics(workspace, status.workers, deployments)
         self._sources = Sources(self._registry, workspace.feature_specs, workspace.online)
 
     @property
@@ -68,7 +71,7 @@ class Rest:
 
     async def start(self, _request: Request) -> Response:
         """The page at `/`."""
-        found = await run_in_threadpool(self._rollout.list)
+        found = await run_in_threadpool(self._deployments.list)
         return start_page([(endpoint.name, _standing(endpoint)) for endpoint in found])
 
     async def started(self, _request: Request) -> Response:
@@ -110,7 +113,7 @@ class Rest:
     async def list(self, request: Request) -> Response:
         """The endpoints that the caller may query or manage."""
         rights = _caller(request).rights
-        levels = [(each, rights.level(each.name)) for each in await run_in_threadpool(self._rollout.list)]
+        levels = [(each, rights.level(each.name)) for each in await run_in_threadpool(self._deployments.list)]
         return JSONResponse(
             {"endpoints": [write_endpoint(each, self._here(request), level) for each, level in levels if level]}
         )
@@ -120,7 +123,7 @@ class Rest:
         caller, name = _caller(request), request.path_params["name"]
         if not caller.rights.may_query(name):
             raise PermissionDenied(f"{caller.name} may not see endpoint '{name}'", hint=_ASK)
-        return await self._answer(request, name, lambda: self._rollout.get(name))
+        return await self._answer(request, name, lambda: self._deployments.get(name))
 
     async def create(self, request: Request) -> Response:
         """Make an endpoint."""
@@ -131,7 +134,7 @@ class Rest:
         caller = _manages(request, name)
         config = read_config(body.get("config"), body.get("ai_gateway"))
         return await self._answer(
-            request, name, lambda: self._rollout.create(self._sources, name, config, caller.principal)
+            request, name, lambda: self._deployments.create(self._sources, name, config, caller.principal)
         )
 
     async def update(self, request: Request) -> Response:
@@ -140,7 +143,7 @@ class Rest:
         caller = _manages(request, name)
         config = read_config(await json_object(request))
         return await self._answer(
-            request, name, lambda: self._rollout.update(self._sources, name, config, caller.principal)
+            request, name, lambda: self._deployments.update(self._sources, name, config, caller.principal)
         )
 
     async def canary(self, request: Request) -> Response:
@@ -165,18 +168,18 @@ class Rest:
         name = request.path_params["name"]
         caller = _manages(request, name)
         why = str((await json_object(request)).get("why") or "rolled back by hand")
-        return await self._answer(request, name, lambda: self._rollout.roll_back(name, why, caller.principal))
+        return await self._answer(request, name, lambda: self._deployments.roll_back(name, why, caller.principal))
 
     async def _amend(self, request: Request, wanted: Callable[[Endpoint], EndpointConfig]) -> Response:
         name = request.path_params["name"]
         by = _manages(request, name).principal
-        return await self._answer(request, name, lambda: self._rollout.change(self._sources, name, wanted, by))
+        return await self._answer(request, name, lambda: self._deployments.change(self._sources, name, wanted, by))
 
     async def delete(self, request: Request) -> Response:
         """Take an endpoint away."""
         name = request.path_params["name"]
         caller = _manages(request, name)
-        await run_in_threadpool(self._rollout.delete, name, caller.principal)
+        await run_in_threadpool(self._deployments.delete, name, caller.principal)
         return JSONResponse({})
 
     async def _answer(self, request: Request, name: str, use_case: Callable[[], Endpoint]) -> Response:

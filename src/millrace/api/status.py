@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from millrace.api.deployments import Deployments
 from millrace.api.mlflow_mount import MlflowMount
-from millrace.api.rollout import Rollout
 from millrace.api.workers import Workers
 from millrace.core.clock import iso
 from millrace.serving.held import ASIDE, Held
@@ -15,9 +15,9 @@ from millrace.workspace import Workspace
 class Status:
     """Reads the server's state from its parts. Thread-safe."""
 
-    def __init__(self, workspace: Workspace, workers: Workers, rollout: Rollout, mlflow: MlflowMount) -> None:
+    def __init__(self, workspace: Workspace, workers: Workers, deployments: Deployments, mlflow: MlflowMount) -> None:
         self.workers = workers
-        self._workspace, self._rollout, self._mlflow = workspace, rollout, mlflow
+        self._workspace, self._deployments, self._mlflow = workspace, deployments, mlflow
 
     def parts(self) -> dict[str, bool]:
         """What must be up for the server to be ready."""
@@ -27,7 +27,7 @@ class Status:
         """Endpoints that were deployed and can't be answered, and why. Those that never were deployed are not among them."""
         return {
             endpoint.name: endpoint.state.message
-            for endpoint in self._rollout.list()
+            for endpoint in self._deployments.list()
             if endpoint.generation and not endpoint.state.ready
         }
 
@@ -40,7 +40,7 @@ class Status:
             "virtual_time": clock.is_virtual,
             "mlflow": {"loaded": self._mlflow.is_loaded, "path": "/mlflow/"},
             "workers": self.workers.status(),
-            "endpoints": [_endpoint(endpoint) for endpoint in self._rollout.list()],
+            "endpoints": [_endpoint(endpoint) for endpoint in self._deployments.list()],
             "capture": {
                 "segments_waiting": len(sealed(capture)),
                 "parts_held": len(Held(capture).parts()),

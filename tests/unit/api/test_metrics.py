@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from prometheus_client.parser import text_string_to_metric_families  # noqa: TID253 - a test
 
+from millrace.api.deployments import Deployments
 from millrace.api.metrics import Metrics
-from millrace.api.rollout import Rollout
 from millrace.api.workers import Workers
 from millrace.core.clock import ManualClock
 from millrace.core.errors import InvalidState
@@ -55,7 +55,7 @@ class Home:
         return self.found
 
     def scrape(self, accept: str = "") -> str:
-        metrics = Metrics(cast(Workspace, self), cast(Workers, self), cast(Rollout, self))
+        metrics = Metrics(cast(Workspace, self), cast(Workers, self), cast(Deployments, self))
         content, content_type = metrics.write(accept)
         assert ("openmetrics" in content_type) is ("openmetrics" in accept)
         return content.decode()

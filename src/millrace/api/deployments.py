@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 _ANSWER_S = 0.9
 
 
-class Rollout:
+class Deployments:
     """Creates, updates and deletes endpoints. Thread-safe; one change of an endpoint at a time.
 
     The environments that models need are made here, before workers load them.

@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from millrace.api.rollout import Rollout
+from millrace.api.deployments import Deployments
 from millrace.core.clock import ManualClock
 from millrace.core.errors import Conflict, InvalidState, NotFound
 from millrace.core.principal import Principal, system
@@ -98,21 +98,21 @@ class FolderRegistry:
 
 @dataclass
 class Scene:
-    rollout: Rollout
+    deployments: Deployments
     workers: RecordingWorkers
     store: SqlEndpointStore
     sources: Sources
     events: SqlEventLog
 
     def create(self, name: str, config: EndpointConfig) -> Endpoint:
-        return self.rollout.create(self.sources, name, config, ADA)
+        return self.deployments.create(self.sources, name, config, ADA)
 
     def update(self, name: str, config: EndpointConfig) -> Endpoint:
-        return self.rollout.update(self.sources, name, config, ADA)
+        return self.deployments.update(self.sources, name, config, ADA)
 
     def settled(self, name: str) -> Endpoint:
         deadline = time.monotonic() + 10
-        while (found := self.rollout.get(name)).state.config_update == "IN_PROGRESS":
+        while (found := self.deployments.get(name)).state.config_update == "IN_PROGRESS":
             assert time.monotonic() < deadline
             time.sleep(0.01)
         return found
@@ -123,10 +123,10 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     (tmp_path / "MLmodel").write_text(MLMODEL)
     engine, clock, ada = open_database(f"sqlite:///{tmp_path / 'm.db'}"), ManualClock(NOW), Principal("user", "ada")
     store, workers = SqlEndpointStore(engine), RecordingWorkers()
-    rollout = Rollout(store, clock, workers, Environments.of(tmp_path))  # type: ignore[arg-type]  # same methods
+    deployments = Deployments(store, clock, workers, Environments.of(tmp_path))  # type: ignore[arg-type]  # same methods
     registry, online = cast("Registry", FolderRegistry(tmp_path)), LmdbOnlineStore(tmp_path / "online")
     sources = Sources(lambda: registry, SqlFeatureSpecStore(engine, clock, ada), online)
-    yield Scene(rollout, workers, store, sources, SqlEventLog(engine))
+    yield Scene(deployments, workers, store, sources, SqlEventLog(engine))
     online.close()
 
 
@@ -157,12 +157,12 @@ def test_one_change_at_a_time(scene: Scene) -> None:
     scene.create("e", config("1"))
     scene.workers.may_load.clear()
     assert scene.update("e", config("2")).state.config_update == "IN_PROGRESS"
-    for change in (lambda: scene.update("e", config("1")), lambda: scene.rollout.delete("e", ADA)):
+    for change in (lambda: scene.update("e", config("1")), lambda: scene.deployments.delete("e", ADA)):
         with pytest.raises(Conflict):
             change()
     scene.workers.may_load.set()
     assert scene.settled("e").config.served[0].entity_version == "2"
-    scene.rollout.delete("e", ADA)
+    scene.deployments.delete("e", ADA)
     assert scene.workers.told[-1] == ("remove", "e")
 
 
@@ -170,7 +170,7 @@ def test_an_update_is_over_when_every_worker_routes_to_it(scene: Scene) -> None:
     scene.create("e", config("1"))
     scene.workers.may_activate.clear()
     assert scene.update("e", config("2")).state.config_update == "IN_PROGRESS"
-    assert scene.rollout.list()[0].state.config_update == "IN_PROGRESS"
+    assert scene.deployments.list()[0].state.config_update == "IN_PROGRESS"
     scene.workers.may_activate.set()
     assert scene.settled("e").state.config_update == "NOT_UPDATING"
 
@@ -182,8 +182,8 @@ def test_what_can_not_be_found_changes_nothing(scene: Scene) -> None:
     with pytest.raises(NotFound, match="endpoint e"):
         scene.update("e", config("1"))
     with pytest.raises(NotFound):
-        scene.rollout.delete("e", ADA)
-    assert scene.rollout.list() == []
+        scene.deployments.delete("e", ADA)
+    assert scene.deployments.list() == []
     assert scene.create("e", config("1")).state.ready  # the name was not left claimed
 
 
@@ -197,25 +197,25 @@ def test_an_update_keeps_the_capture_and_the_missing_keys_that_it_does_not_name(
 
 def test_an_endpoint_is_ready_when_every_worker_that_is_up_answers(scene: Scene) -> None:
     scene.create("e", config("1"))
-    assert scene.rollout.get("e").state.ready
+    assert scene.deployments.get("e").state.ready
     scene.workers.serving = [{"e": 1}, {}]
-    seen = scene.rollout.get("e").state
+    seen = scene.deployments.get("e").state
     assert (seen.ready, seen.message) == (False, "a worker does not serve it yet")
     scene.workers.waiting = {"e": "the online store does not answer"}
-    (listed,) = scene.rollout.list()
+    (listed,) = scene.deployments.list()
     assert (listed.state.ready, listed.state.message) == (False, "the online store does not answer")
     scene.workers.serving = []
-    assert scene.rollout.get("e").state.message == "no worker is up"
+    assert scene.deployments.get("e").state.message == "no worker is up"
     assert scene.store.get(EndpointName("e")).state.ready
     scene.workers.serving = [{"e": 1}, {"e": 1}]
-    assert scene.rollout.get("e").state == scene.store.get(EndpointName("e")).state
+    assert scene.deployments.get("e").state == scene.store.get(EndpointName("e")).state
 
 
 def test_an_update_that_died_with_its_process_is_ended(scene: Scene) -> None:
     scene.create("e", config("1"))
     endpoints.update(scene.store, ManualClock(NOW), "e", config("2"))
-    scene.rollout.recover()
-    found = scene.rollout.get("e")
+    scene.deployments.recover()
+    found = scene.deployments.get("e")
     assert (found.state.config_update, found.state.ready, found.pending) == ("UPDATE_FAILED", True, None)
     assert "stopped during the update" in found.state.message
 
@@ -225,10 +225,10 @@ def test_workers_that_were_not_told_are_told(scene: Scene) -> None:
     scene.create("b", config("1"))
     scene.workers.told.clear()
     scene.workers.serving = [{"a": 1, "b": 1}]
-    scene.rollout.agree()
+    scene.deployments.agree()
     assert ("remove", "gone") not in scene.workers.told
     scene.workers.serving = [{"a": 1, "b": 0, "gone": 3}]
-    scene.rollout.agree()
+    scene.deployments.agree()
     assert {("activate", "b", 1), ("remove", "gone")} <= set(scene.workers.told)
     assert scene.update("b", config("2")).generation == 2
 
@@ -251,7 +251,7 @@ def kinds(scene: Scene) -> list[tuple[str, str]]:
 def test_a_canary_that_ends_well_is_told(scene: Scene) -> None:
     begun = start_canary(scene)
     assert begun.config.traffic == {"churn-1": 90, "churn-2": 10}
-    done = scene.rollout.follow(begun, GO, system("canary"))
+    done = scene.deployments.follow(begun, GO, system("canary"))
     assert (done.config.traffic, done.generation, done.state.config_update) == ({"churn-2": 100}, 3, "NOT_UPDATING")
     assert scene.workers.told[-2:] == [("load", "e", 3), ("activate", "e", 3)]
     assert kinds(scene) == [
@@ -270,9 +270,9 @@ def test_a_verdict_on_what_has_changed_since_is_not_followed(scene: Scene) -> No
     looked_at = start_canary(scene)
     scene.update("e", config("1"))
     with pytest.raises(Conflict, match="changed meanwhile"):
-        scene.rollout.follow(looked_at, STOP, system("canary"))
-    scene.rollout.note(looked_at, "too late")
-    after = scene.rollout.get("e").canary
+        scene.deployments.follow(looked_at, STOP, system("canary"))
+    scene.deployments.note(looked_at, "too late")
+    after = scene.deployments.get("e").canary
     assert after is not None
     assert (after.outcome, after.message) == ("cancelled", "the endpoint was updated otherwise")
     assert kinds(scene)[-1] == ("canary.cancelled", "user:ada")
@@ -282,24 +282,24 @@ def test_a_step_that_the_workers_can_not_take_leaves_the_canary_where_it_is(scen
     begun = start_canary(scene)
     scene.workers.fails = True
     with pytest.raises(InvalidState, match="worker-0"):
-        scene.rollout.follow(begun, STOP, system("canary"))
+        scene.deployments.follow(begun, STOP, system("canary"))
     assert scene.workers.told[-1] == ("discard", "e", 3)
-    assert scene.rollout.get("e") == begun
-    scene.rollout.note(begun, "it waits")
-    noted = scene.rollout.get("e")
+    assert scene.deployments.get("e") == begun
+    scene.deployments.note(begun, "it waits")
+    noted = scene.deployments.get("e")
     assert noted.canary is not None
     assert (noted.canary.message, noted.generation) == ("it waits", 2)
     scene.workers.fails = False
-    assert scene.rollout.follow(noted, STOP, system("canary")).config.traffic == {"churn-1": 100}
+    assert scene.deployments.follow(noted, STOP, system("canary")).config.traffic == {"churn-1": 100}
     assert kinds(scene)[-1] == ("canary.rolled_back", "system:canary")
 
 
 def test_a_rollback_by_hand_needs_somewhere_to_go(scene: Scene) -> None:
     scene.create("e", config("1", LOGGED))
     with pytest.raises(InvalidState, match="nothing to go back to"):
-        scene.rollout.roll_back("e", "", ADA)
+        scene.deployments.roll_back("e", "", ADA)
     scene.update("e", config("2"))
-    back = scene.rollout.roll_back("e", "slow", ADA)
+    back = scene.deployments.roll_back("e", "slow", ADA)
     assert [entity.entity_version for entity in back.config.served] == ["1"]
     assert scene.events.read(kind="endpoint.updated")[-1].data["why"] == "slow"
 
@@ -308,7 +308,7 @@ def test_failures_and_deletions_are_told(scene: Scene) -> None:
     scene.create("e", config("1"))
     scene.workers.fails = True
     scene.update("e", config("2"))
-    scene.rollout.delete("e", ADA)
+    scene.deployments.delete("e", ADA)
     (failed,) = scene.events.read(kind="endpoint.failed")
     assert failed.data["why"] == "worker-0 can't load it (look at the log)"
     assert kinds(scene)[-1] == ("endpoint.deleted", "user:ada")
