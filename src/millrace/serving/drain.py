@@ -74,12 +74,17 @@ class _Drain:
         return DrainResult(self.segments, self.requests, self.rows, len(self.held.parts()), self.aside)
 
     def try_held(self) -> None:
-        """Offer what waits to its tables again, in order, up to the first that a table still refuses."""
+        """Offer what waits to its tables again, in order, up to the first that a table still refuses.
+
+        What was damaged meanwhile is set aside when the rest is in its table; where nothing is left, at once.
+        """
         refusing: set[tuple[str, str]] = set()
         for part in self.held.parts():
             if part.table in refusing:
                 continue
-            if self._append(part, _read([self.held.path(part)]).groups):
+            found = _read([self.held.path(part)])
+            if not found.groups or self._append(part, found.groups):
+                self._set_aside(f"{part.stem}-damaged", found.rest, len(found.rest))
                 _settle()
                 self.held.done(part)
             else:
@@ -88,8 +93,7 @@ class _Drain:
     def take(self, batch: Batch) -> None:
         """Bring a batch's records to their tables, or hold them for those."""
         found = _read(batch.paths())
-        useless = [*found.damaged, *map(framed, found.useless)]
-        self._set_aside(f"{batch.number:012d}", useless, len(useless))
+        self._set_aside(f"{batch.number:012d}", found.rest, len(found.rest))
         by_prefix: defaultdict[str, list[Group]] = defaultdict(list)
         for group in found.groups:
             by_prefix[group.description.table_prefix].append(group)
@@ -138,6 +142,11 @@ class _Found:
     groups: list[Group]
     damaged: list[bytes]
     useless: list[bytes]
+
+    @property
+    def rest(self) -> list[bytes]:
+        """What goes to no table, as it is set aside."""
+        return [*self.damaged, *map(framed, self.useless)]
 
 
 def _read(paths: Sequence[Path]) -> _Found:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,10 +43,10 @@ class Part:
         return f"{self.number:012d}-{self.kind}-{self.prefix}"
 
     @classmethod
-    def read(cls, path: Path) -> Part:
-        """The other way."""
-        number, kind, prefix = path.stem.split("-")
-        return cls(int(number), kind, prefix)
+    def read(cls, path: Path) -> Part | None:
+        """The other way; None for a file that is no part."""
+        found = re.fullmatch(r"(\d{12,})-(payload|predictions)-([0-9a-f]{16})", path.stem)
+        return None if found is None else cls(int(found[1]), found[2], found[3])
 
     @property
     def table(self) -> tuple[str, str]:
@@ -65,7 +66,7 @@ class Held:
 
     def parts(self) -> list[Part]:
         """All, in order."""
-        return sorted(Part.read(path) for path in self._root.glob("*" + HELD))
+        return sorted(part for path in self._root.glob("*" + HELD) if (part := Part.read(path)) is not None)
 
     def tables(self) -> set[tuple[str, str]]:
         """The tables that some part waits for."""

@@ -366,6 +366,33 @@ def test_rows_that_a_refusing_table_took_after_all_are_there_once(
     assert ids(lake) == ids(lake, "ml.logs.churn_payload") == ["r-1", "r-2", "r-3"]
 
 
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda content: content[:-1] + b"?", lambda _: b"no frame at all"])
+def test_what_waits_and_is_damaged_meanwhile_is_put_aside_and_ends_no_drain(
+    lake: Lake, log: CaptureLog, root: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[bytes], bytes]
+) -> None:
+    refusing = Refusing(monkeypatch)
+    refusing.tables = {"ml.logs.churn_predictions"}
+    log.write(record(1), ONE)
+    log.seal()
+    drain(lake, root)
+    (waiting,) = root.glob("*.held")
+    content = damage(waiting.read_bytes())
+    waiting.write_bytes(content)
+    (root / "of-somebody-else.held").write_bytes(b"?")
+    log.write(record(2), ONE)
+    log.seal()
+    drain(lake, root)  # in which the table still refuses what is whole
+    refusing.tables = set()
+    drain(lake, root)
+    assert ids(lake) == ["r-2"]
+    assert ids(lake, "ml.logs.churn_payload") == ["r-1", "r-2"]
+    assert [path.name for path in root.glob("*.held")] == ["of-somebody-else.held"]
+    # All that was in the file, but for the description, which is no record.
+    aside = b"".join(path.read_bytes() for path in root.glob("*.aside"))
+    assert content.endswith(aside)
+    assert bool(aside) == bool(content)
+
+
 @pytest.mark.parametrize("after", [False, True])
 def test_killed_while_a_table_refuses_each_record_is_there_exactly_once(
     lake: Lake, log: CaptureLog, root: Path, monkeypatch: pytest.MonkeyPatch, *, after: bool
