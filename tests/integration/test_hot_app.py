@@ -114,9 +114,13 @@ class Worker:
         self.capture = CaptureLog(root, "w0", world.clock)
         self.app = HotApp(world.clock, world.online, self.capture, limits)
 
-    def post(
+    def post(self, body: object, url: str = URL, **more: Any) -> Response:
+        self.world.clock.advance(timedelta(milliseconds=1))
+        return asyncio.run(self.asked(body if isinstance(body, bytes) else json.dumps(body).encode(), url, **more))
+
+    async def asked(
         self,
-        body: object,
+        raw: bytes,
         url: str = URL,
         *,
         headers: Sequence[tuple[bytes, bytes]] = (),
@@ -125,7 +129,6 @@ class Worker:
         method: str = "POST",
         pieces: int = 1,
     ) -> Response:
-        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         size = max(1, -(-len(raw) // pieces))
         parts = [raw[at : at + size] for at in range(0, len(raw), size)] or [b""]
         scope: dict[str, Any] = {"type": "http", "method": method, "path": url}
@@ -139,8 +142,7 @@ class Worker:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        self.world.clock.advance(timedelta(milliseconds=1))
-        asyncio.run(self.app(scope, receive, send))
+        await self.app(scope, receive, send)
         start, end = sent
         heads = {name.decode(): value.decode() for name, value in start["headers"]}
         assert heads["content-length"] == str(len(end["body"]))
@@ -453,6 +455,28 @@ def test_without_lookups_rows_need_no_names(world: World, tmp_path: Path) -> Non
     assert worker.post({"inputs": columns}).json == {"predictions": expected}
     split = {"columns": [name for name, _ in PLAIN_INPUTS][::-1], "data": [row[::-1] for row in rows]}
     assert worker.post({"dataframe_split": split}).json == {"predictions": expected}
+    worker.capture.close()
+
+
+def test_others_are_answered_while_a_large_request_is_read(world: World, tmp_path: Path) -> None:
+    worker = Worker(world, tmp_path / "capture")
+    worker.app.serve([world.endpoint(ONE, lookups=False)])
+    large = json.dumps({"instances": [[1.5, 2, 0.5, 1.0]] * 60_000}).encode()
+    small = json.dumps({"instances": [[1.5, 2, 0.5, 1.0]]}).encode()
+    ended: list[str] = []
+
+    async def ask(name: str, body: bytes) -> None:
+        await worker.asked(body)
+        ended.append(name)
+
+    async def both() -> None:
+        first = asyncio.create_task(ask("large", large))
+        await asyncio.sleep(0)
+        await ask("small", small)
+        await first
+
+    asyncio.run(both())
+    assert ended == ["small", "large"]
     worker.capture.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,8 @@ from millrace.serving.port import Answer, Served
 from millrace.serving.turns import Busy, TooSlow, Unavailable
 
 _LOG = logging.getLogger(__name__)
+# Larger bodies are read beside the event loop, so that others are answered meanwhile.
+_MOST_ON_LOOP = 256 << 10
 OVER_SIZE = "MAX_REQUEST_SIZE_EXCEEDED"
 OK, BAD_REQUEST, NOT_FOUND, TOO_LARGE, BUSY, FAILED, UNAVAILABLE, TOO_SLOW = 200, 400, 404, 413, 429, 500, 503, 504
 
@@ -58,7 +61,7 @@ async def answer(endpoint: ServedEndpoint, entity: str | None, question: Questio
         return Reply(status, question.dialect.error(code, message), served, reached, client_request_id, key=key)
 
     try:
-        body = question.dialect.read(question.raw, question.envelope)
+        body = await _read(question)
         client_request_id = body.client_request_id
         key = None if entity or endpoint.is_undivided else _sticky(endpoint, body)
         served, reached = endpoint.entities[entity or endpoint.router.choose(key)], True
@@ -85,6 +88,13 @@ async def answer(endpoint: ServedEndpoint, entity: str | None, question: Questio
 def too_large(most_bytes: int) -> str:
     """What is said of a body that is over the limit."""
     return f"the request is over {most_bytes} bytes; send fewer rows at a time"
+
+
+async def _read(question: Question) -> Body:
+    read, raw = question.dialect.read, question.raw
+    if len(raw) <= _MOST_ON_LOOP:
+        return read(raw, question.envelope)
+    return await asyncio.to_thread(read, raw, question.envelope)
 
 
 def _sticky(endpoint: ServedEndpoint, body: Body) -> bytes | None:

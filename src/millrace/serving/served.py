@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from millrace.serving.turns import Turns
 from millrace.serving.types import CallSignature, Description, Endpoint, LoadPlan, Prediction, ServedEntity
 
 Sources = Sequence[Source]
+# More rows are looked up and read beside the event loop, so that others are answered meanwhile.
+_MOST_ON_LOOP = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +102,23 @@ class ServedModel:
             TooSlow: the model took longer than it may.
             Unavailable: the model's process is not there, or it can't be loaded again.
         """
-        sent = body.rows.typed(self.signature.columns)
-        if self._lookup is None:
-            inputs = self._reader.read(sent)
-            keys: list[Sequence[object]] = []
-            sources: list[Sources] = []
+        if len(body.rows) <= _MOST_ON_LOOP:
+            inputs, keys, sources = self._asked(body, now)
         else:
-            records = sent.records(None)
-            rows = self._lookup.augment(records, now)
-            inputs = self._reader.from_values([row.inputs for row in rows])
-            keys, sources = [self.keys.sent(record) for record in records], [row.sources for row in rows]
+            inputs, keys, sources = await asyncio.to_thread(self._asked, body, now)
         started = time.perf_counter()
         prediction = await self.turns.predict(inputs)
         return Answered(prediction, keys, inputs, sources, time.perf_counter() - started)
+
+    def _asked(self, body: Body, now: datetime) -> tuple[Inputs, Sequence[Sequence[object]], Sequence[Sources]]:
+        """The model's inputs, the keys of each row, and what was looked up for it."""
+        sent = body.rows.typed(self.signature.columns)
+        if self._lookup is None:
+            return self._reader.read(sent), (), ()
+        records = sent.records(None)
+        rows = self._lookup.augment(records, now)
+        keys, sources = [self.keys.sent(record) for record in records], [row.sources for row in rows]
+        return self._reader.from_values([row.inputs for row in rows]), keys, sources
 
     @property
     def waiting(self) -> int:
