@@ -15,7 +15,9 @@ def up(
     *,
     host: Annotated[str, Parameter(help="The address to listen at; 0.0.0.0 is all of the machine's.")] = "127.0.0.1",
     port: Annotated[int | None, Parameter(help="5010 by default; 0 takes a free one.")] = None,
-    workers: Annotated[int, Parameter(help="Processes that answer requests.")] = 1,
+    workers: Annotated[
+        int | None, Parameter(help="Processes that answer requests; one for each processor by default.")
+    ] = None,
     allow_host: Annotated[
         list[str] | None,
         Parameter(negative="", help="A further host name that requests may be addressed to; may be repeated."),
@@ -31,6 +33,7 @@ def up(
     from millrace.api.listen import DEFAULT_PORT, is_wildcard, tls_of
     from millrace.api.runtime import ServerInfo
     from millrace.api.supervisor import serve
+    from millrace.core.processes import usable_processors
     from millrace.core.settings import Settings
 
     root = Settings.load(home).home
@@ -53,7 +56,7 @@ def up(
         root,
         host=host,
         port=DEFAULT_PORT if port is None else port,
-        workers=workers,
+        workers=usable_processors() if workers is None else workers,
         hosts=tuple(allow_host or ()),
         tls=tls_of(tls_cert, tls_key),
         announce=announce,

@@ -1,4 +1,4 @@
-"""Other processes of this machine."""
+"""Processes and processors of this machine."""
 
 from __future__ import annotations
 
@@ -14,3 +14,8 @@ def is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def usable_processors() -> int:
+    """How many processors this process may use: fewer than the machine has where it is held to some."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

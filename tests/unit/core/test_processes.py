@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from millrace.core.processes import is_alive
+from millrace.core.processes import is_alive, usable_processors
 
 
 def test_a_process_is_alive_until_it_has_ended() -> None:
@@ -15,3 +15,10 @@ def test_a_process_is_alive_until_it_has_ended() -> None:
         child.communicate(b"\n")
     assert not is_alive(child.pid)
     assert not is_alive(1 << 40)
+
+
+def test_a_process_that_is_held_to_one_processor_has_one() -> None:
+    (one, *_) = os.sched_getaffinity(0)
+    code = f"import os; os.sched_setaffinity(0, [{one}]); from millrace.core.processes import usable_processors as n; print(n())"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (int(told.stdout), usable_processors()) == (1, len(os.sched_getaffinity(0)))
