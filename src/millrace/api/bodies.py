@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
 from starlette.requests import Request
 
 from millrace.core.errors import InvalidInput
@@ -14,11 +14,14 @@ _MOST_BYTES = 16 << 20
 
 
 async def json_object(request: Request, most_bytes: int = _MOST_BYTES) -> Mapping[str, Any]:
-    """The body as a JSON object. Raises InvalidInput where it is none, or longer than it may be."""
+    """The body as a JSON object. Raises InvalidInput where it is none, or longer or deeper than it may be."""
     try:
-        body = json.loads(await short_body(request, most_bytes))
-    except ValueError as error:
+        body = orjson.loads(await short_body(request, most_bytes))
+        orjson.dumps(body)  # objects in each other, deeper than it or anybody would write them again
+    except orjson.JSONDecodeError as error:
         raise InvalidInput("the body is not JSON", hint="send a JSON object") from error
+    except orjson.JSONEncodeError as error:
+        raise InvalidInput("the body has too many objects in each other", hint="send a JSON object") from error
     if not isinstance(body, dict):
         raise InvalidInput("the body is not a JSON object", hint="send a JSON object")
     return body

@@ -22,6 +22,9 @@ _HOP = frozenset(
 _OURS = frozenset({HEADER, b"authorization"})
 _MOST_CONNECTIONS = 64
 _STARTING = error_body("TEMPORARILY_UNAVAILABLE", "the server is starting", "try again in a second")
+_NO_PATH = error_body(
+    "INVALID_PARAMETER_VALUE", "the path is too long, or not ASCII", "write what is not ASCII as %C3%A9"
+)
 _STOPPED = error_body("INTERNAL_ERROR", "the control process ended during the request", "see whether it was done")
 
 
@@ -45,6 +48,9 @@ class ControlProxy:
         body = _body(receive) if _has_body(scope["headers"]) else None
         try:
             response = await self._send(scope, body)
+        except (httpx.InvalidURL, UnicodeDecodeError):
+            await JSONResponse(_NO_PATH, status_of("INVALID_PARAMETER_VALUE"))(scope, receive, send)
+            return
         except httpx.ConnectError:
             # Nothing was sent: every client may safely try again, and ours do.
             failure = JSONResponse(_STARTING, status_of("TEMPORARILY_UNAVAILABLE"), headers={"retry-after": "1"})

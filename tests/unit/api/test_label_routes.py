@@ -115,6 +115,28 @@ def test_what_is_wrong_is_named(client: Client, body: object, said: str) -> None
     assert said in refused.json()["message"]
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"labels": [{"request_id": "r", "label": "\\ud800"}]}', "not JSON"),
+        (b'{"labels": [{"request_id": "r", "label": "\xff"}]}', "not JSON"),
+        (b'{"labels": %s}' % (b"[" * 100_000 + b"]" * 100_000), "not JSON"),
+        (b'{"labels": [{"request_id": "r", "label": %s}]}' % (b"[" * 400 + b"]" * 400), "in each other"),
+        (b'{"labels": [{"request_id": "r", "label": 1}], "tolerance_days": 1e300}', "can't be"),
+        (b'{"labels": [{"request_id": "r", "label": 1, "row": %s}]}' % (b"7" * 30), "row"),
+    ],
+)
+def test_what_json_can_hold_and_we_can_not_is_refused(client: Client, content: bytes, said: str) -> None:
+    refused = client.post(PATH, content=content)
+    assert refused.status_code == 400
+    assert said in refused.json()["message"]
+
+
+def test_a_label_beyond_64_bits_is_a_number(client: Client) -> None:
+    content = b'{"labels": [{"request_id": "r", "row": 0, "label": %s}], "dry_run": true}' % (b"7" * 30)
+    assert client.post(PATH, content=content).status_code == 200
+
+
 def test_a_body_that_is_too_long_or_no_json_is_refused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "not JSON" in client.post(PATH, content=b"{").json()["message"]
     monkeypatch.setattr("millrace.api.label_routes._MOST_BYTES", 10)
