@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -40,8 +41,10 @@ from millrace.serving.adapters.sql_endpoints import SqlEndpointStore
 from millrace.serving.capture import CaptureLog
 from millrace.serving.drain import drain
 from millrace.serving.endpoints import endpoint_config, served_entity
+from millrace.serving.generations import Generations
 from millrace.serving.hot import HotApp
 from millrace.serving.mlmodel import read_model_folder
+from millrace.serving.processes.environments import Environments
 from millrace.serving.served import ServedModel
 from millrace.serving.turns import Limits
 from millrace.serving.types import Capture, Endpoint, EndpointName, EndpointState, LoadPlan, ServedEntity
@@ -554,6 +557,76 @@ def test_what_can_not_be_loaded_yet_says_so_and_answers_when_it_can(world: World
     assert worker.post({"dataframe_records": records([1])}).status == 200
     worker.capture.close()
     late.online.close()
+
+
+def test_an_endpoint_that_nobody_thought_of_leaves_the_others_alone(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    load = Generations.load
+
+    def choke(self: Generations, endpoint: Endpoint) -> Mapping[str, str]:
+        if endpoint.name == "bad":
+            raise KeyError("s3cret")
+        return load(self, endpoint)
+
+    worker, store = Worker(world, tmp_path / "capture"), SqlEndpointStore(open_database("sqlite://"))
+    store.add(replace(world.endpoint(ONE), name=EndpointName("bad")))
+    store.add(world.endpoint(ONE))
+    commands = Commands(worker.app, worker.capture, store)
+
+    async def meanwhile() -> None:
+        await commands.start()
+        assert worker.app.served() == {"churn": 1}
+        mending = asyncio.create_task(commands.mend(0.01))
+        await asyncio.sleep(0.2)
+        assert not mending.done()
+        (answer,) = (await commands.handle({"do": "status"})).get("waiting").items()  # type: ignore[attr-defined]
+        assert answer == ("bad", "it can't be loaded: KeyError; the server's log says where")
+        patched.undo()
+        for _ in range(500):
+            if "bad" in worker.app.served():
+                break
+            await asyncio.sleep(0.01)
+        mending.cancel()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Generations, "load", choke)
+        asyncio.run(meanwhile())
+    assert worker.app.served() == {"churn": 1, "bad": 1}
+    assert [each.message for each in caplog.records if each.levelname == "ERROR"] == [
+        "endpoint bad can't be served by this worker"
+    ]
+    worker.capture.close()
+
+
+def test_models_that_need_a_process_do_not_keep_the_others_waiting(world: World, tmp_path: Path) -> None:
+    folder = tmp_path / "model-slow"
+    shutil.copytree(world.root / "model-1", folder)
+    (folder / "requirements.txt").write_text("of-its-own==1.0")
+    worker, store = Worker(world, tmp_path / "capture"), SqlEndpointStore(open_database("sqlite://"))
+    environments = Environments(tmp_path / "envs", tmp_path / "logs")
+    app = HotApp(world.clock, world.online, worker.capture, environments=environments)
+    slow = replace(world.plan(ONE), path=str(folder), flavor="sklearn")
+    store.add(replace(world.endpoint(ONE), name=EndpointName("a-slow-one"), plans=(slow,)))
+    store.add(world.endpoint(ONE))
+    commands = Commands(app, worker.capture, store)
+
+    async def story() -> None:
+        await commands.start()
+        assert app.served() == {"churn": 1}
+        assert app.waiting() == {"a-slow-one": "its model is being loaded in a process of its own"}
+        mending = asyncio.create_task(commands.mend(60.0))  # the first time at once
+        for _ in range(500):
+            if "environment" in app.waiting()["a-slow-one"]:
+                break
+            await asyncio.sleep(0.01)
+        mending.cancel()
+
+    asyncio.run(story())
+    assert app.waiting() == {
+        "a-slow-one": "the environment that the model needs is not there: of-its-own==1.0 (not installed)"
+    }
+    worker.capture.close()
 
 
 def test_without_capture_nothing_is_kept(world: World, tmp_path: Path) -> None:

@@ -7,8 +7,6 @@ import gc
 import logging
 import os
 import socket
-from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +24,7 @@ from millrace.api.options import ChildOptions
 from millrace.api.runtime import control_socket, worker_channel
 from millrace.api.wire import from_wire
 from millrace.core.clock import SystemClock
-from millrace.core.errors import InvalidState, MillraceError, NotFound
+from millrace.core.errors import InvalidState, NotFound
 from millrace.core.principal import current_user
 from millrace.serving.capture import CaptureLog
 from millrace.serving.hot import HotApp
@@ -80,19 +78,25 @@ class Commands:
         self._loaded = False
 
     async def start(self) -> None:
-        """Load what the store says, one endpoint after the other: one that can't be loaded leaves the others alone."""
+        """Load what the store says, one endpoint after the other: one that can't be loaded leaves the others alone.
+
+        Models that need a process of their own are left to `mend`: the others are served meanwhile.
+        """
         async with self._changing:
-            await asyncio.to_thread(self._serve, self._store.list())
+            await asyncio.to_thread(self._serve_stored)
             self._loaded = True
 
     async def mend(self, again_s: float = 5.0) -> None:
-        """Try again, ever more seldom, what could not be loaded: an online store may come up after its workers."""
+        """Load what waits, at once and ever more seldom again: an online store may come up after its workers."""
         pause = again_s
+        async with self._changing:  # which `start` holds until it has seen what waits
+            pass
         while True:
+            try:
+                await self._serve_waiting()
+            except Exception:  # noqa: BLE001 - the boundary of the loop: the database may be away, and comes back
+                _log.exception("what waits can't be loaded; it is tried again")
             await asyncio.sleep(pause)
-            if self._hot.waiting():
-                async with self._changing:
-                    await asyncio.to_thread(self._serve_waiting)
             pause = min(2 * pause, _SELDOM_S) if self._hot.waiting() else again_s
 
     async def rest(self, look_s: float = 5.0) -> None:
@@ -102,13 +106,13 @@ class Commands:
             if self._hot.rest():
                 gc.collect()
 
-    def _serve_waiting(self) -> None:
-        waiting = self._hot.waiting()
-        for endpoint in self._store.list():
-            if endpoint.name in waiting:
-                with suppress(MillraceError):  # logged when it first failed; requests are told what is wrong
-                    self._hot.serve([endpoint])
-                    _log.warning("endpoint %s could not be served at first, and is now", endpoint.name)
+    async def _serve_waiting(self) -> None:
+        if not self._hot.waiting():
+            return
+        for endpoint in await asyncio.to_thread(self._store.list):
+            async with self._changing:  # for each anew: commands need not wait for all of them
+                if endpoint.name in self._hot.waiting():
+                    await asyncio.to_thread(self._serve, endpoint)
 
     async def handle(self, message: Message) -> Message:
         """Answer one command."""
@@ -158,12 +162,28 @@ class Commands:
             except NotFound:
                 self._hot.remove(name)
 
-    def _serve(self, endpoints: Iterable[Endpoint]) -> None:
-        for endpoint in endpoints:
-            try:
-                self._hot.serve([endpoint])
-            except MillraceError:
+    def _serve_stored(self) -> None:
+        for endpoint in self._store.list():
+            if not self._hot.postpone(endpoint):
+                self._serve(endpoint)
+
+    def _serve(self, endpoint: Endpoint) -> None:
+        before = self._hot.waiting().get(endpoint.name)
+        try:
+            self._hot.serve([endpoint])
+        except Exception:  # noqa: BLE001 - the boundary of an endpoint: whatever its model raises, the others go on
+            if self._hot.waiting().get(endpoint.name) != before:  # said once; requests are told what is wrong
                 _log.exception("endpoint %s can't be served by this worker", endpoint.name)
+        else:
+            if before is not None:
+                _log.warning("endpoint %s had to wait, and is served now", endpoint.name)
+
+
+def _note_end(task: asyncio.Task[None]) -> None:
+    """Say that a task has ended which never should."""
+    if not task.cancelled():
+        name = getattr(task.get_coro(), "__qualname__", "")
+        _log.error("%s has ended; it is missing until the next start", name, exc_info=task.exception())
 
 
 async def main(options: ChildOptions) -> None:
@@ -188,6 +208,8 @@ async def main(options: ChildOptions) -> None:
     server = await channel.listen(worker_channel(sockets, options.slot), commands.handle)
     work = (commands.mend(), commands.rest(), follow(callers, workspace.tokens))
     beside = [asyncio.create_task(each) for each in work]
+    for task in beside:
+        task.add_done_callback(_note_end)
     try:
         await commands.start()
         app = WorkerApp(hot, control_socket(sockets), options.instance)

@@ -13,7 +13,7 @@ from millrace.features.port import OnlineStore
 from millrace.serving.port import Served
 from millrace.serving.predictor import load_predictor
 from millrace.serving.processes.environments import Environments
-from millrace.serving.processes.open import open_predictor
+from millrace.serving.processes.open import open_predictor, runs_here
 from millrace.serving.routing import Router
 from millrace.serving.served import ServedModel
 from millrace.serving.served_features import ServedFeatures
@@ -95,6 +95,10 @@ class Generations:
             for name, endpoint in list(self._active.items())
         }
         return {name: entities for name, entities in names.items() if entities}
+
+    def takes_long(self, endpoint: Endpoint) -> bool:
+        """Whether a model of the endpoint runs in a process of its own: such a one takes up to minutes to load."""
+        return self._environments is not None and not all(map(runs_here, endpoint.plans))
 
     def load(self, endpoint: Endpoint) -> Mapping[str, str]:
         """Load a generation without routing to it; entity name to how it answers and why so."""

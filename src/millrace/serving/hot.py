@@ -149,16 +149,23 @@ class HotApp:
         """Load and activate the stored endpoints that are ready: what a worker does when it starts.
 
         Raises:
-            MillraceError: as `load`; those before it are served.
+            MillraceError: as `load`; those before it are served. A foreign model may raise anything else as well.
         """
         for endpoint in endpoints:
             if endpoint.state.ready:
                 try:
                     self.load(endpoint)
-                except MillraceError as error:
-                    self._waiting[endpoint.name] = error.message
+                except Exception as error:
+                    self._waiting[endpoint.name] = _why_not(error)
                     raise
                 self.activate(endpoint.name, endpoint.generation)
+
+    def postpone(self, endpoint: Endpoint) -> bool:
+        """Let a stored endpoint wait for `serve` whose models take long to load; whether it is such a one."""
+        takes_long = endpoint.state.ready and self._generations.takes_long(endpoint)
+        if takes_long:
+            self._waiting[endpoint.name] = "its model is being loaded in a process of its own"
+        return takes_long
 
     def waiting(self) -> Mapping[str, str]:
         """Endpoints that `serve` could not load, and why: they answer 503, unless an earlier generation answers."""
@@ -275,6 +282,12 @@ class HotApp:
     def _too_large(self, asked: _Asked) -> Reply:
         body = asked.dialect.error(OVER_SIZE, too_large(self._limits.body_bytes))
         return Reply(TOO_LARGE, body, asked.endpoint.first, reached=False)
+
+
+def _why_not(error: Exception) -> str:
+    if isinstance(error, MillraceError):
+        return error.message
+    return f"it can't be loaded: {type(error).__name__}; the server's log says where"
 
 
 def _caller(scope: Scope) -> Caller:

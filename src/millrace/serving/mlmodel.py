@@ -43,15 +43,23 @@ def read_model_folder(folder: Path) -> ModelFolder:
     """Read `MLmodel`.
 
     Raises:
-        InvalidInput: there is none, or the model has no signature with named columns.
+        InvalidInput: there is none, it is damaged, or the model has no signature with named columns.
         PermissionDenied: a file of the model lies outside of the folder.
     """
     import yaml  # type: ignore[import-untyped,unused-ignore]
 
     try:
-        content: dict[str, Any] = yaml.safe_load((folder / "MLmodel").read_text())
+        return _facts(folder, yaml.safe_load((folder / "MLmodel").read_text()))
     except FileNotFoundError as error:
         raise InvalidInput(f"{folder.name} holds no MLflow model", hint="log the model with MLflow again") from error
+    except (OSError, yaml.YAMLError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"the file MLmodel of {folder.name} can't be read: {type(error).__name__}",
+            hint="log the model with MLflow again",
+        ) from error
+
+
+def _facts(folder: Path, content: Mapping[str, Any]) -> ModelFolder:
     flavors = content.get("flavors") or {}
     require_closed(folder, flavors)
     flavor = next((name for name in _NATIVE if name in flavors), "python_function")

@@ -57,20 +57,22 @@ class Environments:
         """Make the environment that has what is needed, where it is not there; that takes its time.
 
         Raises:
-            InvalidState: a package can't be had, or it takes half an hour.
+            InvalidState: a package or its Python can't be had, the disk is full, or it takes half an hour.
         """
         from filelock import FileLock, Timeout
 
         place = self._root / _name(needs)
         if (place / "bin" / "python").exists():
             return
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
             with FileLock(f"{place}.lock", timeout=_LONGEST_S, thread_local=False):
                 if not (place / "bin" / "python").exists():
                     self._make(place, needs)
         except (Timeout, subprocess.TimeoutExpired) as error:
             raise self._failed(needs, "took too long") from error
+        except OSError as error:
+            raise self._failed(needs, f"can't be installed, the system says {error.strerror or error}") from error
 
     def log(self, name: str) -> Path:
         """Where a process in an environment writes what it says; what has grown long is put aside as `NAME.log.1`."""
@@ -85,7 +87,13 @@ class Environments:
         draft = place.with_suffix(".tmp")
         shutil.rmtree(draft, ignore_errors=True)
         python = draft / "bin" / "python"
-        for command in _commands(draft, python, needs):
+        commands = _commands(draft, python, needs)
+        if shutil.which(commands[0][0]) is None:
+            raise InvalidState(
+                f"the model was logged with Python {needs.python}, and Python {needs.python} is not here",
+                hint="install it, or uv, which brings it",
+            )
+        for command in commands:
             self._run(command, needs)
         if needs.python is None:
             _add_ours(python)
@@ -111,7 +119,7 @@ class Environments:
     def _failed(self, needs: Needs, what: str) -> InvalidState:
         return InvalidState(
             f"what the model needs {what}: {', '.join(needs.reasons)}",
-            hint=f'{self.log("environments")} says why; install it here, or deploy with "own_packages": false',
+            hint=f'{self._logs / "environments.log"} says why; install it here, or deploy with "own_packages": false',
         )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from millrace.core.errors import InvalidInput
 from millrace.serving.mlmodel import read_model_folder
 
 if TYPE_CHECKING:
@@ -57,13 +58,20 @@ def _requirements(folder: Path) -> Iterator[Requirement]:
     from packaging.requirements import InvalidRequirement, Requirement
 
     file = folder / "requirements.txt"
-    for line in file.read_text().splitlines() if file.is_file() else ():
+    for line in _text(file).splitlines() if file.is_file() else ():
         try:
             requirement = Requirement(line.partition(" #")[0].strip())
         except InvalidRequirement:  # an empty line, a comment, an option, a path
             continue
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
             yield requirement
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"the model's {file.name} can't be read", hint="log the model with MLflow again") from error
 
 
 def _lacking(wanted: Requirement) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from millrace.core.errors import InvalidInput
+from millrace.core.errors import InvalidInput, InvalidState, MillraceError
 from millrace.serving.mlmodel import read_model_folder
 from millrace.serving.port import Predictor
 from millrace.serving.predictor import load_predictor
@@ -27,7 +27,7 @@ def open_predictor(
 
     Raises:
         InvalidInput: the model can't be loaded, or can't predict its own example.
-        InvalidState: its environment has not been made.
+        InvalidState: its environment has not been made, or the system starts no process.
     """
     needs = _needs(plan)
     return load_predictor(plan, proofs) if needs is None else _in_process(plan, needs, environments, answer_s)
@@ -45,9 +45,17 @@ def make_environments(plans: Iterable[LoadPlan], environments: Environments) -> 
             environments.make(needs)
 
 
+def runs_here(plan: LoadPlan) -> bool:
+    """Whether a model needs no process of its own; also true where that can't be told, as loading it will say."""
+    try:
+        return _needs(plan) is None
+    except MillraceError:
+        return True
+
+
 def _needs(plan: LoadPlan) -> Needs | None:
-    runs_here = plan.flavor in {FEATURE_SPEC, *_DATA} or plan.entity.settings.get("own_packages") is False
-    return None if runs_here else needs_of(Path(plan.path))
+    needs_nothing = plan.flavor in {FEATURE_SPEC, *_DATA} or plan.entity.settings.get("own_packages") is False
+    return None if needs_nothing else needs_of(Path(plan.path))
 
 
 def _in_process(plan: LoadPlan, needs: Needs, environments: Environments, answer_s: float) -> Predictor:
@@ -55,8 +63,14 @@ def _in_process(plan: LoadPlan, needs: Needs, environments: Environments, answer
     from millrace.serving.processes.predictor import ProcessPredictor, Program
 
     python = environments.python(needs)
-    start = Program(python, Path(plan.path), plan.inputs, environments.log(f"model-{python.parents[1].name}"))
-    predictor = ProcessPredictor(start, f"it needs {', '.join(needs.reasons)}", answer_s)
+    try:
+        start = Program(python, Path(plan.path), plan.inputs, environments.log(f"model-{python.parents[1].name}"))
+        predictor = ProcessPredictor(start, f"it needs {', '.join(needs.reasons)}", answer_s)
+    except OSError as error:
+        raise InvalidState(
+            f"the model's own process can't be started: {error.strerror or error}",
+            hint=f"is the disk full, or {python} damaged? deleting its environment has it made anew at the next start",
+        ) from error
     _check(predictor, plan)
     return predictor
 
