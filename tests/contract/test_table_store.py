@@ -122,6 +122,16 @@ class TestAppend:
         assert found.to_pylist() == rows.to_pylist()
         assert [field.type for field in found.schema] == [field.type for field in rows.schema]
 
+    def test_rows_can_be_read_some_at_a_time(self, store: TableStore, location: Location) -> None:
+        made(store, location, people(*range(40_000)))
+        store.append(location, people(*range(40_000, 50_000)), commit())
+        store.merge(location, people(7, 8), ["id"], commit())
+        batches = list(store.batches(location, ["id"], pc.field("id") >= 5))
+        assert max(len(batch) for batch in batches) < 20_000
+        assert sorted(row["id"] for batch in batches for row in batch.to_pylist()) == list(range(5, 50_000))
+        with pytest.raises(NotFound, match="nope"):
+            list(store.batches(location, ["nope"]))
+
     def test_times_are_microseconds_utc_whatever_they_come_as(self, store: TableStore, location: Location) -> None:
         made(store, location, people(0, at=pa.array([0], pa.timestamp("s"))))
         store.append(location, people(1, at=pa.array([1_000], pa.timestamp("ns"))), commit())

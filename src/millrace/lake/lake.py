@@ -134,6 +134,12 @@ class Lake:
         with _named(entry.name):
             return self.store.read(entry.location, None if version is None else Version(version), columns, where)
 
+    def batches(self, name: str | TableName, columns: Sequence[str], where: object = None) -> Iterator[pa.RecordBatch]:
+        """The rows of the newest version, in no order and some at a time; `where` as in `read`, but not on texts."""
+        entry = self.entry(name)
+        with _named(entry.name):
+            yield from self.store.batches(entry.location, columns, where)
+
     def entry(self, name: str | TableName) -> TableEntry:
         """The catalog's entry.
 

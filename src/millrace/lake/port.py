@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
@@ -108,6 +108,13 @@ class TableStore(Protocol):
         """The rows of a version (None: the newest); `where` is a pyarrow compute expression that is pushed down.
 
         Their order is not part of a table: sort what has to be in order.
+        """
+        ...
+
+    def batches(self, location: Location, columns: Sequence[str], where: object = None) -> Iterator[pa.RecordBatch]:
+        """The rows of the newest version, some at a time: a table may be larger than memory.
+
+        As `read`, but that `where` must not compare texts, which may be stored in several forms.
         """
         ...
 
