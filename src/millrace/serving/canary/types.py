@@ -13,6 +13,7 @@ Decision = Literal["go", "wait", "stop"]
 Outcome = Literal["running", "finished", "rolled_back", "cancelled"]
 
 SIGNALS: tuple[Signal, ...] = ("errors", "latency", "predictions", "quality")
+MOST_REQUESTS = 100_000  # of each, that a verdict may ask for
 _WHOLE = 100
 
 
@@ -73,6 +74,10 @@ class CanarySettings:
         _check_steps(self.steps, self.shadow)
         if self.min_requests < 1 or self.min_labels < 0:
             raise InvalidInput("a verdict needs a minimum sample", hint="give min_requests of 1 or more")
+        if max(self.min_requests, self.min_labels) > MOST_REQUESTS:
+            raise InvalidInput(
+                "the canary's minimum sample is too large", hint=f"a verdict reads at most {MOST_REQUESTS:,} of each"
+            )
         if self.wait <= timedelta(0):
             raise InvalidInput("the canary's wait is not positive", hint="say how long a step may take at most")
         if self.after_wait not in {"go", "stop"}:

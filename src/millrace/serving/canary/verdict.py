@@ -67,12 +67,14 @@ class Evidence:
         predictions: of each row of an answer, its probability, else its prediction; NaN where it is no number.
         losses: of each row whose label has come, the log loss, or the squared error where there is no probability; of texts, whether
             the prediction is another (1) or not (0).
+        sampled: how many requests of each were taken at most, at random of the newest; None where all were.
     """
 
     failed: Measured
     durations: Measured
     predictions: Measured
     losses: Measured
+    sampled: int | None = None
 
 
 def judge(evidence: Evidence, settings: CanarySettings, waited: timedelta, *, seed: int) -> Verdict:
@@ -84,14 +86,15 @@ def judge(evidence: Evidence, settings: CanarySettings, waited: timedelta, *, se
     if missing and waited < settings.wait:
         return Verdict("wait", f"waits for a sample: {missing}")
     findings = tuple(_findings(evidence, settings, seed))
+    cut = "" if evidence.sampled is None else f" (by a sample of {evidence.sampled:,} of the newest requests of each)"
     bad = [finding.reason for finding in findings if finding.bad]
     if bad:
-        return Verdict("stop", "; ".join(bad), findings)
+        return Verdict("stop", "; ".join(bad) + cut, findings)
     if missing:
         return Verdict(
             settings.after_wait, f"after a wait of {settings.wait} it is still too little: {missing}", findings
         )
-    return Verdict("go", "no signal speaks against it", findings)
+    return Verdict("go", f"no signal speaks against it{cut}", findings)
 
 
 def _missing(evidence: Evidence, settings: CanarySettings) -> str:

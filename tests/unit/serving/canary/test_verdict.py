@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 
+from millrace.core.errors import InvalidInput
 from millrace.serving.canary.types import CanaryLimits, CanarySettings
 from millrace.serving.canary.verdict import Evidence, Measured, judge
 from millrace.statistics.randomisation import Groups
@@ -82,7 +84,7 @@ def test_figures_are_those_of_plain_arithmetic() -> None:
     scores = np.where(new, 0.75, 0.25)
     losses = np.where(new, 0.75, 0.5)
     measured = [_measured(values, np.arange(100), new) for values in (failed, durations, scores, losses)]
-    found = judge(Evidence(*measured), CANARY, NO_WAIT, seed=1).findings
+    found = judge(Evidence(measured[0], measured[1], measured[2], measured[3]), CANARY, NO_WAIT, seed=1).findings
     assert [(f.champion, f.challenger) for f in found] == [(0, 0.2), (10, 30), (0.25, 0.75), (0.5, 0.75)]
     assert [f.effect for f in found] == pytest.approx([0.2, 3.0, 1.0, 0.5])
     assert all(finding.bad for finding in found)
@@ -101,6 +103,19 @@ def test_twice_as_long_but_by_less_than_a_millisecond_is_no_reason() -> None:
     alike = _measured(np.zeros(400), np.arange(400), new)
     found = judge(Evidence(alike, _measured(durations, np.arange(400), new), alike, alike), CANARY, NO_WAIT, seed=1)
     assert (found.decision, found.findings[1].effect) == ("go", 4.0)
+
+
+def test_a_verdict_on_a_sample_says_so() -> None:
+    found = judge(replace(evidence(1), sampled=10_000), CANARY, NO_WAIT, seed=1)
+    assert found.reason == "no signal speaks against it (by a sample of 10,000 of the newest requests of each)"
+
+
+def test_a_sample_larger_than_is_read_can_not_be_asked_for() -> None:
+    assert CanarySettings(min_requests=100_000).min_requests == 100_000
+    with pytest.raises(InvalidInput, match="too large"):
+        CanarySettings(min_requests=100_001)
+    with pytest.raises(InvalidInput, match="too large"):
+        CanarySettings(min_labels=100_001)
 
 
 def test_too_small_a_sample_is_waited_for_and_then_the_declared_outcome_holds() -> None:
