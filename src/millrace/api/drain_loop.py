@@ -7,6 +7,7 @@ that the inference tables change at moments of the home's own time, and a replay
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -22,6 +23,8 @@ from millrace.workspace import Workspace, open_workspace
 
 # One commit a table each time: seldom enough to keep the tables' logs short, often enough for a person who looks.
 EVERY_S = 10.0
+# Who asks goes first: nobody waits for the drain.
+_NICE = 10
 _log = logging.getLogger(__name__)
 
 
@@ -48,6 +51,7 @@ def main(options: ChildOptions) -> int:
     logs.configure("drain")
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    os.nice(_NICE)
     lifeline.hold(options.lifeline_fd)
     workspace = open_workspace(options.home, principal=system("drain"))
     try:

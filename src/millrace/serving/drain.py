@@ -51,7 +51,7 @@ def drain(lake: Lake, capture_root: Path) -> DrainResult:
         work.try_held()
         for batch in journal.batches():
             work.take(batch)
-            _settle()
+            work.settle()
             batch.finish()
         return work.result()
 
@@ -65,6 +65,7 @@ class _Drain:
     requests: int = 0
     rows: int = 0
     aside: int = 0
+    unsettled: bool = False
     held: Held = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,17 +79,28 @@ class _Drain:
 
         What was damaged meanwhile is set aside when the rest is in its table; where nothing is left, at once.
         """
-        refusing: set[tuple[str, str]] = set()
+        refusing, done = set[tuple[str, str]](), list[Part]()
         for part in self.held.parts():
             if part.table in refusing:
                 continue
             found = _read([self.held.path(part)])
             if not found.groups or self._append(part, found.groups):
                 self._set_aside(f"{part.stem}-damaged", found.rest, len(found.rest))
-                _settle()
-                self.held.done(part)
+                done.append(part)
             else:
                 refusing.add(part.table)
+        self.settle()
+        for part in done:
+            self.held.done(part)
+
+    def settle(self) -> None:
+        """Bring all that was committed to the disk: Delta's writer does not, and what was on the disk is deleted next.
+
+        That brings all there of the whole machine, so it is done only where something was committed, and once for all of it.
+        """
+        if self.unsettled:
+            os.sync()
+        self.unsettled = False
 
     def take(self, batch: Batch) -> None:
         """Bring a batch's records to their tables, or hold them for those."""
@@ -113,6 +125,7 @@ class _Drain:
 
     def _append(self, part: Part, groups: Sequence[Group]) -> bool:
         prefix = groups[0].description.table_prefix
+        self.unsettled = True  # also where it fails: part of it may be there
         try:
             unfit = _APPEND[part.kind](self.lake, prefix, groups, (self.application, part.number))
         except MillraceError as error:
@@ -128,11 +141,6 @@ class _Drain:
         if count:
             set_aside(self.root, stem, parts, count)
             self.aside += count
-
-
-def _settle() -> None:
-    """Bring all that was committed to the disk: Delta's writer does not, and what was on the disk is deleted next."""
-    os.sync()
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,6 +254,33 @@ def test_what_was_on_the_disk_is_deleted_when_the_tables_are_there_too(
     assert "append" not in steps[5:]
 
 
+def test_the_disk_is_asked_once_for_all_that_waited_and_not_where_nothing_was_committed(
+    lake: Lake, log: CaptureLog, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing = Refusing(monkeypatch)
+    refusing.tables = {"ml.logs.churn_predictions"}
+    for number in (1, 2, 3):
+        log.write(record(number), ONE)
+        log.seal()
+        drain(lake, root)
+    refusing.tables = set()
+    steps: list[str] = []
+    unlink = Path.unlink
+
+    def noted(path: Path, *, missing_ok: bool = False) -> None:
+        steps.append(path.suffix)
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(os, "sync", lambda: steps.append("sync"))
+    monkeypatch.setattr(Path, "unlink", noted)
+    drain(lake, root)
+    assert steps == ["sync", ".held", ".held", ".held"]
+    (root / "old.segment").write_bytes(b"of another format")
+    drain(lake, root)
+    assert set(steps[4:]) == {".segment"}
+    assert ids(lake) == ["r-1", "r-2", "r-3"]
+
+
 class Killed(BaseException):
     """Stands for kill -9: nothing of ours catches it."""
 
