@@ -382,6 +382,12 @@ class TestReading:
         store.merge(location, people(2, 3, x=["c", "c"]), ["id"], commit())
         assert sorted(store.read(location, columns=["id"], where=pc.field("x") == "c").to_pydict()["id"]) == [2, 3]
 
+    def test_a_merge_leaves_alone_what_has_a_value_already(self, store: TableStore, location: Location) -> None:
+        made(store, location, people(1, 2, x=["a", None]))
+        store.merge(location, people(1, 2, 3, x=["c", "d", "e"]), ["id"], commit(), unless="x")
+        rows = store.read(location, columns=["id", "x"]).to_pylist()
+        assert {row["id"]: row["x"] for row in rows} == {1: "a", 2: "d", 3: "e"}
+
     def test_an_unknown_column_or_version_is_not_found(self, store: TableStore, location: Location) -> None:
         made(store, location, people(1, amount=[1]))
         with pytest.raises(NotFound, match="did you mean 'amount'"):

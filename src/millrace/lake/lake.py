@@ -99,9 +99,16 @@ class Lake:
         """Add rows; with a transaction that the log already has, nothing happens."""
         return self._write(name, lambda at, commit: self.store.append(at, rows, commit), why, transaction)
 
-    def merge(self, name: str | TableName, rows: pa.Table, keys: Sequence[str], why: str = "merge") -> TableVersion:
-        """Upsert rows by the key columns."""
-        return self._write(name, lambda at, commit: self.store.merge(at, rows, keys, commit), why)
+    def merge(
+        self,
+        name: str | TableName,
+        rows: pa.Table,
+        keys: Sequence[str],
+        why: str = "merge",
+        unless: str | None = None,
+    ) -> TableVersion:
+        """Upsert rows by the key columns; those that have a value in the column `unless` already stay as they are."""
+        return self._write(name, lambda at, commit: self.store.merge(at, rows, keys, commit, unless), why)
 
     def overwrite(
         self, name: str | TableName, rows: pa.Table, why: str = "overwrite", where: str | None = None

@@ -70,10 +70,18 @@ class TableStore(Protocol):
         """
         ...
 
-    def merge(self, location: Location, rows: pa.Table, keys: Sequence[str], commit: CommitInfo) -> Version:
+    def merge(
+        self,
+        location: Location,
+        rows: pa.Table,
+        keys: Sequence[str],
+        commit: CommitInfo,
+        unless: str | None = None,
+    ) -> Version:
         """Upsert by the key columns (a null key equals a null key); unknown columns are added to the schema.
 
         Columns that the rows lack keep their values, and are null in new rows. Two rows with one key raise InvalidInput.
+        Rows that have a value in the column `unless` stay as they are, also where another writer gives it at this moment.
         """
         ...
 

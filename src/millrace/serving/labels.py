@@ -95,7 +95,10 @@ def rows_of(table: pa.Table, columns: Sequence[str]) -> Iterable[tuple[Any, ...]
 
 
 def store_labels(lake: Lake, name: str | TableName, matches: Sequence[Match]) -> int:
-    """Write labels onto their predictions, in one commit; how many."""
+    """Write labels onto their predictions, in one commit; how many.
+
+    A prediction that got a label since it was read keeps that one, and is counted all the same.
+    """
     import pyarrow as pa
 
     if not matches:
@@ -104,6 +107,7 @@ def store_labels(lake: Lake, name: str | TableName, matches: Sequence[Match]) ->
     identity = [("request_id", pa.string()), ("row", pa.int32()), ("timestamp", time)]
     schema = pa.schema([*identity, ("actual_label", label_type(lake, name)), ("label_time", time)])
     columns = [pa.array(values, field.type) for values, field in zip(zip(*matches, strict=True), schema, strict=True)]
+    keys = ["request_id", "row", "timestamp"]
     # The time says nothing more of which row it is, but by it the merge leaves files of other days unread.
-    lake.merge(name, pa.Table.from_arrays(columns, schema=schema), ["request_id", "row", "timestamp"], "labels")
+    lake.merge(name, pa.Table.from_arrays(columns, schema=schema), keys, "labels", unless="actual_label")
     return len(matches)

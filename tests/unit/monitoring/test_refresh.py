@@ -166,9 +166,16 @@ class BreaksOff(DeltaTableStore):
         self._count()
         return super().append(location, rows, commit)
 
-    def merge(self, location: Location, rows: pa.Table, keys: Sequence[str], commit: CommitInfo) -> Version:
+    def merge(
+        self,
+        location: Location,
+        rows: pa.Table,
+        keys: Sequence[str],
+        commit: CommitInfo,
+        unless: str | None = None,
+    ) -> Version:
         self._count()
-        return super().merge(location, rows, keys, commit)
+        return super().merge(location, rows, keys, commit, unless)
 
     def _count(self) -> None:
         if self.left == 0:

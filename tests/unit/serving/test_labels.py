@@ -98,6 +98,21 @@ def test_again_changes_nothing_and_a_label_once_given_stays(lake: Lake) -> None:
     assert labelled(lake) == {("r", 0): (1.0, T0)}
 
 
+def test_of_two_labels_at_once_the_first_stays(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    predict(lake, ("r", 0, T0, 1, "x"), ("s", 0, T0, 2, "x"))
+    read = Lake.read
+
+    def overtaken(self: Lake, *args: Any, **more: Any) -> pa.Table:
+        rows = read(self, *args, **more)
+        monkeypatch.setattr(Lake, "read", read)
+        assert join(lake, labels_of((1, "x", T0, True))) == 1
+        return rows
+
+    monkeypatch.setattr(Lake, "read", overtaken)
+    join(lake, labels_of((1, "x", T0, False), (2, "x", T0, False)))
+    assert labelled(lake) == {("r", 0): (1.0, T0), ("s", 0): (0.0, T0)}
+
+
 def test_only_the_label_columns_change(lake: Lake) -> None:
     predict(lake, ("r", 0, T0, 1, "x"), ("r", 1, T0, 2, "x"))
     before = {row["row"]: row for row in lake.read(TABLE).to_pylist()}

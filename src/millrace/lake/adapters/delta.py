@@ -36,7 +36,7 @@ from millrace.lake.adapters.delta_files import (
     schema_of,
     statistics_columns,
 )
-from millrace.lake.adapters.delta_keys import refuse_unfit_partitions, same_key
+from millrace.lake.adapters.delta_keys import has_no, refuse_unfit_partitions, same_key
 from millrace.lake.adapters.delta_log import already_there, commit_properties, version_info
 from millrace.lake.adapters.delta_versions import OpenedVersions
 from millrace.lake.columns import conform, new_columns, refuse_duplicate_keys, storable, storable_schema
@@ -130,8 +130,17 @@ class DeltaTableStore:
 
         return self._commit(location, commit, write)
 
-    def merge(self, location: Location, rows: pa.Table, keys: Sequence[str], commit: CommitInfo) -> Version:
+    def merge(
+        self,
+        location: Location,
+        rows: pa.Table,
+        keys: Sequence[str],
+        commit: CommitInfo,
+        unless: str | None = None,
+    ) -> Version:
         """Upsert by the key columns (null equals null). Columns that the rows lack keep their values, null in new rows.
+
+        Rows that have a value in the column `unless` stay as they are, also where another writer gives it at this moment.
 
         Raises:
             InvalidInput: two of the rows have the same key; a changed type.
@@ -152,7 +161,9 @@ class DeltaTableStore:
                 target_alias="old",
                 merge_schema=bool(added),
                 commit_properties=commit_properties(commit),
-            ).when_matched_update_all().when_not_matched_insert_all().execute()
+            ).when_matched_update_all(
+                None if unless is None else has_no(unless)
+            ).when_not_matched_insert_all().execute()
 
         return self._commit(location, commit, write)
 

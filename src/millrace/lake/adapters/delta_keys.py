@@ -62,6 +62,11 @@ def refuse_unfit_partitions(rows: pa.Table, partitions: Sequence[str]) -> None:
             )
 
 
+def has_no(column: str) -> str:
+    """The SQL condition that a row of the table (`old`) has no value in a column."""
+    return f"old.{_quoted(column)} IS NULL"
+
+
 def _equal(rows: pa.Table, key: str) -> str:
     # A hash join needs plain equality, and null-safe equality matters only where the new rows have a null key.
     null_safe = rows.column(key).null_count > 0
