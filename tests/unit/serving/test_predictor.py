@@ -25,7 +25,6 @@ from millrace.serving.endpoints import served_entity
 from millrace.serving.inputs import Inputs, join_inputs
 from millrace.serving.mlmodel import read_model_folder
 from millrace.serving.paths.frames import to_frame
-from millrace.serving.paths.pyfunc import _labels
 from millrace.serving.port import Predictor
 from millrace.serving.predictor import load_predictor
 from millrace.serving.types import LoadPlan, Prediction
@@ -242,14 +241,6 @@ def test_the_reason_for_the_slow_path_is_told(
     predictor = load_predictor(plan(folder))
     assert (predictor.path, predictor.why) == ("pyfunc", why)
     assert predictor.predict(given([[1.0, 2.0, 3.5], [0.0, 0.0, -1.0]])) == Prediction([6.5, -1.0], None)
-
-
-def test_what_pyfunc_gives_becomes_one_label_a_row() -> None:
-    assert _labels(np.array([1, 0])) == [1, 0]
-    assert _labels(pd.Series(["a", "b"])) == ["a", "b"]
-    assert _labels(pd.DataFrame({"y": [0.5, 1.5]})) == [0.5, 1.5]
-    assert _labels(pd.DataFrame({"y": [1], "z": [2]})) == [{"y": 1, "z": 2}]
-    assert _labels([1, 2]) == [1, 2]
 
 
 def test_times_reach_the_model_as_times() -> None:

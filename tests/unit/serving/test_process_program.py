@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import io
+import json
 import math
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
+import orjson
+import pandas as pd  # noqa: TID253 - a test
 import pytest
 
 from millrace.serving.inputs import Inputs
+from millrace.serving.paths import program
 from millrace.serving.paths.frames import to_frame
-from millrace.serving.processes import program
+from millrace.serving.paths.pyfunc import open_pyfunc
+from millrace.serving.types import Prediction
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -70,3 +77,81 @@ def test_the_program_makes_the_frames_that_workers_make(signature: list[tuple[st
     assert list(ours.columns) == list(theirs.columns)
     assert list(ours.dtypes) == list(theirs.dtypes)
     assert ours.equals(theirs)
+
+
+def test_what_pyfunc_gives_becomes_one_label_a_row() -> None:
+    assert program.labels_of(np.array([1, 0])) == [1, 0]
+    assert program.labels_of(pd.Series(["a", "b"])) == ["a", "b"]
+    assert program.labels_of(pd.DataFrame({"y": [0.5, 1.5]})) == [0.5, 1.5]
+    assert program.labels_of(pd.DataFrame({"y": [1], "z": [2]})) == [{"y": 1, "z": 2}]
+    assert program.labels_of([1, 2]) == [1, 2]
+
+
+OWN = """
+import datetime
+from decimal import Decimal
+import numpy as np
+import pandas as pd
+
+class Model:
+    def predict(self, frame):
+        at = pd.Timestamp("2025-03-01T06:00:00.5", tz="UTC")
+        return pd.DataFrame({0: [at, pd.NaT], 1: [Decimal("1.50"), None], "day": [datetime.date(2025, 3, 1), None],
+            "raw": [b"ab", b""], 2.5: [np.float32(0.5), [np.int64(1), at]], "n": pd.array([1, None], "Int64"), "large": [2**70, 1]})
+
+def _load_pyfunc(path):
+    return Model()
+"""
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow's own, of each version another
+def test_a_worker_and_the_program_give_the_same_labels(
+    write_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "loads_rich.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    flavor = {"loader_module": "loads_rich", "env": {}, "python_version": "3.11.0"}
+    signature = [("a", "double")]
+    folder, numbers = write_model("own", {"python_function": flavor}, signature), np.zeros((2, 1))
+    theirs, _ = program.load(str(folder), signature)(numbers, [])
+    assert open_pyfunc(folder, signature)(Inputs(numbers)) == Prediction(theirs, None)
+    assert theirs == [
+        {
+            "0": "2025-03-01T06:00:00.500000+00:00",
+            "1": "1.50",
+            "day": "2025-03-01",
+            "raw": "YWI=\n",
+            "2.5": 0.5,
+            "n": 1,
+            "large": str(2**70),
+        },
+        {
+            "0": None,
+            "1": None,
+            "day": None,
+            "raw": "",
+            "2.5": [1, "2025-03-01T06:00:00.500000+00:00"],
+            "n": None,
+            "large": 1,
+        },
+    ]
+    assert json.loads(orjson.dumps(theirs)) == theirs
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow's own, of each version another
+def test_labels_are_what_mlflows_own_server_writes() -> None:
+    from mlflow.pyfunc.scoring_server import predictions_to_json
+
+    at = pd.Timestamp("2025-03-01T06:00:00", tz="UTC")
+    for result in (
+        pd.DataFrame({0: [at, at], 1: [b"ab", "c"]}),
+        pd.DataFrame({3: [1, 2], 4: [0.5, 1.5], "five": [True, None]}),
+        np.array([[1, 2], [3, 4]]),
+        np.array(["a", "b"]),
+        np.array(["2025-03-01", "2025-03-02"], dtype="datetime64[D]"),
+        [at, at],
+        [np.float32(0.1), 5],
+    ):
+        written = io.StringIO()
+        predictions_to_json(result, written)
+        assert json.loads(orjson.dumps(program.labels_of(result))) == json.loads(written.getvalue())["predictions"]

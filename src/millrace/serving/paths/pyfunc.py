@@ -10,6 +10,7 @@ from millrace.serving.inputs import Inputs
 from millrace.serving.paths.classes import own_probabilities
 from millrace.serving.paths.frames import to_frame
 from millrace.serving.paths.path import PredictFunction
+from millrace.serving.paths.program import labels_of
 from millrace.serving.types import Prediction
 
 
@@ -22,7 +23,7 @@ def open_pyfunc(folder: Path, signature: Sequence[tuple[str, str]]) -> PredictFu
 
     def predict(inputs: Inputs) -> Prediction:
         frame = to_frame(inputs, signature)
-        return Prediction(_labels(model.predict(frame)), own_probabilities(native, frame))
+        return Prediction(labels_of(model.predict(frame)), own_probabilities(native, frame))
 
     return predict
 
@@ -32,9 +33,3 @@ def _native(model: Any) -> object:
         return model.get_raw_model()
     except (AttributeError, NotImplementedError):
         return None
-
-
-def _labels(result: Any) -> list[object]:
-    if hasattr(result, "columns"):
-        result = result.iloc[:, 0] if len(result.columns) == 1 else result.to_dict("records")
-    return list(result.tolist() if hasattr(result, "tolist") else result)

@@ -16,7 +16,7 @@ import numpy as np
 
 from millrace.core.errors import InvalidInput
 from millrace.serving.inputs import Inputs
-from millrace.serving.processes import program
+from millrace.serving.paths import program
 from millrace.serving.turns import TooSlow, Unavailable
 from millrace.serving.types import Prediction
 

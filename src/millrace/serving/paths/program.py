@@ -1,7 +1,7 @@
 """What runs in a model's own process, under the Python of the model's own environment.
 
-Millrace is not installed there: this file stands alone, with MLflow, numpy and pandas. The server's side takes only the
-form of the frames from here. A frame is the lengths of its two parts, then JSON, then raw little-endian float64.
+Millrace is not installed there: this file stands alone, with MLflow, numpy and pandas. The server's side takes the form of the
+frames and of the labels from here. A frame is the lengths of its two parts, then JSON, then raw little-endian float64.
 
 The first frame names the model, and is answered when it is loaded. Each one after it has rows: `numbers` of them a row in
 the raw part, `texts` by column. The answer has their labels, and the probabilities in the raw part.
@@ -9,6 +9,8 @@ the raw part, `texts` by column. The answer has their labels, and the probabilit
 
 from __future__ import annotations
 
+import base64
+import datetime as dt
 import json
 import os
 import select
@@ -29,6 +31,8 @@ Predict = Callable[[np.ndarray, Sequence[Sequence[Any]]], tuple[list[Any], "np.n
 _LENGTHS = struct.Struct(">QQ")
 _DTYPES = {"float": "float32", "integer": "int32", "long": "int64", "boolean": "bool"}
 _TEXTS = {"string", "datetime"}
+_JSON = {bool, int, float, str}
+_BITS = 63  # of a whole number, beside its sign
 
 
 def send(connection: socket.socket, content: Content, numbers: np.ndarray | None = None) -> None:
@@ -106,7 +110,7 @@ def load(model: str, signature: Signature) -> Predict:
         rows = frame(numbers, texts, signature)
         scores = np.asarray(native.predict_proba(rows)) if hasattr(native, "predict_proba") else None
         binary = scores is not None and scores.ndim == 2 and scores.shape[1] == 2  # noqa: PLR2004 - n x 2
-        return _labels(loaded.predict(rows)), scores[:, 1] if scores is not None and binary else None
+        return labels_of(loaded.predict(rows)), scores[:, 1] if scores is not None and binary else None
 
     return predict
 
@@ -138,10 +142,35 @@ def _native(model: Any) -> Any:
         return None
 
 
-def _labels(result: Any) -> list[Any]:
+def labels_of(result: Any) -> list[Any]:
+    """One label a row out of what a model gives, of what JSON has.
+
+    Times are ISO 8601 text and bytes base64, as MLflow's own server writes them, and what is missing is null; what it can't write
+    (decimals, lengths of time) is text.
+    """
     if hasattr(result, "columns"):
         result = result.iloc[:, 0] if len(result.columns) == 1 else result.to_dict("records")
-    return list(result.tolist() if hasattr(result, "tolist") else result)
+    values = list(result.tolist() if hasattr(result, "tolist") else result)
+    dtype = getattr(result, "dtype", None)
+    return values if isinstance(dtype, np.dtype) and dtype.kind in "fiub" else [_plain(value) for value in values]
+
+
+def _plain(value: Any) -> Any:
+    import pandas as pd
+
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, (np.ndarray, np.generic)) and not isinstance(value, np.longdouble):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if value is None or value is pd.NaT or value is pd.NA:
+        return None
+    if isinstance(value, (dt.date, dt.time)):
+        return value.isoformat()
+    if isinstance(value, (bytes, bytearray)):
+        return base64.encodebytes(value).decode()
+    return value if type(value) in _JSON and not (type(value) is int and value.bit_length() > _BITS) else str(value)
 
 
 if __name__ == "__main__":
