@@ -9,16 +9,29 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd  # noqa: TID253 - a test
+import pyarrow as pa
 import pytest
 
 from millrace.access.types import CALLER, owner
 from millrace.core.clock import ManualClock
+from millrace.core.errors import NotFound
+from millrace.core.principal import Principal
+from millrace.database.engine import open_database
 from millrace.features.adapters.lmdb_online import LmdbOnlineStore
+from millrace.features.feature_specs import make_feature_spec
+from millrace.features.online.publish import publish
+from millrace.features.spec import to_json
+from millrace.features.tables import create_feature_table, write_feature_rows
+from millrace.features.types import FeatureLookup, FeatureSpec
+from millrace.lake.adapters.delta import DeltaTableStore
+from millrace.lake.adapters.sql_catalog import SqlCatalog
+from millrace.lake.lake import Lake
 from millrace.serving.endpoints import endpoint_config, served_entity
 from millrace.serving.hot import HotApp
 from millrace.serving.mlmodel import read_model_folder
@@ -55,6 +68,16 @@ class Server:
         plan = LoadPlan(entity, str(folder), facts.flavor, facts.inputs, None)
         state, config = EndpointState(ready=True, config_update="NOT_UPDATING"), endpoint_config(entity)
         self.app.serve([Endpoint(EndpointName(name), name, 1, config, (plan,), None, state, NOW, NOW, "user:ada")])
+
+    def serve_divided(self, name: str, spec: FeatureSpec) -> None:
+        """Two entities that share the requests by their keys, and a shadow that gets all of them."""
+        entities = [served_entity("ml.specs.customer", None, f"{name}-{number}") for number in range(3)]
+        config = endpoint_config(
+            *entities, traffic={f"{name}-0": 50, f"{name}-1": 50}, shadow={f"{name}-2": 100}, missing_keys="null"
+        )
+        plans = tuple(LoadPlan(entity, "", "feature_spec", (), to_json(spec)) for entity in entities)
+        state = EndpointState(ready=True, config_update="NOT_UPDATING")
+        self.app.serve([Endpoint(EndpointName(name), name, 1, config, plans, None, state, NOW, NOW, "user:ada")])
 
     def ask(self, path: str, body: bytes = b"", **more: Any) -> Reply:
         return self.loop.run_until_complete(self._answer(path, body, **more))
@@ -215,11 +238,37 @@ def _own_model() -> Any:
     return Weighted()
 
 
+def _published(online: LmdbOnlineStore, root: Path) -> FeatureSpec:
+    """A table with keys of four types, in the online store."""
+    engine = open_database(f"sqlite:///{root / 'millrace.db'}")
+    lake = Lake(
+        SqlCatalog(engine), DeltaTableStore(), ManualClock(NOW), Principal("user", "ada"), str(root / "warehouse")
+    )
+    keys = {
+        "number": pa.int64(),
+        "name": pa.string(),
+        "at": pa.timestamp("us", "UTC"),
+        "cost": pa.decimal128(12, 2),
+    }
+    schema = pa.schema([*keys.items(), ("score", pa.float64())])
+    create_feature_table(lake, "ml.features.customers", schema, primary_keys=list(keys))
+    row = {"number": 5, "name": "x", "at": NOW, "cost": Decimal("1.50"), "score": 0.5}
+    write_feature_rows(lake, "ml.features.customers", pa.Table.from_pylist([row], schema=schema))
+    publish(lake, online, "ml.features.customers", as_of=NOW)
+    lookup = FeatureLookup("ml.features.customers", list(keys))
+    return make_feature_spec(lake, [lookup], _no_function, as_of=NOW)
+
+
+def _no_function(name: str) -> Any:
+    raise NotFound(name)
+
+
 @pytest.fixture(scope="session")
 def server(models: dict[str, Saved], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     made = Server(LmdbOnlineStore(tmp_path_factory.mktemp("online")))
     for name, saved in models.items():
         made.serve(name, saved.folder)
+    made.serve_divided("divided", _published(made.online, tmp_path_factory.mktemp("lake")))
     yield made
     made.loop.close()
     made.online.close()

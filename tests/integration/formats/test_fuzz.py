@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import io
 import json
@@ -111,7 +112,7 @@ def test_the_valid_bodies_are_answered(server: Any) -> None:
         assert reply.status == 200, (content_type, reply.body)
 
 
-@settings(cases, max_examples=2000)
+@settings(cases, max_examples=1500)
 @given(data=st.data())
 def test_spoiled_bodies(server: Any, data: st.DataObject) -> None:
     v2, content_type, good = data.draw(st.sampled_from(VALID))
@@ -134,13 +135,22 @@ def test_spoiled_bodies(server: Any, data: st.DataObject) -> None:
     check(server.ask(path_of("pipeline", v2), bytes(raw), content_type=content_type))
 
 
+def _deep(levels: int) -> Any:
+    value: Any = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+DEEP, LONG = _deep(300), "x" * 100_000
+
 _LEAF = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-(2**70), 2**70),
     st.floats(allow_nan=False, allow_infinity=False),
     st.text(max_size=8),
-    st.sampled_from(["", "NaN", "2025-03-01", 1e308, 10**400, "FP64", -1, 0, [], {}]),
+    st.sampled_from(["", "NaN", "2025-03-01", 1e308, 10**400, "FP64", -1, 0, [], {}, DEEP, LONG]),
 )
 _VALUE = st.recursive(
     _LEAF,
@@ -149,8 +159,13 @@ _VALUE = st.recursive(
 )
 
 
+_DEEPEST = 8  # beyond it nothing is replaced
+
+
 def _places(content: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     children = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    if len(path) == _DEEPEST:
+        return [path]
     return [path, *(place for key, value in children for place in _places(value, (*path, key)))]
 
 
@@ -162,7 +177,7 @@ def _replaced(content: Any, path: tuple[Any, ...], value: Any) -> Any:
     return items
 
 
-@settings(cases, max_examples=1500)
+@settings(cases, max_examples=1200)
 @given(data=st.data())
 def test_other_values_anywhere_in_json(server: Any, data: st.DataObject) -> None:
     v2, content = data.draw(st.sampled_from(_documents(ROWS)))
@@ -211,7 +226,7 @@ _TYPE = st.sampled_from(
 )
 
 
-@settings(cases, max_examples=1000)
+@settings(cases, max_examples=800)
 @given(
     raw=st.binary(max_size=200)
     | st.sampled_from([body for _, _, body in VALID])
@@ -236,6 +251,91 @@ def test_any_bytes_and_headers(
     server: Any, *, raw: bytes, content_type: bytes, headers: Any, query: str, v2: str
 ) -> None:
     check(server.ask(path_of("pipeline", v2) + query, raw, content_type=content_type, headers=headers))
+
+
+KEYS: dict[str, Any] = {"number": 5, "name": "x", "at": "2025-03-10T12:00:00Z", "cost": "1.50"}
+_KEY_TYPES = {"number": pa.int64(), "name": pa.string(), "at": pa.timestamp("us", "UTC"), "cost": pa.decimal128(12, 2)}
+_ODD = st.sampled_from(
+    [
+        None,
+        "",
+        "5",
+        "7" * 30,
+        7 * 10**29,
+        -(2**63),
+        1.5,
+        True,
+        "9999-12-31T23:59:59-05:00",
+        "NaN",
+        "1e999999999",
+        LONG,
+        DEEP,
+    ]
+)
+
+
+def _keyed(dialect: str, keys: dict[str, Any]) -> tuple[str, bytes, bytes]:
+    """A question about one key in this dialect; to Arrow and Parquet in the keys' types where the value has them, else as text."""
+    if dialect == "csv":
+        return "", CSV, _csv({name: [value] for name, value in keys.items() if value is not DEEP} | {"more": [1]})
+    if dialect == "v2":
+        tensors = [
+            {"name": name, "shape": [1], "datatype": "INT64" if type(value) is int else "BYTES", "data": [value]}
+            for name, value in keys.items()
+        ]
+        return "/infer", JSON, json.dumps({"inputs": tensors}).encode()
+    if dialect in ("arrow", "parquet"):
+        columns = {name: _typed(name, value) for name, value in keys.items()}
+        if dialect == "arrow":
+            return "", STREAM, _arrow(pa.ipc.new_stream, columns)
+        return "", PARQUET, _parquet(columns)
+    return "", JSON, json.dumps({"instances": [keys]}).encode()
+
+
+def _typed(name: str, value: Any) -> Any:
+    text = None if value is None else str(value)
+    try:
+        return pa.array([text]).cast(_KEY_TYPES[name])
+    except pa.ArrowInvalid:
+        return pa.array([text])
+
+
+DIALECTS = ("json", "csv", "v2", "arrow", "parquet")
+
+
+def test_one_key_is_answered_by_one_entity_in_all_dialects(server: Any) -> None:
+    for number in range(20):
+        asked = [_keyed(dialect, {**KEYS, "number": number}) for dialect in DIALECTS]
+        replies = [server.ask(path_of("divided", v2), body, content_type=kind) for v2, kind, body in asked]
+        assert [reply.status for reply in replies] == [200] * len(DIALECTS), [reply.body for reply in replies]
+        assert len({reply.headers[b"served-model-name"] for reply in replies}) == 1
+    for _ in range(500):  # the shadow's copies are answered when there is time
+        if _copies_answered(server):
+            break
+        server.loop.run_until_complete(asyncio.sleep(0.01))
+    assert _copies_answered(server) > 0
+
+
+def _copies_answered(server: Any) -> int:
+    return sum(shadow["answered"] for shadow in server.app.counts()["shadows"])
+
+
+@settings(cases, max_examples=1000)
+@given(
+    dialect=st.sampled_from(DIALECTS),
+    odd=st.dictionaries(st.sampled_from(sorted(KEYS)), _ODD, max_size=3),
+    left_out=st.sets(st.sampled_from(sorted(KEYS)), max_size=1),
+    members=st.sampled_from([0, 0, 1, 16, 5000]),
+)
+def test_odd_keys_at_a_divided_endpoint(
+    server: Any, *, dialect: str, odd: dict[str, Any], left_out: set[str], members: int
+) -> None:
+    v2, kind, body = _keyed(dialect, {name: value for name, value in (KEYS | odd).items() if name not in left_out})
+    headers = []
+    if members:
+        body = gzip.compress(b"") * (members - 1) + gzip.compress(body, 1)
+        headers = [(b"content-encoding", b"gzip")]
+    check(server.ask(path_of("divided", v2), body, content_type=kind, headers=headers), (200, 400))
 
 
 @settings(cases, max_examples=500)
