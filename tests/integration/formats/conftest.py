@@ -69,6 +69,13 @@ class Server:
         state, config = EndpointState(ready=True, config_update="NOT_UPDATING"), endpoint_config(entity)
         self.app.serve([Endpoint(EndpointName(name), name, 1, config, (plan,), None, state, NOW, NOW, "user:ada")])
 
+    def end(self) -> None:
+        """Copies that still wait for a shadow are dropped."""
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+        self.loop.run_until_complete(asyncio.sleep(0))
+        self.loop.close()
+
     def serve_divided(self, name: str, spec: FeatureSpec) -> None:
         """Two entities that share the requests by their keys, and a shadow that gets all of them."""
         entities = [served_entity("ml.specs.customer", None, f"{name}-{number}") for number in range(3)]
@@ -270,5 +277,5 @@ def server(models: dict[str, Saved], tmp_path_factory: pytest.TempPathFactory) -
         made.serve(name, saved.folder)
     made.serve_divided("divided", _published(made.online, tmp_path_factory.mktemp("lake")))
     yield made
-    made.loop.close()
+    made.end()
     made.online.close()
