@@ -7,10 +7,11 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from millrace.core.clock import Clock, epoch_us
 from millrace.core.settings import Durability
@@ -22,6 +23,8 @@ _LOG = logging.getLogger(__name__)
 _BUFFER_BYTES = 64 << 20
 # From one look at the folder to the next; where there is little room, each sync has one.
 _LOOK_S, _MUCH_ROOM = 1.0, 64 << 20
+# Who waits for a sync, and of which segment.
+_Commit: TypeAlias = tuple[asyncio.Future[bool], OpenSegment | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,8 @@ class CaptureLog:
         self._full: list[OpenSegment] = []
         self._pending: list[bytes] = []
         self._pending_bytes, self._described = 0, dict[str, Description]()
-        self._committing: list[asyncio.Future[bool]] = []
+        self._written: OpenSegment | None = None  # the newest record is in it
+        self._committing: list[_Commit] = []
         self._dropped = self._written_bytes = self._waiting_bytes = self._room_bytes = 0
         self._dropping = False
         root.mkdir(parents=True, exist_ok=True)
@@ -91,13 +95,14 @@ class CaptureLog:
 
     async def keep(self, payload: bytes, description: Description) -> bool:
         """Keep a record as durably as is asked for; False where it was dropped."""
-        kept = self.write(payload, description)
-        if not kept or self._durability != "durable":
-            return kept
+        if self._durability != "durable":
+            return self.write(payload, description)
         # One sync for all that wait for it: a group commit.
         committed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         with self._lock:
-            self._committing.append(committed)
+            if not self._write(payload, description):
+                return False
+            self._committing.append((committed, self._written))
         self._wake.set()
         return await committed
 
@@ -106,16 +111,8 @@ class CaptureLog:
 
         Its description goes before it where the segment does not have that yet.
         """
-        frame = framed(payload)
         with self._lock:
-            if self._pending_bytes + len(frame) > self._room_bytes:
-                return self._drop(1, f"{self._waiting_bytes} bytes wait for the drain, and there is no room for more")
-            if self._durability != "buffered":
-                return self._append(frame, (description,), 1)
-            self._pending.append(frame)
-            self._described[description.id] = description
-            self._pending_bytes += len(frame)
-            return self._pending_bytes < _BUFFER_BYTES or self._flush()
+            return self._write(payload, description)
 
     def seal(self) -> None:
         """Close the open segment, so that a drain takes all that was written until now; nothing where there is none."""
@@ -127,6 +124,17 @@ class CaptureLog:
         self._wake.set()
         self._thread.join()
         self.seal()
+
+    def _write(self, payload: bytes, description: Description) -> bool:
+        frame = framed(payload)
+        if self._pending_bytes + len(frame) > self._room_bytes:
+            return self._drop(1, f"{self._waiting_bytes} bytes wait for the drain, and there is no room for more")
+        if self._durability != "buffered":
+            return self._append(frame, (description,), 1)
+        self._pending.append(frame)
+        self._described[description.id] = description
+        self._pending_bytes += len(frame)
+        return self._pending_bytes < _BUFFER_BYTES or self._flush()
 
     def _flush(self) -> bool:
         """Write what is in memory."""
@@ -143,6 +151,7 @@ class CaptureLog:
             segment.append(frames)
         except OSError as error:
             return self._drop(records, error.strerror or "the disk refuses")
+        self._written = segment
         segment.described.update(description.id for description in new)
         self._written_bytes += len(frames)
         self._waiting_bytes += len(frames)
@@ -198,7 +207,7 @@ class CaptureLog:
                 self._waiting_bytes, self._room_bytes = waiting + since, room - since
 
     def _sync(self, *, seal: bool = False) -> None:
-        committing, synced = list[asyncio.Future[bool]](), False
+        committing, synced = list[_Commit](), set[OpenSegment | None]()
         try:
             with self._syncing:
                 with self._lock:
@@ -209,28 +218,28 @@ class CaptureLog:
                     full, self._full = self._full, []
                     segment = self._segment
                 # Outside the lock: a slow disk must not hold up a request.
-                results = [each.seal() for each in full]
-                if segment:
-                    results.append(segment.sync())
-                synced = all(results)
-                if not synced:
+                synced.update([each for each in full if each.seal()])
+                if segment and segment.sync():
+                    synced.add(segment)
+                elif segment:
                     with self._lock:
                         self._retire()
         finally:
-            self._settle(committing, synced=synced)
+            self._settle(committing, synced)
 
-    def _settle(self, committing: list[asyncio.Future[bool]], *, synced: bool) -> None:
-        """Tell those who wait for a sync: each is told, however it ended."""
+    def _settle(self, committing: Sequence[_Commit], synced: Collection[OpenSegment | None]) -> None:
+        """Tell those who wait for a sync, each what became of its own segment, however that ended."""
         if not committing:
             return
-        if not synced:
+        lost = sum(segment not in synced for _, segment in committing)
+        if lost:
             with self._lock:
-                self._drop(len(committing), "the disk does not keep what it was given")
+                self._drop(lost, "the disk does not keep what it was given")
         with suppress(RuntimeError):  # the loop has ended, and nobody waits
-            committing[0].get_loop().call_soon_threadsafe(_tell, committing, synced)
+            committing[0][0].get_loop().call_soon_threadsafe(_tell, committing, synced)
 
 
-def _tell(committing: list[asyncio.Future[bool]], synced: bool) -> None:  # noqa: FBT001 - a callback
-    for future in committing:
+def _tell(committing: Sequence[_Commit], synced: Collection[OpenSegment | None]) -> None:
+    for future, segment in committing:
         if not future.done():
-            future.set_result(synced)
+            future.set_result(segment in synced)

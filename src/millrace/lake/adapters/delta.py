@@ -36,7 +36,7 @@ from millrace.lake.adapters.delta_files import (
     schema_of,
     statistics_columns,
 )
-from millrace.lake.adapters.delta_keys import has_no, refuse_unfit_partitions, same_key
+from millrace.lake.adapters.delta_keys import has_no, refuse_missing, refuse_unfit_partitions, refuse_unknown, same_key
 from millrace.lake.adapters.delta_log import already_there, commit_properties, version_info
 from millrace.lake.adapters.delta_versions import OpenedVersions
 from millrace.lake.columns import conform, new_columns, refuse_duplicate_keys, storable, storable_schema
@@ -150,7 +150,7 @@ class DeltaTableStore:
         def write(table: DeltaTable) -> None:
             schema = schema_of(table)
             fitting, added = conform(rows, schema, fill=False), new_columns(rows, schema)
-            _refuse_missing(schema, fitting.schema)
+            refuse_missing(schema, fitting.schema)
             refuse_unfit_partitions(fitting, _partitions(table))
             if not fitting.num_rows:
                 return
@@ -186,7 +186,7 @@ class DeltaTableStore:
         def write(table: DeltaTable) -> None:
             nonlocal deleted
             schema = schema_of(table)
-            _refuse_unknown(keys, schema)
+            refuse_unknown(keys, schema)
             names = keys.column_names
             fitting = conform(keys, schema, fill=False).group_by(names).aggregate([]).select(names)
             if not fitting.num_rows:
@@ -384,13 +384,6 @@ def _wait_s(attempt: int) -> float:
     return longest * (1 + secrets.randbelow(1000)) / 1000
 
 
-def _refuse_unknown(rows: pa.Table, table: pa.Schema) -> None:
-    unknown = new_columns(rows, table)
-    if unknown or not rows.column_names:
-        what = f"there is no column '{unknown[0]}'" if unknown else "no key columns were given"
-        raise InvalidInput(what, hint=did_you_mean(unknown[0], table.names) if unknown else "name the rows by a key")
-
-
 def _partitions(table: DeltaTable) -> list[str]:
     return list(table.metadata().partition_columns)
 
@@ -403,9 +396,3 @@ def _taken(location: Location) -> AlreadyExists:
     return AlreadyExists(
         f"{location} holds another table", hint="move it away, or choose another name", location=location
     )
-
-
-def _refuse_missing(table: pa.Schema, given: pa.Schema) -> None:
-    missing = [field.name for field in table if not field.nullable and field.name not in given.names]
-    if missing:
-        raise InvalidInput(f"column '{missing[0]}' is missing", hint="the table has no nulls in it: give its values")

@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 from millrace.core.errors import InvalidInput
+from millrace.core.names import did_you_mean
+from millrace.lake.columns import new_columns
 
 # A condition with more values takes longer to work through than it saves.
 _MOST_PARTITIONS = 500
@@ -60,6 +62,21 @@ def refuse_unfit_partitions(rows: pa.Table, partitions: Sequence[str]) -> None:
                 hint="give these rows another value, or don't partition by this column",
                 column=name,
             )
+
+
+def refuse_unknown(rows: pa.Table, table: pa.Schema) -> None:
+    """Raise InvalidInput where rows of keys name no column, or one that the table does not have."""
+    unknown = new_columns(rows, table)
+    if unknown or not rows.column_names:
+        what = f"there is no column '{unknown[0]}'" if unknown else "no key columns were given"
+        raise InvalidInput(what, hint=did_you_mean(unknown[0], table.names) if unknown else "name the rows by a key")
+
+
+def refuse_missing(table: pa.Schema, given: pa.Schema) -> None:
+    """Raise InvalidInput where a column that has no nulls is not given."""
+    missing = [field.name for field in table if not field.nullable and field.name not in given.names]
+    if missing:
+        raise InvalidInput(f"column '{missing[0]}' is missing", hint="the table has no nulls in it: give its values")
 
 
 def has_no(column: str) -> str:
