@@ -7,6 +7,7 @@ are dropped and counted.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,9 +20,12 @@ from millrace.serving.generations import ServedEndpoint
 from millrace.serving.records import Request
 from millrace.serving.request_log import CURRENT
 
-_MOST_COPIES, _MOST_BYTES = 64, 8 << 20  # that wait, in all
+_MOST_COPIES = 64  # that wait
+_MOST_BYTES = 64 << 10  # of one: a shadow answers on the loop, which larger ones would hold up
 _BUSY_S = 0.005  # the loop takes longer than this to come round while it is busy
 _BUSY_REQUESTS = 4  # that are being answered at once
+
+_LOG = logging.getLogger(__name__)
 
 # Keeps a reply to a request that began then, by time.perf_counter.
 Keep = Callable[[Reply, Request, float], Awaitable[object]]
@@ -49,7 +53,6 @@ class Shadows:
     def __init__(self, keep: Keep, answering: Callable[[], int]) -> None:
         self._keep, self._answering = keep, answering
         self._waiting: deque[_Copy] = deque()
-        self._bytes = 0
         self._running: asyncio.Task[None] | None = None
         self._counts: dict[tuple[str, str], list[int]] = {}
 
@@ -74,11 +77,10 @@ class Shadows:
             await self._running
 
     def _take(self, copy: _Copy) -> None:
-        if len(self._waiting) >= _MOST_COPIES or self._bytes + len(copy.question.raw) > _MOST_BYTES:
+        if len(self._waiting) >= _MOST_COPIES or len(copy.question.raw) > _MOST_BYTES:
             self._count(copy, answered=False)
             return
         self._waiting.append(copy)
-        self._bytes += len(copy.question.raw)
         if self._running is None:
             # In nobody's name: it answers copies of many requests.
             self._running = asyncio.create_task(self._run(), context=Context())
@@ -88,10 +90,7 @@ class Shadows:
             while self._waiting:
                 is_busy = await self._is_busy()
                 copy = self._waiting.popleft()
-                self._bytes -= len(copy.question.raw)
-                self._count(copy, answered=not is_busy)
-                if not is_busy:
-                    await self._answer(copy)
+                self._count(copy, answered=not is_busy and await self._answer(copy))
         finally:
             self._running = None
 
@@ -101,11 +100,17 @@ class Shadows:
         await asyncio.sleep(0)
         return time.perf_counter() - began > _BUSY_S or self._answering() > _BUSY_REQUESTS
 
-    async def _answer(self, copy: _Copy) -> None:
+    async def _answer(self, copy: _Copy) -> bool:
+        """Answer a copy and keep the answer; whether that was possible."""
         began = time.perf_counter()
         CURRENT.set((copy.request.id, copy.endpoint.name))
-        reply = await answer(copy.endpoint, copy.entity, copy.question, copy.asked_at)
-        await self._keep(reply, copy.request, began)
+        try:
+            reply = await answer(copy.endpoint, copy.entity, copy.question, copy.asked_at)
+            await self._keep(reply, copy.request, began)
+        except Exception:  # noqa: BLE001 - the boundary of one copy: the others are answered
+            _LOG.exception("endpoint %s: a copy for its shadow %s is lost", copy.endpoint.name, copy.entity)
+            return False
+        return True
 
     def _count(self, copy: _Copy, *, answered: bool) -> None:
         counts = self._counts.setdefault((copy.endpoint.name, copy.entity), [0, 0])

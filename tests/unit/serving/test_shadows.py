@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
 
+import pytest
+
 from millrace.serving.answer import OK, Question, Reply
 from millrace.serving.bodies.body import PLAIN
 from millrace.serving.bodies.dialects import JSON
@@ -64,12 +66,15 @@ class Scene:
 
     def __init__(self, *, fails: bool = False, percent: int = 100) -> None:
         self.kept: list[tuple[str, str, int]] = []
+        self.lost: set[str] = set()
         self.answering = 0
         self.shadows = Shadows(self._keep, lambda: self.answering)
         self.endpoint = endpoint({"churn-2": percent}, fails=fails)
         self.shadow = cast(Entity, self.endpoint.entities["churn-2"])
 
     async def _keep(self, reply: Reply, request: Request, _: float) -> None:
+        if request.id in self.lost:
+            raise OSError("no room")
         self.kept.append((request.id, reply.served.plan.entity.name, reply.status))
 
     def offer(self, number: int, key: bytes | None = None, raw: bytes = BODY) -> None:
@@ -141,16 +146,34 @@ def test_copies_beyond_those_that_may_wait_are_dropped() -> None:
     assert len(scene.kept) == 65
 
 
-def test_a_large_copy_takes_the_room_of_many() -> None:
+def test_a_large_request_is_not_copied() -> None:
     async def run() -> Scene:
         scene = Scene()
-        for number in range(4):
-            scene.offer(number, raw=BODY + b" " * (3 << 20))
         scene.shadow.may_answer.set()
+        scene.offer(1, raw=BODY + b" " * (64 << 10))
+        scene.offer(2, raw=BODY + b" " * (63 << 10))
         await scene.shadows.idle()
         return scene
 
-    assert asyncio.run(run()).counts == (2, 2)
+    scene = asyncio.run(run())
+    assert [request for request, *_ in scene.kept] == ["r2"]
+    assert scene.counts == (1, 1)
+
+
+def test_an_answer_that_can_not_be_kept_loses_that_copy_alone(caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> Scene:
+        scene = Scene()
+        scene.lost = {"r1"}
+        scene.shadow.may_answer.set()
+        for number in (1, 2):
+            scene.offer(number)
+        await scene.shadows.idle()
+        return scene
+
+    scene = asyncio.run(run())
+    assert [request for request, *_ in scene.kept] == ["r2"]
+    assert scene.counts == (1, 1)
+    assert "a copy for its shadow churn-2 is lost" in caplog.text
 
 
 def test_while_the_worker_is_busy_copies_are_dropped() -> None:
