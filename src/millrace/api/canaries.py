@@ -57,8 +57,11 @@ class Canaries:
                 except Conflict:
                     _log.info("endpoint %s was changed while its canary was looked at", endpoint.name)
                 except Exception as error:  # noqa: BLE001 - the boundary of one look: the others are looked at too
+                    # The text may have paths and SQL, and who may query reads this.
                     _log.exception("the canary of %s could not be looked at", endpoint.name)
-                    self._deployments.note(endpoint, f"could not be looked at: {error}")
+                    self._deployments.note(
+                        endpoint, f"could not be looked at ({type(error).__name__}); the server's log has more"
+                    )
 
     def _under_way(self) -> Sequence[tuple[Endpoint, CanaryRun]]:
         found = self._deployments.list()

@@ -66,7 +66,7 @@ def build(workspace: Workspace, workers: Workers, mlflow: MlflowMount, url: str)
     deployments = Deployments(workspace.endpoints, workspace.clock, workers, Environments.of(workspace.home))
     deployments.recover()
     # Beside: workers that are just starting answer only when they have loaded what the store says.
-    threading.Thread(target=deployments.agree, name="agree", daemon=True).start()
+    threading.Thread(target=deployments.keep_agreed, args=(threading.Event(),), name="agree", daemon=True).start()
     threading.Thread(target=deployments.equip, name="equip", daemon=True).start()
     api = rest.Rest(workspace, deployments, Status(workspace, workers, deployments, mlflow), mlflow, url)
     if not workspace.clock.is_virtual:

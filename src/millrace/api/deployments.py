@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
+from millrace.api.claims import Claims
 from millrace.api.readiness import as_served
 from millrace.api.workers import Workers
 from millrace.core.clock import Clock
@@ -36,8 +37,7 @@ class Deployments:
 
     def __init__(self, store: EndpointStore, clock: Clock, workers: Workers, environments: Environments) -> None:
         self._store, self._clock, self._workers, self._environments = store, clock, workers, environments
-        self._lock = threading.Lock()
-        self._busy: set[str] = set()
+        self._claims = Claims()
 
     def create(self, sources: Sources, name: str, config: EndpointConfig, by: Principal) -> Endpoint:
         """Make an endpoint, owned by `by`, and begin to load it; as it stands when it is done, or after a second.
@@ -45,7 +45,7 @@ class Deployments:
         Raises:
             MillraceError: name, configuration or model is wrong, or the name is taken: nothing is stored then.
         """
-        with self._claim(name):
+        with self._claims.claim(name):
             plans = prepare(sources, config)
             created = endpoints.create(self._store, self._clock, by, name, config)
             return self._deploy(created, plans, by)
@@ -65,7 +65,7 @@ class Deployments:
         self, sources: Sources, name: str, wanted: Callable[[Endpoint], EndpointConfig], by: Principal
     ) -> Endpoint:
         """Begin to change what an endpoint serves to what is wanted of it as it is now; else as `update`."""
-        with self._claim(name):
+        with self._claims.claim(name):
             current = self._store.get(EndpointName(name))
             config = wanted(current)
             plans = prepare(sources, config)
@@ -103,12 +103,12 @@ class Deployments:
 
     def note(self, looked_at: Endpoint, message: str) -> None:
         """Write down what a look at a canary found; nothing where the endpoint was changed meanwhile."""
-        with suppress(Conflict), self._claim(looked_at.name):
+        with suppress(Conflict), self._claims.claim(looked_at.name):
             endpoint = self._store.get(looked_at.name)
             if endpoint.generation == looked_at.generation and endpoint.canary is not None:
                 noted = replace(endpoint, canary=replace(endpoint.canary, message=message))
                 self._store.update(noted, endpoint.generation)
-            self._release(looked_at.name)
+            self._claims.release(looked_at.name)
 
     def get(self, name: str) -> Endpoint:
         """The endpoint as its callers see it: ready when every worker answers, updated when every worker routes to it.
@@ -130,11 +130,11 @@ class Deployments:
             NotFound: no such endpoint.
             Conflict: an update of it is in progress.
         """
-        with self._claim(name):
+        with self._claims.claim(name):
             endpoint = self._store.get(EndpointName(name))
             endpoints.delete(self._store, name, told("endpoint.deleted", endpoint, self._clock.now(), by))
             self._workers.remove(name)
-            self._release(name)
+            self._claims.release(name)
 
     def recover(self) -> None:
         """End the updates that an earlier control process did not finish: what served before still serves."""
@@ -142,14 +142,42 @@ class Deployments:
             if endpoint.state.config_update == "IN_PROGRESS":
                 self._fail(endpoint, "the server stopped during the update; update it again", system("control"))
 
+    def keep_agreed(self, stop: threading.Event, every_s: float = 5.0) -> None:
+        """Let go of what an earlier control process has left; then have the workers agree with the store, until told to stop."""
+        self.discard_left()
+        while True:
+            try:
+                self.agree()
+            except Exception:  # noqa: BLE001 - the boundary of the loop: the next look may see more
+                _log.exception(
+                    "whether the workers agree with the store is not known; it is looked again in %s s", every_s
+                )
+            if stop.wait(every_s):
+                return
+
+    def discard_left(self) -> None:
+        """Have the workers drop what an earlier control process had them load and did not activate."""
+        for endpoint in self._store.list():
+            with suppress(Conflict), self._claims.claim(endpoint.name):
+                self._workers.discard(endpoint.name, self._store.get(endpoint.name).generation + 1)
+                self._claims.release(endpoint.name)
+
     def agree(self) -> None:
-        """Have the workers serve what the store says, where an earlier control process died before it told them."""
+        """Have the workers that are up serve what the store says, as one that did not hear when it was told.
+
+        What a worker waits for it tries again by itself.
+        """
         stored = {endpoint.name: endpoint.generation for endpoint in self._store.list() if endpoint.state.ready}
-        for served in [worker.get("served", {}) for worker in self._workers.status()]:
-            assert isinstance(served, dict)  # noqa: S101 - both ends are ours
-            for name in served.keys() | stored.keys():
-                if served.get(name) != stored.get(name):
-                    self._correct(name)
+        wrong: set[str] = set()
+        for worker in self._workers.status():
+            if worker["ready"]:
+                served, waiting = worker["served"], worker["waiting"]
+                assert isinstance(served, dict)  # noqa: S101 - both ends are ours
+                assert isinstance(waiting, dict)  # noqa: S101 - as above
+                names = (served.keys() | stored.keys()) - waiting.keys()
+                wrong |= {name for name in names if served.get(name) != stored.get(name)}
+        for name in sorted(wrong):
+            self._correct(name)
 
     def equip(self) -> None:
         """Make the environments that stored endpoints need and that are not there, as after an update of millrace.
@@ -164,38 +192,19 @@ class Deployments:
 
     def _correct(self, name: str) -> None:
         try:
-            with self._claim(name):
+            with self._claims.claim(name):
                 stored = next((found for found in self._store.list() if found.name == name and found.state.ready), None)
                 if stored is None:
                     self._workers.remove(name)
                 else:
                     self._workers.activate(name, stored.generation)
-                self._release(name)
+                self._claims.release(name)
         except Conflict:
             return  # an update has begun meanwhile, and tells the workers itself
 
-    @contextmanager
-    def _claim(self, name: str) -> Iterator[None]:
-        """Hold an endpoint until its deployment has ended; where that has not begun, until the error."""
-        with self._lock:
-            if name in self._busy:
-                raise Conflict(
-                    f"endpoint '{name}' is being updated", hint="wait until that update has ended", endpoint=name
-                )
-            self._busy.add(name)
-        try:
-            yield
-        except BaseException:
-            self._release(name)
-            raise
-
-    def _release(self, name: str) -> None:
-        with self._lock:
-            self._busy.discard(name)
-
     def _step(self, name: str, step: Callable[[Endpoint], Endpoint], by: Principal, why: str) -> Endpoint:
         """Switch to what is in memory: nothing is pending meanwhile, and it is done when this returns."""
-        with self._claim(name):
+        with self._claims.claim(name):
             current = self._store.get(EndpointName(name))
             if current.state.config_update == "IN_PROGRESS":
                 raise Conflict(f"endpoint '{name}' is being updated", hint="wait until that update has ended")
@@ -205,7 +214,7 @@ class Deployments:
             except MillraceError:
                 self._workers.discard(name, ready.generation)
                 raise
-            self._release(name)
+            self._claims.release(name)
         return self.get(name)
 
     def _switch(self, ready: Endpoint, by: Principal, why: str = "") -> None:
@@ -224,8 +233,7 @@ class Deployments:
         return self.get(endpoint.name)
 
     def _updating(self, endpoint: Endpoint) -> Endpoint:
-        with self._lock:
-            switching = endpoint.name in self._busy and endpoint.state.config_update == "NOT_UPDATING"
+        switching = endpoint.name in self._claims and endpoint.state.config_update == "NOT_UPDATING"
         return replace(endpoint, state=replace(endpoint.state, config_update="IN_PROGRESS")) if switching else endpoint
 
     def _load_and_switch(self, endpoint: Endpoint, plans: tuple[LoadPlan, ...], by: Principal) -> None:
@@ -236,9 +244,10 @@ class Deployments:
             self._give_up(endpoint, f"{error.message} ({error.hint})" if error.hint else error.message, by)
         except Exception as error:  # noqa: BLE001 - the boundary of a background job: it must leave a state that can be read
             _log.exception("the deployment of %s failed", endpoint.name)
-            self._give_up(endpoint, f"{type(error).__name__}: {error}", by)
+            # The text is foreign: it may have paths and SQL, and who may query reads this.
+            self._give_up(endpoint, f"{type(error).__name__}; the server's log has more", by)
         finally:
-            self._release(endpoint.name)
+            self._claims.release(endpoint.name)
 
     def _give_up(self, endpoint: Endpoint, message: str, by: Principal) -> None:
         self._workers.discard(endpoint.name, endpoint.generation + 1)

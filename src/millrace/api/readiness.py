@@ -36,8 +36,12 @@ def _why_not(endpoint: Endpoint, workers: Sequence[Worker]) -> str | None:
     if not up:
         return "no worker is up"
     for worker in up:
-        if endpoint.name not in worker["served"]:
+        served = worker["served"].get(endpoint.name)
+        if served is None:
             return str(worker["waiting"].get(endpoint.name, "a worker does not serve it yet"))
+        # While an update switches, some workers are a moment ahead of others.
+        if served != endpoint.generation and endpoint.state.config_update != "IN_PROGRESS":
+            return "a worker still serves an earlier configuration"
     return None
 
 

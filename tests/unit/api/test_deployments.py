@@ -10,6 +10,7 @@ from typing import cast
 
 import pytest
 
+from millrace.api.canaries import Canaries
 from millrace.api.deployments import Deployments
 from millrace.core.clock import ManualClock
 from millrace.core.errors import Conflict, InvalidState, NotFound
@@ -18,6 +19,7 @@ from millrace.database.engine import open_database
 from millrace.database.events import SqlEventLog
 from millrace.features.adapters.lmdb_online import LmdbOnlineStore
 from millrace.features.adapters.sql_feature_specs import SqlFeatureSpecStore
+from millrace.lake.lake import Lake
 from millrace.registry.port import Registry
 from millrace.registry.types import ModelName, ModelVersion, VersionEntry
 from millrace.serving import endpoints
@@ -230,7 +232,39 @@ def test_workers_that_were_not_told_are_told(scene: Scene) -> None:
     scene.workers.serving = [{"a": 1, "b": 0, "gone": 3}]
     scene.deployments.agree()
     assert {("activate", "b", 1), ("remove", "gone")} <= set(scene.workers.told)
+    scene.workers.told.clear()
+    scene.workers.serving, scene.workers.waiting = [{"a": 1}], {"b": "the online store does not answer"}
+    scene.deployments.agree()  # the worker tries that again by itself
+    assert scene.workers.told == []
+    scene.workers.waiting = {}
     assert scene.update("b", config("2")).generation == 2
+
+
+def test_a_worker_that_did_not_hear_is_told_again_while_control_runs(scene: Scene) -> None:
+    scene.create("e", config("1"))
+    scene.workers.told.clear()
+    stop = threading.Event()
+    thread = threading.Thread(target=scene.deployments.keep_agreed, args=(stop, 0.01))
+    thread.start()
+    try:
+        scene.workers.serving[0]["e"] = 0
+        deadline = time.monotonic() + 10
+        while scene.workers.serving[0]["e"] != 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        stop.set()
+        thread.join()
+    # The first is what an earlier control process may have had loaded and not activated.
+    assert scene.workers.told[0] == ("discard", "e", 2)
+
+
+def test_foreign_texts_are_not_in_the_state(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> Mapping[str, str]:
+        raise OSError("/var/secret.db")
+
+    monkeypatch.setattr(scene.workers, "load", fail)
+    assert scene.create("e", config("1")).state.message == "OSError; the server's log has more"
 
 
 LOGGED = Capture("main", "logs", "p")
@@ -264,6 +298,18 @@ def test_a_canary_that_ends_well_is_told(scene: Scene) -> None:
     ]
     last = scene.events.read(kind="canary.finished")[0].data
     assert (last["version"], last["share"], last["why"], last["traffic"]) == ("2", 100, "fine", {"churn-2": 100})
+
+
+def test_a_look_that_fails_says_what_kind_of_failure_it_was(scene: Scene) -> None:
+    class Broken:
+        def exists(self, name: str) -> bool:
+            raise OSError(f"SELECT 1 FROM {name}")
+
+    start_canary(scene)
+    Canaries(cast("Lake", Broken()), ManualClock(NOW), scene.deployments).look()
+    run = scene.deployments.get("e").canary
+    assert run is not None
+    assert run.message == "could not be looked at (OSError); the server's log has more"
 
 
 def test_a_verdict_on_what_has_changed_since_is_not_followed(scene: Scene) -> None:
