@@ -27,14 +27,14 @@ check: setup-dev  ## formatting, lint, types, layers, and what files may not hol
 	$(bin)/lint-imports
 	$(bin)/python scripts/check_tree.py
 
-test: check  ## set up, check, and run all tests that need nothing but Python, with coverage
-	$(bin)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not postgres and not redis and not spark and not alone" --cov --cov-report=term:skip-covered
-	@echo 'Not run here: the stores on PostgreSQL and Redis and the joins on a real Spark, which need Debian packages, and what measures time. `make test-all` runs them.'
+test: check  ## set up, check, and run all tests that need nothing but Python and no minutes each, with coverage
+	$(bin)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not postgres and not redis and not spark and not alone and not long" --cov --cov-report=term:skip-covered
+	@echo 'Not run here: the stores on PostgreSQL and Redis and the joins on a real Spark, which need Debian packages; servers under chaos, canaries and fuzz, which take minutes; and what measures time. `make test-all` runs them.'
 
-test-all: setup-dev  ## what `make test` leaves out: the tests that need Debian packages (installed where missing, as root) and a real Spark (in .spark)
+test-all: setup-dev  ## what `make test` leaves out: the long tests, and those that need Debian packages (installed where missing, as root) or a real Spark (in .spark)
 	scripts/debian_packages.sh
 	scripts/spark_venv.sh
-	$(bin)/pytest -m "postgres or redis or spark or openmp or strace or alone" --no-skips
+	$(bin)/pytest -m "postgres or redis or spark or openmp or strace or alone or long" --no-skips
 
 test-nightly: setup-dev  ## the laws of the as-of join, each in 100,000 cases on each embedded engine: takes hours (EXAMPLES=1000: fewer)
 	MILLRACE_NIGHTLY_EXAMPLES=$(EXAMPLES) $(bin)/pytest tests/contract/test_asof_join.py -k TestLaws --engine arrow --engine duckdb --hypothesis-profile=nightly --timeout=0

@@ -26,6 +26,7 @@ from millrace.workspace import Workspace, open_workspace
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     # MLflow's own, while models are logged in the test's process.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),

@@ -28,6 +28,7 @@ from tests.integration.constant_model import MODEL, register_constant
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     # MLflow's own, while models are logged in the test's process.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),

@@ -25,7 +25,7 @@ from millrace.serving.turns import TooSlow, Unavailable
 from millrace.serving.types import LoadPlan, ServedEntity
 from tests.integration.priced_model import BROKEN, HANGS, KILLS, REFUSED, kill, write_priced, write_wheels
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 OWNER = Path(__file__).with_name("process_owner.py")
 SIGNATURE = (("amount", "double"),)

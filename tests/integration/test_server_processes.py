@@ -19,6 +19,7 @@ from tests.integration.priced_model import kill, write_wheels
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     # MLflow's own, while models are logged in the test's process.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 REQUESTS = {"boosted": 8000, "trees": 100, "pipeline": 1000, "own": 900}
 _DATATYPES = {

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
 
 ROWS: dict[str, list[Any]] = {"a": [1.5, None], "b": [2.0, 3.0], "n": [3, -4], "region": ["north", None]}
 MODELS = ("pipeline", "own")
