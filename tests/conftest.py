@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,22 +17,6 @@ pytest.register_assert_rewrite("millrace.testing")
 # `--hypothesis-profile=nightly`: as many cases as the laws are promised to have seen.
 _NIGHTLY_EXAMPLES = int(os.environ.get("MILLRACE_NIGHTLY_EXAMPLES") or 100_000)
 settings.register_profile("nightly", max_examples=_NIGHTLY_EXAMPLES, deadline=None, print_blob=True)
-
-
-# What a loop of so many additions took where the limits in seconds were set.
-_ADDITIONS, _THEN_S = 5_000_000, 0.23
-
-
-@pytest.fixture
-def pace() -> float:
-    """How many times as long this machine takes as the one where limits in seconds were set; at least 1."""
-    took = []
-    for _ in range(3):
-        begun, total = time.perf_counter(), 0
-        for number in range(_ADDITIONS):
-            total += number
-        took.append(time.perf_counter() - begun)
-    return max(1.0, min(took) / _THEN_S)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -32,6 +32,8 @@ _TIMEOUT_S = 800
 _OTHER_SEED = "3"
 _DEFAULT_DETECTED = "2025-03-04T00:00:00Z"
 _LIMIT_S = 120
+# What `millrace --help` took on the machine of docs/benchmarks.md, where the two minutes were set.
+_HELP_THEN_S = 0.15
 
 
 @pytest.fixture(scope="module")
@@ -146,8 +148,19 @@ def test_another_seed_is_noticed_on_another_day(report: Report) -> None:
     assert report["drift"]["detected"] != _DEFAULT_DETECTED
 
 
+def _pace() -> float:
+    """How many times as long this machine takes as that one, by a command that is mostly imports; at least 1."""
+    took = []
+    for _ in range(5):
+        begun = time.monotonic()
+        subprocess.run([Path(sys.executable).with_name("millrace"), "--help"], capture_output=True, check=True)
+        took.append(time.monotonic() - begun)
+    return max(1.0, min(took) / _HELP_THEN_S)
+
+
 @pytest.mark.alone
-def test_the_default_story_takes_less_than_two_minutes(tmp_path: Path, pace: float) -> None:
+def test_the_default_story_takes_less_than_two_minutes(tmp_path: Path) -> None:
+    pace = _pace()
     begun = time.monotonic()
     out, err = _start(["--home", str(tmp_path / "home")]).communicate(timeout=_TIMEOUT_S)
     seconds = time.monotonic() - begun
@@ -155,7 +168,7 @@ def test_the_default_story_takes_less_than_two_minutes(tmp_path: Path, pace: flo
     assert told["drift"]["detected"] == _DEFAULT_DETECTED, err
     assert told["retrained_version"] == "2"
     assert told["online_offline_differences"] == 0
-    assert seconds < _LIMIT_S * pace
+    assert seconds < _LIMIT_S * max(pace, _pace())
 
 
 def test_without_a_change_nothing_is_noticed_and_nothing_is_retrained(stories: dict[str, tuple[Report, Path]]) -> None:
