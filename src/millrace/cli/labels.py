@@ -12,6 +12,7 @@ from millrace.cli.options import Home, Json
 from millrace.cli.output import print_facts, print_json, say
 
 if TYPE_CHECKING:
+    from millrace.serving.late_labels import LabelSummary
     from millrace.workspace import Workspace
 
 app = App(name="labels", help="Join late labels to predictions.")
@@ -63,6 +64,11 @@ def import_(
     if json:
         print_json({"endpoint": endpoint, "table": str(table), "dry_run": dry_run, **asdict(done)})
         return 0
+    _tell(done, dry_run=dry_run)
+    return 0
+
+
+def _tell(done: LabelSummary, *, dry_run: bool) -> None:
     print_facts(
         {
             "rows": done.rows,
@@ -75,7 +81,6 @@ def import_(
     )
     if dry_run:
         say("nothing was written")
-    return 0
 
 
 def _drain(workspace: Workspace) -> None:
