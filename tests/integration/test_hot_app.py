@@ -439,7 +439,7 @@ def test_a_model_that_fails_says_no_more_than_that(worker: Worker, monkeypatch: 
         def predict(self, rows: object) -> object:
             raise RuntimeError(f"c-77 at /secret/path: {rows}")
 
-    monkeypatch.setattr(model.turns, "predictor", Broken())
+    monkeypatch.setattr(model.model, "predictor", Broken())
     response = worker.post({"dataframe_records": records([1])})
     assert (response.status, response.json["error_code"]) == (500, "INTERNAL_ERROR")
     assert "secret" not in response.json["message"]
@@ -513,11 +513,11 @@ def test_a_new_generation_takes_over_only_when_it_is_activated(worker: Worker, w
 
 
 def test_going_back_loads_nothing(worker: Worker, world: World) -> None:
-    before = worker.app._generations.active("churn").first.turns  # type: ignore[union-attr]
+    before = worker.app._generations.active("churn").first.model  # type: ignore[union-attr]
     for generation, entity in ((2, TWO), (3, ONE)):
         worker.app.load(world.endpoint(entity, generation=generation))
         worker.app.activate("churn", generation)
-    assert worker.app._generations.active("churn").first.turns is before  # type: ignore[union-attr]
+    assert worker.app._generations.active("churn").first.model is before  # type: ignore[union-attr]
 
 
 def test_a_model_whose_features_are_not_online_is_not_deployed(worker: Worker, world: World) -> None:

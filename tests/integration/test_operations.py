@@ -301,7 +301,7 @@ def test_each_line_of_a_log_is_json_with_the_request_and_none_of_its_values(serv
     assert (access["status"], access["endpoint"], access["method"]) == (400, "churn", "POST")
     (why,) = [line for line in lines if line["level"] == "ERROR" and "request_id" in line]
     assert why["request_id"] == failed.headers["databricks-request-id"]
-    assert (why["endpoint"], why["logger"]) == ("churn", "millrace.serving.answer")
+    assert (why["endpoint"], why["logger"]) == ("churn", "millrace.serving.exchange")
     assert SPEND in why["message"]
     everything = json.dumps(lines)
     assert SENT not in everything

@@ -6,13 +6,15 @@ import asyncio
 import resource
 import signal
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from millrace.api import logs
 
@@ -45,16 +47,18 @@ async def serve(
     path: Path | None = None,
     certificate: str | None = None,
     key: str | None = None,
+    connection: Callable[..., asyncio.Protocol] | None = None,
 ) -> None:
     """Serve at an inherited listening socket or at a unix socket path, until SIGTERM; then finish within a second.
 
-    With `certificate` and `key` (PEM files) it speaks TLS.
+    With `certificate` and `key` (PEM files) it speaks TLS. `connection` makes connections in place of uvicorn's own.
 
     Idle connections are closed at once, running requests get a second. uvicorn raises the signal again when it has
     stopped, which would end the process before its own cleaning up, so that one is swallowed.
     """
     config = uvicorn.Config(
         app,
+        http=cast("type[asyncio.Protocol]", connection or HttpToolsProtocol),  # it is only called
         uds=None if path is None else str(path),
         ssl_certfile=certificate,
         ssl_keyfile=key,

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from millrace.access.types import ANONYMOUS, CALLER
+from millrace.access.types import ANONYMOUS, CALLER, Caller
 from millrace.api.auth import Credentials, Headers, first_header
 from millrace.api.callers import Callers
 from millrace.api.errors import error_body, status_of
@@ -49,19 +49,23 @@ class Guard:
         if scope["type"] != "http":
             await self._other(scope, receive, send)
             return
-        host = authorization = b""
-        for name, value in scope["headers"]:
-            if name == b"authorization":
-                authorization = authorization or value
-            elif name == b"host":
-                host = host or value
-        caller = self._callers.bearer(authorization) if self._is_ours(host) else None
+        caller = self.caller(scope["headers"])
         if caller is not None:
             scope[CALLER] = caller
             await self._app(scope, receive, send)
         else:
             answer = await self._without_token(scope, receive)
             await (answer or self._app)(scope, receive, _with_headers(send))
+
+    def caller(self, headers: Headers) -> Caller | None:
+        """Who sends a request with these headers to this server, by the token in them; None where that is not sure."""
+        host = authorization = b""
+        for name, value in headers:
+            if name == b"authorization":
+                authorization = authorization or value
+            elif name == b"host":
+                host = host or value
+        return self._callers.bearer(authorization) if self._is_ours(host) else None
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from millrace.api import asgi_server, channel, lifeline
 from millrace.api.auth import Credentials, home_token
 from millrace.api.callers import Callers, follow
 from millrace.api.guard import Guard
+from millrace.api.lane_protocol import LaneProtocol
 from millrace.api.logs import AccessLog
 from millrace.api.options import ChildOptions
 from millrace.api.runtime import control_socket, worker_channel
@@ -215,9 +216,12 @@ async def main(options: ChildOptions) -> None:
         app = WorkerApp(hot, control_socket(sockets), options.instance)
         guard = Guard(app, credentials, callers, options.hosts)
         assert options.listen_fd is not None  # noqa: S101 - the supervisor gives one to each worker
-        served = AccessLog(guard) if workspace.settings.access_log else guard
-        listener = socket.socket(fileno=options.listen_fd)
-        await asgi_server.serve(served, listener=listener, certificate=options.tls_certificate, key=options.tls_key)
+        logged = workspace.settings.access_log
+        served = AccessLog(guard) if logged else guard
+        # The short way writes no line for each request.
+        connection = None if logged else partial(LaneProtocol, hot.lane, guard.caller)
+        listener, tls = socket.socket(fileno=options.listen_fd), (options.tls_certificate, options.tls_key)
+        await asgi_server.serve(served, listener=listener, certificate=tls[0], key=tls[1], connection=connection)
     finally:
         for task in beside:
             task.cancel()

@@ -49,7 +49,9 @@ def dialect_for(route: Route, sent: Sent) -> Dialect:
 
 def coding_of(sent: Sent) -> Coding:
     """How the body is packed. Raises Refused: 415."""
-    coding = CODINGS.get(sent.get(b"content-encoding", b"").strip().lower())
+    if b"content-encoding" not in sent:
+        return "identity"
+    coding = CODINGS.get(sent[b"content-encoding"].strip().lower())
     if coding is None:
         raise Refused(415, "BAD_REQUEST", "send the body in gzip, or as it is", [(b"accept-encoding", b"gzip")])
     return coding

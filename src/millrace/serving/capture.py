@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ _LOG = logging.getLogger(__name__)
 _BUFFER_BYTES = 64 << 20
 # From one look at the folder to the next; where there is little room, each sync has one.
 _LOOK_S, _MUCH_ROOM = 1.0, 64 << 20
+# A record as it is written, and what it has in common with others.
+Kept: TypeAlias = tuple[bytes, Description]
 # Who waits for a sync, and of which segment.
 _Commit: TypeAlias = tuple[asyncio.Future[bool], OpenSegment | None]
 
@@ -77,7 +79,8 @@ class CaptureLog:
         self._segment: OpenSegment | None = None
         self._full: list[OpenSegment] = []
         self._pending: list[bytes] = []
-        self._pending_bytes, self._described = 0, dict[str, Description]()
+        self._pending_bytes = self._pending_records = 0
+        self._described = dict[str, Description]()
         self._written: OpenSegment | None = None  # the newest record is in it
         self._committing: list[_Commit] = []
         self._dropped = self._written_bytes = self._waiting_bytes = self._room_bytes = 0
@@ -95,24 +98,33 @@ class CaptureLog:
 
     async def keep(self, payload: bytes, description: Description) -> bool:
         """Keep a record as durably as is asked for; False where it was dropped."""
+        kept = self.keep_all([(payload, description)])
+        return kept if isinstance(kept, bool) else await kept
+
+    def keep_all(self, records: Sequence[Kept]) -> bool | asyncio.Future[bool]:
+        """Keep records, all or none: whether they are kept, or, where the disk is waited for, a future of that."""
         if self._durability != "durable":
-            return self.write(payload, description)
+            return self.write_all(records)
         # One sync for all that wait for it: a group commit.
         committed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         with self._lock:
-            if not self._write(payload, description):
+            if not self._write(records):
                 return False
             self._committing.append((committed, self._written))
         self._wake.set()
-        return await committed
+        return committed
 
     def write(self, payload: bytes, description: Description) -> bool:
-        """Append a record without waiting for the disk; False where it was dropped.
+        """Append one record without waiting for the disk; False where it was dropped."""
+        return self.write_all([(payload, description)])
 
-        Its description goes before it where the segment does not have that yet.
+    def write_all(self, records: Sequence[Kept]) -> bool:
+        """Append records, all or none, without waiting for the disk; False where they were dropped.
+
+        Their descriptions go before them where the segment does not have those yet.
         """
         with self._lock:
-            return self._write(payload, description)
+            return self._write(records)
 
     def seal(self) -> None:
         """Close the open segment, so that a drain takes all that was written until now; nothing where there is none."""
@@ -125,34 +137,39 @@ class CaptureLog:
         self._thread.join()
         self.seal()
 
-    def _write(self, payload: bytes, description: Description) -> bool:
-        frame = framed(payload)
-        if self._pending_bytes + len(frame) > self._room_bytes:
-            return self._drop(1, f"{self._waiting_bytes} bytes wait for the drain, and there is no room for more")
+    def _write(self, records: Sequence[Kept]) -> bool:
+        frames = b"".join([framed(payload) for payload, _ in records])
+        if self._pending_bytes + len(frames) > self._room_bytes:
+            why = f"{self._waiting_bytes} bytes wait for the drain, and there is no room for more"
+            return self._drop(len(records), why)
+        described = {description.id: description for _, description in records}
         if self._durability != "buffered":
-            return self._append(frame, (description,), 1)
-        self._pending.append(frame)
-        self._described[description.id] = description
-        self._pending_bytes += len(frame)
+            return self._append(frames, described, len(records))
+        self._pending.append(frames)
+        self._described |= described
+        self._pending_bytes, self._pending_records = (
+            self._pending_bytes + len(frames),
+            self._pending_records + len(records),
+        )
         return self._pending_bytes < _BUFFER_BYTES or self._flush()
 
     def _flush(self) -> bool:
         """Write what is in memory."""
-        pending, described = self._pending, self._described
-        self._pending, self._pending_bytes, self._described = [], 0, {}
-        return not pending or self._append(b"".join(pending), described.values(), len(pending))
+        pending, described, records = self._pending, self._described, self._pending_records
+        self._pending, self._pending_bytes, self._pending_records, self._described = [], 0, 0, {}
+        return not pending or self._append(b"".join(pending), described, records)
 
-    def _append(self, frames: bytes, described: Iterable[Description], records: int) -> bool:
+    def _append(self, frames: bytes, described: Mapping[str, Description], records: int) -> bool:
         try:
             segment = self._segment or self._open()
-            new = [description for description in described if description.id not in segment.described]
+            new = described.keys() - segment.described
             if new:
-                frames = b"".join([*(framed(description_payload(each)) for each in new), frames])
+                frames = b"".join([*(framed(description_payload(described[each])) for each in sorted(new)), frames])
             segment.append(frames)
         except OSError as error:
             return self._drop(records, error.strerror or "the disk refuses")
         self._written = segment
-        segment.described.update(description.id for description in new)
+        segment.described |= new
         self._written_bytes += len(frames)
         self._waiting_bytes += len(frames)
         self._room_bytes -= len(frames)

@@ -164,9 +164,9 @@ class Generations:
         """
         for served in self._in_memory():
             if isinstance(served, ServedModel) and _model(served.plan) == _model(plan):
-                if isinstance(served.turns, Sleeper):
-                    served.turns.wake()
-                return served.turns
+                if isinstance(served.model, Sleeper):
+                    served.model.wake()
+                return served.model
         return None
 
     def _in_memory(self) -> Iterator[Served]:
@@ -186,8 +186,8 @@ def _together(plan: LoadPlan) -> bool:
 
 
 def _sleeper(served: Served) -> Sleeper | None:
-    turns = served.turns if isinstance(served, ServedModel) else None
-    return turns if isinstance(turns, Sleeper) else None
+    model = served.model
+    return model if isinstance(model, Sleeper) else None
 
 
 def _is_asleep(served: Served) -> bool:

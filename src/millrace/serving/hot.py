@@ -2,81 +2,39 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from millrace.access.types import CALLER, Caller
-from millrace.core.clock import Clock, epoch_us
+from millrace.core.clock import Clock
 from millrace.core.errors import MillraceError
 from millrace.features.port import OnlineStore
-from millrace.serving.admission import (
-    LATER,
-    Headers,
-    Refused,
-    Sent,
-    client_id_of,
-    coding_of,
-    dialect_for,
-    envelope_of,
-    found_route,
-)
-from millrace.serving.answer import (
-    BAD_REQUEST,
-    BUSY,
-    FAILED,
-    OVER_SIZE,
-    TOO_LARGE,
-    UNAVAILABLE,
-    Question,
-    Reply,
-    answer,
-    too_large,
-)
+from millrace.serving.admission import Headers, Refused, coding_of, found_route
+from millrace.serving.answer import answer
 from millrace.serving.arrival import Arrivals, Gone, Receive
-from millrace.serving.bodies.body import Dialect, Envelope
 from millrace.serving.bodies.dialects import error_body
 from millrace.serving.bodies.v2_body import error_v2
 from millrace.serving.capture import CaptureLog
-from millrace.serving.content_coding import packed, unpack
-from millrace.serving.counts import RequestCounts
+from millrace.serving.content_coding import unpack
+from millrace.serving.desk import Asked, Desk
 from millrace.serving.directory import Directory
-from millrace.serving.generations import Generations, ServedEndpoint
+from millrace.serving.exchange import BAD_REQUEST
+from millrace.serving.generations import Generations
+from millrace.serving.lane import Lane
 from millrace.serving.processes.environments import Environments
-from millrace.serving.records import Request, record_payload
-from millrace.serving.request_ids import RequestIds
 from millrace.serving.request_log import CURRENT
 from millrace.serving.routes import Route, is_hot
-from millrace.serving.shadows import Shadows
 from millrace.serving.turns import Limits
 from millrace.serving.types import Endpoint
 
 Scope = MutableMapping[str, Any]
-_LOG = logging.getLogger(__name__)
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_JSON, _REQUEST_ID = (b"content-type", b"application/json"), b"databricks-request-id"
-_IN_GZIP = [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]
-_DROPPED = (b"x-millrace-capture", b"dropped")
+_JSON = (b"content-type", b"application/json")
 _CHALLENGE = [(b"www-authenticate", b"Bearer")]
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """Who asks what, and how."""
-
-    requester: str
-    endpoint: ServedEndpoint
-    entity: str | None
-    dialect: Dialect
-    envelope: Envelope
-    sent: Sent
 
 
 class HotApp:
@@ -84,6 +42,9 @@ class HotApp:
 
     Loading is slow and thread-safe: call `load` in a thread beside the event loop. `activate` and `remove` swap one
     reference and hardly wait: requests that are being answered finish with what they began with.
+
+    Attributes:
+        lane: the short way for requests that come whole.
 
     Who asks is in the scope, under `CALLER`, where the guard in front has put it; without it: 401.
 
@@ -106,15 +67,13 @@ class HotApp:
         environments: Environments | None = None,
         proofs: Path | None = None,
     ) -> None:
-        self._clock, self._capture = clock, capture
         self._limits = limits or Limits()
-        self._envelope = Envelope(most_bytes=self._limits.body_bytes)
-        self._arrivals, self._ids = Arrivals(self._limits), RequestIds()
+        self._arrivals = Arrivals(self._limits)
         self._generations = Generations(online, self._limits, environments, proofs)
         self._waiting: dict[str, str] = {}
-        self._counts = RequestCounts()
         self._directory = Directory(self._generations, self._waiting)
-        self._shadows = Shadows(self._keep, lambda: self._counts.answering)
+        self._desk = Desk(clock, self._directory, capture, self._limits)
+        self.lane = Lane(self._desk)
 
     @staticmethod
     def handles(scope: Scope) -> bool:
@@ -182,7 +141,11 @@ class HotApp:
 
     def counts(self) -> Mapping[str, object]:
         """What was answered since the start, and what waits now, as JSON."""
-        return {**self._counts.read(), "waiting": self._generations.waiting(), "shadows": self._shadows.read()}
+        return {
+            **self._desk.counts.read(),
+            "waiting": self._generations.waiting(),
+            "shadows": self._desk.shadows.read(),
+        }
 
     def rest(self) -> bool:
         """Let idle models leave memory, where their endpoints want that; whether one did. On the event loop."""
@@ -203,7 +166,7 @@ class HotApp:
             asked = self._admit(route, scope)
             raw = await self._read(asked, receive)
         except Refused as refused:
-            self._counts.refused(self._directory.known_name(scope["path"]), refused.status)
+            self._desk.counts.refused(self._directory.known_name(scope["path"]), refused.status)
             error = error_v2 if scope["path"].startswith("/v2") else error_body
             await _respond(send, refused.status, error(refused.code, str(refused)), refused.headers)
         except Gone:
@@ -211,15 +174,10 @@ class HotApp:
         else:
             await self._answer(asked, raw, send)
 
-    def _admit(self, route: Route, scope: Scope) -> _Asked:
-        caller = _caller(scope)
-        endpoint = self._directory.endpoint(route, caller)
-        entity = self._directory.entity(route, endpoint)
-        sent: Sent = dict(scope["headers"])
-        envelope = envelope_of(scope.get("query_string", b""), self._envelope)
-        return _Asked(caller.name, endpoint, entity, dialect_for(route, sent), envelope, sent)
+    def _admit(self, route: Route, scope: Scope) -> Asked:
+        return self._desk.admit(route, _caller(scope), dict(scope["headers"]), scope.get("query_string", b""))
 
-    async def _read(self, asked: _Asked, receive: Receive) -> bytes | None:
+    async def _read(self, asked: Asked, receive: Receive) -> bytes | None:
         """The body, unpacked; None where it is over the limit."""
         coding = coding_of(asked.sent)
         body = await self._arrivals.body(asked.sent.get(b"content-length", b""), receive)
@@ -231,57 +189,22 @@ class HotApp:
             message = "the body is not whole gzip, as its Content-Encoding says"
             raise Refused(BAD_REQUEST, "BAD_REQUEST", message) from None
 
-    async def _answer(self, asked: _Asked, raw: bytes | None, send: Send) -> None:
-        request_id, now = self._ids.next(), self._clock.now()
-        request = Request(request_id, raw, asked.dialect.name, epoch_us(now), asked.requester)
-        question = None if raw is None else Question(raw, asked.dialect, asked.envelope)
-        CURRENT.set((request_id, asked.endpoint.name))
-        self._counts.begin(asked.endpoint.name)
+    async def _answer(self, asked: Asked, raw: bytes | None, send: Send) -> None:
+        desk = self._desk
+        visit, reply = desk.begin(asked, raw), None
+        CURRENT.set(visit.name)
         try:
-            reply, kept = await self._reply(asked, question, request, now)
-        except Exception:  # noqa: BLE001 - the boundary of a request: what nobody foresaw is logged and told as no more than that
-            _LOG.exception("endpoint %s: a request could not be answered", asked.endpoint.name)
-            self._counts.refused(asked.endpoint.name, FAILED)
-            body = asked.dialect.error("INTERNAL_ERROR", "the request could not be answered; the server's log says why")
-            await _respond(send, FAILED, body, [(_REQUEST_ID, request_id.encode())])
-            return
+            reply = desk.too_large(asked) if visit.exchange is None else await answer(visit.exchange)
+            record = desk.record(visit, reply)
+            kept = record is None or desk.capture is None or await desk.capture.keep(*record)
+            response = desk.response(visit, reply, kept=kept)
+        except Exception as error:  # noqa: BLE001 - the boundary of a request: what nobody foresaw is logged and told as no more than that
+            reply, response = None, desk.broken(visit, error)
         finally:
-            self._counts.end(asked.endpoint.name)
-        await _respond(send, reply.status, *_packed(reply.body, asked.sent, _headers(reply, request_id, kept=kept)))
-        if question is not None and reply.reached and asked.entity is None and asked.endpoint.shadows:
-            self._shadows.offer(asked.endpoint, reply, question, request, now)
-
-    async def _reply(
-        self, asked: _Asked, question: Question | None, request: Request, now: datetime
-    ) -> tuple[Reply, bool]:
-        """The reply, and whether it is kept where it should be."""
-        started = time.perf_counter()
-        if question is None:
-            reply = self._too_large(asked)
-        else:
-            reply = await answer(asked.endpoint, asked.entity, question, now)
-        if reply.client_request_id is None and (client_id := client_id_of(asked.sent)) is not None:
-            reply = replace(reply, client_request_id=client_id)
-        kept = await self._keep(reply, request, started)
-        self._count(asked, reply, time.perf_counter() - started)
-        return reply, kept
-
-    async def _keep(self, reply: Reply, request: Request, started: float) -> bool:
-        """Capture the request where its endpoint says so; False where there was no room for it."""
-        description = reply.served.description
-        if self._capture is None or description is None:
-            return True
-        duration_us = round((time.perf_counter() - started) * 1e6)
-        return await self._capture.keep(record_payload(reply, request, duration_us), description)
-
-    def _count(self, asked: _Asked, reply: Reply, duration_s: float) -> None:
-        entity, answered = reply.served.plan.entity.name if reply.reached else "", reply.answered
-        rows, predict_s = (0, None) if answered is None else (len(answered), answered.predict_s)
-        self._counts.answered(asked.endpoint.name, entity, reply.status, duration_s, rows=rows, predict_s=predict_s)
-
-    def _too_large(self, asked: _Asked) -> Reply:
-        body = asked.dialect.error(OVER_SIZE, too_large(self._limits.body_bytes))
-        return Reply(TOO_LARGE, body, asked.endpoint.first, reached=False)
+            desk.end(visit)
+        await _respond(send, response.status, response.body, response.headers)
+        if reply is not None:
+            desk.copy(visit, reply)
 
 
 def _why_not(error: Exception) -> str:
@@ -295,23 +218,6 @@ def _caller(scope: Scope) -> Caller:
     if caller is None:
         raise Refused(401, "UNAUTHENTICATED", "send the token: Authorization: Bearer <token>", _CHALLENGE)
     return caller
-
-
-def _headers(reply: Reply, request_id: str, *, kept: bool) -> list[tuple[bytes, bytes]]:
-    headers = [(_REQUEST_ID, request_id.encode())]
-    if reply.reached:
-        headers.append((b"served-model-name", reply.served.plan.entity.name.encode()))
-    if reply.status in {BUSY, UNAVAILABLE}:
-        headers += LATER
-    if not kept:
-        headers.append(_DROPPED)
-    return headers
-
-
-def _packed(body: bytes, sent: Sent, headers: list[tuple[bytes, bytes]]) -> tuple[bytes, Headers]:
-    """The answer's bytes and headers, in gzip where that is worth it."""
-    small = packed(body, sent.get(b"accept-encoding", b""))
-    return (body, headers) if small is None else (small, [*headers, *_IN_GZIP])
 
 
 async def _respond(send: Send, status: int, body: bytes, headers: Headers) -> None:

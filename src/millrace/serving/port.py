@@ -75,6 +75,42 @@ class Predictor(Protocol):
         ...
 
 
+class Model(Protocol):
+    """A model that requests are put to. Used by one event loop."""
+
+    @property
+    def path(self) -> str:
+        """The predict path and why."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for it."""
+        ...
+
+    def is_quick(self, rows: int) -> bool:
+        """Whether so many rows may be predicted at once, on the loop, by `predict_all`."""
+        ...
+
+    def predict_all(self, asked: Sequence[Inputs]) -> Sequence[Prediction | Exception]:
+        """Predict several requests that are quick each, now; what went wrong in place of what could not be predicted.
+
+        In as few calls as may be, where the model looks at each row alone.
+        """
+        ...
+
+    async def predict(self, inputs: Inputs) -> Prediction:
+        """Predict some rows.
+
+        Raises:
+            Busy: too many requests wait already.
+            TooSlow: it took longer than it may.
+            Unavailable: it can't be asked now, and may be later.
+            InvalidInput: it can't predict from these values.
+        """
+        ...
+
+
 class Answer(Protocol):
     """What a served entity says to a request."""
 
@@ -93,6 +129,19 @@ class Answer(Protocol):
 
     def captured(self) -> Captured:
         """What is kept of it."""
+        ...
+
+
+class Opened(Protocol):
+    """A request that was checked and looked up, and lacks the prediction."""
+
+    @property
+    def inputs(self) -> Inputs | None:
+        """What is to be predicted; None where no model is asked."""
+        ...
+
+    def answered(self, prediction: Prediction | None, predict_s: float) -> Answer:
+        """The answer with the prediction of the inputs, which took so many seconds; None where there are none."""
         ...
 
 
@@ -119,16 +168,9 @@ class Served(Protocol):
         """How it answers, and why so: shown in the endpoint's state."""
         ...
 
-    async def answer(self, body: Body, now: datetime) -> Answer:
-        """Answer a request that is asked at `now`.
-
-        Raises:
-            InvalidInput: the request is wrong; the message names columns only.
-            NotFound: it asks for a key that is not there; the message names columns only.
-            Busy: too many wait for the model already.
-            TooSlow: the model took longer than it may.
-            Unavailable: the model can't be asked now, and may be later.
-        """
+    @property
+    def keys(self) -> RequestKeys:
+        """The lookup keys in a request's rows."""
         ...
 
     @property
@@ -137,6 +179,16 @@ class Served(Protocol):
         ...
 
     @property
-    def keys(self) -> RequestKeys:
-        """The lookup keys in a request's rows."""
+    def model(self) -> Model | None:
+        """Who predicts; None where no model is asked."""
+        ...
+
+    def open(self, body: Body, now: datetime) -> Opened:
+        """Check a request that is asked at `now`, and look its features up.
+
+        Raises:
+            InvalidInput: the request is wrong; the message names columns only.
+            NotFound: it asks for a key that is not there; the message names columns only.
+            InvalidState: a table of features is not there.
+        """
         ...

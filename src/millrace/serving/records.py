@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from millrace.serving.answer import Reply
+from millrace.serving.exchange import Reply
 from millrace.serving.inputs import Inputs
 from millrace.serving.port import Captured
 from millrace.serving.types import Description, Prediction

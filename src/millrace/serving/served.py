@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,11 +26,24 @@ from millrace.serving.turns import Turns
 from millrace.serving.types import CallSignature, Description, Endpoint, LoadPlan, Prediction, ServedEntity
 
 Sources = Sequence[Source]
-# More rows are looked up and read beside the event loop, so that others are answered meanwhile.
-_MOST_ON_LOOP = 1000
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as in `exchange`: one of each for each request.
+@dataclass(slots=True, eq=False)
+class Asked:
+    """What was asked, row by row: `Answered` without the prediction."""
+
+    inputs: Inputs
+    keys: Sequence[Sequence[object]]
+    sources: Sequence[Sources]
+
+    def answered(self, prediction: Prediction | None, predict_s: float) -> Answered:
+        """See `Opened.answered`."""
+        assert prediction is not None  # noqa: S101 - there are inputs
+        return Answered(prediction, self.keys, self.inputs, self.sources, predict_s)
+
+
+@dataclass(slots=True, eq=False)
 class Answered:
     """A prediction and what it was made from, row by row.
 
@@ -75,13 +86,13 @@ class Answered:
 class ServedModel:
     """Answers requests with one model version."""
 
-    def __init__(self, endpoint: Endpoint, plan: LoadPlan, turns: Turns | Sleeper, online: OnlineStore) -> None:
+    def __init__(self, endpoint: Endpoint, plan: LoadPlan, model: Turns | Sleeper, online: OnlineStore) -> None:
         spec = None if plan.feature_spec is None else from_json(plan.feature_spec)
         keys: dict[str, str] = {}
         if spec is not None:
             _check_inputs(plan, spec)
             keys = key_types(spec, online)
-        self.plan, self.turns = plan, turns
+        self.plan, self.model = plan, model
         self._reader = InputReader(plan.inputs)
         looked_up = spec is not None and bool(spec.lookups or spec.functions)
         missing_keys = endpoint.config.missing_keys or "default"
@@ -92,43 +103,25 @@ class ServedModel:
         self.signature = _signature(plan, spec, keys)
         self.description = _description(endpoint, plan, keys, self._reader)
 
-    async def answer(self, body: Body, now: datetime) -> Answered:
-        """Look up, read, predict.
-
-        Raises:
-            InvalidInput: a missing column or a value of the wrong type, named by its column.
-            NotFound: a key has no row, and the endpoint refuses such requests.
-            Busy: too many wait for the model already.
-            TooSlow: the model took longer than it may.
-            Unavailable: the model's process is not there, or it can't be loaded again.
-        """
-        if len(body.rows) <= _MOST_ON_LOOP:
-            inputs, keys, sources = self._asked(body, now)
-        else:
-            inputs, keys, sources = await asyncio.to_thread(self._asked, body, now)
-        started = time.perf_counter()
-        prediction = await self.turns.predict(inputs)
-        return Answered(prediction, keys, inputs, sources, time.perf_counter() - started)
-
-    def _asked(self, body: Body, now: datetime) -> tuple[Inputs, Sequence[Sequence[object]], Sequence[Sources]]:
-        """The model's inputs, the keys of each row, and what was looked up for it."""
+    def open(self, body: Body, now: datetime) -> Asked:
+        """See `Served.open`."""
         sent = body.rows.typed(self.signature.columns)
         if self._lookup is None:
-            return self._reader.read(sent), (), ()
+            return Asked(self._reader.read(sent), (), ())
         records = sent.records(None)
         rows = self._lookup.augment(records, now)
         keys, sources = [self.keys.sent(record) for record in records], [row.sources for row in rows]
-        return self._reader.from_values([row.inputs for row in rows]), keys, sources
+        return Asked(self._reader.from_values([row.inputs for row in rows]), keys, sources)
 
     @property
     def waiting(self) -> int:
         """How many requests wait for the model, those to other endpoints with the same model among them."""
-        return self.turns.waiting
+        return self.model.waiting
 
     @property
     def path(self) -> str:
         """The predict path and why."""
-        return self.turns.path
+        return self.model.path
 
 
 def _check_inputs(plan: LoadPlan, spec: FeatureSpec) -> None:

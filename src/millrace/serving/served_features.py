@@ -17,10 +17,10 @@ from millrace.features.port import OnlineStore
 from millrace.features.spec import from_json
 from millrace.features.types import FeatureSpec, OnlineTable
 from millrace.serving.bodies.body import Body
-from millrace.serving.port import Captured
+from millrace.serving.port import Captured, Model
 from millrace.serving.request_keys import RequestKeys
 from millrace.serving.served import describe, key_types, request_columns, stored_kind
-from millrace.serving.types import FEATURE_SPEC, CallSignature, Endpoint, LoadPlan
+from millrace.serving.types import FEATURE_SPEC, CallSignature, Endpoint, LoadPlan, Prediction
 
 Record = Mapping[str, object]
 
@@ -30,8 +30,13 @@ class FoundFeatures:
     """The features of each row of a request, in its order."""
 
     found: Sequence[FeatureRow]
+    inputs: None = None
     predict_s: None = None
     """There is no model."""
+
+    def answered(self, _prediction: Prediction | None, _predict_s: float) -> FoundFeatures:
+        """See `Opened.answered`: nothing is lacking."""
+        return self
 
     def __len__(self) -> int:
         """How many rows."""
@@ -57,6 +62,7 @@ class FoundFeatures:
 class ServedFeatures:
     """Answers requests with the features of one spec, as it was when the endpoint was deployed."""
 
+    model: Model | None = None
     waiting = 0
     """Nobody waits: features are looked up at once."""
 
@@ -78,14 +84,11 @@ class ServedFeatures:
         )
         self.description = describe(endpoint, plan.entity, keys, ())
 
-    async def answer(self, body: Body, now: datetime) -> FoundFeatures:
-        """Look up and compute, as of `now`.
+    def open(self, body: Body, now: datetime) -> FoundFeatures:
+        """See `Served.open`: look up and compute.
 
-        A feature that the request carries is read in its own type, and wins, null included.
-
-        Raises:
-            InvalidInput: a missing column or a value of the wrong type, named by its column; a function failed.
-            NotFound: a key has no row, and the endpoint refuses such requests.
+        A feature that the request carries is read in its own type, and wins, null included. Also raises InvalidInput where a function
+        fails.
         """
         records = [self._typed(record) for record in body.rows.typed(self.signature.columns).records(None)]
         return FoundFeatures(self._features.find(records, now))

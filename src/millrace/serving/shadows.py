@@ -15,7 +15,8 @@ from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime
 
-from millrace.serving.answer import Question, Reply, answer
+from millrace.serving.answer import answer
+from millrace.serving.exchange import Exchange, Question, Reply
 from millrace.serving.generations import ServedEndpoint
 from millrace.serving.records import Request
 from millrace.serving.request_log import CURRENT
@@ -105,7 +106,7 @@ class Shadows:
         began = time.perf_counter()
         CURRENT.set((copy.request.id, copy.endpoint.name))
         try:
-            reply = await answer(copy.endpoint, copy.entity, copy.question, copy.asked_at)
+            reply = await answer(Exchange(copy.endpoint, copy.entity, copy.question, copy.asked_at))
             await self._keep(reply, copy.request, began)
         except Exception:  # noqa: BLE001 - the boundary of one copy: the others are answered
             _LOG.exception("endpoint %s: a copy for its shadow %s is lost", copy.endpoint.name, copy.entity)

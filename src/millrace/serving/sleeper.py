@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from millrace.serving.inputs import Inputs
 from millrace.serving.turns import Busy, Limits, TooSlow, Turns, Unavailable
@@ -44,11 +44,20 @@ class Sleeper:
         """How many requests wait, for the model or for their turn at it."""
         return self._asking if self._turns is None else self._turns.waiting
 
+    def is_quick(self, rows: int) -> bool:
+        """See `Model.is_quick`; a model that is asleep never is."""
+        return self._turns is not None and self._turns.is_quick(rows)
+
+    def predict_all(self, asked: Sequence[Inputs]) -> Sequence[Prediction | Exception]:
+        """See `Model.predict_all`."""
+        assert self._turns is not None  # noqa: S101 - it was quick, and falls asleep on the same loop
+        self._used_s = self._now_s()
+        return self._turns.predict_all(asked)
+
     async def predict(self, inputs: Inputs) -> Prediction:
-        """Predict some rows; where the model is asleep, after it was loaded.
+        """See `Model.predict`; where the model is asleep, after it was loaded, which counts as waiting.
 
         Raises:
-            Busy, TooSlow: as `Turns`; loading counts as waiting.
             Unavailable: it can't be loaded now; the next request tries again.
         """
         if self._turns is None and self._asking >= self._limits.waiting:

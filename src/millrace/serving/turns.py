@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from millrace.serving.inputs import Inputs, joined
 from millrace.serving.port import Predictor
 from millrace.serving.request_log import CURRENT
-from millrace.serving.types import Prediction, part
+from millrace.serving.types import Prediction, parts
 
 _MOST_ROWS = 1024  # of several requests in one call; a single one may be larger
 
@@ -86,15 +86,18 @@ class Turns:
         """The predict path and why."""
         return f"{self.predictor.path}: {self.predictor.why}"
 
-    async def predict(self, inputs: Inputs) -> Prediction:
-        """Predict some rows.
+    def is_quick(self, rows: int) -> bool:
+        """See `Model.is_quick`."""
+        return self._running is None and rows <= self.predictor.quick_rows
 
-        Raises:
-            Busy: too many wait already.
-            TooSlow: it took longer than it may.
-            Unavailable: the model's process is not there.
-        """
-        if self._running is None and len(inputs) <= self.predictor.quick_rows:
+    def predict_all(self, asked: Sequence[Inputs]) -> Sequence[Prediction | Exception]:
+        """See `Model.predict_all`."""
+        most_rows = max(self.predictor.quick_rows, _MOST_ROWS) if self._together else 0
+        return [each for call in _calls(asked, most_rows) for each in self._at_once(call)]
+
+    async def predict(self, inputs: Inputs) -> Prediction:
+        """See `Model.predict`."""
+        if self.is_quick(len(inputs)):
             return self.predictor.predict(inputs)
         if len(self._waiting) >= self._limits.waiting:
             raise Busy
@@ -107,6 +110,13 @@ class Turns:
             return await asyncio.wait_for(future, self._limits.answer_s)
         except TimeoutError:
             raise TooSlow from None
+
+    def _at_once(self, call: Sequence[Inputs]) -> Sequence[Prediction | Exception]:
+        try:
+            return parts(_checked(self.predictor.predict(joined(call)), call), call)
+        except Exception as error:  # noqa: BLE001 - a foreign model may raise anything; each caller gets its own
+            # One bad row must not fail the others that happened to come with it.
+            return [error] if len(call) == 1 else [each for one in call for each in self._at_once([one])]
 
     async def _run(self) -> None:
         try:
@@ -128,7 +138,7 @@ class Turns:
 
     async def _answer(self, turn: Sequence[_Waiting]) -> None:
         try:
-            prediction = await self._call(joined([each.inputs for each in turn]), _names(turn))
+            predictions = await self._call([each.inputs for each in turn], _names(turn))
         except Exception as error:  # noqa: BLE001 - a foreign model may raise anything; each caller gets its own
             if len(turn) > 1:
                 # One bad row must not fail the others that happened to come with it.
@@ -138,21 +148,41 @@ class Turns:
             else:
                 _fail(turn[0].future, error)
             return
-        first = 0
-        for inputs, _, future in turn:
-            if not future.done():
-                future.set_result(part(prediction, first, first + len(inputs)))
-            first += len(inputs)
+        for each, prediction in zip(turn, predictions, strict=True):
+            if not each.future.done():
+                each.future.set_result(prediction)
 
-    async def _call(self, inputs: Inputs, request: tuple[str, str] | None) -> Prediction:
+    async def _call(self, asked: Sequence[Inputs], request: tuple[str, str] | None) -> Sequence[Prediction]:
         # A thread knows nothing of the request; what a model logs there must be known to be about one.
         context = Context()
         context.run(CURRENT.set, request)
         loop, predict = asyncio.get_running_loop(), self.predictor.predict
-        prediction = await loop.run_in_executor(self._thread, context.run, predict, inputs)
-        if len(prediction.labels) != len(inputs):
-            raise ValueError(f"the model gave {len(prediction.labels)} predictions for {len(inputs)} rows")
-        return prediction
+        prediction = await loop.run_in_executor(self._thread, context.run, predict, joined(asked))
+        return parts(_checked(prediction, asked), asked)
+
+
+def _calls(asked: Sequence[Inputs], most_rows: int) -> Iterator[list[Inputs]]:
+    """What goes into one call each: requests in a row, of `most_rows` together, or one alone."""
+    if len(asked) > 1 and sum(map(len, asked)) <= most_rows:
+        yield list(asked)
+        return
+    call: list[Inputs] = []
+    rows = 0
+    for each in asked:
+        if call and rows + len(each) > most_rows:
+            yield call
+            call, rows = [], 0
+        call.append(each)
+        rows += len(each)
+    if call:
+        yield call
+
+
+def _checked(prediction: Prediction, asked: Sequence[Inputs]) -> Prediction:
+    rows = sum(map(len, asked))
+    if len(prediction.labels) != rows:
+        raise ValueError(f"the model gave {len(prediction.labels)} predictions for {rows} rows")
+    return prediction
 
 
 def _names(turn: Sequence[_Waiting]) -> tuple[str, str] | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import accumulate, pairwise
 from typing import Literal, NewType
 
 from millrace.features.types import MissingKeys
@@ -204,6 +205,14 @@ def part(prediction: Prediction, first: int, last: int) -> Prediction:
     """What was said to the rows from `first` up to and without `last`."""
     probabilities = prediction.probabilities
     return Prediction(prediction.labels[first:last], None if probabilities is None else probabilities[first:last])
+
+
+def parts(prediction: Prediction, asked: Sequence[Sized]) -> list[Prediction]:
+    """What was said to each of several requests whose rows were predicted together, in their order."""
+    if len(asked) == 1:
+        return [prediction]
+    ends = accumulate(map(len, asked), initial=0)
+    return [part(prediction, first, last) for first, last in pairwise(ends)]
 
 
 @dataclass(frozen=True, slots=True)

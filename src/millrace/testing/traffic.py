@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from millrace.serving.answer import Reply
+from millrace.serving.exchange import Reply
 from millrace.serving.inputs import join_inputs
 from millrace.serving.records import Request, record_payload
 from millrace.serving.served import Answered

@@ -17,10 +17,11 @@ import pytest
 from sklearn.tree import DecisionTreeRegressor  # noqa: TID253 - a test
 
 from millrace.features.adapters.lmdb_online import LmdbOnlineStore
-from millrace.serving.answer import Question, answer
+from millrace.serving.answer import answer
 from millrace.serving.bodies.body import PLAIN
 from millrace.serving.bodies.dialects import JSON
 from millrace.serving.endpoints import endpoint_config, served_entity
+from millrace.serving.exchange import Exchange, Question
 from millrace.serving.generations import Generations, ServedEndpoint
 from millrace.serving.served import ServedModel
 from millrace.serving.turns import Limits
@@ -95,8 +96,8 @@ def model_of(active: ServedEndpoint, entity: str | None = None) -> weakref.ref[A
     """The function that predicts, which is what holds a model in memory."""
     served = active.first if entity is None else active.entities[entity]
     assert isinstance(served, ServedModel)
-    turns: Any = served.turns
-    return weakref.ref(getattr(turns, "_turns", turns).predictor.function)
+    model: Any = served.model
+    return weakref.ref(getattr(model, "_turns", model).predictor.function)
 
 
 def test_older_generations_leave_memory_and_the_previous_one_stays(
@@ -124,7 +125,7 @@ def test_a_request_ends_with_the_model_that_it_began_with(generations: Generatio
     assert begun is not None
 
     async def ask(begun: ServedEndpoint) -> bytes:
-        running = answer(begun, None, QUESTION, START)
+        running = answer(Exchange(begun, None, QUESTION, START))
         for generation in (2, 3):
             switch(generations, endpoint(generation, TWO))
         generations.remove("prices")
@@ -150,7 +151,7 @@ def test_an_idle_model_leaves_memory_and_comes_back(
     assert active.entities["double-1"].path == path  # what it was, and will be
     assert generations.waiting() == {"prices": {"double-1": 0, "triple-2": 0}}
 
-    reply = asyncio.run(answer(active, "double-1", QUESTION, START))
+    reply = asyncio.run(answer(Exchange(active, "double-1", QUESTION, START)))
     assert (reply.status, json.loads(reply.body)) == (200, {"predictions": [4.0, 10.0]})
     assert generations.asleep() == {}
     # What is deployed anew is awake when it takes traffic.
@@ -169,7 +170,7 @@ def test_a_model_that_is_gone_when_it_is_woken_is_said_so(
     file = Path(active.first.plan.path) / "MLmodel"
     kept = file.read_bytes()
     file.unlink()
-    reply = asyncio.run(answer(active, None, QUESTION, START))
+    reply = asyncio.run(answer(Exchange(active, None, QUESTION, START)))
     assert (reply.status, json.loads(reply.body)["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
     file.write_bytes(kept)
-    assert asyncio.run(answer(active, None, QUESTION, START)).status == 200
+    assert asyncio.run(answer(Exchange(active, None, QUESTION, START))).status == 200

@@ -9,15 +9,15 @@ from typing import Any, cast
 
 import pytest
 
-from millrace.serving.answer import OK, Question, Reply
 from millrace.serving.bodies.body import PLAIN
 from millrace.serving.bodies.dialects import JSON
 from millrace.serving.endpoints import endpoint_config, served_entity
+from millrace.serving.exchange import OK, Question, Reply
 from millrace.serving.generations import ServedEndpoint
 from millrace.serving.inputs import join_inputs
 from millrace.serving.records import Request
 from millrace.serving.request_log import CURRENT
-from millrace.serving.served import Answered
+from millrace.serving.served import Asked
 from millrace.serving.shadows import Shadows
 from millrace.serving.types import Endpoint, EndpointName, EndpointState, LoadPlan, Prediction
 
@@ -35,12 +35,19 @@ class Entity:
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
     asked: list[tuple[str, str] | None] = field(default_factory=list)
 
-    async def answer(self, *_: object) -> Answered:
+    @property
+    def model(self) -> Entity:
+        return self
+
+    def open(self, *_: object) -> Asked:
+        return Asked(join_inputs([[1.0]], (("spend", "double"),)), [], [])
+
+    async def predict(self, *_: object) -> Prediction:
         self.asked.append(CURRENT.get())
         await self.may_answer.wait()
         if self.fails:
             raise RuntimeError("a foreign model")
-        return Answered(Prediction([1], None), [], join_inputs([[1.0]], (("spend", "double"),)), [], 0.001)
+        return Prediction([1], None)
 
 
 def endpoint(shadow: Mapping[str, int], *, fails: bool = False) -> ServedEndpoint:

@@ -47,26 +47,27 @@ def _split(content: object) -> Rows:
     if not isinstance(content, dict) or "columns" not in content or "data" not in content:
         raise InvalidInput("dataframe_split needs columns and data", hint='send {"columns": [...], "data": [[...]]}')
     columns, data = content["columns"], content["data"]
-    if not isinstance(columns, list) or not all(isinstance(column, str) for column in columns):
+    if not isinstance(columns, list) or not {str}.issuperset(map(type, columns)):
         raise InvalidInput("dataframe_split: columns is not a list of names", hint='send "columns": ["a", "b"]')
     if len(set(columns)) < len(columns):
         raise InvalidInput("dataframe_split: a column is named twice", hint="name each column once")
-    if not isinstance(data, list) or not all(isinstance(row, list) for row in data):
+    if not isinstance(data, list) or not {list}.issuperset(map(type, data)):
         raise InvalidInput("dataframe_split: data is not a list of rows", hint='send "data": [[1, 2], [3, 4]]')
     check_lengths(data, len(columns))
     return Lists(columns, data)
 
 
 def _records(content: object) -> Rows:
-    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
+    if not isinstance(content, list) or not {dict}.issuperset(map(type, content)):
         raise InvalidInput("dataframe_records is not a list of objects", hint='send [{"column": value}]')
     return Records(content)
 
 
 def _instances(content: object) -> Rows:
-    if isinstance(content, list) and content and all(isinstance(row, dict) for row in content):
+    kinds = set(map(type, content)) if isinstance(content, list) else None
+    if isinstance(content, list) and kinds == {dict}:
         return Records(content)
-    if isinstance(content, list) and all(isinstance(row, list) for row in content):
+    if isinstance(content, list) and kinds in (set(), {list}):
         if content:
             check_lengths(content, len(content[0]))
         return Lists(None, content)

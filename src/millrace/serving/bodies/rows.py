@@ -181,6 +181,8 @@ def numeric(rows: Sequence[Sequence[object]] | np.ndarray) -> np.ndarray | None:
 
 def check_lengths(rows: Sequence[Sequence[object]] | np.ndarray, length: int) -> None:
     """Raise InvalidInput with the number of the first row that is shorter or longer."""
+    if {length}.issuperset(map(len, rows)):
+        return
     for number, row in enumerate(rows):
         if len(row) != length:
             raise InvalidInput(f"row {number} has {len(row)} values for {length} columns", hint="one value a column")

@@ -1,0 +1,167 @@
+"""A connection of a worker: uvicorn's, with a short way for the requests that a lane takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+from urllib.parse import unquote
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from millrace.access.types import Caller
+from millrace.api.auth import Headers
+from millrace.serving.desk import Response
+from millrace.serving.lane import Lane, Whole
+
+_HOT = (b"/invocations", b"/infer")
+_JSON = b"content-type: application/json\r\ncontent-length: %d\r\n"
+
+
+class LaneProtocol(HttpToolsProtocol):
+    """Holds back what uvicorn would start for a request until it is whole, and then asks the lane first.
+
+    What the lane does not take, a body in several pieces for one, goes on as if nothing had been held back. A request of the lane
+    looks like any other to uvicorn, which so keeps requests behind it waiting, closes idle connections and shuts down.
+
+    Args:
+        lane: answers requests.
+        caller: who sends requests with such headers; None for whom the lane has nothing.
+        config, server_state, app_state, _loop: uvicorn's.
+    """
+
+    def __init__(
+        self,
+        lane: Lane,
+        caller: Callable[[Headers], Caller | None],
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._lane, self._caller = lane, caller
+        self._held: list[bytes] | None = None  # the body of a request that is held back
+
+    def data_received(self, data: bytes) -> None:
+        """uvicorn's; what is not whole now goes the usual way."""
+        super().data_received(data)
+        if self._held is not None and self.parser is not None:
+            self._let_go()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self.url, self.headers, self.expect_100_continue = b"", [], False
+
+    def on_headers_complete(self) -> None:
+        """Hold it back, if the lane might take it."""
+        if self._may_pass():
+            self._held = []
+        else:
+            self._begin()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        if self._held is None:
+            super().on_body(body)
+        else:
+            self._held.append(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        if self._held is None:
+            super().on_message_complete()
+        elif not self._passes(self._held):
+            self._let_go()
+            super().on_message_complete()
+
+    def _may_pass(self) -> bool:
+        before: RequestResponseCycle | None = self.cycle
+        is_free = before is None or before.response_complete
+        return (
+            is_free
+            and self.url.partition(b"?")[0].endswith(_HOT)
+            and self.parser.get_method() == b"POST"
+            and not self.expect_100_continue
+            and not self.parser.should_upgrade()
+            and self.parser.get_http_version() == "1.1"
+            and self.parser.should_keep_alive()
+            and self.limit_concurrency is None
+        )
+
+    def _passes(self, held: list[bytes]) -> bool:
+        caller = self._caller(self.headers)
+        if caller is None:
+            return False
+        path, _, query = self.url.partition(b"?")
+        crossing = _Crossing(self)
+        body = held[0] if len(held) == 1 else b"".join(held)
+        whole = Whole(
+            unquote(path.decode("ascii")) if b"%" in path else path.decode("ascii"),
+            query,
+            dict(self.headers),
+            caller,
+            body,
+        )
+        if not self._lane.takes(whole, crossing):
+            return False
+        self._held, self.cycle = None, cast("RequestResponseCycle", crossing)
+        return True
+
+    def _let_go(self) -> None:
+        held, self._held = self._held or [], None
+        self._begin()
+        for piece in held:
+            super().on_body(piece)
+
+    def _begin(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers
+        super().on_headers_complete()
+
+
+class _Crossing:
+    """A request in the lane; looks like uvicorn's `RequestResponseCycle`, as far as its connection looks at that.
+
+    Attributes:
+        keep_alive: False once the server shuts down: the answer closes the connection then.
+    """
+
+    __slots__ = ("_connection", "disconnected", "keep_alive", "message_event", "response_complete")
+
+    def __init__(self, connection: LaneProtocol) -> None:
+        self._connection = connection
+        self.response_complete = self.disconnected = False
+        self.keep_alive = True
+        self.message_event = _NOBODY_WAITS
+
+    def respond(self, response: Response) -> None:
+        """Send the answer."""
+        if self.disconnected:
+            return
+        self.response_complete = True
+        connection = self._connection
+        content = [STATUS_LINE[response.status]]
+        for name, value in (*connection.server_state.default_headers, *response.headers):
+            content += (name, b": ", value, b"\r\n")
+        if not self.keep_alive:
+            content.append(b"connection: close\r\n")
+        content += (_JSON % len(response.body), b"\r\n", response.body)
+        connection.transport.write(b"".join(content))
+        if not self.keep_alive:
+            connection.transport.close()
+        connection.on_response_complete()
+
+
+class _Nobody:
+    """An event that nobody waits for."""
+
+    def set(self) -> None:
+        """Nothing happens."""
+
+
+_NOBODY_WAITS = _Nobody()

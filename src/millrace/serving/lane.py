@@ -1,0 +1,207 @@
+"""The short way for requests that come whole: those of one turn of the event loop are answered together.
+
+Together they take one call of each model and one write of the capture, where each alone would take its own. Nobody waits
+for that: they are all there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from contextvars import Context
+from dataclasses import dataclass
+from typing import Protocol
+
+from millrace.access.types import Caller
+from millrace.serving.admission import Refused, Sent, coding_of
+from millrace.serving.answer import MOST_BYTES_ON_LOOP, MOST_ROWS_ON_LOOP, answer
+from millrace.serving.capture import Kept
+from millrace.serving.desk import Desk, Response, Visit
+from millrace.serving.exchange import Exchange, Reply
+from millrace.serving.port import Model
+from millrace.serving.request_log import CURRENT
+from millrace.serving.routes import route_of
+from millrace.serving.types import Prediction
+
+
+class Visitor(Protocol):
+    """A connection that waits for an answer."""
+
+    def respond(self, response: Response) -> None:
+        """Send it; nothing where nobody is there any more."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Whole:
+    """A POST request that is all there."""
+
+    path: str
+    query: bytes
+    sent: Sent
+    caller: Caller
+    body: bytes
+
+
+@dataclass(slots=True, eq=False)
+class _Passage:
+    """A request in the lane.
+
+    Attributes:
+        reply: None until there is one.
+        broken: what goes back in place of the reply, where that can't be sent.
+    """
+
+    visitor: Visitor
+    visit: Visit
+    exchange: Exchange
+    reply: Reply | None = None
+    broken: Response | None = None
+
+
+class Lane:
+    """Answers the whole requests of one event loop."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._together: list[_Passage] = []
+        self._alone = set[asyncio.Task[None]]()
+
+    def takes(self, whole: Whole, visitor: Visitor) -> bool:
+        """Take a request, and answer it in the next turn of the loop, or when its model has the time.
+
+        False for what is not simply to be answered, and is left to the usual way, which also says why not.
+        """
+        route = route_of(whole.path)
+        if route is None or route.what != "answer" or len(whole.body) > MOST_BYTES_ON_LOOP:
+            return False
+        try:
+            if coding_of(whole.sent) != "identity":
+                return False
+            asked = self._desk.admit(route, whole.caller, whole.sent, whole.query)
+        except Refused:
+            return False
+        visit = self._desk.begin(asked, whole.body)
+        assert visit.exchange is not None  # noqa: S101 - there is a body
+        self._take(_Passage(visitor, visit, visit.exchange))
+        return True
+
+    def _take(self, passage: _Passage) -> None:
+        before = CURRENT.set(passage.visit.name)
+        try:
+            passage.exchange.read()
+            if passage.exchange.rows <= MOST_ROWS_ON_LOOP:
+                passage.exchange.open()
+        except Exception as error:  # noqa: BLE001 - the boundary of a request: a foreign function may raise anything
+            passage.reply = passage.exchange.failed(error)
+        finally:
+            CURRENT.reset(before)
+        if not self._together:
+            asyncio.get_running_loop().call_soon(self._answer, context=Context())
+        self._together.append(passage)
+
+    def _answer(self) -> None:
+        passages, self._together = self._together, []
+        ready = [passage for passage in passages if passage.reply is not None or self._is_quick(passage)]
+        for model, quick in _by_model(ready):
+            self._predict(model, quick)
+        self._keep(ready)
+        for passage in passages:
+            if passage.reply is None:
+                self._answer_alone(passage)
+
+    def _is_quick(self, passage: _Passage) -> bool:
+        model, inputs = passage.exchange.model, passage.exchange.inputs
+        return passage.exchange.is_open and (model is None or inputs is None or model.is_quick(len(inputs)))
+
+    def _predict(self, model: Model | None, passages: Sequence[_Passage]) -> None:
+        started = time.perf_counter()
+        predictions: Sequence[Prediction | Exception | None] = [None] * len(passages)
+        if model is not None:
+            CURRENT.set((" ".join([each.visit.request.id for each in passages]), passages[0].visit.asked.endpoint.name))
+            predictions = model.predict_all(
+                [each.exchange.inputs for each in passages if each.exchange.inputs is not None]
+            )
+        took_s = time.perf_counter() - started
+        for passage, prediction in zip(passages, predictions, strict=True):
+            passage.reply = _reply(passage, prediction, took_s)
+
+    def _answer_alone(self, passage: _Passage) -> None:
+        context = Context()
+        context.run(CURRENT.set, passage.visit.name)
+        task = asyncio.get_running_loop().create_task(self._alone_answered(passage), context=context)
+        self._alone.add(task)
+        task.add_done_callback(self._alone.discard)
+
+    async def _alone_answered(self, passage: _Passage) -> None:
+        passage.reply = await answer(passage.exchange)
+        self._keep([passage])
+
+    def _keep(self, passages: Sequence[_Passage]) -> None:
+        """Keep what is to be kept, and then, or when the disk has it, send the answers."""
+        recorded, others, records = list[_Passage](), list[_Passage](), list[Kept]()
+        for passage in passages:
+            record = self._record(passage)
+            if record is None:
+                others.append(passage)
+            else:
+                recorded.append(passage)
+                records.append(record)
+        self._respond(others, kept=True)
+        if records and self._desk.capture is not None:
+            kept = self._desk.capture.keep_all(records)
+            if isinstance(kept, bool):
+                self._respond(recorded, kept=kept)
+            else:
+                kept.add_done_callback(lambda done: self._respond(recorded, kept=done.result()))
+
+    def _record(self, passage: _Passage) -> Kept | None:
+        assert passage.reply is not None  # noqa: S101 - it comes after the reply
+        try:
+            return self._desk.record(passage.visit, passage.reply)
+        except Exception as error:  # noqa: BLE001 - the boundary of a request: the others of this turn are answered
+            passage.broken = self._desk.broken(passage.visit, error)
+            return None
+
+    def _respond(self, passages: Sequence[_Passage], *, kept: bool) -> None:
+        for passage in passages:
+            response = self._response(passage, kept=kept)
+            self._desk.end(passage.visit)
+            passage.visitor.respond(response)
+            if passage.broken is None and passage.reply is not None:
+                self._desk.copy(passage.visit, passage.reply)
+
+    def _response(self, passage: _Passage, *, kept: bool) -> Response:
+        assert passage.reply is not None  # noqa: S101 - it comes after the reply
+        if passage.broken is None:
+            try:
+                return self._desk.response(passage.visit, passage.reply, kept=kept)
+            except Exception as error:  # noqa: BLE001 - as above
+                passage.broken = self._desk.broken(passage.visit, error)
+        return passage.broken
+
+
+def _by_model(passages: Sequence[_Passage]) -> Iterable[tuple[Model | None, list[_Passage]]]:
+    """Those that have no reply yet, by who predicts; None where no model is asked."""
+    groups: dict[int, tuple[Model | None, list[_Passage]]] = {}
+    for passage in passages:
+        if passage.reply is None:
+            model = passage.exchange.model
+            groups.setdefault(id(model), (model, []))[1].append(passage)
+    return groups.values()
+
+
+def _reply(passage: _Passage, prediction: Prediction | Exception | None, took_s: float) -> Reply:
+    exchange = passage.exchange
+    try:
+        if isinstance(prediction, Exception):
+            return _failed(passage, prediction)
+        return exchange.reply(prediction, took_s)
+    except Exception as error:  # noqa: BLE001 - the boundary of a request: what an answer is written from is a foreign model's
+        return _failed(passage, error)
+
+
+def _failed(passage: _Passage, error: Exception) -> Reply:
+    CURRENT.set(passage.visit.name)  # of this turn's own context
+    return passage.exchange.failed(error)
