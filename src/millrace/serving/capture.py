@@ -25,8 +25,8 @@ _BUFFER_BYTES = 64 << 20
 _LOOK_S, _MUCH_ROOM = 1.0, 64 << 20
 # A record as it is written, and what it has in common with others.
 Kept: TypeAlias = tuple[bytes, Description]
-# Who waits for a sync, and of which segment.
-_Commit: TypeAlias = tuple[asyncio.Future[bool], OpenSegment | None]
+# Who waits for a sync, of which segment, and of how many records.
+_Commit: TypeAlias = tuple[asyncio.Future[bool], OpenSegment | None, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class CaptureLog:
         with self._lock:
             if not self._write(records):
                 return False
-            self._committing.append((committed, self._written))
+            self._committing.append((committed, self._written, len(records)))
         self._wake.set()
         return committed
 
@@ -248,7 +248,7 @@ class CaptureLog:
         """Tell those who wait for a sync, each what became of its own segment, however that ended."""
         if not committing:
             return
-        lost = sum(segment not in synced for _, segment in committing)
+        lost = sum(records for _, segment, records in committing if segment not in synced)
         if lost:
             with self._lock:
                 self._drop(lost, "the disk does not keep what it was given")
@@ -257,6 +257,6 @@ class CaptureLog:
 
 
 def _tell(committing: Sequence[_Commit], synced: Collection[OpenSegment | None]) -> None:
-    for future, segment in committing:
+    for future, segment, _ in committing:
         if not future.done():
             future.set_result(segment in synced)

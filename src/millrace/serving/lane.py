@@ -7,8 +7,10 @@ for that: they are all there.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import Context
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,13 +18,15 @@ from typing import Protocol
 from millrace.access.types import Caller
 from millrace.serving.admission import Refused, Sent, coding_of
 from millrace.serving.answer import MOST_BYTES_ON_LOOP, MOST_ROWS_ON_LOOP, answer
-from millrace.serving.capture import Kept
+from millrace.serving.capture import CaptureLog, Kept
 from millrace.serving.desk import Desk, Response, Visit
 from millrace.serving.exchange import Exchange, Reply
 from millrace.serving.port import Model
 from millrace.serving.request_log import CURRENT
 from millrace.serving.routes import route_of
 from millrace.serving.types import Prediction
+
+_LOG = logging.getLogger(__name__)
 
 
 class Visitor(Protocol):
@@ -119,10 +123,7 @@ class Lane:
         started = time.perf_counter()
         predictions: Sequence[Prediction | Exception | None] = [None] * len(passages)
         if model is not None:
-            CURRENT.set((" ".join([each.visit.request.id for each in passages]), passages[0].visit.asked.endpoint.name))
-            predictions = model.predict_all(
-                [each.exchange.inputs for each in passages if each.exchange.inputs is not None]
-            )
+            predictions = _predicted(model, passages)
         took_s = time.perf_counter() - started
         for passage, prediction in zip(passages, predictions, strict=True):
             passage.reply = _reply(passage, prediction, took_s)
@@ -150,27 +151,41 @@ class Lane:
                 records.append(record)
         self._respond(others, kept=True)
         if records and self._desk.capture is not None:
-            kept = self._desk.capture.keep_all(records)
-            if isinstance(kept, bool):
-                self._respond(recorded, kept=kept)
-            else:
-                kept.add_done_callback(lambda done: self._respond(recorded, kept=done.result()))
+            self._keep_all(self._desk.capture, recorded, records)
+
+    def _keep_all(self, capture: CaptureLog, passages: Sequence[_Passage], records: Sequence[Kept]) -> None:
+        try:
+            kept = capture.keep_all(records)
+        except Exception as error:  # noqa: BLE001 - the boundary of a request, which is found by keeping each alone
+            if len(records) > 1:
+                for passage, record in zip(passages, records, strict=True):
+                    self._keep_all(capture, [passage], [record])
+                return
+            passages[0].broken, kept = self._broken(passages[0], error), True
+        if isinstance(kept, bool):
+            self._respond(passages, kept=kept)
+        else:
+            kept.add_done_callback(lambda done: self._respond(passages, kept=done.result()))
 
     def _record(self, passage: _Passage) -> Kept | None:
         assert passage.reply is not None  # noqa: S101 - it comes after the reply
         try:
             return self._desk.record(passage.visit, passage.reply)
         except Exception as error:  # noqa: BLE001 - the boundary of a request: the others of this turn are answered
-            passage.broken = self._desk.broken(passage.visit, error)
+            passage.broken = self._broken(passage, error)
             return None
 
     def _respond(self, passages: Sequence[_Passage], *, kept: bool) -> None:
         for passage in passages:
             response = self._response(passage, kept=kept)
             self._desk.end(passage.visit)
-            passage.visitor.respond(response)
-            if passage.broken is None and passage.reply is not None:
-                self._desk.copy(passage.visit, passage.reply)
+            try:
+                passage.visitor.respond(response)
+                if passage.broken is None and passage.reply is not None:
+                    self._desk.copy(passage.visit, passage.reply)
+            except Exception as error:  # noqa: BLE001 - as above
+                with _as_of(passage):
+                    _LOG.error("an answer could not be sent", exc_info=error)
 
     def _response(self, passage: _Passage, *, kept: bool) -> Response:
         assert passage.reply is not None  # noqa: S101 - it comes after the reply
@@ -178,8 +193,12 @@ class Lane:
             try:
                 return self._desk.response(passage.visit, passage.reply, kept=kept)
             except Exception as error:  # noqa: BLE001 - as above
-                passage.broken = self._desk.broken(passage.visit, error)
+                passage.broken = self._broken(passage, error)
         return passage.broken
+
+    def _broken(self, passage: _Passage, error: Exception) -> Response:
+        with _as_of(passage):
+            return self._desk.broken(passage.visit, error)
 
 
 def _by_model(passages: Sequence[_Passage]) -> Iterable[tuple[Model | None, list[_Passage]]]:
@@ -190,6 +209,17 @@ def _by_model(passages: Sequence[_Passage]) -> Iterable[tuple[Model | None, list
             model = passage.exchange.model
             groups.setdefault(id(model), (model, []))[1].append(passage)
     return groups.values()
+
+
+def _predicted(model: Model, passages: Sequence[_Passage]) -> Sequence[Prediction | Exception]:
+    names = " ".join([each.visit.request.id for each in passages])
+    before = CURRENT.set((names, passages[0].visit.asked.endpoint.name))
+    try:
+        return model.predict_all([each.exchange.inputs for each in passages if each.exchange.inputs is not None])
+    except Exception as error:  # noqa: BLE001 - the boundary of requests: a foreign model may raise anything
+        return [error] * len(passages)
+    finally:
+        CURRENT.reset(before)
 
 
 def _reply(passage: _Passage, prediction: Prediction | Exception | None, took_s: float) -> Reply:
@@ -203,5 +233,15 @@ def _reply(passage: _Passage, prediction: Prediction | Exception | None, took_s:
 
 
 def _failed(passage: _Passage, error: Exception) -> Reply:
-    CURRENT.set(passage.visit.name)  # of this turn's own context
-    return passage.exchange.failed(error)
+    with _as_of(passage):
+        return passage.exchange.failed(error)
+
+
+@contextmanager
+def _as_of(passage: _Passage) -> Iterator[None]:
+    """What is logged meanwhile is about this request."""
+    before = CURRENT.set(passage.visit.name)
+    try:
+        yield
+    finally:
+        CURRENT.reset(before)

@@ -45,7 +45,9 @@ def is_hot(path: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def route_of(path: str) -> Route | None:
-    """The route of a path that `is_hot`; None where there is nothing."""
+    """The route of a path; None where there is nothing, and for one that is not `is_hot`."""
+    if not is_hot(path):
+        return None
     if path.startswith(_PREFIX):
         name, found, entity = path[len(_PREFIX) : -len(_SUFFIX)].partition(_SERVED)
         return Route("answer", name, entity if found else None)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from millrace.database.engine import open_database
 from millrace.lake.adapters.delta import DeltaTableStore
 from millrace.lake.adapters.sql_catalog import SqlCatalog
 from millrace.lake.lake import Lake
+from millrace.serving.request_log import CURRENT
+from tests.unit.serving.lanes import LogLines, MakeScene, Scene
 
 START = datetime(2025, 3, 1, 12, tzinfo=UTC)
 WriteModel = Callable[..., Path]
@@ -57,3 +61,46 @@ def write_model(tmp_path: Path) -> WriteModel:
         return folder
 
     return write
+
+
+@pytest.fixture
+def make_scene(tmp_path: Path) -> Iterator[MakeScene]:
+    scenes: list[Scene] = []
+
+    def scene(**more: Any) -> Scene:
+        root = tmp_path / str(len(scenes))
+        root.mkdir()
+        scenes.append(Scene(root, **more))
+        return scenes[-1]
+
+    yield scene
+    for each in scenes:
+        each.close()
+
+
+@pytest.fixture
+def written_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes each os.write had."""
+    sizes: list[int] = []
+    write = os.write
+
+    def noting(fd: int, data: bytes) -> int:
+        sizes.append(len(data))
+        return write(fd, data)
+
+    monkeypatch.setattr("millrace.serving.segments.os.write", noting)
+    return sizes
+
+
+@pytest.fixture
+def log_lines(caplog: pytest.LogCaptureFixture) -> LogLines:
+    """(message, as whom) of each line of the log."""
+    noted: LogLines = []
+
+    class Noting(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            noted.append((record.getMessage(), CURRENT.get()))
+            return True
+
+    caplog.handler.addFilter(Noting())
+    return noted
