@@ -16,15 +16,15 @@ from typing import TypeAlias
 from millrace.core.clock import Clock, epoch_us
 from millrace.core.settings import Durability
 from millrace.serving.records import description_payload
-from millrace.serving.segments import OpenSegment, bytes_in, framed, free_in
+from millrace.serving.segments import OpenSegment, bytes_in, frame, framed, free_in
 from millrace.serving.types import Description
 
 _LOG = logging.getLogger(__name__)
 _BUFFER_BYTES = 64 << 20
 # From one look at the folder to the next; where there is little room, each sync has one.
 _LOOK_S, _MUCH_ROOM = 1.0, 64 << 20
-# A record as it is written, and what it has in common with others.
-Kept: TypeAlias = tuple[bytes, Description]
+# A record's payload in parts, and what it has in common with others.
+Kept: TypeAlias = tuple[Sequence[bytes], Description]
 # Who waits for a sync, of which segment, and of how many records.
 _Commit: TypeAlias = tuple[asyncio.Future[bool], OpenSegment | None, int]
 
@@ -96,8 +96,8 @@ class CaptureLog:
         """How it stands now."""
         return CaptureState(self._dropped, self._written_bytes, self._waiting_bytes)
 
-    async def keep(self, payload: bytes, description: Description) -> bool:
-        """Keep a record as durably as is asked for; False where it was dropped."""
+    async def keep(self, payload: Sequence[bytes], description: Description) -> bool:
+        """Keep a record, in parts, as durably as is asked for; False where it was dropped."""
         kept = self.keep_all([(payload, description)])
         return kept if isinstance(kept, bool) else await kept
 
@@ -116,7 +116,7 @@ class CaptureLog:
 
     def write(self, payload: bytes, description: Description) -> bool:
         """Append one record without waiting for the disk; False where it was dropped."""
-        return self.write_all([(payload, description)])
+        return self.write_all([((payload,), description)])
 
     def write_all(self, records: Sequence[Kept]) -> bool:
         """Append records, all or none, without waiting for the disk; False where they were dropped.
@@ -138,7 +138,7 @@ class CaptureLog:
         self.seal()
 
     def _write(self, records: Sequence[Kept]) -> bool:
-        frames = b"".join([framed(payload) for payload, _ in records])
+        frames = b"".join([part for payload, _ in records for part in frame(payload)])
         if self._pending_bytes + len(frames) > self._room_bytes:
             why = f"{self._waiting_bytes} bytes wait for the drain, and there is no room for more"
             return self._drop(len(records), why)

@@ -76,8 +76,8 @@ class Record:
     payload: bytes
 
 
-def record_payload(reply: Reply, request: Request, duration_us: int) -> bytes:
-    """The record of a reply whose entity has a description."""
+def record_payload(reply: Reply, request: Request, duration_us: int) -> tuple[bytes, ...]:
+    """The record of a reply whose entity has a description; in parts, as bodies may be large."""
     description = reply.served.description
     assert description is not None  # noqa: S101 - the caller asks only where there is capture
     raw, body = request.raw, reply.body
@@ -103,7 +103,7 @@ def record_payload(reply: Reply, request: Request, duration_us: int) -> bytes:
     numbers = b"" if reply.answered is None else _add_captured(head, reply.answered.captured())
     written = _written(head)
     lengths = _LENGTHS.pack(_RECORD, len(written), len(raw), len(body), len(numbers))
-    return b"".join((lengths, written, raw, body, numbers))
+    return lengths, written, raw, body, numbers
 
 
 def description_payload(description: Description) -> bytes:

@@ -34,7 +34,7 @@ def kept(
     """The payload that a worker writes for a request that was answered with these rows; none: with an error."""
     served: Any = SimpleNamespace(description=description)  # of who answered, nothing else is kept
     reply = Reply(status, body, served, reached, client_request_id, _answered(description, rows) if rows else None)
-    return record_payload(reply, Request(request_id, raw, dialect, at_us, "user:ada"), duration_us)
+    return b"".join(record_payload(reply, Request(request_id, raw, dialect, at_us, "user:ada"), duration_us))
 
 
 def _answered(description: Description, rows: Sequence[Row]) -> Answered:

@@ -160,7 +160,7 @@ def test_the_durable_are_on_disk_when_they_are_kept_many_with_one_sync(
         log = CaptureLog(root, "w0", clock, durability="durable", sync_s=10.0)
 
         async def keep(number: int) -> None:
-            assert await log.keep(numbered(number), CHURN)
+            assert await log.keep((numbered(number),), CHURN)
             steps.append("kept")
 
         await keep(0)
@@ -185,9 +185,9 @@ def test_what_the_disk_does_not_sync_is_not_said_to_be_kept(
         log = CaptureLog(root, "w0", clock, durability="durable")
         with monkeypatch.context() as patched:
             patched.setattr(os, "fdatasync", _no_space)
-            assert not await log.keep(numbered(1), CHURN)
+            assert not await log.keep((numbered(1),), CHURN)
         assert log.state.dropped == 1
-        assert await log.keep(numbered(2), CHURN)
+        assert await log.keep((numbered(2),), CHURN)
         log.close()
         assert "2" in ids(root)
 
@@ -199,7 +199,7 @@ def test_the_others_do_not_wait_for_the_disk(root: Path, clock: ManualClock) -> 
         for durability in get_args(Durability):
             log = CaptureLog(root, "w0", clock, durability=durability, sync_s=0.001)
             with log._syncing:
-                keeping = asyncio.create_task(log.keep(numbered(1), CHURN))
+                keeping = asyncio.create_task(log.keep((numbered(1),), CHURN))
                 await asyncio.sleep(0.02)
                 assert keeping.done() == (durability != "durable")
             assert await keeping
@@ -309,8 +309,8 @@ def test_who_waits_for_a_sync_is_told_whatever_ends_it(
         log = CaptureLog(root, "w0", clock, durability="durable")
         with monkeypatch.context() as patched:
             patched.setattr(os, "fdatasync", break_down)
-            assert not await asyncio.wait_for(log.keep(numbered(1), CHURN), 5)
-        assert await asyncio.wait_for(log.keep(numbered(2), CHURN), 5)
+            assert not await asyncio.wait_for(log.keep((numbered(1),), CHURN), 5)
+        assert await asyncio.wait_for(log.keep((numbered(2),), CHURN), 5)
         log.close()
         assert log.state.dropped == 1
 
