@@ -173,7 +173,7 @@ def _columns(description: Description, records: Sequence[Record]) -> dict[str, S
         "probability": rows(_probabilities),
         "actual_label": each(lambda _: None),
         "label_time": each(lambda _: None),
-        "features": [_sources_text(row) for row in rows(lambda record: record.captured.sources)],
+        "features": [_sources_text(tuple(map(tuple, row))) for row in rows(lambda record: record.captured.sources)],
         **_inputs(description, records),
     }
     for place, (name, kind) in enumerate(description.keys):
@@ -208,7 +208,7 @@ def _probabilities(record: Record) -> Sequence[object]:
     given = None if prediction is None else prediction.probabilities
     if given is None:
         return [None] * record.rows
-    return [max(each) if isinstance(each, Sequence) else each for each in given]
+    return [max(each) if isinstance(each, list) else each for each in given]  # lists come of JSON
 
 
 def _keys(name: str, kind: str, values: Sequence[object]) -> list[object]:
@@ -223,8 +223,9 @@ def _keys(name: str, kind: str, values: Sequence[object]) -> list[object]:
     return [known(value) for value in values]
 
 
-def _sources_text(sources: Sequence[Sequence[Any]]) -> str:
-    """JSON: which row of which version each looked-up feature came from."""
+@lru_cache(maxsize=4096)
+def _sources_text(sources: tuple[tuple[Any, ...], ...]) -> str:
+    """JSON: which row of which version each looked-up feature came from. The same few stand in many rows."""
     return orjson.dumps(_sources(sources)).decode()
 
 
