@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -15,6 +16,19 @@ if TYPE_CHECKING:
 Key = tuple[object, ...]
 EncodedBatch = tuple[Sequence[bytes], Sequence[bytes]]
 """Keys, and for each the rows of that key, as an online store keeps them."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRows:
+    """What an online store has for some keys, all as of one publish.
+
+    Attributes:
+        table: what is known of their table, the same object until the next publish.
+        rows: for each key its rows as they were published; None where it has none.
+    """
+
+    table: OnlineTable
+    rows: Sequence[bytes | None]
 
 
 class AsOfJoin(Protocol):
@@ -84,8 +98,15 @@ class OnlineStore(Protocol):
         """All published tables, by name."""
         ...
 
+    def read(self, name: TableName, codes: Sequence[bytes | None]) -> PackedRows | None:
+        """What the store has for these encoded keys (None for one with a null in it), all as of one publish.
+
+        None for a table that is not published.
+        """
+        ...
+
     def get(self, name: TableName, keys: Sequence[Key]) -> Sequence[Sequence[OnlineRow]]:
-        """The stored rows of each key, newest first, all as of one publish.
+        """The same, unpacked: the stored rows of each key, newest first.
 
         An empty sequence for an unknown key or one with a null in it, and for all keys of a table that is not published.
         """

@@ -70,6 +70,23 @@ class InputReader:
                 return Inputs(matrix)
         return self._joined([self._record(record) for record in rows.records(self.columns)])
 
+    def from_columns(self, numbers: np.ndarray, others: Mapping[int, Sequence[object]]) -> Inputs:
+        """The inputs from columns in input order.
+
+        Args:
+            numbers: n x inputs float64, missing is NaN.
+            others: position to n values that stand in place of the column in `numbers`.
+
+        Raises:
+            InvalidInput: a value of the wrong type; the message names the column.
+        """
+        if self._all_numbers and _write(numbers, others) and self._are_whole(numbers):
+            return Inputs(numbers)
+        columns: list[Sequence[object]] = numbers.T.tolist()
+        for position, column in others.items():
+            columns[position] = column
+        return self.from_values(list(zip(*columns, strict=True)))
+
     def from_values(self, rows: Sequence[Sequence[object]]) -> Inputs:
         """The inputs from rows of values that are in input order.
 
@@ -146,6 +163,16 @@ def kind_of(kind: str) -> ValueKind:
 def is_text(kind: str) -> bool:
     """Whether inputs of this MLflow type travel as text."""
     return kind in _TEXTS
+
+
+def _write(numbers: np.ndarray, columns: Mapping[int, Sequence[object]]) -> bool:
+    """Put these columns into the matrix; False where one has a value that is no plain number."""
+    for position, column in columns.items():
+        made = numeric([column])
+        if made is None:
+            return False
+        numbers[:, position] = made[0]
+    return True
 
 
 def _reader(name: str, kind: str) -> _Reader:

@@ -21,10 +21,6 @@ class RequestKeys:
     def __init__(self, types: Mapping[str, str]) -> None:
         self._readers = {column: key_reader(column, kind) for column, kind in types.items()}
 
-    def sent(self, record: Mapping[str, object]) -> list[object]:
-        """The keys as they were sent, in the order of the types; None for one that the row does not have."""
-        return [record.get(name) for name in self._readers]
-
     def encoded(self, record: Mapping[str, object]) -> bytes | None:
         """Bytes that are equal for keys that a lookup takes for equal, in whatever format they were sent.
 

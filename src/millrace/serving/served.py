@@ -11,7 +11,7 @@ from millrace.core.errors import InvalidInput, InvalidState
 from millrace.core.names import TableName
 from millrace.features.defaults import arrow_type
 from millrace.features.functions.values import family
-from millrace.features.online.lookup import OnlineLookup, Source
+from millrace.features.online.lookup import OnlineLookup, Sources
 from millrace.features.port import OnlineStore
 from millrace.features.spec import from_json
 from millrace.features.types import FeatureSpec
@@ -24,8 +24,6 @@ from millrace.serving.request_keys import RequestKeys
 from millrace.serving.sleeper import Sleeper
 from millrace.serving.turns import Turns
 from millrace.serving.types import CallSignature, Description, Endpoint, LoadPlan, Prediction, ServedEntity
-
-Sources = Sequence[Source]
 
 
 # Not frozen, as in `exchange`: one of each for each request.
@@ -108,10 +106,8 @@ class ServedModel:
         sent = body.rows.typed(self.signature.columns)
         if self._lookup is None:
             return Asked(self._reader.read(sent), (), ())
-        records = sent.records(None)
-        rows = self._lookup.augment(records, now)
-        keys, sources = [self.keys.sent(record) for record in records], [row.sources for row in rows]
-        return Asked(self._reader.from_values([row.inputs for row in rows]), keys, sources)
+        rows = self._lookup.augment(sent.records(None), now)
+        return Asked(self._reader.from_columns(rows.numbers, rows.others), rows.keys, rows.sources)
 
     @property
     def waiting(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName
 from millrace.features.defaults import arrow_type
 from millrace.features.functions.values import RESULT_TYPES, Reader, family, value_reader
-from millrace.features.online.lookup import FeatureRow, OnlineFeatures
+from millrace.features.online.lookup import FeatureRows, OnlineFeatures
 from millrace.features.port import OnlineStore
 from millrace.features.spec import from_json
 from millrace.features.types import FeatureSpec, OnlineTable
@@ -29,7 +29,7 @@ Record = Mapping[str, object]
 class FoundFeatures:
     """The features of each row of a request, in its order."""
 
-    found: Sequence[FeatureRow]
+    found: FeatureRows
     inputs: None = None
     predict_s: None = None
     """There is no model."""
@@ -52,11 +52,11 @@ class FoundFeatures:
             raise InvalidInput(
                 "this endpoint serves features and predicts nothing", hint="ask without params; the answer has outputs"
             )
-        return {"outputs": [row.as_json() for row in self.found]}
+        return {"outputs": self.found.as_json()}
 
     def captured(self) -> Captured:
         """What is kept of it: keys, and where the features came from; the response has the features."""
-        return Captured([list(row.keys.values()) for row in self.found], [row.sources for row in self.found])
+        return Captured(self.found.keys, self.found.sources)
 
 
 class ServedFeatures:

@@ -14,8 +14,8 @@ from millrace.core.errors import Conflict, InvalidInput
 from millrace.core.names import TableName
 from millrace.features.adapters.lmdb_environment import open_environment
 from millrace.features.online.key_bytes import encode_key
-from millrace.features.online.table import KnownTable, feature_types, read_known, write_known
-from millrace.features.port import EncodedBatch, Key
+from millrace.features.online.table import KnownTable, feature_types, read_known, unpacked, write_known
+from millrace.features.port import EncodedBatch, Key, PackedRows
 from millrace.features.types import OnlineRow, OnlineTable
 
 _MAP_BYTES = 4 << 30  # address space, not disk: the file grows as rows come
@@ -72,21 +72,22 @@ class LmdbOnlineStore:
             self._shared.end(txn)
         return sorted((known.table for known in found if known.codec), key=lambda table: table.name)
 
-    def get(self, name: TableName, keys: Sequence[Key]) -> Sequence[Sequence[OnlineRow]]:
-        """See `OnlineStore.get`."""
-        codes = [encode_key(key) for key in keys]
+    def read(self, name: TableName, codes: Sequence[bytes | None]) -> PackedRows | None:
+        """See `OnlineStore.read`."""
         txn = self._shared.begin()
         try:
             known = self._find(txn, name)
             if known is None or known.codec is None:
-                return [()] * len(keys)
+                return None
             place = known.place
             get = cast(_Get, txn.get)  # transactions that are not asked for buffers give bytes
-            found = [None if code is None else get(place + code) for code in codes]
+            return PackedRows(known.table, [None if code is None else get(place + code) for code in codes])
         finally:
             self._shared.end(txn)
-        unpack, version = known.codec.unpack, known.table.version
-        return [() if packed is None else unpack(packed, version) for packed in found]
+
+    def get(self, name: TableName, keys: Sequence[Key]) -> Sequence[Sequence[OnlineRow]]:
+        """See `OnlineStore.get`."""
+        return unpacked(self.read(name, [encode_key(key) for key in keys]), len(keys))
 
     def remove(self, name: TableName) -> None:
         """See `OnlineStore.remove`."""

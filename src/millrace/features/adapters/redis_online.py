@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from millrace.core.errors import Conflict, InvalidInput, InvalidState, UsageError
 from millrace.core.names import TableName
 from millrace.features.online.key_bytes import encode_key
-from millrace.features.online.table import KnownTable, feature_types, read_known, write_known
-from millrace.features.port import EncodedBatch, Key
+from millrace.features.online.table import KnownTable, feature_types, read_known, unpacked, write_known
+from millrace.features.port import EncodedBatch, Key, PackedRows
 from millrace.features.types import OnlineRow, OnlineTable
 
 try:
@@ -109,21 +109,21 @@ class RedisOnlineStore:
             found = [read_known(raw) for raw in (self._redis.mget(places) if places else []) if raw is not None]
         return sorted((known.table for known in found if known.codec), key=lambda table: table.name)
 
-    def get(self, name: TableName, keys: Sequence[Key]) -> Sequence[Sequence[OnlineRow]]:
-        """See `OnlineStore.get`. One round trip where nothing was published since the last.
+    def read(self, name: TableName, codes: Sequence[bytes | None]) -> PackedRows | None:
+        """See `OnlineStore.read`. One round trip where nothing was published since the last.
 
         Raises InvalidState, too, where the server has not all keys of the table any more, as after an eviction.
         """
-        codes = [encode_key(key) for key in keys]
-        asked = [code for code in codes if code is not None]
         with self._reaching():
-            known, packed = self._fetch(name, asked)
+            known, packed = self._fetch(name, [code for code in codes if code is not None])
         if known is None or known.codec is None:
-            return [()] * len(keys)
+            return None
         found = iter(packed)
-        mine = [None if code is None else next(found) for code in codes]
-        unpack, version = known.codec.unpack, known.table.version
-        return [() if raw is None else unpack(raw, version) for raw in mine]
+        return PackedRows(known.table, [None if code is None else next(found) for code in codes])
+
+    def get(self, name: TableName, keys: Sequence[Key]) -> Sequence[Sequence[OnlineRow]]:
+        """See `OnlineStore.get`."""
+        return unpacked(self.read(name, [encode_key(key) for key in keys]), len(keys))
 
     def remove(self, name: TableName) -> None:
         """See `OnlineStore.remove`."""

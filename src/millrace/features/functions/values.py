@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TypeAlias
@@ -23,6 +23,7 @@ Reader: TypeAlias = Callable[[object], object]
 _SCALE = 18
 _EXACT_INT = 2**53  # JSON senders write whole numbers up to here as 5 or as 5.0
 _WHOLE_DIGITS = 38 - _SCALE
+_NUMBERS = frozenset({int, float})
 _INT64 = range(-(2**63), 2**63)
 
 RESULT_TYPES: Mapping[ScalarType, pa.DataType] = {
@@ -155,6 +156,18 @@ def json_value(value: object) -> object:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     return value
+
+
+def json_values(values: Sequence[object]) -> Sequence[object]:
+    """`json_value` of each: the values themselves where they are all finite numbers."""
+    try:
+        # Of numbers and booleans only is it a float or an int, and finite only where they all are.
+        total = sum(values)  # type: ignore[arg-type]
+        if type(total) in _NUMBERS and math.isfinite(total):
+            return values
+    except (TypeError, ArithmeticError):
+        pass
+    return [json_value(value) for value in values]
 
 
 def _reader(kind: pa.DataType) -> Reader:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from millrace.core.clock import utc
 from millrace.features.functions.compiled import CompiledFunction, columns_read
-from millrace.features.online.plan import Record, present
+from millrace.features.online.records import Record, present
 from millrace.features.types import FeatureSpec
 
 
@@ -15,13 +15,14 @@ class OnlineFunctions:
 
     Attributes:
         columns: what they read besides each other's outputs; those that lookups make have to be kept for them.
+        times: of these the columns that stand for the time of the question, and whether as a date.
     """
 
     def __init__(self, spec: FeatureSpec) -> None:
         self._compiled = {each.output: CompiledFunction.of(each) for each in spec.functions}
         self.columns = tuple(columns_read(spec.functions))
         times = {lookup.timestamp_lookup_key for lookup in spec.lookups}
-        self._times = {
+        self.times = {
             column: each.types[name].startswith("date")
             for each in spec.functions
             for name, column in each.bindings.items()
@@ -43,8 +44,8 @@ class OnlineFunctions:
         """
         if column in found:
             return found[column]
-        if column in self._times:
-            return utc(now).date() if self._times[column] else utc(now)
+        if column in self.times:
+            return utc(now).date() if self.times[column] else utc(now)
         compiled = self._compiled.get(column)
         if compiled is None or column in record:
             return present(record, column)

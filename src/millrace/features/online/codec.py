@@ -1,4 +1,4 @@
-"""Rows as bytes: packed from whole columns at once, read one row at a time in a microsecond, restored exactly.
+"""Rows as bytes: packed from whole columns at once, restored exactly. Requests read them by column (`seen.py`).
 
 A row is a bitmap of what is not null (the event time first, then the columns), the event time, one field of fixed size
 for each column, and then the contents of those that have no fixed size (their field is the length). Little-endian,
@@ -32,7 +32,7 @@ _Read = Callable[[Any], object]
 
 
 @dataclass(frozen=True, slots=True)
-class _Field:
+class Field:
     """How a column of one type is stored.
 
     Attributes:
@@ -46,6 +46,11 @@ class _Field:
     dtype: str
     read: _Read | None = None
     sized: bool = False
+
+    @property
+    def is_number(self) -> bool:
+        """Whether numpy has the values themselves, as numbers or booleans."""
+        return not self.sized and self.read is None
 
 
 class RowCodec:
@@ -61,13 +66,11 @@ class RowCodec:
     def __init__(self, types: Mapping[str, str]) -> None:
         self.columns = tuple(types)
         self._fields = [field_of(kind) for kind in types.values()]
-        width = (len(types) + 8) // 8
-        self._struct = struct.Struct(f"<{width}sq" + "".join(field.code for field in self._fields))
-        self._full = ((1 << (len(types) + 1)) - 1).to_bytes(width, "little")
+        self._width = (len(types) + 8) // 8
+        self._struct = struct.Struct(f"<{self._width}sq" + "".join(field.code for field in self._fields))
+        self._full = ((1 << (len(types) + 1)) - 1).to_bytes(self._width, "little")
         self._sized = [place for place, field in enumerate(self._fields) if field.sized]
         self._read = [(place, field.read) for place, field in enumerate(self._fields) if field.read]
-        self._plain = not self._sized and not self._read
-        self._width = width
 
     def unpack(self, packed: bytes, version: Version) -> list[OnlineRow]:
         """The rows of one key, with the types of their columns."""
@@ -75,9 +78,6 @@ class RowCodec:
         while at < end:
             fields = self._struct.unpack_from(packed, at)
             at += self._struct.size
-            if self._plain and fields[0] == self._full:
-                rows.append(OnlineRow(fields[1], dict(zip(self.columns, fields[2:])), version))  # noqa: B905 - half a microsecond
-                continue
             values = list(fields[2:])
             for place in self._sized:
                 begin, at = at, at + values[place]
@@ -146,7 +146,7 @@ def can_store(kind: str) -> bool:
     return kind in _FIELDS or kind.startswith(("decimal128(", "decimal256(", "timestamp["))
 
 
-def field_of(kind: str) -> _Field:
+def field_of(kind: str) -> Field:
     """How a column of that Arrow type is stored.
 
     Raises:
@@ -155,10 +155,10 @@ def field_of(kind: str) -> _Field:
     if not can_store(kind):
         raise InvalidInput(f"columns of type {kind} can't be in the online store", hint="leave the column out")
     if kind.startswith("timestamp["):
-        return _Field("q", "<i8", _instant if "tz=" in kind else _naive)
+        return Field("q", "<i8", _instant if "tz=" in kind else _naive)
     if kind.startswith("decimal"):
         size, scale = (16 if kind.startswith("decimal128") else 32), int(kind[:-1].rpartition(",")[2])
-        return _Field(f"{size}s", f"V{size}", partial(_decimal, scale))
+        return Field(f"{size}s", f"V{size}", partial(_decimal, scale))
     return _FIELDS[kind]
 
 
@@ -238,24 +238,24 @@ def _text(content: bytes) -> str:
     return content.decode()
 
 
-_TEXT, _BYTES = _Field("I", "<u4", _text, sized=True), _Field("I", "<u4", sized=True)
-_FIELDS: dict[str, _Field] = {
-    "double": _Field("d", "<f8"),
-    "float": _Field("f", "<f4"),
-    "halffloat": _Field("e", "<f2"),
-    "int8": _Field("b", "i1"),
-    "int16": _Field("h", "<i2"),
-    "int32": _Field("i", "<i4"),
-    "int64": _Field("q", "<i8"),
-    "uint8": _Field("B", "u1"),
-    "uint16": _Field("H", "<u2"),
-    "uint32": _Field("I", "<u4"),
-    "uint64": _Field("Q", "<u8"),
-    "bool": _Field("?", "?"),
-    "date32[day]": _Field("i", "<i4", _day),
+_TEXT, _BYTES = Field("I", "<u4", _text, sized=True), Field("I", "<u4", sized=True)
+_FIELDS: dict[str, Field] = {
+    "double": Field("d", "<f8"),
+    "float": Field("f", "<f4"),
+    "halffloat": Field("e", "<f2"),
+    "int8": Field("b", "i1"),
+    "int16": Field("h", "<i2"),
+    "int32": Field("i", "<i4"),
+    "int64": Field("q", "<i8"),
+    "uint8": Field("B", "u1"),
+    "uint16": Field("H", "<u2"),
+    "uint32": Field("I", "<u4"),
+    "uint64": Field("Q", "<u8"),
+    "bool": Field("?", "?"),
+    "date32[day]": Field("i", "<i4", _day),
     "string": _TEXT,
     "large_string": _TEXT,
     "binary": _BYTES,
     "large_binary": _BYTES,
-    "null": _Field("?", "?"),
+    "null": Field("?", "?"),
 }

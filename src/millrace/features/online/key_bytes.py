@@ -7,6 +7,7 @@ length and the bytes for all that has no fixed size. So ('1', '11') and ('11', '
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 LONGEST_KEY = 400  # bytes; a longer key is known by its SHA-256. LMDB takes 511 with a prefix.
 
 _LOWEST, _HIGHEST = -(2**63), 2**63 - 1
+_WHOLE = struct.Struct(">BQ").pack
+_TEXT = struct.Struct(">BI").pack
 _DAY_ZERO = date(1970, 1, 1).toordinal()
 
 
@@ -31,14 +34,29 @@ def encode_key(key: Key) -> bytes | None:
     Raises:
         InvalidInput: a part of a type that can't be a key.
     """
-    if len(key) == 1 and type(key[0]) is int and _LOWEST <= key[0] <= _HIGHEST:
-        return b"i" + (key[0] - _LOWEST).to_bytes(8, "big")
     encoded = b""
     for value in key:
         if value is None:
             return None
         encoded += _part(value)
     return encoded if len(encoded) <= LONGEST_KEY else _hashed(encoded)
+
+
+def encode_whole(values: Sequence[int]) -> list[bytes | None]:
+    """`encode_key` of keys that are one whole number each."""
+    write, mark, lowest = _WHOLE, ord("i"), _LOWEST
+    try:
+        return [write(mark, value - lowest) for value in values]
+    except struct.error:  # one is beyond 64 bits
+        return [encode_key((value,)) for value in values]
+
+
+def encode_texts(values: Sequence[str]) -> list[bytes | None]:
+    """`encode_key` of keys that are one text each."""
+    write, mark = _TEXT, ord("s")
+    contents = [value.encode("utf-8", "surrogatepass") for value in values]
+    codes = [write(mark, len(content)) + content for content in contents]
+    return [code if len(code) <= LONGEST_KEY else _hashed(code) for code in codes]
 
 
 def encode_keys(columns: Sequence[pa.ChunkedArray]) -> pa.Array:

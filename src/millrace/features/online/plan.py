@@ -1,134 +1,46 @@
-"""A model's lookups, compiled against what is known of their online tables."""
+"""One lookup of a model, compiled against what is known of its online table."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
 from typing import TypeAlias
 
-from millrace.core.errors import InvalidInput, InvalidState, NotFound
+import numpy as np
+
+from millrace.core.errors import InvalidState, NotFound
 from millrace.core.names import TableName, did_you_mean
 from millrace.features.defaults import arrow_type, typed_default
 from millrace.features.identity import MICROSECOND
 from millrace.features.matrix import model_value
-from millrace.features.online.keys import KeyReader, key_reader
-from millrace.features.port import Key, OnlineStore
-from millrace.features.types import FeatureLookup, FeatureSpec, MissingKeys, OnlineRow, OnlineTable
+from millrace.features.online.key_codes import KeyCodes
+from millrace.features.online.looked import Looked, Source
+from millrace.features.online.records import ModelValue, sent
+from millrace.features.online.seen import RowReader, Run, SeenRows
+from millrace.features.online.table import feature_types
+from millrace.features.port import PackedRows
+from millrace.features.types import FeatureLookup, MissingKeys, OnlineTable
 
-ModelValue: TypeAlias = float | str | None
-Source: TypeAlias = tuple[str, int | None, int | None]
-Record: TypeAlias = Mapping[str, object]
-StoredRows: TypeAlias = Sequence[Sequence[OnlineRow]]
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Requests while they are answered, a place per record: model inputs, values as stored, and where they came from."""
-
-    records: Sequence[Record]
-    inputs: Sequence[list[ModelValue]]
-    found: Sequence[dict[str, object]]
-    sources: Sequence[list[Source]]
-
-    @classmethod
-    def of(cls, records: Sequence[Record], width: int) -> Asked:
-        """Nothing is known yet of these records; the model has `width` inputs."""
-        return cls(records, [[None] * width for _ in records], [{} for _ in records], [[] for _ in records])
-
-
-class LookupPlans:
-    """The lookups of a spec over an online store. Thread-safe.
-
-    A plan is made again when its table is published with other columns, keys or another delay.
-
-    Args:
-        online: where the rows are.
-        spec: its lookups.
-        positions: output to its place among the model's inputs; those that have none are not written there.
-        kept: outputs that are wanted as they are stored.
-        missing_keys: what a key without a row gets.
-    """
-
-    def __init__(
-        self,
-        online: OnlineStore,
-        spec: FeatureSpec,
-        positions: Mapping[str, int],
-        kept: Collection[str],
-        missing_keys: MissingKeys = "default",
-    ) -> None:
-        self._online, self._spec = online, spec
-        self._positions, self._kept, self._missing_keys = positions, frozenset(kept), missing_keys
-        self._whole = frozenset(spec.inputs)
-        self._plans: dict[int, LookupPlan] = {}
-        self.key_columns = tuple(dict.fromkeys(column for lookup in spec.lookups for column in lookup.keys))
-
-    def all(self) -> list[LookupPlan]:
-        """The plans, in the order of the lookups. Raises InvalidState where a table is not published, or lacks a feature."""
-        return [self._plan(number) for number in range(len(self._spec.lookups))]
-
-    def fill(self, asked: Asked, now_us: int) -> None:
-        """Write the features of each record into its inputs, and those that are kept into `found`; say where from.
-
-        A record that carries all features of a lookup need not have its key, and one that carries all inputs needs none.
-        """
-        plans = self.all()
-        open_ = [number for number, record in enumerate(asked.records) if not record.keys() >= self._whole]
-        needing = [[number for number in open_ if plan.needs(asked.records[number])] for plan in plans]
-        for plan, numbers, stored in zip(plans, needing, self._read(plans, needing, asked.records), strict=True):
-            plan.fill(asked, numbers, stored, now_us)
-
-    def keys_of(self, record: Record) -> Mapping[str, object]:
-        """The lookup keys in a record, by request column."""
-        return {name: record.get(name) for name in self.key_columns}
-
-    def _read(
-        self, plans: Sequence[LookupPlan], needing: Sequence[Sequence[int]], records: Sequence[Record]
-    ) -> Iterable[StoredRows]:
-        """For each plan the stored rows of the records that need it: one read a table, however many lookups it has."""
-        keys: dict[TableName, list[Key]] = {}
-        for plan, numbers in zip(plans, needing, strict=True):
-            if numbers:
-                keys.setdefault(plan.name, []).extend(plan.key(records[number]) for number in numbers)
-        stored = {name: iter(self._online.get(name, wanted)) for name, wanted in keys.items()}
-        return [
-            list(islice(stored[plan.name], len(numbers))) if numbers else ()
-            for plan, numbers in zip(plans, needing, strict=True)
-        ]
-
-    def _plan(self, number: int) -> LookupPlan:
-        lookup = self._spec.lookups[number]
-        name = TableName.parse(lookup.table_name)
-        table = self._online.table(name)
-        if table is None:
-            raise InvalidState(
-                f"table {name} is not in the online store", hint="publish it before it is looked up", table=str(name)
-            )
-        plan = self._plans.get(number)
-        if plan is None or plan.rules != rules_of(table):
-            plan = self._plans[number] = LookupPlan.of(lookup, table, self._positions, self._kept, self._missing_keys)
-        return plan
-
-
-Rules: TypeAlias = tuple[Mapping[str, str], tuple[str, ...], timedelta]
+Rules: TypeAlias = tuple[Mapping[str, str], tuple[str, ...], str | None, timedelta]
 
 
 def rules_of(table: OnlineTable) -> Rules:
     """What a plan takes from a table: other rules, another plan."""
-    return table.types, table.primary_keys, table.available_after
+    return table.types, table.primary_keys, table.timeseries_column, table.available_after
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedFeature:
     """A feature of a lookup. `missing` is what a null is to the model, `default` what it is to a function.
 
-    `absent` and `absent_default` are the same for a key that has no row.
+    `absent` and `absent_default` are the same for a key that has no row. `place` is the column's among those stored,
+    `position` the output's among the model's inputs.
     """
 
-    column: str
+    place: int
     output: str
     position: int | None
     kept: bool
@@ -138,15 +50,57 @@ class PlannedFeature:
     absent_default: object
 
 
-@dataclass(frozen=True, slots=True)
+class NumberColumns:
+    """The features of a lookup that are numbers as they are stored, taken as one matrix.
+
+    Args:
+        features: in the order of their places.
+        reader: of their table.
+    """
+
+    def __init__(self, features: Sequence[PlannedFeature], reader: RowReader) -> None:
+        self._runs = reader.runs([feature.place for feature in features])
+        self._valid = np.array([feature.place + 1 for feature in features], dtype=np.intp)
+        self._missing = np.array([feature.missing for feature in features], dtype=np.float64)
+        self._absent = np.array([feature.absent for feature in features], dtype=np.float64)
+        self._positions = np.array([feature.position for feature in features], dtype=np.intp)
+        first = int(self._positions[0])
+        in_order = self._positions.tolist() == list(range(first, first + len(features)))
+        self._columns = slice(first, first + len(features)) if in_order else self._positions
+
+    def fill(self, numbers: np.ndarray, rows: Sequence[int], seen: SeenRows) -> None:
+        """Write them into the model's inputs, at the rows with these numbers."""
+        if len(rows) == len(numbers):
+            numbers[:, self._columns] = self._block(seen)
+        else:
+            numbers[np.ix_(np.array(rows), self._positions)] = self._block(seen)
+
+    def _block(self, seen: SeenRows) -> np.ndarray:
+        if seen.whole and len(self._runs) == 1:
+            return seen.block(self._runs[0])
+        block = np.empty((len(seen), len(self._valid)))
+        first = 0
+        for run in self._runs:
+            block[:, first : first + run.count] = seen.block(run)
+            first += run.count
+        if not seen.whole:
+            block = np.where(seen.valid[:, self._valid], block, self._missing)
+            block[seen.absent] = self._absent
+        return block
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class LookupPlan:
     """One lookup, compiled."""
 
     name: TableName
     shown: str
-    rules: Rules
     keys: tuple[str, ...]
-    readers: tuple[KeyReader, ...]
+    codes: KeyCodes
+    reader: RowReader
+    numbers: NumberColumns | None
+    others: tuple[tuple[PlannedFeature, Run], ...]
+    kept: tuple[tuple[tuple[PlannedFeature, ...], Run], ...]
     features: tuple[PlannedFeature, ...]
     outputs: frozenset[str]
     refuses: bool
@@ -169,107 +123,102 @@ class LookupPlan:
                 hint="publish the table again, or train the model again",
                 table=str(table.name),
             )
-        window = lookup.lookback_window
-        features = tuple(_features(lookup, table, positions, kept, missing_keys))
+        window, reader = lookup.lookback_window, RowReader(table)
+        features = sorted(_features(lookup, table, positions, kept, missing_keys), key=lambda each: each.place)
+        inputs = [feature for feature in features if feature.position is not None]
+        numbers = [feature for feature in inputs if reader.fields[feature.place].is_number]
         return cls(
             name=table.name,
             shown=str(table.name),
-            rules=rules_of(table),
             keys=lookup.keys,
-            readers=tuple(
-                key_reader(column, table.types[key])
-                for column, key in zip(lookup.keys, table.primary_keys, strict=True)
-            ),
-            features=features,
+            codes=KeyCodes(lookup.keys, [table.types[key] for key in table.primary_keys]),
+            reader=reader,
+            numbers=NumberColumns(numbers, reader) if numbers else None,
+            others=tuple((each, reader.runs([each.place])[0]) for each in inputs if each not in numbers),
+            kept=_by_run([feature for feature in features if feature.kept], reader),
+            features=tuple(features),
             outputs=frozenset(feature.output for feature in features),
             refuses=missing_keys == "404",
             after_us=table.available_after // MICROSECOND,
             lookback_us=None if window is None else window // MICROSECOND,
         )
 
-    def needs(self, record: Record) -> bool:
-        """Whether the record lacks a feature of this lookup."""
-        return not record.keys() >= self.outputs
-
-    def key(self, record: Record) -> Key:
-        """The key to look up for a record. Raises InvalidInput where the record lacks it, or has it in another type."""
-        return tuple(read(present(record, column)) for column, read in zip(self.keys, self.readers, strict=True))
-
-    def fill(self, asked: Asked, needing: Sequence[int], stored: StoredRows, now_us: int) -> None:
-        """Write the features of each record into its place, and where they came from.
+    def fill(self, looked: Looked, rows: Sequence[int], stored: PackedRows, now_us: int) -> None:
+        """Write the features of rows into their places, and where they came from.
 
         Args:
-            asked: the requests.
-            needing: the numbers of the records that lack a feature.
-            stored: the rows of their keys, one by one.
+            looked: the request.
+            rows: the numbers of the rows that lack a feature.
+            stored: what the store has for their keys.
             now_us: the time of the question.
 
         Raises:
             NotFound: a key has no row, and such requests are refused.
         """
-        for number, rows in zip(needing, stored, strict=True):
-            record, row = asked.records[number], self._pick(rows, now_us)
-            if row is None:
-                self._write_absent(number, record, asked)
-                asked.sources[number].append((self.shown, None, None))
-            else:
-                self._write(record, row, asked.inputs[number], asked.found[number])
-                asked.sources[number].append((self.shown, row.ts_us, row.version))
-        for record, values in zip(asked.records, asked.inputs, strict=True):
+        until_us = now_us - self.after_us
+        since_us = None if self.lookback_us is None else until_us - self.lookback_us
+        seen = self.reader.seen(stored.rows, until_us, since_us)
+        if seen.absent and self.refuses:
+            raise self._refusal(rows[seen.absent[0]])
+        if self.numbers is not None:
+            self.numbers.fill(looked.numbers, rows, seen)
+        for feature, run in self.others:
+            column = looked.column(feature.position or 0)
+            for number, value in zip(rows, _inputs(feature, run, seen), strict=True):
+                column[number] = value
+        for features, run in self.kept:
+            for feature, values in zip(features, seen.values(run), strict=True):
+                looked.keep(feature.output, rows, values if seen.whole else _stored(feature, values, seen))
+        looked.came_from(rows, self._sources(seen, stored.table.version))
+
+    def override(self, looked: Looked) -> None:
+        """Write what rows carry themselves, null included, over what was looked up."""
+        for number in looked.carrying:
+            record = looked.records[number]
             for feature in self.features:
                 if feature.output in record and feature.position is not None:
-                    values[feature.position] = sent(record, feature.output)
+                    looked.column(feature.position)[number] = sent(record, feature.output)
 
-    def _pick(self, stored: Sequence[OnlineRow], now_us: int) -> OnlineRow | None:
-        for row in stored:
-            if row.ts_us is None:
-                return row
-            age = now_us - row.ts_us - self.after_us
-            if age >= 0:
-                return row if self.lookback_us is None or age <= self.lookback_us else None
-        return None
+    def _sources(self, seen: SeenRows, version: int) -> list[Source]:
+        shown = self.shown
+        sources: list[Source] = [(shown, time, version) for time in seen.times()]
+        for number in seen.absent:
+            sources[number] = (shown, None, None)
+        return sources
 
-    def _write_absent(self, number: int, record: Record, asked: Asked) -> None:
-        if self.refuses:
-            raise NotFound(
-                f"row {number}: the key in {', '.join(self.keys)} has no features in {self.shown}",
-                hint="ask for keys that are published, or send the features",
-                table=self.shown,
-                columns=self.keys,
-            )
-        for feature in self.features:
-            if feature.position is not None:
-                asked.inputs[number][feature.position] = feature.absent
-            if feature.kept and feature.output not in record:
-                asked.found[number][feature.output] = feature.absent_default
-
-    def _write(self, record: Record, row: OnlineRow, values: list[ModelValue], found: dict[str, object]) -> None:
-        for feature in self.features:
-            value = row.values.get(feature.column)
-            if feature.position is not None:
-                values[feature.position] = feature.missing if value is None else model_value(value)
-            if feature.kept and feature.output not in record:
-                found[feature.output] = feature.default if value is None else value
+    def _refusal(self, number: int) -> NotFound:
+        return NotFound(
+            f"row {number}: the key in {', '.join(self.keys)} has no features in {self.shown}",
+            hint="ask for keys that are published, or send the features",
+            table=self.shown,
+            columns=self.keys,
+        )
 
 
-def present(record: Record, column: str) -> object:
-    """A column's value in a record. Raises InvalidInput where it has none."""
-    try:
-        return record[column]
-    except KeyError:
-        raise InvalidInput(
-            f"the request has no column '{column}'", hint="send it in every row", column=column
-        ) from None
+def _by_run(
+    features: Sequence[PlannedFeature], reader: RowReader
+) -> tuple[tuple[tuple[PlannedFeature, ...], Run], ...]:
+    """Features in the order of their places, with the columns that are read at once."""
+    left = iter(features)
+    return tuple((tuple(islice(left, run.count)), run) for run in reader.runs([each.place for each in features]))
 
 
-def sent(record: Record, column: str) -> ModelValue:
-    """A column's value in a record as the model sees it. Raises InvalidInput where there is none, or no model takes it."""
-    try:
-        return model_value(present(record, column))
-    except InvalidInput as error:
-        if "column" in error.facts and error.facts["column"] == column:
-            raise
-        raise InvalidInput(f"column '{column}': {error.message}", hint=error.hint, column=column) from error
+def _inputs(feature: PlannedFeature, run: Run, seen: SeenRows) -> list[ModelValue]:
+    """A feature that is no number as it is stored, as the model sees it."""
+    missing = feature.missing
+    values = [missing if value is None else model_value(value) for value in seen.values(run)[0]]
+    for number in seen.absent:
+        values[number] = feature.absent
+    return values
+
+
+def _stored(feature: PlannedFeature, values: list[object], seen: SeenRows) -> list[object]:
+    """A feature in its own type, with what stands for nulls and for keys without a row."""
+    if feature.default is not None:
+        values = [feature.default if value is None else value for value in values]
+    for number in seen.absent:
+        values[number] = feature.absent_default
+    return values
 
 
 def _features(
@@ -279,19 +228,16 @@ def _features(
     kept: frozenset[str],
     missing_keys: MissingKeys,
 ) -> list[PlannedFeature]:
-    identity = {*table.primary_keys, table.timeseries_column}
-    names = lookup.feature_names
-    if names is None:
-        names = [name for name in table.types if name not in identity]
+    places = {name: place for place, name in enumerate(feature_types(table))}
     made = []
-    for name in names:
+    for name in places if lookup.feature_names is None else lookup.feature_names:
         output = lookup.rename_outputs.get(name, name)
         if output not in positions and output not in kept:
             continue
-        if name not in table.types:
+        if name not in places:
             raise InvalidState(
                 f"the online table {table.name} has no feature '{name}'",
-                hint=f"publish the table again; {did_you_mean(name, table.types)}",
+                hint=f"publish the table again; {did_you_mean(name, places)}",
                 table=str(table.name),
                 feature=name,
             )
@@ -300,7 +246,7 @@ def _features(
         absent = None if missing_keys == "null" else default
         made.append(
             PlannedFeature(
-                column=name,
+                place=places[name],
                 output=output,
                 position=positions.get(output),
                 kept=output in kept,

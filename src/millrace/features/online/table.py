@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ from millrace.core.clock import epoch_us, from_epoch_us
 from millrace.core.names import TableName
 from millrace.features.identity import MICROSECOND
 from millrace.features.online.codec import RowCodec
-from millrace.features.types import OnlineTable
+from millrace.features.port import PackedRows
+from millrace.features.types import OnlineRow, OnlineTable
 from millrace.lake.types import Version
 
 FORMAT = 2
@@ -39,6 +40,14 @@ def feature_types(table: OnlineTable) -> dict[str, str]:
     """The columns whose values are stored, without keys and time."""
     identity = {*table.primary_keys, table.timeseries_column}
     return {name: kind for name, kind in table.types.items() if name not in identity}
+
+
+def unpacked(found: PackedRows | None, keys: int) -> Sequence[Sequence[OnlineRow]]:
+    """The rows of each of so many keys, newest first; none where the table is not published."""
+    if found is None:
+        return [()] * keys
+    unpack, version = RowCodec(feature_types(found.table)).unpack, found.table.version
+    return [() if packed is None else unpack(packed, version) for packed in found.rows]
 
 
 def write_known(table: OnlineTable, place: bytes) -> bytes:

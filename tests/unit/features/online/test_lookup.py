@@ -141,7 +141,7 @@ def test_a_request_gets_inputs_keys_and_sources(shop: Lake, online: OnlineStore)
     assert two.inputs[:2] == (None, None)
     assert math.isnan(two.inputs[2])  # type: ignore[arg-type]
     assert two.sources == ((NAME, None, None),)
-    assert lookup.augment([], at(3)) == []
+    assert list(lookup.augment([], at(3))) == []
 
 
 @pytest.mark.parametrize(

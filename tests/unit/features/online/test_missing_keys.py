@@ -34,9 +34,9 @@ class Counted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.online, name)
 
-    def get(self, name: TableName, keys: Sequence[tuple[object, ...]]) -> Any:
-        self.reads.append((str(name), len(keys)))
-        return self.online.get(name, keys)
+    def read(self, name: TableName, codes: Sequence[bytes | None]) -> Any:
+        self.reads.append((str(name), len(codes)))
+        return self.online.read(name, codes)
 
 
 @pytest.fixture

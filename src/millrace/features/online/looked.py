@@ -1,0 +1,88 @@
+"""What is known of a request's rows while they are answered, column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from millrace.features.online.records import ModelValue, Record
+
+Source: TypeAlias = tuple[str, int | None, int | None]
+Sources: TypeAlias = tuple[Source, ...]
+
+
+class Looked:
+    """A request's rows, what was found for them, and where.
+
+    Attributes:
+        records: the rows as they were sent.
+        numbers: n x inputs float64, the numeric model inputs, NaN for what is missing or not in here.
+        carrying: the numbers of the rows that carry what could be looked up.
+        others: position to n values, in place of the column in `numbers`: texts, and what has nulls of the request's own.
+
+    Args:
+        records: n rows.
+        width: how many inputs the model has.
+    """
+
+    def __init__(self, records: Sequence[Record], width: int) -> None:
+        self.records = records
+        self.numbers = np.empty((len(records), width))
+        self.numbers.fill(np.nan)
+        self.carrying: Sequence[int] = ()
+        self.others: dict[int, list[ModelValue]] = {}
+        self._kept: list[tuple[str, Sequence[int], list[object]]] = []
+        self._sources: list[tuple[Sequence[int], list[Source]]] = []
+
+    def column(self, position: int) -> list[ModelValue]:
+        """A column of the model's inputs, to be written to: one of `others` from now on."""
+        known = self.others.get(position)
+        if known is None:
+            known = self.others[position] = self.numbers[:, position].tolist()
+        return known
+
+    def keep(self, output: str, rows: Sequence[int], values: list[object]) -> None:
+        """Remember values as they are stored, of the rows with these numbers."""
+        self._kept.append((output, rows, values))
+
+    def came_from(self, rows: Sequence[int], sources: list[Source]) -> None:
+        """Remember a lookup's sources, of the rows with these numbers."""
+        self._sources.append((rows, sources))
+
+    def found(self) -> list[dict[str, object]]:
+        """For each row what was looked up and kept, by output; what the row itself carries is not in it."""
+        found: list[dict[str, object]] = [{} for _ in self.records]
+        for output, rows, values in self._kept:
+            for number, value in zip(rows, values, strict=True):
+                if output not in self.records[number]:
+                    found[number][output] = value
+        return found
+
+    def kept(self) -> dict[str, list[object]]:
+        """Each output that was kept, with what the rows carry themselves in its place."""
+        columns: dict[str, list[object]] = {}
+        for output, rows, values in self._kept:
+            if not self.carrying and len(rows) == len(self.records):
+                columns[output] = values
+                continue
+            if output not in columns:
+                columns[output] = [record.get(output) for record in self.records]
+            column = columns[output]
+            for number, value in zip(rows, values, strict=True):
+                if output not in self.records[number]:
+                    column[number] = value
+        return columns
+
+    def sources(self) -> list[Sources]:
+        """For each row where its features came from, in the order of the lookups."""
+        if not self._sources:
+            return [()] * len(self.records)
+        if not self.carrying:
+            return list(zip(*[sources for _, sources in self._sources], strict=True))
+        spread: list[list[Source]] = [[] for _ in self.records]
+        for rows, sources in self._sources:
+            for number, source in zip(rows, sources, strict=True):
+                spread[number].append(source)
+        return [tuple(each) for each in spread]
