@@ -67,7 +67,8 @@ def iso(moment: datetime) -> str:
 
 def epoch_us(moment: datetime) -> int:
     """Microseconds since 1970-01-01 UTC, exact."""
-    return (utc(moment) - _EPOCH) // timedelta(microseconds=1)
+    since = utc(moment) - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def from_epoch_us(microseconds: int) -> datetime:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from millrace.core.names import TableName
 from millrace.features.types import OnlineRow, OnlineTable, ResolvedLookup
@@ -18,8 +17,7 @@ EncodedBatch = tuple[Sequence[bytes], Sequence[bytes]]
 """Keys, and for each the rows of that key, as an online store keeps them."""
 
 
-@dataclass(frozen=True, slots=True)
-class PackedRows:
+class PackedRows(NamedTuple):
     """What an online store has for some keys, all as of one publish.
 
     Attributes:

@@ -49,7 +49,7 @@ class AugmentedRow:
     sources: Sources
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AugmentedRows:
     """The n rows of a request, ready for the model, column by column. Iterating gives them row by row.
 

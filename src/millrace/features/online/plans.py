@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import is_
 
-from millrace.core.errors import InvalidState
+from millrace.core.errors import InvalidInput, InvalidState
 from millrace.core.names import TableName
 from millrace.features.online.looked import Looked
 from millrace.features.online.plan import LookupPlan, rules_of
@@ -50,6 +50,11 @@ class LookupPlans:
     ) -> None:
         self._online, self._lookups = online, spec.lookups
         self._names = tuple(TableName.parse(lookup.table_name) for lookup in spec.lookups)
+        # Each table once, with the numbers of its lookups.
+        self._tables = tuple(
+            (name, tuple(number for number, each in enumerate(self._names) if each == name))
+            for name in dict.fromkeys(self._names)
+        )
         self._positions, self._kept, self._missing_keys = positions, frozenset(kept), missing_keys
         self._whole = frozenset(spec.inputs)
         self._compiled: _Compiled | None = None
@@ -57,27 +62,18 @@ class LookupPlans:
 
     def check(self) -> None:
         """Raises InvalidState where a table is not published, or lacks a feature."""
-        self._compile([self._table(name) for name in self._names])
+        self._current()
 
     def look_up(self, looked: Looked, now_us: int) -> None:
         """Find the features of each row, as the model's inputs and, of those that are kept, as they are stored.
 
         A record that carries all features of a lookup need not have its key, and one that carries all inputs needs none.
         """
-        compiled = self._compiled or self._compile([self._table(name) for name in self._names])
-        while True:
-            apart = compiled.telling.isdisjoint
-            looked.carrying = [number for number, record in enumerate(looked.records) if not apart(record)]
-            needing = self._needing(compiled, looked)
-            stored = self._read(compiled.plans, needing, looked.records)
-            known = self._compile([found.table for found in stored])
-            if known.plans == compiled.plans:
-                break
-            compiled = known  # one was published meanwhile, by other rules: its keys may be others
-        for plan, rows, found in zip(compiled.plans, needing, stored, strict=True):
+        for plan, rows, found in self._stored(looked):
             if rows:
                 plan.fill(looked, rows, found, now_us)
-            plan.override(looked)
+            if looked.carrying:
+                plan.override(looked)
 
     def key_values(self, records: Sequence[Record]) -> list[tuple[object, ...]]:
         """The lookup keys in each record as they were sent, in the order of `key_columns`; None where it has none."""
@@ -85,9 +81,27 @@ class LookupPlans:
             return [()] * len(records)
         return list(zip(*[[record.get(name) for record in records] for name in self.key_columns], strict=True))
 
+    def _stored(self, looked: Looked) -> Iterable[tuple[LookupPlan, Sequence[int], PackedRows]]:
+        """Each plan, the rows that need it, and what is stored for them, read by the rules that it was published by."""
+        compiled = self._compiled or self._current()
+        while True:
+            needing = self._needing(compiled, looked)
+            try:
+                stored = self._read(compiled.plans, needing, looked.records)
+            except InvalidInput:
+                known = self._current()
+                if known.plans is compiled.plans:
+                    raise
+            else:
+                known = self._compile([found.table for found in stored])
+                if known.plans is compiled.plans:
+                    return zip(compiled.plans, needing, stored)  # noqa: B905 - a third of a microsecond
+            compiled = known  # one was published by other rules since: its keys may be of another type
+
     def _needing(self, compiled: _Compiled, looked: Looked) -> list[Sequence[int]]:
         """For each plan the rows that lack a feature of it."""
-        records = looked.records
+        records, apart = looked.records, compiled.telling.isdisjoint
+        looked.carrying = [number for number, record in enumerate(records) if not apart(record)]
         if not looked.carrying and self._whole:
             everyone = range(len(records))
             return [everyone if plan.outputs else () for plan in compiled.plans]
@@ -98,15 +112,17 @@ class LookupPlans:
         self, plans: Sequence[LookupPlan], needing: Sequence[Sequence[int]], records: Sequence[Record]
     ) -> list[PackedRows]:
         """For each plan what is stored for the rows that need it."""
-        codes: dict[TableName, list[bytes | None]] = {name: [] for name in self._names}
-        for plan, rows in zip(plans, needing, strict=True):
-            if rows:
-                asked = records if len(rows) == len(records) else [records[number] for number in rows]
-                codes[plan.name] += plan.codes.of(asked)
-        stored = {name: self._found(name, wanted) for name, wanted in codes.items()}
-        if len(plans) == 1:
-            return list(stored.values())
-        return _shared(plans, needing, stored)
+        stored: dict[int, PackedRows] = {}
+        for name, numbers in self._tables:
+            codes: list[bytes | None] = []
+            for number in numbers:
+                codes += _codes(plans[number], needing[number], records)
+            found, begin = self._found(name, codes), 0
+            for number in numbers:
+                end = begin + len(needing[number])
+                stored[number] = found if end - begin == len(codes) else PackedRows(found.table, found.rows[begin:end])
+                begin = end
+        return [stored[number] for number in range(len(plans))]
 
     def _found(self, name: TableName, codes: list[bytes | None]) -> PackedRows:
         found = self._online.read(name, codes) if codes else PackedRows(self._table(name), ())
@@ -120,12 +136,17 @@ class LookupPlans:
             raise _not_published(name)
         return table
 
+    def _current(self) -> _Compiled:
+        return self._compile([self._table(name) for name in self._names])
+
     def _compile(self, tables: Sequence[OnlineTable]) -> _Compiled:
         """The plans for these tables; those that are made already where the rules are the same."""
         known = self._compiled
         if known is not None and all(map(is_, known.tables, tables)):
             return known
         plans = tuple(self._plan(number, table, known) for number, table in enumerate(tables))
+        if known is not None and all(map(is_, known.plans, plans)):
+            plans = known.plans
         outputs = frozenset(output for plan in plans for output in plan.outputs)
         telling = outputs if outputs & self._whole else outputs | self._whole
         self._compiled = _Compiled(plans, tuple(tables), telling)
@@ -137,16 +158,10 @@ class LookupPlans:
         return LookupPlan.of(self._lookups[number], table, self._positions, self._kept, self._missing_keys)
 
 
-def _shared(
-    plans: Sequence[LookupPlan], needing: Sequence[Sequence[int]], stored: Mapping[TableName, PackedRows]
-) -> list[PackedRows]:
-    """Deal what was read of each table to its lookups."""
-    begins, dealt = dict.fromkeys(stored, 0), []
-    for plan, rows in zip(plans, needing, strict=True):
-        begin, found = begins[plan.name], stored[plan.name]
-        begins[plan.name] = begin + len(rows)
-        dealt.append(PackedRows(found.table, found.rows[begin : begin + len(rows)]))
-    return dealt
+def _codes(plan: LookupPlan, rows: Sequence[int], records: Sequence[Record]) -> list[bytes | None]:
+    if not rows:
+        return []
+    return plan.codes.of(records if len(rows) == len(records) else [records[number] for number in rows])
 
 
 def _not_published(name: TableName) -> InvalidState:

@@ -64,7 +64,7 @@ class RowReader:
         """Of each key the newest row until a time, where it is not from before another; one without time is always seen.
 
         Args:
-            packed: the rows of each key, newest first; None for a key without rows.
+            packed: the rows of each key, of one at least, newest first; None for a key without rows.
             until_us: event time in microseconds.
             since_us: event time in microseconds; None: however old.
         """
@@ -72,7 +72,7 @@ class RowReader:
         # Nearly always it is the newest row of all keys. Where it isn't, each key is looked at.
         heads = b"".join([nothing if rows is None else rows[:size] for rows in packed])
         times: list[int] = np.ndarray(len(packed), _TIME, heads, self.width, size).tolist()
-        if max(times, default=until_us) <= until_us and (since_us is None or min(times, default=since_us) >= since_us):
+        if max(times) <= until_us and (since_us is None or min(times) >= since_us):
             return SeenRows(self, packed, heads, times)
         starts = [None if rows is None else self._start(rows, until_us, since_us) for rows in packed]
         packed = [None if at is None or rows is None else rows[at:] for at, rows in zip(starts, packed, strict=True)]
