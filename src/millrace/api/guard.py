@@ -81,12 +81,12 @@ class Guard:
         headers: Headers = scope["headers"]
         host = first_header(headers, b"host")
         if not self._is_ours(host.encode("latin-1")):
-            return _refuse("PERMISSION_DENIED", "the Host header does not name this server", _HOST_HINT)
+            return _refuse(scope, "PERMISSION_DENIED", "the Host header does not name this server", _HOST_HINT)
         if scope["path"] in OPEN:
             scope[CALLER] = ANONYMOUS
             return None
         if scope["method"] not in _SAFE and not _same_origin(headers, host):
-            return _refuse("PERMISSION_DENIED", "the request comes from a page of another site")
+            return _refuse(scope, "PERMISSION_DENIED", "the request comes from a page of another site")
         return await self._browser(scope, receive)
 
     async def _browser(self, scope: Scope, receive: Receive) -> Response | None:
@@ -114,15 +114,18 @@ class Guard:
 _HOST_HINT = "use http://127.0.0.1 or localhost, or start the server with --allow-host NAME"
 
 
-def _refuse(error_code: str, message: str, hint: str = "") -> Response:
-    return JSONResponse(error_body(error_code, message, hint), status_of(error_code))
+def _refuse(scope: Scope, error_code: str, message: str, hint: str = "") -> Response:
+    content = error_body(error_code, message, hint)
+    if routes.speaks_v2(scope["path"]):
+        content = {"error": content["message"]}
+    return JSONResponse(content, status_of(error_code))
 
 
 def _unauthenticated(scope: Scope, headers: Headers) -> Response:
     if scope["method"] == "GET" and "text/html" in first_header(headers, b"accept"):
         return RedirectResponse(f"/login?next={quote(scope['path'])}", 303)
     hint = "send 'Authorization: Bearer TOKEN', from the home's file 'token' or from `millrace token create`"
-    response = _refuse("UNAUTHENTICATED", "the request carries no valid token", hint)
+    response = _refuse(scope, "UNAUTHENTICATED", "the request carries no valid token", hint)
     response.headers["www-authenticate"] = 'Bearer realm="millrace"'
     return response
 

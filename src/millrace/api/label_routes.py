@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -17,6 +18,7 @@ from millrace.api.bodies import json_object, short_body
 from millrace.api.rest import OWN_ENDPOINTS
 from millrace.api.workers import Workers
 from millrace.core.errors import InvalidInput, PermissionDenied
+from millrace.core.names import did_you_mean
 from millrace.serving.drain import drain
 from millrace.serving.late_labels import (
     LabelColumns,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _MOST_BYTES = 64 << 20
+_OPTIONS = ("labels", "label", "keys", "time", "tolerance_days", "dry_run")
 _CALLED = "the body"
 _HINT = 'send {"labels": [{"request_id": "...", "label": 1}]}, or text/csv'
 
@@ -58,19 +61,16 @@ class LabelRoutes:
                 hint="ask the owner of the home for a token that may manage it",
             )
         if request.headers.get("content-type", "").partition(";")[0].strip() == "text/csv":
+            options = _from_query(request.query_params)
             kind, content = "csv", await short_body(request, _MOST_BYTES)
-            options: Mapping[str, Any] = {
-                **request.query_params,
-                "keys": request.query_params.getlist("keys"),
-                "dry_run": request.query_params.get("dry_run") == "true",
-            }
         else:
             options = await json_object(request, _MOST_BYTES)
             kind, content = "jsonl", _lines(options.get("labels"))
+        _check_known(options)
         return JSONResponse(await run_in_threadpool(self._join, name, kind, content, options))
 
     def _join(self, name: str, kind: str, content: bytes, options: Mapping[str, Any]) -> dict[str, object]:
-        columns, dry_run, lake = _columns(options), options.get("dry_run") is True, self._workspace.lake
+        columns, dry_run, lake = _columns(options), _dry_run(options), self._workspace.lake
         table = predictions_table(self._workspace.endpoints.get(EndpointName(name)))
         if not dry_run:
             self._workers.seal()
@@ -79,6 +79,28 @@ class LabelRoutes:
         now = self._workspace.clock.now()
         done: LabelSummary = import_labels(lake, table, labels, columns, as_of=now, dry_run=dry_run)
         return {"endpoint": name, "table": str(table), "dry_run": dry_run, **asdict(done)}
+
+
+def _from_query(query: QueryParams) -> Mapping[str, Any]:
+    """The options of a body that has no place for them, as JSON would have them."""
+    options: dict[str, Any] = {**query, "keys": query.getlist("keys")}
+    if "dry_run" in options:
+        options["dry_run"] = {"true": True, "false": False}.get(options["dry_run"])
+    return options
+
+
+def _check_known(options: Mapping[str, Any]) -> None:
+    """A misspelt option would leave its default in force, and labels would be joined otherwise than was meant."""
+    unknown = sorted(options.keys() - set(_OPTIONS))
+    if unknown:
+        raise InvalidInput(f"there is no option '{unknown[0]}'", hint=did_you_mean(unknown[0], _OPTIONS))
+
+
+def _dry_run(options: Mapping[str, Any]) -> bool:
+    dry_run = options.get("dry_run", False)
+    if not isinstance(dry_run, bool):
+        raise InvalidInput("'dry_run' is neither true nor false", hint="give true or false", field="dry_run")
+    return dry_run
 
 
 def _read(content: bytes, kind: str, types: Mapping[str, pa.DataType]) -> pa.Table:

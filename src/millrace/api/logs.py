@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Final
 
@@ -42,6 +43,20 @@ def configure(process: str) -> None:
     os.environ["MLFLOW_CONFIGURE_LOGGING"] = "false"
     _ACCESS.setLevel(logging.INFO)
     sys.excepthook = _log_death
+
+
+def keep_beside(process: str, path: Path) -> None:
+    """Write a process's warnings into a file too, as JSON; on its terminal they are lines for people.
+
+    Args:
+        process: its name, as `supervisor`.
+        path: the file; it is appended to.
+    """
+    file = logging.FileHandler(path)
+    file.setFormatter(JsonLines(process))
+    logging.basicConfig(
+        level=logging.WARNING, format="%(message)s", handlers=[logging.StreamHandler(sys.stderr), file], force=True
+    )
 
 
 class JsonLines(logging.Formatter):

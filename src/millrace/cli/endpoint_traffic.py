@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from millrace.cli.options import Home, Json
-from millrace.core.errors import InvalidState, UsageError
+from millrace.core.errors import InvalidInput, InvalidState, UsageError
 from millrace.core.names import did_you_mean
 
 if TYPE_CHECKING:
@@ -93,6 +93,9 @@ def canary(
         from millrace.targets.types import DeploymentSpec
 
         spec = DeploymentSpec(name, model or _model(endpoint), version, canary=settings_document(settings))
+        # A pipeline that asks again is told that all is well; a person is told that nothing begins.
+        if _taking(endpoint) == {(spec.model, version)}:
+            raise InvalidInput(f"{spec.model} v{version} is what endpoint '{name}' serves", hint="name another version")
         return target.deploy(spec)
 
     return _change(name, home, begin, json=json)
@@ -141,6 +144,11 @@ def _model(endpoint: Endpoint) -> str:
     if len(names) != 1:
         raise UsageError(f"endpoint '{endpoint.name}' serves {len(names)} models", hint="name one with --model")
     return names.pop()
+
+
+def _taking(endpoint: Endpoint) -> set[tuple[str, str | None]]:
+    config = endpoint.config
+    return {(entity.entity_name, entity.entity_version) for entity in config.served if config.traffic.get(entity.name)}
 
 
 def _percent(share: str) -> tuple[str, int]:

@@ -43,6 +43,7 @@ def create(
     from millrace.access.show import as_json
     from millrace.access.types import EVERY, Rights
     from millrace.core.clock import SystemClock
+    from millrace.core.names import did_you_mean
     from millrace.workspace import require_home
 
     everywhere = all_endpoints or []
@@ -55,12 +56,15 @@ def create(
         token, secret = issue(
             workspace.tokens, SystemClock(), workspace.principal, name, rights=rights, expires=expires
         )
+        endpoints = [endpoint.name for endpoint in workspace.endpoints.list()]
     finally:
         workspace.close()
     if json:
         print_json({**as_json(token), "token": secret})
         return 0
     print_facts({"token": secret, "name": token.name, **_rights(token.rights), "expires": _end(token)})
+    for absent in sorted((rights.query | rights.manage) - {EVERY, *endpoints}):
+        say(f"There is no endpoint {absent} yet ({did_you_mean(absent, endpoints)}).")
     say("Keep the secret now: it can't be shown again. Programs send it as 'Authorization: Bearer TOKEN'.")
     return 0
 

@@ -30,7 +30,9 @@ def up(
     json: Json = False,
 ) -> int:
     """Serve a home until Ctrl-C, for this machine alone unless --host says otherwise."""
+    from millrace.api.children import open_log
     from millrace.api.listen import DEFAULT_PORT, is_wildcard, tls_of
+    from millrace.api.logs import keep_beside
     from millrace.api.runtime import ServerInfo
     from millrace.api.supervisor import serve
     from millrace.core.processes import usable_processors
@@ -39,6 +41,7 @@ def up(
     root = Settings.load(home).home
 
     def announce(info: ServerInfo) -> None:
+        keep_beside("supervisor", open_log(root / "logs", "supervisor"))
         token = root / "token"
         if json:
             print_json({"url": info.url, "home": str(root), "token_file": str(token), "pid": info.pid})

@@ -202,9 +202,10 @@ def delete(store: EndpointStore, name: str, *events: Event) -> None:
 
 
 def _check_traffic(config: EndpointConfig) -> None:
-    unknown = set(config.traffic) - {entity.name for entity in config.served}
+    served = [entity.name for entity in config.served]
+    unknown = set(config.traffic) - set(served)
     if unknown:
-        hint = did_you_mean(min(unknown), [entity.name for entity in config.served])
+        hint = f"there is: {', '.join(served)}; serve it first, as a shadow say"
         raise InvalidInput(f"traffic names '{min(unknown)}', which is not served", hint=hint)
     if any(percent < 0 for percent in config.traffic.values()) or sum(config.traffic.values()) != _WHOLE:
         raise InvalidInput(

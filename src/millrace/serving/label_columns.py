@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -104,7 +104,7 @@ def label_values(labels: pa.Table, name: str, kind: pa.DataType) -> list[LabelVa
             raise InvalidInput(f"label '{name}' is {given}", hint="the model's classes are texts: give those")
         return values
     if not (kinds.is_boolean(given) or kinds.is_integer(given) or kinds.is_floating(given) or kinds.is_decimal(given)):
-        which = f"; the first that is no number is row {_first_text(values)}" if is_text else ""
+        which = f"; the first that is no number is row {_first(values, _is_number)}" if is_text else ""
         raise InvalidInput(f"label '{name}' is {given}{which}", hint="give a number or a boolean")
     return [None if value is None or value != value else float(value) for value in values]  # noqa: PLR0124 - NaN
 
@@ -116,14 +116,25 @@ def check_columns(labels: pa.Table, names: Iterable[str]) -> None:
             raise InvalidInput(f"the labels have no column '{name}'", hint=did_you_mean(name, labels.column_names))
 
 
-def _first_text(values: Sequence[str | None]) -> int:
-    """The number of the first row, from 1, whose text does not say a number; 1 where all do."""
-    for number, value in enumerate(values, start=1):
-        try:
-            float(value or 0)
-        except ValueError:
-            return number
-    return 1
+def _first(values: Sequence[str | None], is_one: Callable[[str], bool]) -> int:
+    """The number of the first row, from 1, whose text is not what it should be; 1 where all are."""
+    return next((number for number, value in enumerate(values, start=1) if value and not is_one(value)), 1)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _ordered(found: dict[datetime, LabelValue]) -> KeyLabels:
@@ -143,5 +154,9 @@ def _moments(labels: pa.Table, name: str) -> list[datetime | None]:
             for day in days
         ]
     if not kinds.is_timestamp(column.type):
-        raise InvalidInput(f"label time '{name}' is {column.type}", hint="give a timestamp or a date")
+        is_text = kinds.is_string(column.type) or kinds.is_large_string(column.type)
+        which = f"; the first that is no time is row {_first(column.to_pylist(), _is_time)}" if is_text else ""
+        raise InvalidInput(
+            f"label time '{name}' is {column.type}{which}", hint="give timestamps or dates, as 2025-06-30T12:00:00Z"
+        )
     return [None if at is None else utc(at) for at in column.cast(pa.timestamp("us", "UTC")).to_pylist()]

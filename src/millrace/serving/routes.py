@@ -40,7 +40,12 @@ def is_hot(path: str) -> bool:
     """Whether a path is the hot app's. Asked of every request, so it only looks at both ends."""
     if path.endswith(_SUFFIX):
         return path.startswith(_PREFIX) or path == _SUFFIX
-    return path.startswith("/v2/") or path in {"/v2", "/ping"}
+    return speaks_v2(path) or path == "/ping"
+
+
+def speaks_v2(path: str) -> bool:
+    """Whether what is at a path, and errors there, are in Open Inference Protocol."""
+    return path.startswith("/v2/") or path == "/v2"
 
 
 @lru_cache(maxsize=1024)

@@ -43,6 +43,14 @@ def ask(
     return asyncio.run(send())
 
 
+def test_who_speaks_open_inference_is_refused_in_it() -> None:
+    (named,) = ask("POST", "/v2/models/churn/infer").json().items()
+    assert named[0] == "error"
+    assert "no valid token (send" in named[1]
+    assert ask("GET", "/v2", {**BEARER, "host": "evil.example"}).json().keys() == {"error"}
+    assert ask("POST", "/serving-endpoints/churn/invocations").json()["error_code"] == "UNAUTHENTICATED"
+
+
 @pytest.mark.parametrize(
     ("host", "status"),
     [

@@ -107,6 +107,11 @@ def test_who_may_only_ask_labels_nothing(served: As, client: Client) -> None:
         ({"labels": [{"request_id": "r", "label": 1}], "tolerance_days": -1}, "can't be"),
         ({"labels": [{"request_id": "r", "label": [1]}]}, "label 'label' is list"),
         ({"labels": [{"customer_id": 7, "label": 1}]}, "no key was named"),
+        (
+            {"labels": [{"request_id": "r", "label": 1}], "tolerance": 7},
+            "no option 'tolerance' (did you mean 'tolerance_days'?)",
+        ),
+        ({"labels": [{"request_id": "r", "label": 1}], "dry_run": "true"}, "'dry_run' is neither true nor false"),
     ],
 )
 def test_what_is_wrong_is_named(client: Client, body: object, said: str) -> None:
@@ -128,6 +133,16 @@ def test_what_is_wrong_is_named(client: Client, body: object, said: str) -> None
 )
 def test_what_json_can_hold_and_we_can_not_is_refused(client: Client, content: bytes, said: str) -> None:
     refused = client.post(PATH, content=content)
+    assert refused.status_code == 400
+    assert said in refused.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [("dry_run=1", "'dry_run' is neither true nor false"), ("tolerance=7", "no option 'tolerance'")],
+)
+def test_what_is_wrong_in_the_query_is_named_too(client: Client, query: str, said: str) -> None:
+    refused = client.post(f"{PATH}?{query}", content=b"request_id,label\nr,1\n", headers={"content-type": "text/csv"})
     assert refused.status_code == 400
     assert said in refused.json()["message"]
 

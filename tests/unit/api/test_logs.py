@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,6 +52,17 @@ def test_a_line_is_one_json_object_with_its_time_and_process(log: io.StringIO) -
         "logger": "millrace.some",
         "message": "two\nlines of ä",
     }
+
+
+@pytest.mark.usefixtures("log")
+def test_what_a_terminal_shows_is_kept_in_a_file_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.keep_beside("supervisor", tmp_path / "supervisor.log")
+    logging.getLogger("millrace.some").warning("worker-0 ended")
+    for handler in logging.getLogger().handlers:
+        handler.close()
+    assert capsys.readouterr().err == "worker-0 ended\n"
+    line = json.loads((tmp_path / "supervisor.log").read_text())
+    assert (line["process"], line["message"]) == ("supervisor", "worker-0 ended")
 
 
 def refuse() -> None:

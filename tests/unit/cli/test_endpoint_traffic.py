@@ -116,6 +116,12 @@ def test_a_canary_is_begun_with_what_was_said_and_defaults_for_the_rest(cli: Cli
     assert "don't lead to 100" in cli("endpoint", "canary", "churn", "--version", "2", "--steps", "10,5").refused(1)
 
 
+def test_a_canary_of_what_serves_already_is_refused(cli: Cli, target: Target) -> None:
+    said = cli("endpoint", "canary", "churn", "--version", "1").refused()
+    assert "ml.models.churn v1 is what endpoint 'churn' serves" in said
+    assert target.told == []
+
+
 def test_a_rollback_says_why_and_a_failure_is_told(cli: Cli, target: Target) -> None:
     cli("endpoint", "rollback", "churn", "--why", "it is slow")
     assert target.told == [("roll_back", "churn", "it is slow")]

@@ -50,6 +50,7 @@ def test_people_are_told_what_a_token_may(cli: Cli) -> None:
     said = cli("token", "create", "app", "--query", "churn", "--manage", "churn-staging", "--all-endpoints", "query")
     assert "mr_" in said.out
     assert "can't be shown again" in said.out
+    assert "There is no endpoint churn yet" in said.out
     shown = cli("token", "list").out
     assert "mr_" not in shown
     for word in ("app", "in force", "all endpoints", "churn-staging", "never"):

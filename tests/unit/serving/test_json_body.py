@@ -66,6 +66,7 @@ def test_client_request_id_and_params() -> None:
         (b'{"instances": [[1], {"a": 1}]}', "instances is neither"),
         (b'{"inputs": {"a": [1, 2], "b": [1]}}', "different lengths"),
         (b'{"inputs": {}}', "no rows"),
+        (b'{"inputs": 5}', "inputs is neither"),
         (b'{"instances": [[1]], "client_request_id": 3}', "client_request_id"),
         (b'{"instances": [[1]], "params": 3}', "params"),
         (b'{"instances": [[1]], "params": {"predict_proba": 3}}', "predict_proba"),

@@ -141,6 +141,11 @@ def test_types_come_from_the_predictions(lake: Lake) -> None:
         (BY_KEY, {"customer_id": ["1"], "churned": [1], "at": [T0]}, "key 'customer_id' is int64"),
         (BY_KEY, {"customer_id": [1, 1], "churned": [1, 0], "at": [T0, T0]}, "the second is row 2"),
         (BY_KEY, {"customer_id": [1], "churned": [1], "at": [5]}, "label time 'at' is int64"),
+        (
+            BY_KEY,
+            {"customer_id": [1, 1, 1], "churned": [1, 1, 1], "at": ["2025-03-01T00:00:00Z", None, "2025-13-01"]},
+            "label time 'at' is string; the first that is no time is row 3",
+        ),
     ],
 )
 def test_wrong_labels_are_refused_whole(

@@ -77,8 +77,10 @@ def _instances(content: object) -> Rows:
 
 
 def _inputs(content: object) -> Rows:
-    if not isinstance(content, dict):
+    if isinstance(content, list):
         return _instances(content)
+    if not isinstance(content, dict):
+        raise InvalidInput("inputs is neither an object of columns nor a list of rows", hint='send {"column": [value]}')
     columns = {name: values if isinstance(values, list) else [values] for name, values in content.items()}
     lengths = {len(values) for values in columns.values()}
     if len(lengths) > 1:

@@ -51,7 +51,8 @@ def write_v2(content: Mapping[str, object], body: Body, origin: Origin) -> bytes
     tensors = _answers(content)
     asked = body.outputs or tuple(tensors)
     if not set(asked) <= tensors.keys():
-        raise InvalidInput("outputs names what this model does not give", hint=f"there is: {', '.join(tensors)}")
+        more = " (and predict_proba, of a classifier)" if "predict" in tensors else ""
+        raise InvalidInput("outputs names what this model does not give", hint=f"there is: {', '.join(tensors)}{more}")
     told: dict[str, object] = {"model_name": origin.endpoint}
     if origin.version is not None:
         told["model_version"] = origin.version

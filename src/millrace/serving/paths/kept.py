@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,7 @@ _LOG = logging.getLogger(__name__)
 _FORMAT: Final = "1"  # of what is kept and of what is proved: grows when either changes
 _LIBRARIES: Final = ("lightgbm", "mlflow", "numpy", "onnx", "onnxruntime", "pandas", "scikit-learn", "xgboost-cpu")
 _LONGEST_S: Final = 240.0
+_SHOWN: Final = 2000  # characters of what a failed proof said last
 LOCK: Final = "proof.lock"
 
 
@@ -91,15 +93,21 @@ def _prove_apart(folder: Path, root: Path, key: str) -> str | None:
     # One thread, since the process runs beside those that answer. Its standard input ends with this process.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "millrace.serving.paths.prove", str(folder), str(root), key]
-    with subprocess.Popen(  # noqa: S603 - our own module
-        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment
-    ) as process:
+    # What libraries say of odd rows is no line of this process's log: it is told only where it explains a failure.
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(  # noqa: S603 - our own module
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said, env=environment
+        ) as process,
+    ):
         try:
             code = process.wait(_LONGEST_S)
         except subprocess.TimeoutExpired:
             process.kill()
             return f"its paths could not be proved in {_LONGEST_S:.0f} s"
-    if code != 0:
-        _LOG.error("the proof of the model in %s ended with %s", folder, code)
-        return f"its paths could not be proved (exit code {code})"
-    return None
+        if code == 0:
+            return None
+        said.seek(0)
+        end = said.read().decode(errors="replace")[-_SHOWN:]
+    _LOG.error("the proof of the model in %s ended with %s: %s", folder, code, end)
+    return f"its paths could not be proved (exit code {code})"

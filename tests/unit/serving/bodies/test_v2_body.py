@@ -139,9 +139,13 @@ def test_answers_are_tensors() -> None:
 
 
 def test_an_output_that_there_is_not() -> None:
-    with pytest.raises(InvalidInput, match="does not give\n  hint: there is: predict") as caught:
+    with pytest.raises(
+        InvalidInput, match=r"does not give\n  hint: there is: predict \(and predict_proba, of a classifier\)"
+    ) as caught:
         answered({"predictions": [0]}, ask(ONE, outputs=[{"name": "c-77"}]))
     assert "c-77" not in str(caught.value)
+    with pytest.raises(InvalidInput, match=r"there is: spend$"):
+        answered({"outputs": [{"spend": 1.5}]}, ask(ONE, outputs=[{"name": "predict"}]))
 
 
 @pytest.mark.parametrize(

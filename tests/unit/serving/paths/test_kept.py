@@ -103,6 +103,17 @@ def test_a_proof_ends_with_the_process_that_asked_for_it(plan: LoadPlan, tmp_pat
     assert not (tmp_path / "key.json").exists()
 
 
+@pytest.mark.slow
+def test_what_a_failed_proof_says_is_one_record_of_this_process(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    outcome, _ = KeptProofs(tmp_path / "proofs").outcome(tmp_path)
+    assert outcome == Outcome("pyfunc", "its paths could not be proved (exit code 1)", lasting=False)
+    assert capfd.readouterr().err == ""  # a line that is no JSON would be in the worker's log
+    (record,) = caplog.records
+    assert "holds no MLflow model" in record.getMessage()
+
+
 def test_the_key_follows_files_and_libraries(plan: LoadPlan, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Path(plan.path)
     before = key_of(folder)
