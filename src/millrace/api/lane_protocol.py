@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, cast
+from functools import lru_cache
+from typing import Any, TypeAlias, cast
 from urllib.parse import unquote
 
 from uvicorn.config import Config
@@ -16,7 +17,9 @@ from millrace.api.auth import Headers
 from millrace.serving.desk import Response
 from millrace.serving.lane import Lane, Whole
 
+_Asked: TypeAlias = tuple[str, bytes]  # a path, unquoted, and a query string
 _HOT = (b"/invocations", b"/infer")
+_LONGEST_URL = 1024
 _JSON = b"content-type: application/json\r\ncontent-length: %d\r\n"
 
 
@@ -44,12 +47,14 @@ class LaneProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._lane, self._caller = lane, caller
         self._held: list[bytes] | None = None  # the body of a request that is held back
+        self._asked: _Asked | None = None
 
     def data_received(self, data: bytes) -> None:
         """uvicorn's; what is not whole now goes the usual way."""
         super().data_received(data)
-        if self._held is not None and self.parser is not None:
-            self._let_go()
+        held, self._held = self._held, None
+        if held is not None and self.parser is not None:
+            self._let_go(held)
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -71,47 +76,41 @@ class LaneProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
-        if self._held is None:
-            super().on_message_complete()
-        elif not self._passes(self._held):
-            self._let_go()
-            super().on_message_complete()
+        held, self._held = self._held, None
+        if held is not None and self._passes(held):
+            return
+        if held is not None:
+            self._let_go(held)
+        super().on_message_complete()
 
     def _may_pass(self) -> bool:
         before: RequestResponseCycle | None = self.cycle
-        is_free = before is None or before.response_complete
+        self._asked = _asked(self.url) if len(self.url) <= _LONGEST_URL else None
         return (
-            is_free
-            and self.url.partition(b"?")[0].endswith(_HOT)
+            self._asked is not None
+            and (before is None or before.response_complete)
             and self.parser.get_method() == b"POST"
             and not self.expect_100_continue
             and not self.parser.should_upgrade()
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
             and self.limit_concurrency is None
+            and not self.flow.write_paused  # who does not read answers gets no more of them
         )
 
     def _passes(self, held: list[bytes]) -> bool:
         caller = self._caller(self.headers)
-        if caller is None:
+        if caller is None or self._asked is None:
             return False
-        path, _, query = self.url.partition(b"?")
+        path, query = self._asked
         crossing = _Crossing(self)
         body = held[0] if len(held) == 1 else b"".join(held)
-        whole = Whole(
-            unquote(path.decode("ascii")) if b"%" in path else path.decode("ascii"),
-            query,
-            dict(self.headers),
-            caller,
-            body,
-        )
-        if not self._lane.takes(whole, crossing):
+        if not self._lane.takes(Whole(path, query, dict(self.headers), caller, body), crossing):
             return False
-        self._held, self.cycle = None, cast("RequestResponseCycle", crossing)
+        self.cycle = cast("RequestResponseCycle", crossing)
         return True
 
-    def _let_go(self) -> None:
-        held, self._held = self._held or [], None
+    def _let_go(self, held: list[bytes]) -> None:
         self._begin()
         for piece in held:
             super().on_body(piece)
@@ -122,6 +121,15 @@ class LaneProtocol(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expects
         self.headers += headers
         super().on_headers_complete()
+
+
+@lru_cache(maxsize=256)
+def _asked(url: bytes) -> _Asked | None:
+    """What a URL asks for that the lane might take; None for others, and for those in which uvicorn may see something else."""
+    path, _, query = url.partition(b"?")
+    if not path.endswith(_HOT) or path[:1] != b"/" or b"#" in url or not url.isascii():
+        return None
+    return unquote(path.decode("ascii")), query
 
 
 class _Crossing:
@@ -141,7 +149,7 @@ class _Crossing:
 
     def respond(self, response: Response) -> None:
         """Send the answer."""
-        if self.disconnected:
+        if self.disconnected or self._connection.transport.is_closing():
             return
         self.response_complete = True
         connection = self._connection

@@ -37,7 +37,8 @@ class Arrivals:
             Refused: it did not arrive in time: 408.
             Gone: the client went away.
         """
-        if declared and (not declared.isdigit() or int(declared) > self._most_bytes):
+        size = declared.strip()  # what is around a header's value is no part of it
+        if size and (not size.isdigit() or int(size) > self._most_bytes):
             return None
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
         assert task is not None  # noqa: S101 - a server answers each request in a task

@@ -37,6 +37,7 @@ def arrived(*messages: Message | float, declared: bytes = b"", most: int = 10, p
 
 def test_a_body_comes_whole_or_in_parts() -> None:
     assert arrived(part(b"12345")) == b"12345"
+    assert arrived(part(b"12345"), declared=b"5 ") == b"12345"
     assert arrived(part(b"12", more=True), 0.01, part(b"34", more=True), part(b"")) == b"1234"
 
 

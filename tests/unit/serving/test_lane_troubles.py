@@ -298,7 +298,7 @@ def test_a_capture_that_breaks_keeps_nobody_waiting(make_scene: MakeScene, monke
         write = each.capture._write
 
         def fails(records: Any, write: Any = write) -> bool:
-            if any(b'"x": 2.0' in payload for payload, _ in records):
+            if any(b'"x": 2.0' in b"".join(payload) for payload, _ in records):
                 raise TypeError("what nobody foresaw")
             return bool(write(records))
 
