@@ -40,6 +40,32 @@ def _raise_open_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def configured(
+    app: ASGIApp,
+    *,
+    path: Path | None = None,
+    certificate: str | None = None,
+    key: str | None = None,
+    connection: Callable[..., asyncio.Protocol] | None = None,
+) -> uvicorn.Config:
+    """How uvicorn is run; the arguments are those of `serve`."""
+    return uvicorn.Config(
+        app,
+        http=cast("type[asyncio.Protocol]", connection or HttpToolsProtocol),  # it is only called
+        uds=None if path is None else str(path),
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_DRAIN_S,
+    )
+
+
 async def serve(
     app: ASGIApp,
     *,
@@ -56,20 +82,6 @@ async def serve(
     Idle connections are closed at once, running requests get a second. uvicorn raises the signal again when it has
     stopped, which would end the process before its own cleaning up, so that one is swallowed.
     """
-    config = uvicorn.Config(
-        app,
-        http=cast("type[asyncio.Protocol]", connection or HttpToolsProtocol),  # it is only called
-        uds=None if path is None else str(path),
-        ssl_certfile=certificate,
-        ssl_keyfile=key,
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=_DRAIN_S,
-    )
+    config = configured(app, path=path, certificate=certificate, key=key, connection=connection)
     signal.signal(signal.SIGTERM, lambda *_: None)
     await uvicorn.Server(config).serve(None if listener is None else [listener])

@@ -24,6 +24,7 @@ from millrace.serving.exchange import Exchange, Reply
 from millrace.serving.port import Model
 from millrace.serving.request_log import CURRENT
 from millrace.serving.routes import route_of
+from millrace.serving.turns import Unavailable
 from millrace.serving.types import Prediction
 
 _LOG = logging.getLogger(__name__)
@@ -136,7 +137,13 @@ class Lane:
         task.add_done_callback(self._alone.discard)
 
     async def _alone_answered(self, passage: _Passage) -> None:
-        passage.reply = await answer(passage.exchange)
+        try:
+            passage.reply = await answer(passage.exchange)
+        except asyncio.CancelledError:
+            # The server stops, and waits no longer; nor does its capture.
+            passage.reply = passage.exchange.failed(Unavailable("the server stops"))
+            self._respond([passage], kept=False)
+            raise
         self._keep([passage])
 
     def _keep(self, passages: Sequence[_Passage]) -> None:

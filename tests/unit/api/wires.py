@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from millrace.api.asgi_server import configured
 from millrace.api.auth import Credentials
 from millrace.api.callers import Callers
 from millrace.api.guard import Guard
@@ -121,9 +121,7 @@ class Server:
         self.scene.serve("other", Adding(10), captured=False)
         credentials = Credentials.of(TOKEN)
         self.guard = Guard(cast("Any", self._app), credentials, Callers(credentials, "user:ada", SystemClock()))
-        self.config = Config(
-            cast("Any", self.guard), http=HttpToolsProtocol, lifespan="off", log_config=None, access_log=False
-        )
+        self.config = configured(self.guard)
         self.state, self._with_lane = ServerState(), with_lane
         self.state.default_headers = [(b"date", b"today")]
 
