@@ -11,7 +11,7 @@ from pathlib import Path
 from millrace.core.errors import InvalidState
 from millrace.features.port import OnlineStore
 from millrace.serving.port import Served
-from millrace.serving.predictor import load_predictor
+from millrace.serving.predictor import is_proved, load_predictor
 from millrace.serving.processes.environments import Environments
 from millrace.serving.processes.open import open_predictor, runs_here
 from millrace.serving.routing import Router
@@ -97,8 +97,17 @@ class Generations:
         return {name: entities for name, entities in names.items() if entities}
 
     def takes_long(self, endpoint: Endpoint) -> bool:
-        """Whether a model of the endpoint runs in a process of its own: such a one takes up to minutes to load."""
-        return self._environments is not None and not all(map(runs_here, endpoint.plans))
+        """Whether the endpoint may take minutes to load: a model runs in a process of its own, or is not proved yet.
+
+        Proofs are kept, so that is so after libraries have changed, or the folder of proofs was deleted.
+        """
+        return not all(map(self._is_quick, endpoint.plans))
+
+    def _is_quick(self, plan: LoadPlan) -> bool:
+        if plan.flavor == FEATURE_SPEC:
+            return True
+        here = self._environments is None or runs_here(plan)
+        return here and (self._proofs is None or is_proved(plan, self._proofs))
 
     def load(self, endpoint: Endpoint) -> Mapping[str, str]:
         """Load a generation without routing to it; entity name to how it answers and why so."""

@@ -61,6 +61,14 @@ def load_predictor(plan: LoadPlan, proofs: Path | None = None) -> Predictor:
     return _load(plan, facts, *prove(folder))
 
 
+def is_proved(plan: LoadPlan, proofs: Path) -> bool:
+    """Whether a model loads in a blink; also true where its files can't be read, as loading it will say."""
+    try:
+        return KeptProofs(proofs).knows(Path(plan.path))
+    except OSError:
+        return True
+
+
 def _load(plan: LoadPlan, facts: ModelFolder, outcome: Outcome, graph: bytes | Path | None) -> Predictor:
     try:
         function = _open(Path(plan.path), facts, outcome, graph)

@@ -23,9 +23,11 @@ from millrace.serving.bodies.dialects import JSON
 from millrace.serving.endpoints import endpoint_config, served_entity
 from millrace.serving.exchange import Exchange, Question
 from millrace.serving.generations import Generations, ServedEndpoint
+from millrace.serving.paths.kept import KeptProofs, key_of
+from millrace.serving.paths.outcome import Outcome
 from millrace.serving.served import ServedModel
 from millrace.serving.turns import Limits
-from millrace.serving.types import Endpoint, EndpointName, EndpointState, LoadPlan, ServedEntity
+from millrace.serving.types import FEATURE_SPEC, Endpoint, EndpointName, EndpointState, LoadPlan, ServedEntity
 from tests.unit.serving.conftest import START, WriteModel
 
 SLEEPY = {"scale_to_zero_enabled": True, "scale_to_zero_after_s": 60}
@@ -111,6 +113,22 @@ def test_older_generations_leave_memory_and_the_previous_one_stays(
     generations.discard("prices", 4)
     generations.remove("prices")
     assert [model() is not None for model in models] == [False, False, False]
+
+
+def test_what_must_be_proved_first_takes_long(tmp_path: Path, endpoint: MakeEndpoint) -> None:
+    online, proofs, made = LmdbOnlineStore(tmp_path / "online"), KeptProofs(tmp_path / "proofs"), endpoint(1, ONE)
+    key = key_of(Path(made.plans[0].path))
+    (tmp_path / "proofs").mkdir()
+    asked = Generations(online, Limits(), proofs=tmp_path / "proofs")
+    assert asked.takes_long(made)
+    proofs.write(key, Outcome("pyfunc", "a library is missing", lasting=False), None)
+    assert asked.takes_long(made)
+    proofs.write(key, Outcome("pyfunc", "it is of no known kind"), None)
+    assert not asked.takes_long(made)
+    assert not Generations(online, Limits()).takes_long(made)  # nothing is kept: who asks waits
+    features = replace(made, plans=(LoadPlan(ONE, "", FEATURE_SPEC, (), None),))
+    assert not asked.takes_long(features)
+    online.close()
 
 
 def test_going_back_takes_the_model_that_is_still_there(generations: Generations, endpoint: MakeEndpoint) -> None:

@@ -43,6 +43,11 @@ class KeptProofs:
             outcome = Outcome("pyfunc", failed, lasting=False) if failed else self.read(key)
         return outcome or Outcome("pyfunc", "what was proved is gone", lasting=False), self.graph(key)
 
+    def knows(self, folder: Path) -> bool:
+        """Whether a model folder's outcome is kept: else loading the model proves it first."""
+        outcome = self.read(key_of(folder))
+        return outcome is not None and outcome.lasting
+
     def read(self, key: str) -> Outcome | None:
         """What is kept under a key."""
         try:
