@@ -34,29 +34,43 @@ def encode_key(key: Key) -> bytes | None:
     Raises:
         InvalidInput: a part of a type that can't be a key.
     """
-    encoded = b""
-    for value in key:
-        if value is None:
-            return None
-        encoded += _part(value)
-    return encoded if len(encoded) <= LONGEST_KEY else _hashed(encoded)
+    (encoded,) = encode_parts([[part(value)] for value in key])
+    return encoded
 
 
-def encode_whole(values: Sequence[int]) -> list[bytes | None]:
-    """`encode_key` of keys that are one whole number each."""
+def encode_parts(columns: Sequence[Sequence[bytes | None]]) -> Sequence[bytes | None]:
+    """`encode_key` of each key, from its parts column by column; None where one is null."""
+    keys = columns[0]
+    if len(columns) > 1:
+        keys = [None if None in parts else b"".join(parts) for parts in zip(*columns, strict=True)]
+    if max(map(len, filter(None, keys)), default=0) <= LONGEST_KEY:
+        return keys
+    return [_hashed(key) if key is not None and len(key) > LONGEST_KEY else key for key in keys]
+
+
+def part(value: object) -> bytes | None:
+    """A part of a key as it is in the bytes; None for null.
+
+    Raises:
+        InvalidInput: a type that can't be in a key.
+    """
+    return None if value is None else _part(value)
+
+
+def whole_parts(values: Sequence[int]) -> Sequence[bytes]:
+    """`part` of whole numbers."""
     write, mark, lowest = _WHOLE, ord("i"), _LOWEST
     try:
         return [write(mark, value - lowest) for value in values]
     except struct.error:  # one is beyond 64 bits
-        return [encode_key((value,)) for value in values]
+        return [_integer(value) for value in values]
 
 
-def encode_texts(values: Sequence[str]) -> list[bytes | None]:
-    """`encode_key` of keys that are one text each."""
+def text_parts(values: Sequence[str]) -> Sequence[bytes]:
+    """`part` of texts."""
     write, mark = _TEXT, ord("s")
     contents = [value.encode("utf-8", "surrogatepass") for value in values]
-    codes = [write(mark, len(content)) + content for content in contents]
-    return [code if len(code) <= LONGEST_KEY else _hashed(code) for code in codes]
+    return [write(mark, len(content)) + content for content in contents]
 
 
 def encode_keys(columns: Sequence[pa.ChunkedArray]) -> pa.Array:
@@ -89,6 +103,9 @@ def _hashed(encoded: bytes) -> bytes:
 
 
 def _part(value: object) -> bytes:
+    exact = _PARTS.get(type(value))
+    if exact is not None:
+        return exact(value)
     # In this order: a boolean is an int to Python, a datetime is a date.
     for kind, write in _PARTS.items():
         if isinstance(value, kind):

@@ -7,13 +7,16 @@ from typing import Any
 
 from millrace.features.defaults import arrow_type
 from millrace.features.identity import key_family
-from millrace.features.online.key_bytes import encode_key, encode_texts, encode_whole
+from millrace.features.online.key_bytes import encode_parts, part, text_parts, whole_parts
 from millrace.features.online.keys import key_reader
 from millrace.features.online.records import Record, present
 
-_Encode = Callable[[list[Any]], list[bytes | None]]
+_Encode = Callable[[list[Any]], Sequence[bytes | None]]
 # Of these, what is sent needs no reading, if it is of exactly that type.
-_EXACT: dict[str | None, tuple[type, _Encode]] = {"integer": (int, encode_whole), "text": (str, encode_texts)}
+_EXACT: dict[str | None, tuple[frozenset[type], _Encode]] = {
+    "integer": (frozenset({int}), whole_parts),
+    "text": (frozenset({str}), text_parts),
+}
 
 
 class KeyCodes:
@@ -25,26 +28,27 @@ class KeyCodes:
     """
 
     def __init__(self, columns: Sequence[str], kinds: Sequence[str]) -> None:
-        self._columns = tuple(columns)
-        self._readers = tuple(key_reader(column, kind) for column, kind in zip(columns, kinds, strict=True))
-        families = [key_family(arrow_type(kind)) for kind in kinds]
-        self._exact = _EXACT.get(families[0]) if len(families) == 1 else None
+        self._columns = [_KeyColumn(column, kind) for column, kind in zip(columns, kinds, strict=True)]
 
-    def of(self, records: Sequence[Record]) -> list[bytes | None]:
+    def of(self, records: Sequence[Record]) -> Sequence[bytes | None]:
         """The key of each record; None for one with a null in it.
 
         Raises:
             InvalidInput: a record lacks a column, or has it in another type.
         """
-        if self._exact is None:
-            return [self._of(record) for record in records]
-        kind, encode = self._exact
-        column = self._columns[0]
-        values = [record.get(column) for record in records]
-        if {kind}.issuperset(map(type, values)):
-            return encode(values)
-        return [self._of(record) for record in records]
+        return encode_parts([column.parts(records) for column in self._columns])
 
-    def _of(self, record: Record) -> bytes | None:
-        read = zip(self._columns, self._readers, strict=True)
-        return encode_key(tuple(reader(present(record, column)) for column, reader in read))
+
+class _KeyColumn:
+    def __init__(self, column: str, kind: str) -> None:
+        self._column, self._read = column, key_reader(column, kind)
+        self._exact = _EXACT.get(key_family(arrow_type(kind)))
+
+    def parts(self, records: Sequence[Record]) -> Sequence[bytes | None]:
+        column, read = self._column, self._read
+        if self._exact is not None:
+            kinds, encode = self._exact
+            values = [record.get(column) for record in records]
+            if kinds.issuperset(map(type, values)):
+                return encode(values)
+        return [part(read(present(record, column))) for record in records]

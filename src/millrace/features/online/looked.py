@@ -27,6 +27,8 @@ class Looked:
         width: how many inputs the model has.
     """
 
+    __slots__ = ("_kept", "_sources", "carrying", "numbers", "others", "records")
+
     def __init__(self, records: Sequence[Record], width: int) -> None:
         self.records = records
         self.numbers = np.empty((len(records), width))

@@ -158,7 +158,7 @@ class LookupPlans:
         return LookupPlan.of(self._lookups[number], table, self._positions, self._kept, self._missing_keys)
 
 
-def _codes(plan: LookupPlan, rows: Sequence[int], records: Sequence[Record]) -> list[bytes | None]:
+def _codes(plan: LookupPlan, rows: Sequence[int], records: Sequence[Record]) -> Sequence[bytes | None]:
     if not rows:
         return []
     return plan.codes.of(records if len(rows) == len(records) else [records[number] for number in rows])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, get_args
 
@@ -20,7 +21,8 @@ from millrace.core.errors import InvalidInput, NotFound
 from millrace.core.names import TableName
 from millrace.features.defaults import arrow_type
 from millrace.features.online.codec import RowCodec
-from millrace.features.online.key_bytes import encode_key, encode_texts, encode_whole
+from millrace.features.online.key_bytes import LONGEST_KEY, encode_key
+from millrace.features.online.key_codes import KeyCodes
 from millrace.features.online.lookup import OnlineFeatures, OnlineLookup
 from millrace.features.online.table import feature_types
 from millrace.features.port import PackedRows
@@ -250,7 +252,32 @@ def test_what_is_published_by_other_rules_is_read_by_them() -> None:
         model.augment([{"k": 1}], START + DAY)
 
 
-@given(numbers=st.lists(st.integers(-(2**65), 2**65)), texts=st.lists(st.text(max_size=500)))
-def test_keys_encoded_together_are_the_keys_encoded_one_by_one(numbers: list[int], texts: list[str]) -> None:
-    assert encode_whole(numbers) == [encode_key((number,)) for number in numbers]
-    assert encode_texts(texts) == [encode_key((text,)) for text in texts]
+SENT = st.tuples(st.integers(-(2**65), 2**65) | st.none(), st.text(max_size=500) | st.none(), st.dates() | st.none())
+
+
+def plain_code(key: tuple[Any, ...]) -> bytes | None:
+    """As `key_bytes.py` says it in words."""
+    if None in key:
+        return None
+    whole = b"".join(map(plain_part, key))
+    return whole if len(whole) <= LONGEST_KEY else b"#" + hashlib.sha256(whole).digest()
+
+
+def plain_part(value: Any) -> bytes:
+    if isinstance(value, date):
+        return b"d" + ((value - date(1970, 1, 1)).days + 2**63).to_bytes(8, "big")
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return b"i" + (value + 2**63).to_bytes(8, "big")
+    mark, content = (b"I", str(value).encode()) if isinstance(value, int) else (b"s", value.encode())
+    return mark + len(content).to_bytes(4, "big") + content
+
+
+@given(rows=st.lists(SENT), width=st.integers(1, 3))
+def test_keys_of_a_request_are_encoded_as_they_are_described(rows: list[tuple[Any, ...]], width: int) -> None:
+    names, kinds = ("n", "s", "d"), ("int64", "string", "date32[day]")
+    records = [dict(zip(names, row, strict=True)) for row in rows]
+    for first in range(4 - width):
+        part = slice(first, first + width)
+        expected = [plain_code(row[part]) for row in rows]
+        assert list(KeyCodes(names[part], kinds[part]).of(records)) == expected
+        assert [encode_key(row[part]) for row in rows] == expected
