@@ -349,8 +349,8 @@ def test_the_time_of_the_question_is_what_the_function_was_trained_with(lake: La
     scored = augment(lake, JOIN, made.spec, instants, as_of=late)
     assert scored.column("seen").to_pylist() == ["date datetime.date(2025, 3, 30)"]  # in UTC
     assert scored.column("at").equals(instants.column("at"))
-    (whole,) = OnlineFeatures(online, _named(lake, features)).find([{"x": 1, "y": "1"}], late)
-    assert whole.as_json() == {"single": None, "seen": "date datetime.date(2025, 3, 30)"}
+    whole = OnlineFeatures(online, _named(lake, features)).find([{"x": 1, "y": "1"}], late)
+    assert whole.as_json() == [{"single": None, "seen": "date datetime.date(2025, 3, 30)"}]
 
 
 def _named(lake: Lake, features: list[FeatureLookup | FeatureFunction]) -> FeatureSpec:

@@ -154,10 +154,11 @@ def test_a_named_spec_makes_training_sets_and_answers_with_the_features_themselv
     publish(workspace.lake, workspace.online, features, as_of=NOW)
     served = OnlineFeatures(workspace.online, made.spec)
     served.check()
-    known, unknown = served.find([{"customer_id": 3}, {"customer_id": 99}], NOW)
+    found = served.find([{"customer_id": 3}, {"customer_id": 99}], NOW)
+    known, unknown = found
     spend = spend_then(3, NOW)
     assert known.values == {"spend": spend, "rate": float(spend) / 5, "is_big": True}
-    assert known.as_json() == {"spend": str(spend), "rate": float(spend) / 5, "is_big": True}
+    assert found.as_json()[0] == {"spend": str(spend), "rate": float(spend) / 5, "is_big": True}
     assert unknown.values == {"spend": None, "rate": None, "is_big": False}
     ((table, _, version),) = known.sources
     assert (known.keys, table, version) == ({"customer_id": 3}, features, workspace.lake.pin(features).version)

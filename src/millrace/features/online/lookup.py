@@ -10,7 +10,7 @@ from datetime import datetime
 import numpy as np
 
 from millrace.core.clock import epoch_us
-from millrace.features.functions.values import json_value, json_values
+from millrace.features.functions.values import json_values
 from millrace.features.matrix import model_value
 from millrace.features.online.calls import OnlineFunctions
 from millrace.features.online.looked import Looked, Source, Sources
@@ -153,10 +153,6 @@ class FeatureRow:
     keys: Mapping[str, object]
     sources: Sources
 
-    def as_json(self) -> dict[str, object]:
-        """The values as JSON has them: times and dates in ISO 8601, decimals as digits in a text; NaN is null."""
-        return {name: json_value(value) for name, value in self.values.items()}
-
 
 @dataclass(frozen=True, slots=True)
 class FeatureRows:
@@ -187,7 +183,7 @@ class FeatureRows:
         return (self[number] for number in range(len(self)))
 
     def as_json(self) -> list[dict[str, object]]:
-        """`FeatureRow.as_json` of each row."""
+        """The values of each row as JSON has them: times and dates in ISO 8601, decimals as digits in a text; NaN is null."""
         if not self.columns:
             return [{} for _ in self.keys]
         names, columns = tuple(self.columns), [json_values(column) for column in self.columns.values()]
@@ -204,6 +200,8 @@ class OnlineFeatures:
         self._functions = OnlineFunctions(spec)
         self._plans = LookupPlans(online, spec, {}, {*spec.inputs, *self._functions.columns}, missing_keys)
         self.columns = spec.inputs
+        self._names = frozenset(spec.inputs)
+        self._timed = not self._names.isdisjoint(self._functions.times)
 
     def check(self) -> None:
         """Raise now what the first request would raise: a table that is not published, a feature that it lacks."""
@@ -221,7 +219,7 @@ class OnlineFeatures:
         looked = Looked(records, 0)
         self._plans.look_up(looked, epoch_us(now))
         columns = looked.kept()
-        if any(name not in columns or name in self._functions.times for name in self.columns):
+        if self._timed or not columns.keys() >= self._names:
             self._compute(columns, looked, now)
         plans = self._plans
         return FeatureRows(
