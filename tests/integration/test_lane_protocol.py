@@ -256,6 +256,16 @@ def test_log_lines_are_about_their_own_request_and_none_later(server: Running) -
     assert server.named == [None, None]
 
 
+def test_log_lines_about_a_request_that_had_to_wait_are_not_about_the_one_before(
+    shared: tuple[Running, Running],
+) -> None:
+    for running in shared:
+        running.named.clear()
+        slow, elsewhere = request(body_of(5.0), path=SLOW), request(b"", path="/x")
+        assert [each.status for each in said(running, slow + elsewhere + ONE + elsewhere, answers=4)][::2] == [200, 200]
+        assert running.named == [None, None]
+
+
 def test_idle_connections_are_closed_and_bodies_that_never_come_are_given_up(tmp_path: Path) -> None:
     running = Running(tmp_path, keep_alive_s=0.2)
     running.scene.hot._arrivals = Arrivals(Limits(body_s=0.2))

@@ -63,6 +63,7 @@ def configured(
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_DRAIN_S,
+        reset_contextvars=True,  # a request that waits for another one is not logged as that one
     )
 
 

@@ -1,0 +1,160 @@
+"""One request step by step: what it becomes, and what each thing that goes wrong becomes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from millrace.core.errors import InvalidInput, InvalidState, NotFound
+from millrace.serving.answer import answer
+from millrace.serving.bodies.body import Envelope, TooLarge
+from millrace.serving.bodies.dialects import JSON, V2
+from millrace.serving.exchange import Exchange, Question, Reply
+from millrace.serving.generations import ServedEndpoint
+from millrace.serving.turns import Busy, TooSlow, Unavailable
+from millrace.serving.types import Prediction
+from tests.unit.serving.lanes import NOW, Adding, Scene, body_of
+
+PLAIN = Envelope(most_bytes=1000)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    made = Scene(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def endpoint(scene: Scene) -> ServedEndpoint:
+    return scene.serve("churn", Adding(1), Adding(100))
+
+
+def exchange(
+    endpoint: ServedEndpoint, raw: bytes, *, entity: str | None = None, envelope: Envelope = PLAIN, v2: bool = False
+) -> Exchange:
+    return Exchange(endpoint, entity, Question(raw, V2 if v2 else JSON, envelope, "theirs"), NOW)
+
+
+def taken(made: Exchange) -> Reply:
+    """The reply after all its steps; the prediction is made up."""
+    made.read()
+    made.open()
+    assert made.inputs is not None
+    return made.reply(Prediction([7.0] * len(made.inputs), None), 0.25)
+
+
+def test_its_steps_lead_to_the_reply(endpoint: ServedEndpoint) -> None:
+    made = exchange(endpoint, body_of(1.0, 2.0))
+    assert (made.is_read, made.is_open, made.rows, made.inputs, made.model) == (False, False, 0, None, None)
+    made.read()
+    assert (made.is_read, made.is_open, made.rows) == (True, False, 2)
+    made.open()
+    assert made.is_open
+    assert made.inputs is not None
+    assert made.inputs.numbers.tolist() == [[1.0], [2.0]]
+    assert made.model is cast("Any", endpoint.first).model
+    reply = made.reply(Prediction([7.0, 8.0], None), 0.25)
+    assert (reply.status, json.loads(reply.body)) == (200, {"predictions": [7.0, 8.0]})
+    assert (reply.served, reply.reached, reply.client_request_id) == (endpoint.first, True, "theirs")
+    assert reply.answered is not None
+    assert (len(reply.answered), reply.answered.predict_s) == (2, 0.25)
+
+
+def test_a_named_entity_answers_whatever_the_traffic_says(endpoint: ServedEndpoint) -> None:
+    reply = taken(exchange(endpoint, body_of(1.0), entity="churn-2"))
+    assert (reply.served.plan.entity.name, reply.key) == ("churn-2", None)
+
+
+def test_a_body_may_carry_the_callers_id_which_wins(endpoint: ServedEndpoint) -> None:
+    raw = b'{"dataframe_records": [{"x": 1.0}], "client_request_id": "mine"}'
+    assert taken(exchange(endpoint, raw)).client_request_id == "mine"
+
+
+def test_a_caller_stays_with_one_entity_where_traffic_is_divided(scene: Scene) -> None:
+    divided = scene.serve("churn", Adding(1), Adding(100), traffic={"churn-1": 50, "churn-2": 50})
+    asked = [Envelope(most_bytes=1000, client_request_id=f"c{number}") for number in range(40)]
+    replies = [[taken(exchange(divided, body_of(1.0), envelope=each)) for each in asked] for _ in range(2)]
+    names = [[reply.served.plan.entity.name for reply in turn] for turn in replies]
+    assert names[0] == names[1] == [divided.router.choose(f"c{number}".encode()) for number in range(40)]
+    assert set(names[0]) == {"churn-1", "churn-2"}
+    assert [reply.key for reply in replies[0]] == [f"c{number}".encode() for number in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "said"),
+    [
+        (InvalidInput("column 'x' is missing", hint="send x"), 400, "BAD_REQUEST", "column 'x' is missing; send x"),
+        (NotFound("row 1 has no features"), 404, "RESOURCE_DOES_NOT_EXIST", "row 1 has no features"),
+        (InvalidState("a table is gone"), 500, "INVALID_STATE", "a table is gone"),
+        (TooLarge(), 413, "MAX_REQUEST_SIZE_EXCEEDED", "the request is over 1000 bytes; send fewer rows at a time"),
+        (Busy(), 429, "RESOURCE_EXHAUSTED", "too many requests wait for 'churn-1'"),
+        (Unavailable("it sleeps"), 503, "TEMPORARILY_UNAVAILABLE", "'churn-1' can't answer now: it sleeps"),
+        (TooSlow(), 504, "DEADLINE_EXCEEDED", "'churn-1' did not answer in time"),
+        (
+            RuntimeError("a secret"),
+            500,
+            "INTERNAL_ERROR",
+            "served entity 'churn-1' could not answer; the server's log says why",
+        ),
+    ],
+)
+def test_what_goes_wrong_is_told_without_what_was_sent(
+    endpoint: ServedEndpoint, error: Exception, status: int, code: str, said: str
+) -> None:
+    reply = exchange(endpoint, b"{}").failed(error)
+    assert (reply.status, json.loads(reply.body)) == (status, {"error_code": code, "message": said})
+    assert (reply.served, reply.reached, reply.answered, reply.client_request_id) == (
+        endpoint.first,
+        False,
+        None,
+        "theirs",
+    )
+    told = exchange(endpoint, b"{}", v2=True).failed(error)
+    assert (told.status, json.loads(told.body)) == (status, {"error": said})
+
+
+def test_what_nobody_foresaw_is_logged_with_what_it_was(
+    endpoint: ServedEndpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    exchange(endpoint, b"{}").failed(RuntimeError("a foreign model"))
+    exchange(endpoint, b"{}").failed(InvalidState("a table is gone"))
+    exchange(endpoint, b"{}").failed(InvalidInput("a caller's mistake"))
+    exchange(endpoint, b"{}").failed(Busy())
+    assert [record.getMessage() for record in caplog.records] == [
+        "endpoint churn: entity churn-1 failed",
+        "entity churn-1 can't answer: a table is gone",
+    ]
+
+
+def test_who_was_chosen_before_it_failed_is_said(endpoint: ServedEndpoint) -> None:
+    made = exchange(endpoint, body_of(1.0), entity="churn-2")
+    made.read()
+    assert not made.failed(InvalidInput("x")).reached
+    made.open()
+    reply = made.failed(Busy())
+    assert (reply.reached, reply.served.plan.entity.name) == (True, "churn-2")
+
+
+def test_answering_never_raises(endpoint: ServedEndpoint) -> None:
+    for raw, status in (
+        (body_of(1.0), 200),
+        (body_of(-1.0), 500),
+        (b"no json", 400),
+        (b'{"dataframe_records": 1}', 400),
+    ):
+        assert asyncio.run(answer(exchange(endpoint, raw))).status == status
+
+
+def test_steps_that_were_taken_are_not_taken_again(endpoint: ServedEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = exchange(endpoint, body_of(1.0))
+    made.read()
+    made.open()
+    for step in ("read", "open"):
+        monkeypatch.setattr(Exchange, step, lambda _: pytest.fail("a step was taken twice"))
+    assert json.loads(asyncio.run(answer(made)).body) == {"predictions": [2.0]}
