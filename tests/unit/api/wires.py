@@ -95,6 +95,10 @@ class Wire(asyncio.Transport):
     def resume_reading(self) -> None:
         self.is_paused = False
 
+    @property
+    def takes_nothing(self) -> bool:
+        return self.is_paused or self.closing
+
     def is_closing(self) -> bool:
         return self.closing
 
@@ -202,7 +206,7 @@ async def _talk(server: Server, pieces: Pieces, *, full: bool) -> Said:
     while waiting and not wire.is_closing():
         if wire.is_paused:
             await _turns(_TURNS)
-            if wire.is_paused or wire.is_closing():
+            if wire.takes_nothing:
                 break
         piece, turns = waiting.pop(0)
         try:
