@@ -80,3 +80,8 @@ class LawBroken(MillraceError):
     """A promise of ours did not hold (a row law, a checksum). A bug: reported, never ignored."""
 
     exit_code = 70
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without what stands under it: libraries in C put the trace of their stack there. Its kind where it is mute."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from millrace.core.errors import InvalidInput, MillraceError
+from millrace.core.errors import InvalidInput, MillraceError, first_line
 from millrace.serving.inputs import Inputs, is_text
 from millrace.serving.mlmodel import ModelFolder, read_model_folder
 from millrace.serving.paths.kept import KeptProofs
@@ -76,7 +76,8 @@ def _load(plan: LoadPlan, facts: ModelFolder, outcome: Outcome, graph: bytes | P
         raise
     except Exception as error:
         raise InvalidInput(
-            f"model '{plan.entity.entity_name}' version {plan.entity.entity_version} can't be loaded: {error}",
+            f"model '{plan.entity.entity_name}' version {plan.entity.entity_version} can't be loaded: "
+            f"{first_line(error)}",
             hint="its packages must be installed here in the versions of its requirements.txt",
         ) from error
     names = [name for name, kind in plan.inputs if not is_text(kind)]

@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from millrace.core import errors
-from millrace.core.errors import Conflict, InvalidInput, LawBroken, MillraceError, NotFound, UsageError
+from millrace.core.errors import Conflict, InvalidInput, LawBroken, MillraceError, NotFound, UsageError, first_line
 
 _TREE = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, MillraceError)]
 
@@ -32,6 +32,11 @@ def test_every_error_is_caught_as_one_and_has_its_codes(kind: type[MillraceError
         raise kind("it can't be done")
     assert kind.exit_code in {1, 2, 70}
     assert kind.error_code == kind.error_code.upper()
+
+
+def test_the_first_line_is_what_is_said_without_the_trace_under_it() -> None:
+    assert first_line(ValueError("\n  bad format\nStack trace:\n  [bt] (0)")) == "bad format"
+    assert first_line(ValueError()) == "ValueError"
 
 
 def test_exit_codes_tell_usage_and_bugs_from_expected_failures() -> None:

@@ -193,6 +193,22 @@ def test_a_model_that_can_not_be_loaded_at_all_is_refused(write_model: Callable[
         load_predictor(plan(folder))
 
 
+def test_why_a_model_can_not_be_loaded_is_one_line(
+    pickled: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = pickled("sklearn", LinearRegression().fit(FEATURES.fillna(0), LABELS))
+
+    def fails(*_: object) -> None:
+        raise ValueError(
+            "Invalid model format\nStack trace:\n  [bt] (0) libxgboost.so(+0x11031e)"
+        )  # as XGBoost says it
+
+    monkeypatch.setattr("millrace.serving.predictor._open", fails)
+    with pytest.raises(InvalidInput) as caught:
+        load_predictor(plan(folder))
+    assert caught.value.message == "model 'ml.models.churn' version 1 can't be loaded: Invalid model format"
+
+
 def test_a_model_in_skops_format_needs_no_mlflow(write_model: Callable[..., Path]) -> None:
     from skops.io import dump, dumps, get_untrusted_types  # type: ignore[import-untyped,unused-ignore]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from millrace.core.errors import InvalidInput, InvalidState, MillraceError
+from millrace.core.errors import InvalidInput, InvalidState, MillraceError, first_line
 from millrace.serving.mlmodel import read_model_folder
 from millrace.serving.port import Predictor
 from millrace.serving.predictor import load_predictor
@@ -86,6 +86,6 @@ def _check(predictor: Predictor, plan: LoadPlan) -> None:
         predictor.predict(golden_inputs(plan.inputs, example).slice(0, 1))
     except Exception as error:
         raise InvalidInput(
-            f"the model can't predict its own example in a process of its own: {error}",
+            f"the model can't predict its own example in a process of its own: {first_line(error)}",
             hint="the log of its process says where; is something missing in its requirements.txt?",
         ) from error

@@ -72,8 +72,9 @@ class _Process:
         answer, _ = self.ask(model, None, _LOAD_S)
         if "error" in answer:
             self.end()
+            why = str(answer["error"]).partition("\n")[0]
             raise InvalidInput(
-                f"the model can't be loaded in a process of its own: {answer['error']}", hint=f"{start.log} says more"
+                f"the model can't be loaded in a process of its own: {why}", hint=f"{start.log} says more"
             )
 
     def ask(
