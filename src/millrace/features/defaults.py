@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from millrace.core.clock import utc
 from millrace.core.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def typed_default(value: object, kind: pa.DataType, name: str) -> object:
@@ -17,6 +19,8 @@ def typed_default(value: object, kind: pa.DataType, name: str) -> object:
     Raises:
         InvalidInput: the value does not fit the type.
     """
+    import pyarrow as pa
+
     wrong = InvalidInput(
         f"the default for '{name}' does not fit its type {kind}",
         hint=f"give a value that a {kind} column can hold",
@@ -48,6 +52,8 @@ def arrow_type(name: str) -> pa.DataType:
     Raises:
         ValueError: a nested or unknown type.
     """
+    import pyarrow as pa
+
     if name.startswith("decimal"):
         bits, arguments = name[len("decimal") : -1].split("(")
         precision, scale = (int(part) for part in arguments.split(","))
@@ -59,6 +65,8 @@ def arrow_type(name: str) -> pa.DataType:
 
 
 def _crosses_family(value: object, kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
     number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     if isinstance(value, bool) or pa.types.is_boolean(kind):
         return not (isinstance(value, bool) and pa.types.is_boolean(kind))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from millrace.core.clock import from_epoch_us, utc
 from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName, did_you_mean
 from millrace.features.functions.compiled import FunctionFinder, bind_functions, columns_read
 from millrace.features.functions.store import FeatureSpecStore
-from millrace.features.functions.values import RESULT_TYPES
+from millrace.features.functions.values import result_type
 from millrace.features.resolve import columns_after, frozen, resolve_all
 from millrace.features.types import (
     BoundFunction,
@@ -24,6 +23,9 @@ from millrace.features.types import (
     parted,
 )
 from millrace.lake.lake import Lake
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def make_feature_spec(
@@ -96,6 +98,8 @@ def spec_name(name: str) -> str:
 
 def _keys(lake: Lake, lookups: Sequence[FeatureLookup]) -> pa.Schema:
     """What a request has for the lookups. Where two tables differ about a key, the lookup of the second refuses it."""
+    import pyarrow as pa
+
     fields: dict[str, pa.DataType] = {}
     for lookup in lookups:
         schema = lake.schema(lookup.table_name)
@@ -117,13 +121,15 @@ def _with_arguments(
 
     A time of the question is a day where a function takes a day.
     """
+    import pyarrow as pa
+
     outputs = {each.output for each in called}
     fields = dict(zip(request.names, request.types, strict=True))
     for each in called:
         for parameter in versions[each.udf_name].definition.parameters:
             column = each.bindings.get(parameter.name)
             if column is not None and column not in made.names and column not in outputs:
-                fields.setdefault(column, RESULT_TYPES[parameter.type])
+                fields.setdefault(column, result_type(parameter.type))
             elif column in times and parameter.type == "date":
                 fields[column] = pa.date32()
     return pa.schema(fields)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from millrace.core.errors import InvalidInput
+from millrace.features.type_names import type_family
 from millrace.lake.types import DateStandsFor
 
 if TYPE_CHECKING:
@@ -20,19 +21,13 @@ def key_family(kind: pa.DataType) -> str | None:
     """What a type is as a key: two columns match only within one family. None: it can't be a key."""
     import pyarrow as pa
 
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    families = {
-        "integer": pa.types.is_integer,
-        "text": lambda t: pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_string_view(t),
-        "boolean": pa.types.is_boolean,
-        "date": pa.types.is_date,
-        "timestamp": pa.types.is_timestamp,
-        "decimal": pa.types.is_decimal,
-        "binary": lambda t: pa.types.is_binary(t) or pa.types.is_large_binary(t) or pa.types.is_fixed_size_binary(t),
-        "null": pa.types.is_null,
-    }
-    return next((family for family, belongs in families.items() if belongs(kind)), None)
+    return key_family_of(str(kind.value_type if pa.types.is_dictionary(kind) else kind))
+
+
+def key_family_of(name: str) -> str | None:
+    """The same for the name of a flat type."""
+    family = type_family(name)
+    return None if family == "float" else family
 
 
 def is_time(kind: pa.DataType) -> bool:

@@ -8,14 +8,13 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from millrace.core.errors import InvalidInput
 from millrace.core.names import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 _EXACT_INT = 2**53  # every integer up to here is a float64
 _EXACT_SCALE = 22  # 10**22 is the greatest power of ten that is a float64
@@ -38,6 +37,8 @@ def model_frame(table: pa.Table, inputs: Sequence[str]) -> pd.DataFrame:
 
 def model_column(table: pa.Table, name: str) -> np.ndarray:
     """One column of `model_frame`: n values, float64 or object."""
+    import pyarrow as pa
+
     if name not in table.column_names:
         raise InvalidInput(f"column '{name}' is missing", hint=did_you_mean(name, table.column_names), column=name)
     column = table.column(name)
@@ -77,6 +78,8 @@ def model_value(value: object) -> float | str | None:
 
 def is_model_type(kind: pa.DataType) -> bool:
     """Whether a column of this type can be a model input."""
+    import pyarrow as pa
+
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
@@ -84,10 +87,15 @@ def is_model_type(kind: pa.DataType) -> bool:
 
 
 def _is_text(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _decimals(column: pa.ChunkedArray) -> np.ndarray:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     # A quotient of two exact floats is rounded once, so it is float(Decimal) itself; what does not fit goes one by one.
     kind = column.type
     if pa.types.is_decimal128(kind) and 0 <= kind.scale <= _EXACT_SCALE and len(column):

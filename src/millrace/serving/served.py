@@ -9,8 +9,7 @@ from pathlib import Path
 
 from millrace.core.errors import InvalidInput, InvalidState
 from millrace.core.names import TableName
-from millrace.features.defaults import arrow_type
-from millrace.features.functions.values import family
+from millrace.features.functions.values import family_of
 from millrace.features.online.lookup import OnlineLookup, Sources
 from millrace.features.port import OnlineStore
 from millrace.features.spec import from_json
@@ -146,7 +145,7 @@ def request_columns(spec: FeatureSpec, keys: Mapping[str, str]) -> dict[str, Val
 def stored_kind(name: str) -> ValueKind:
     """What values of this Arrow type are in a request; times, dates, decimals and bytes are text there."""
     kinds: Mapping[str | None, ValueKind] = {"float": "number", "int": "whole", "bool": "boolean"}
-    return kinds.get(family(arrow_type(name)), "text")
+    return kinds.get(family_of(name), "text")
 
 
 def key_types(spec: FeatureSpec, online: OnlineStore) -> dict[str, str]:

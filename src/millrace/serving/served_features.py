@@ -10,8 +10,7 @@ from datetime import datetime
 
 from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName
-from millrace.features.defaults import arrow_type
-from millrace.features.functions.values import RESULT_TYPES, Reader, family, value_reader
+from millrace.features.functions.values import RESULT_NAMES, Reader, family_of, value_reader
 from millrace.features.online.lookup import FeatureRows, OnlineFeatures
 from millrace.features.port import OnlineStore
 from millrace.features.spec import from_json
@@ -119,13 +118,13 @@ def _feature_types(spec: FeatureSpec, online: OnlineStore) -> dict[str, str]:
             if column in table.types:
                 types[lookup.rename_outputs.get(column, column)] = table.types[column]
     for function in spec.functions:
-        types[function.output] = str(RESULT_TYPES[function.function.returns])
+        types[function.output] = RESULT_NAMES[function.function.returns]
     return types
 
 
 def _reader(output: str, stored: str) -> Reader:
     # Besides what functions take, the online store holds bytes and columns of nulls.
-    return _bytes_reader(output) if family(arrow_type(stored)) is None else value_reader(output, stored)
+    return _bytes_reader(output) if family_of(stored) is None else value_reader(output, stored)
 
 
 def _bytes_reader(output: str) -> Reader:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, TypeAlias
 
 from millrace.core.errors import InvalidInput
 from millrace.core.names import did_you_mean
 from millrace.features.functions import source as function_source
 from millrace.features.functions.values import (
-    RESULT_TYPES,
     Reader,
     checked,
     column_values,
+    result_type,
     stored_type,
     takes,
     value_reader,
 )
 from millrace.features.types import BoundFunction, FeatureFunction, FunctionVersion, Parameter
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FunctionFinder: TypeAlias = Callable[[str], FunctionVersion]
 
@@ -64,7 +65,9 @@ class CompiledFunction:
 
     def column(self, table: pa.Table) -> pa.ChunkedArray:
         """The function's column for a table that has `columns`: `call` on each row, counted from 0."""
-        kind = RESULT_TYPES[self.bound.function.returns]
+        import pyarrow as pa
+
+        kind = result_type(self.bound.function.returns)
         chunks = []
         for start in range(0, len(table), _ROWS):
             part = table.slice(start, _ROWS)
@@ -134,6 +137,8 @@ def bind_functions(
         NotFound: no function of that name.
         InvalidInput: a binding, a type or an output does not fit; the hint says what would.
     """
+    import pyarrow as pa
+
     bound: list[BoundFunction] = []
     for number, feature in enumerate(features):
         if find is None:
@@ -141,7 +146,7 @@ def bind_functions(
         version = find(feature.udf_name)
         later = [each.output for each in features[number:]]
         made = _bind(feature, version, columns, label, later)
-        columns = columns.append(pa.field(made.output, RESULT_TYPES[made.function.returns]))
+        columns = columns.append(pa.field(made.output, result_type(made.function.returns)))
         bound.append(made)
     return tuple(bound)
 
@@ -154,8 +159,10 @@ def add_functions(table: pa.Table, functions: Sequence[BoundFunction]) -> pa.Tab
     Raises:
         InvalidInput: a function failed, or gave another type than it promises; the row is counted from 0.
     """
+    import pyarrow as pa
+
     for function in functions:
-        kind = RESULT_TYPES[function.function.returns]
+        kind = result_type(function.function.returns)
         table = table.append_column(pa.field(function.output, kind), CompiledFunction.of(function).column(table))
     return table
 
@@ -166,11 +173,13 @@ def check_functions(functions: Sequence[BoundFunction], columns: pa.Schema) -> N
     Raises:
         InvalidInput: one is not.
     """
+    import pyarrow as pa
+
     for bound in functions:
         for parameter in bound.function.parameters:
             if parameter.name in bound.bindings:
                 _check_column(bound.function.name, parameter, bound.bindings[parameter.name], columns)
-        columns = columns.append(pa.field(bound.output, RESULT_TYPES[bound.function.returns]))
+        columns = columns.append(pa.field(bound.output, result_type(bound.function.returns)))
 
 
 def needed(functions: Sequence[BoundFunction], wanted: Collection[str], given: Collection[str]) -> list[BoundFunction]:

@@ -8,15 +8,17 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
-from typing import TypeAlias
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, TypeAlias
 
 from millrace.core.clock import from_epoch_us, iso, utc
 from millrace.core.errors import InvalidInput
 from millrace.features.defaults import arrow_type
 from millrace.features.sent import read_boolean, read_date, read_decimal, read_text, read_time
+from millrace.features.type_names import decimal_scale, float_bits, type_family
 from millrace.features.types import Parameter, ScalarType
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Reader: TypeAlias = Callable[[object], object]
 
@@ -26,14 +28,24 @@ _WHOLE_DIGITS = 38 - _SCALE
 _NUMBERS = frozenset({int, float})
 _INT64 = range(-(2**63), 2**63)
 
-RESULT_TYPES: Mapping[ScalarType, pa.DataType] = {
-    "float": pa.float64(),
-    "int": pa.int64(),
-    "str": pa.string(),
-    "bool": pa.bool_(),
-    "date": pa.date32(),
-    "datetime": pa.timestamp("us", "UTC"),
-    "Decimal": pa.decimal128(38, _SCALE),
+RESULT_NAMES: Mapping[ScalarType, str] = {
+    "float": "double",
+    "int": "int64",
+    "str": "string",
+    "bool": "bool",
+    "date": "date32[day]",
+    "datetime": "timestamp[us, tz=UTC]",
+    "Decimal": f"decimal128(38, {_SCALE})",
+}
+"""The Arrow type name of a function's column."""
+_SCALARS: Mapping[str | None, ScalarType] = {
+    "float": "float",
+    "integer": "int",
+    "text": "str",
+    "boolean": "bool",
+    "date": "date",
+    "timestamp": "datetime",
+    "decimal": "Decimal",
 }
 _FAMILIES: Mapping[ScalarType, frozenset[str]] = {
     "float": frozenset({"float", "int"}),
@@ -46,21 +58,21 @@ _FAMILIES: Mapping[ScalarType, frozenset[str]] = {
 }
 
 
+def result_type(kind: ScalarType) -> pa.DataType:
+    """The Arrow type of a function's column."""
+    return arrow_type(RESULT_NAMES[kind])
+
+
 def family(kind: pa.DataType) -> ScalarType | None:
     """What a column's type is to a function; None: functions don't take it."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return "str"
-    tests: Mapping[ScalarType, Callable[[pa.DataType], bool]] = {
-        "float": pa.types.is_floating,
-        "int": pa.types.is_integer,
-        "bool": pa.types.is_boolean,
-        "date": pa.types.is_date,
-        "datetime": pa.types.is_timestamp,
-        "Decimal": pa.types.is_decimal,
-    }
-    return next((name for name, belongs in tests.items() if belongs(kind)), None)
+    import pyarrow as pa
+
+    return family_of(str(kind.value_type if pa.types.is_dictionary(kind) else kind))
+
+
+def family_of(name: str) -> ScalarType | None:
+    """The same for the name of a flat type."""
+    return _SCALARS.get(type_family(name))
 
 
 def takes(parameter: Parameter, kind: pa.DataType) -> bool:
@@ -68,15 +80,19 @@ def takes(parameter: Parameter, kind: pa.DataType) -> bool:
 
     That is one of its own family; of whole numbers also where a float or a Decimal is wanted; of nulls anywhere.
     """
+    import pyarrow as pa
+
     return bool(pa.types.is_null(kind)) or family(kind) in _FAMILIES[parameter.type]
 
 
 def stored_type(parameter: Parameter, kind: pa.DataType) -> str:
     """The Arrow type name that a bound column's values are read as; the parameter's own where the column has only nulls."""
+    import pyarrow as pa
+
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     if pa.types.is_null(kind):
-        kind = RESULT_TYPES[parameter.type]
+        return RESULT_NAMES[parameter.type]
     return str(kind)
 
 
@@ -91,10 +107,9 @@ def value_reader(column: str, stored: str, parameter: Parameter | None = None) -
         stored: Arrow type name.
         parameter: where it wants a float or a Decimal, a whole number becomes one.
     """
-    kind = arrow_type(stored)
-    read = _reader(kind)
-    wanted = _SENT[family(kind) or "str"]
-    widen = _WIDEN.get(parameter.type) if parameter and family(kind) == "int" else None
+    read, kind = _reader(stored), family_of(stored)
+    wanted = _SENT[kind or "str"]
+    widen = _WIDEN.get(parameter.type) if parameter and kind == "int" else None
 
     def reader(value: object) -> object:
         if value is None:
@@ -117,6 +132,8 @@ def column_values(column: pa.ChunkedArray, read: Reader) -> list[object]:
     Raises:
         InvalidInput: a time with nanoseconds that would be lost.
     """
+    import pyarrow as pa
+
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if not pa.types.is_timestamp(column.type):
@@ -170,14 +187,15 @@ def json_values(values: Sequence[object]) -> Sequence[object]:
     return [json_value(value) for value in values]
 
 
-def _reader(kind: pa.DataType) -> Reader:
-    name = family(kind)
+def _reader(stored: str) -> Reader:
+    name = family_of(stored)
     if name == "Decimal":
-        return lambda value: _in_scale(read_decimal(value), kind.scale)
+        scale = decimal_scale(stored)
+        return lambda value: _in_scale(read_decimal(value), scale)
     if name == "float":
-        return _READ_FLOAT[kind.bit_width]
+        return _READ_FLOAT[float_bits(stored)]
     if name is None:
-        raise InvalidInput(f"a {kind} column can't be given to a function", hint="bind another column")
+        raise InvalidInput(f"a {stored} column can't be given to a function", hint="bind another column")
     return _READ[name]
 
 

@@ -10,8 +10,7 @@ from decimal import Decimal
 from typing import TypeAlias
 
 from millrace.core.errors import InvalidInput
-from millrace.features.defaults import arrow_type
-from millrace.features.identity import key_family
+from millrace.features.identity import key_family_of
 from millrace.features.sent import read_boolean, read_date, read_decimal, read_text, read_time
 
 KeyReader: TypeAlias = Callable[[object], object]
@@ -26,7 +25,7 @@ def key_reader(column: str, stored: str) -> KeyReader:
         column: the request column, for messages.
         stored: Arrow type name of the key in its table.
     """
-    family = key_family(arrow_type(stored))
+    family = key_family_of(stored)
     read = _READ[family or "null"]
 
     def reader(value: object) -> object:
