@@ -83,7 +83,7 @@ def test_children_end_when_the_supervisor_is_killed(start: Start, tmp_path: Path
     workspace.close()
     server = start(tmp_path, "--port", "0")
     _ready(tmp_path)
-    _until(lambda: len(_children(server.pid)) == 2)  # in virtual time nothing drains by itself
+    _until(lambda: len(_children(server.pid)) == 3)
     children = _children(server.pid)
     server.kill()
     _until(lambda: not any(_runs(child) for child in children), within_s=8)

@@ -17,7 +17,6 @@ from millrace.core.principal import system
 from millrace.lake.lake import Lake
 from millrace.serving.canary.types import CanaryRun
 from millrace.serving.canary.verdict import judge
-from millrace.serving.evidence import read_evidence
 from millrace.serving.types import Endpoint
 
 EVERY_S = 10.0
@@ -29,12 +28,12 @@ class Canaries:
     """The controller of all canaries of a home. Thread-safe: one look at a time.
 
     Args:
-        lake: has the inference tables.
+        lake: gives the lake that has the inference tables, which takes a while at first.
         clock: measures how long a step has waited.
         deployments: changes the traffic.
     """
 
-    def __init__(self, lake: Lake, clock: Clock, deployments: Deployments) -> None:
+    def __init__(self, lake: Callable[[], Lake], clock: Clock, deployments: Deployments) -> None:
         self._lake, self._clock, self._deployments = lake, clock, deployments
         self._looking = threading.Lock()
 
@@ -70,7 +69,9 @@ class Canaries:
     def _look_at(self, endpoint: Endpoint, run: CanaryRun) -> None:
         capture = endpoint.config.capture
         assert capture is not None  # noqa: S101 - without capture there is no canary
-        evidence = read_evidence(self._lake, capture, endpoint.generation, run)
+        from millrace.serving.evidence import read_evidence  # Arrow with it, for which most homes have no use
+
+        evidence = read_evidence(self._lake(), capture, endpoint.generation, run)
         verdict = judge(evidence, run.canary.settings, self._clock.now() - run.since, seed=run.step)
         if verdict.decision == "wait":
             self._deployments.note(endpoint, verdict.reason)

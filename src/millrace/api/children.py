@@ -22,8 +22,6 @@ _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 _CALM_S = 10.0
 _log = logging.getLogger(__name__)
-NOT_NEEDED = 3
-"""The exit code of a child that has nothing to do in this home: it is not replaced."""
 
 
 @dataclass
@@ -70,7 +68,7 @@ class Child:
     @property
     def has_failed(self) -> bool:
         """Whether it has ended and should not have."""
-        return self.exit_code not in (None, NOT_NEEDED)
+        return self.exit_code is not None
 
     def keep_alive(self) -> None:
         """Replace the process if it has died and the pause since then is over."""

@@ -1,67 +1,142 @@
-"""The drain process: every few seconds, what the workers captured goes into the lake.
+"""The drain process: what the workers captured goes into the lake, every few seconds and whenever control asks.
 
-A home in virtual time has no drain process: it drains only when it is told to (`POST /api/millrace/capture/drain`), so
-that the inference tables change at moments of the home's own time, and a replay gives the same commits.
+A home in virtual time is drained only when it is told to (`POST /api/millrace/capture/drain`), so that the inference
+tables change at moments of the home's own time, and a replay gives the same commits.
+
+It is the one process of a server that needs Arrow and Delta for this. It has them in memory only while there is something to
+drain: after a while without, it begins anew.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
 import sys
 import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
-from millrace.api import lifeline, logs
-from millrace.api.children import NOT_NEEDED
+from millrace.api import channel, lifeline, logs
+from millrace.api.channel import Message
 from millrace.api.options import ChildOptions
+from millrace.api.runtime import drain_channel
 from millrace.api.workers import Workers
+from millrace.core.errors import InvalidState
 from millrace.core.principal import system
-from millrace.serving.drain import drain
+from millrace.serving.held import HELD
+from millrace.serving.segments import OPEN, SEALED
 from millrace.workspace import Workspace, open_workspace
 
 # One commit a table each time: seldom enough to keep the tables' logs short, often enough for a person who looks.
 EVERY_S = 10.0
+_IDLE_S = 60.0
+_WAITS = {OPEN, SEALED, HELD}
 # Who asks goes first: nobody waits for the drain.
 _NICE = 10
 _log = logging.getLogger(__name__)
 
 
-def run(workspace: Workspace, workers: Workers, stop: threading.Event, every_s: float = EVERY_S) -> None:
-    """Drain until told to stop, and once more then. A drain that fails is logged and tried again the next time."""
-    while not stop.wait(every_s):
-        _once(workspace, workers)
-    _once(workspace, workers)
+class Drains:
+    """Drains a home. One drain at a time."""
+
+    def __init__(self, workspace: Workspace, workers: Workers) -> None:
+        self._workspace, self._workers = workspace, workers
+        self._draining = threading.Lock()
+        self._busy_s = time.monotonic()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing was there to drain for a while, since something was."""
+        return "pyarrow" in sys.modules and time.monotonic() - self._busy_s > _IDLE_S and not self._draining.locked()
+
+    async def handle(self, message: Message) -> Message:
+        """Answer control: what was moved."""
+        if message["do"] != "drain":
+            raise InvalidState(f"the drain does not know the command '{message['do']}'")
+        return await asyncio.to_thread(self.drain)
+
+    def look(self) -> None:
+        """Drain where there is something. What fails is logged and tried again the next time."""
+        try:
+            if any(path.suffix in _WAITS for path in self._workspace.capture_root.glob("*.*")):
+                self.drain()
+        except Exception:  # noqa: BLE001 - the boundary of the loop: the segments stay where they are, nothing is lost
+            _log.exception("a drain failed; it is tried again in %s seconds", EVERY_S)
+
+    def drain(self) -> dict[str, object]:
+        """Move everything that is captured now; how much that was."""
+        with self._draining:
+            self._workers.seal()
+            from millrace.serving.drain import drain
+
+            result = drain(self._workspace.lake, self._workspace.capture_root)
+            if result.segments or result.held:
+                self._busy_s = time.monotonic()
+                _give_back()
+            return asdict(result)
 
 
-def _once(workspace: Workspace, workers: Workers) -> None:
-    root = workspace.capture_root
-    if not root.is_dir() or not any(root.iterdir()):
-        return
-    try:
-        workers.seal()
-        drain(workspace.lake, root)
-    except Exception:  # noqa: BLE001 - the boundary of the loop: the segments stay where they are, nothing is lost
-        _log.exception("a drain failed; it is tried again in %s seconds", EVERY_S)
+def _give_back() -> None:
+    """Give the memory of a drain back to the system: Arrow's pool is the system's own, whose release trims all of it."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
 
 
-def main(options: ChildOptions) -> int:
-    """Drain until SIGTERM or the end of the lifeline; the exit code."""
-    logs.configure("drain")
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    os.nice(_NICE)
+class _NoPandas(MetaPathFinder):
+    """pyarrow imports pandas where it finds it. Nothing here has a use for it, and it takes 26 MB."""
+
+    def find_spec(
+        self, fullname: str, _path: Sequence[str] | None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError("the drain does without pandas", name=fullname)
+        return None
+
+
+async def main(options: ChildOptions) -> bool:
+    """Drain until SIGTERM or the end of the lifeline, and once more then; or until idle: True."""
     lifeline.hold(options.lifeline_fd)
+    sockets, stop = Path(options.sockets), asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     workspace = open_workspace(options.home, principal=system("drain"))
+    drains = Drains(workspace, Workers(sockets, options.workers))
+    server = await channel.listen(drain_channel(sockets), drains.handle)
+    looks = not workspace.clock.is_virtual
     try:
-        if workspace.clock.is_virtual:
-            return NOT_NEEDED
-        run(workspace, Workers(Path(options.sockets), options.workers), stop)
+        while not await _told(stop, EVERY_S):
+            if looks:
+                await asyncio.to_thread(drains.look)
+            if drains.is_idle:
+                return True
+        if looks:
+            await asyncio.to_thread(drains.look)
+        return False
     finally:
+        server.close()
         workspace.close()
-    return 0
+
+
+async def _told(stop: asyncio.Event, patience_s: float) -> bool:
+    try:
+        await asyncio.wait_for(stop.wait(), patience_s)
+    except TimeoutError:
+        return False
+    return True
 
 
 if __name__ == "__main__":
-    sys.exit(main(ChildOptions.read()))
+    logs.configure("drain")
+    os.setpriority(os.PRIO_PROCESS, 0, _NICE)
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
+    sys.meta_path.insert(0, _NoPandas())
+    if asyncio.run(main(ChildOptions.read())):
+        # The same process without what the last drain needed.
+        os.execv(sys.executable, [sys.executable, "-m", "millrace.api.drain_loop", *sys.argv[1:]])  # noqa: S606

@@ -19,7 +19,6 @@ from millrace.api.rest import OWN_ENDPOINTS
 from millrace.api.workers import Workers
 from millrace.core.errors import InvalidInput, PermissionDenied
 from millrace.core.names import did_you_mean
-from millrace.serving.drain import drain
 from millrace.serving.late_labels import (
     LabelColumns,
     LabelSummary,
@@ -74,6 +73,8 @@ class LabelRoutes:
         table = predictions_table(self._workspace.endpoints.get(EndpointName(name)))
         if not dry_run:
             self._workers.seal()
+            from millrace.serving.drain import drain
+
             drain(lake, self._workspace.capture_root)
         labels = _read(content, kind, types_of(lake, table, columns))
         now = self._workspace.clock.now()

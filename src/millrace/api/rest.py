@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -15,16 +15,17 @@ from millrace.access.types import CALLER, Caller
 from millrace.api.bodies import json_object
 from millrace.api.canaries import Canaries
 from millrace.api.deployments import Deployments
+from millrace.api.draining import drain_there
 from millrace.api.errors import body_of, error_body, status_of
 from millrace.api.metrics import Metrics
 from millrace.api.mlflow_mount import MlflowMount
 from millrace.api.pages import start_page
+from millrace.api.runtime import socket_folder
 from millrace.api.shapes import read_config, read_entity, read_percent, read_percents, write_endpoint
 from millrace.api.status import Status
 from millrace.core.errors import InvalidInput, MillraceError, PermissionDenied
 from millrace.registry.port import Registry
 from millrace.serving.amend import with_canary, with_shadow, with_traffic
-from millrace.serving.drain import drain
 from millrace.serving.prepare import Sources
 from millrace.serving.types import Endpoint, EndpointConfig
 from millrace.workspace import Workspace
@@ -42,7 +43,7 @@ class Rest:
     ) -> None:
         self._workspace, self._deployments, self._status = workspace, deployments, status
         self._mlflow, self._url = mlflow, url
-        self.canaries = Canaries(workspace.lake, workspace.clock, deployments)
+        self.canaries = Canaries(lambda: workspace.lake, workspace.clock, deployments)
         # Opened here, once: requests come in several threads.
         self._metrics = Metrics(workspace, status.workers, deployments)
         self._sources = Sources(self._registry, workspace.feature_specs, workspace.online)
@@ -195,17 +196,15 @@ class Rest:
         self._mlflow.load()
         return self._workspace.registry
 
-    def drain_and_look(self) -> dict[str, int]:
+    def drain_and_look(self) -> dict[str, Any]:
         """Drain, then judge the canaries that are under way by what is there now."""
         moved = self.drain_now()
         self.canaries.look()
         return moved
 
-    def drain_now(self) -> dict[str, int]:
+    def drain_now(self) -> dict[str, Any]:
         """Move everything that is captured into the inference tables."""
-        self._status.workers.seal()
-        result = drain(self._workspace.lake, self._workspace.capture_root)
-        return asdict(result)
+        return drain_there(socket_folder(self._workspace.home))
 
 
 def expected_failure(_request: Request, error: Exception) -> Response:

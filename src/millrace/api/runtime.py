@@ -15,6 +15,7 @@ from millrace.targets.local_server import ServerInfo, read_info
 __all__ = [
     "ServerInfo",
     "control_socket",
+    "drain_channel",
     "read_info",
     "remove_info",
     "remove_sockets",
@@ -68,6 +69,11 @@ def socket_folder(home: Path) -> Path:
 def control_socket(folder: Path) -> Path:
     """Where the control process takes HTTP from the workers."""
     return folder / "control.sock"
+
+
+def drain_channel(folder: Path) -> Path:
+    """Where the drain process takes commands from the control process."""
+    return folder / "drain.sock"
 
 
 def worker_channel(folder: Path, slot: int) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Built = TypeVar("Built")
+_PART_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +70,26 @@ def _built(
     """What each group becomes without the records of which nothing can be made, and those."""
     built, unfit = [], []
     for group in groups:
-        made, bad = _fitting(group.description, group.records, build)
-        built += made
-        if bad:
-            unfit.append(Group(group.description, bad))
+        for records in _parts(group.records):
+            made, bad = _fitting(group.description, records, build)
+            built += made
+            if bad:
+                unfit.append(Group(group.description, bad))
     return built, unfit
+
+
+def _parts(records: Sequence[Record]) -> Iterator[list[Record]]:
+    """Some records at a time: as Python's objects their values take many times the room that columns do."""
+    part: list[Record] = []
+    size = 0
+    for record in records:
+        part.append(record)
+        size += len(record.payload)
+        if size >= _PART_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
 
 
 def _fitting(

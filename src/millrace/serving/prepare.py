@@ -8,7 +8,6 @@ from typing import Final
 
 from millrace.core.errors import InvalidInput, NotFound
 from millrace.core.names import did_you_mean
-from millrace.features.feature_specs import spec_name
 from millrace.features.functions.store import FeatureSpecStore
 from millrace.features.online.lookup import OnlineFeatures
 from millrace.features.port import OnlineStore
@@ -55,6 +54,8 @@ def _prepare_one(sources: Sources, entity: ServedEntity) -> LoadPlan:
 
 def _features(sources: Sources, entity: ServedEntity) -> LoadPlan:
     try:
+        from millrace.features.feature_specs import spec_name  # it imports Arrow
+
         kept = sources.specs.get(spec_name(entity.entity_name))
     except (NotFound, InvalidInput) as error:
         # What has no version is a spec, or a model whose version was forgotten.

@@ -306,7 +306,7 @@ def test_a_look_that_fails_says_what_kind_of_failure_it_was(scene: Scene) -> Non
             raise OSError(f"SELECT 1 FROM {name}")
 
     start_canary(scene)
-    Canaries(cast("Lake", Broken()), ManualClock(NOW), scene.deployments).look()
+    Canaries(lambda: cast("Lake", Broken()), ManualClock(NOW), scene.deployments).look()
     run = scene.deployments.get("e").canary
     assert run is not None
     assert run.message == "could not be looked at (OSError); the server's log has more"

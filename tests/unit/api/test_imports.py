@@ -5,10 +5,22 @@ import sys
 
 import pytest
 
+_HEAVY = (
+    "mlflow",
+    "pandas",
+    "sklearn",
+    "xgboost",
+    "lightgbm",
+    "duckdb",
+    "pyspark",
+    "pyarrow",
+    "deltalake",
+    "onnxruntime",
+)
 
-@pytest.mark.parametrize("module", ["supervisor", "worker", "drain_loop", "discovery"])
-def test_only_control_is_heavy(module: str) -> None:
-    heavy = ("mlflow", "pandas", "sklearn", "xgboost", "lightgbm", "duckdb", "pyspark")
-    code = f"import sys, millrace.api.{module}; print([name for name in {heavy} if name in sys.modules])"
+
+@pytest.mark.parametrize("module", ["supervisor", "worker", "control", "drain_loop", "discovery"])
+def test_what_is_heavy_waits_until_it_is_needed(module: str) -> None:
+    code = f"import sys, millrace.api.{module}; print([name for name in {_HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -440,3 +442,21 @@ def test_the_state_says_what_is_served_from_where(world: World) -> None:
     paths = world.app.load(world.endpoint(world.spec(WALLETS, *FUNCTIONS)))
     from_where = "ml.features.wallets, default.per_visit v1, default.age_days v1"
     assert paths == {"wallet0": f"feature_spec: 10 features from {from_where}"}
+
+
+def test_features_are_served_without_arrow(world: World) -> None:
+    program = (
+        "import asyncio, json, sys; from pathlib import Path\n"
+        "from millrace.features.adapters.lmdb_online import LmdbOnlineStore; from millrace.features.spec import from_json\n"
+        "from millrace.features.online.plan import Asked, LookupPlans\n"
+        "from millrace.features.functions.values import json_value; import millrace.api.worker\n"
+        "root, spec, key, now_us = sys.argv[1:]\n"
+        "spec, asked = from_json(spec), Asked.of([json.loads(key)], 0)\n"
+        "LookupPlans(LmdbOnlineStore(Path(root)), spec, {}, spec.inputs).fill(asked, int(now_us))\n"
+        "found = {name: json_value(value) for name, value in asked.found[0].items()}\n"
+        "print(json.dumps([found, [name for name in ('pyarrow', 'pandas') if name in sys.modules]]))\n"
+    )
+    spec, now_us = to_json(world.spec(replace(WALLETS, default_values={}))), int(START.timestamp()) * 1_000_000
+    command = [sys.executable, "-c", program, str(world.root / "online"), spec, json.dumps(KEY), str(now_us)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [PLAIN, []]

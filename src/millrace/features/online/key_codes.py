@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from millrace.features.defaults import arrow_type
-from millrace.features.identity import key_family
+from millrace.features.identity import key_family_of
 from millrace.features.online.key_bytes import encode_parts, part, text_parts, whole_parts
 from millrace.features.online.keys import key_reader
 from millrace.features.online.records import Record, present
@@ -42,7 +41,7 @@ class KeyCodes:
 class _KeyColumn:
     def __init__(self, column: str, kind: str) -> None:
         self._column, self._read = column, key_reader(column, kind)
-        self._exact = _EXACT.get(key_family(arrow_type(kind)))
+        self._exact = _EXACT.get(key_family_of(kind))
 
     def parts(self, records: Sequence[Record]) -> Sequence[bytes | None]:
         column, read = self._column, self._read

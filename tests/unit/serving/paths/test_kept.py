@@ -51,7 +51,7 @@ def test_a_model_is_proved_once_and_loaded_without_its_libraries(plan: LoadPlan,
         "path, root = sys.argv[1:]\n"
         "plan = LoadPlan(served_entity('ml.models.churn', '1'), path, 'xgboost', (('a', 'double'), ('b', 'double')), None)\n"
         "said = load_predictor(plan, Path(root)).predict(Inputs(np.array(json.load(sys.stdin))))\n"
-        "heavy = [name for name in ('pandas', 'xgboost', 'sklearn', 'scipy', 'onnx', 'mlflow') if name in sys.modules]\n"
+        "heavy = [name for name in ('pandas', 'xgboost', 'sklearn', 'scipy', 'onnx', 'mlflow', 'pyarrow') if name in sys.modules]\n"
         "print(json.dumps([list(said.probabilities), heavy]))\n"
     )
     done = subprocess.run(

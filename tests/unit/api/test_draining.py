@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from millrace.api import draining
+from millrace.api.drain_loop import Drains
+from millrace.api.draining import drain_there
+from millrace.api.runtime import drain_channel
+from millrace.api.workers import Workers
+from millrace.core.errors import InvalidState
+from millrace.workspace import Workspace
+
+_MOVED = {"segments": 1, "requests": 5, "rows": 10, "held": 0, "aside": 0}
+
+
+def test_a_drain_that_dies_is_asked_for_again(tmp_path: Path) -> None:
+    heard = []
+
+    def serve(listener: socket.socket) -> None:
+        for answer in (b"", json.dumps(_MOVED).encode() + b"\n"):
+            connection, _ = listener.accept()
+            with connection:
+                heard.append(connection.makefile("rb").readline())
+                connection.sendall(answer)
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(drain_channel(tmp_path)))
+        listener.listen()
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        assert drain_there(tmp_path) == _MOVED
+        thread.join()
+    assert [json.loads(line) for line in heard] == [{"do": "drain"}] * 2
+
+
+def test_nobody_there_to_drain_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draining, "_REPLACED_S", 0.2)
+    with pytest.raises(InvalidState, match="drain does not answer"):
+        drain_there(tmp_path)
+
+
+class _Sealing:
+    """Workers that count how often they are asked to seal."""
+
+    def __init__(self) -> None:
+        self.sealed = 0
+
+    def seal(self) -> None:
+        self.sealed += 1
+
+
+def drains(capture: Path, workers: _Sealing) -> Drains:
+    return Drains(cast("Workspace", SimpleNamespace(capture_root=capture)), cast("Workers", workers))
+
+
+def test_the_drain_knows_one_command(tmp_path: Path) -> None:
+    with pytest.raises(InvalidState, match="does not know the command 'seal'"):
+        asyncio.run(drains(tmp_path, _Sealing()).handle({"do": "seal"}))
+
+
+@pytest.mark.parametrize(
+    ("name", "looks"), [("w.open", 1), ("w.segment", 1), ("1.held", 1), ("drain.json", 0), ("1.aside", 0)]
+)
+def test_where_nothing_waits_nothing_is_loaded(tmp_path: Path, name: str, looks: int) -> None:
+    (tmp_path / name).write_bytes(b"")
+    workers = _Sealing()
+    drains(tmp_path, workers).look()  # there is no lake: what fails is logged
+    assert workers.sealed == looks
+
+
+def test_it_begins_anew_after_a_while_without_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: seconds[0])
+    made = drains(tmp_path, _Sealing())
+    monkeypatch.setitem(sys.modules, "pyarrow", SimpleNamespace())
+    found = [made.is_idle]
+    seconds[0] = 61.0
+    found.append(made.is_idle)
+    monkeypatch.delitem(sys.modules, "pyarrow")
+    found.append(made.is_idle)  # it has nothing to lose
+    assert found == [False, True, False]
