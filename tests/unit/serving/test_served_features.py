@@ -446,17 +446,16 @@ def test_the_state_says_what_is_served_from_where(world: World) -> None:
 
 def test_features_are_served_without_arrow(world: World) -> None:
     program = (
-        "import asyncio, json, sys; from pathlib import Path\n"
+        "import json, sys; from datetime import datetime; from pathlib import Path; import millrace.api.worker\n"
         "from millrace.features.adapters.lmdb_online import LmdbOnlineStore; from millrace.features.spec import from_json\n"
-        "from millrace.features.online.plan import Asked, LookupPlans\n"
-        "from millrace.features.functions.values import json_value; import millrace.api.worker\n"
-        "root, spec, key, now_us = sys.argv[1:]\n"
-        "spec, asked = from_json(spec), Asked.of([json.loads(key)], 0)\n"
-        "LookupPlans(LmdbOnlineStore(Path(root)), spec, {}, spec.inputs).fill(asked, int(now_us))\n"
-        "found = {name: json_value(value) for name, value in asked.found[0].items()}\n"
+        "from millrace.features.online.lookup import OnlineFeatures; from millrace.features.functions.values import json_value\n"
+        "root, spec, key, now = sys.argv[1:]\n"
+        "features = OnlineFeatures(LmdbOnlineStore(Path(root)), from_json(spec))\n"
+        "(row,) = features.find([json.loads(key)], datetime.fromisoformat(now))\n"
+        "found = {name: json_value(value) for name, value in row.values.items()}\n"
         "print(json.dumps([found, [name for name in ('pyarrow', 'pandas') if name in sys.modules]]))\n"
     )
-    spec, now_us = to_json(world.spec(replace(WALLETS, default_values={}))), int(START.timestamp()) * 1_000_000
-    command = [sys.executable, "-c", program, str(world.root / "online"), spec, json.dumps(KEY), str(now_us)]
+    spec, online = to_json(world.spec(replace(WALLETS, default_values={}))), str(world.root / "online")
+    command = [sys.executable, "-c", program, online, spec, json.dumps(KEY), START.isoformat()]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [PLAIN, []]
