@@ -130,6 +130,11 @@ LINES = st.lists(
             b": nameless",
             b"X: \x00",
             b"X-Long: " + b"x" * 5000,
+            b"Content-Type: \xff\xfe",
+            b"Content-Encoding: \xff",
+            b"Accept-Encoding: \xff, gzip;q=\xc3",
+            b"X-Request-Id: \xc3\xbc\xa0",
+            b"Upgrade: websocket",
         ]
     ),
     max_size=3,
@@ -142,6 +147,9 @@ HEADS = st.sampled_from(
         b"Host: elsewhere\r\n" + BEARER,
         HOST + b"Authorization: Bearer wrong\r\n",
         HOST + BEARER + BEARER,
+        HOST + b"Authorization: Bearer \xff\xfe\r\n",
+        HOST + b"Authorization: \xff\r\n",
+        b"Host: \xff:80\r\n" + BEARER,
         b"Host: LOCALHOST:80\r\nauthorization: bearer  an-open-secret \r\n",
     ]
 )
