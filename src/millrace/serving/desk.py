@@ -29,6 +29,7 @@ from millrace.serving.exchange import (
 from millrace.serving.generations import ServedEndpoint
 from millrace.serving.records import Request, record_payload
 from millrace.serving.request_ids import RequestIds
+from millrace.serving.request_log import Name
 from millrace.serving.routes import Route
 from millrace.serving.shadows import Shadows
 from millrace.serving.turns import Limits
@@ -67,7 +68,7 @@ class Visit:
     started: float
 
     @property
-    def name(self) -> tuple[str, str]:
+    def name(self) -> Name:
         """What log lines about it are marked with, as in `CURRENT`."""
         return self.request.id, self.asked.endpoint.name
 

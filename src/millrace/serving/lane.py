@@ -219,14 +219,11 @@ def _by_model(passages: Sequence[_Passage]) -> Iterable[tuple[Model | None, list
 
 
 def _predicted(model: Model, passages: Sequence[_Passage]) -> Sequence[Prediction | Exception]:
-    names = " ".join([each.visit.request.id for each in passages])
-    before = CURRENT.set((names, passages[0].visit.asked.endpoint.name))
+    names = [each.visit.name for each in passages]
     try:
-        return model.predict_all([each.exchange.inputs for each in passages if each.exchange.inputs is not None])
+        return model.predict_all([each.exchange.inputs for each in passages if each.exchange.inputs is not None], names)
     except Exception as error:  # noqa: BLE001 - the boundary of requests: a foreign model may raise anything
         return [error] * len(passages)
-    finally:
-        CURRENT.reset(before)
 
 
 def _reply(passage: _Passage, prediction: Prediction | Exception | None, took_s: float) -> Reply:

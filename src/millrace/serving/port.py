@@ -11,6 +11,7 @@ from millrace.core.events import Event
 from millrace.serving.bodies.body import Body
 from millrace.serving.inputs import Inputs
 from millrace.serving.request_keys import RequestKeys
+from millrace.serving.request_log import Name
 from millrace.serving.types import CallSignature, Description, Endpoint, EndpointName, LoadPlan, Prediction
 
 
@@ -92,10 +93,11 @@ class Model(Protocol):
         """Whether so many rows may be predicted at once, on the loop, by `predict_all`."""
         ...
 
-    def predict_all(self, asked: Sequence[Inputs]) -> Sequence[Prediction | Exception]:
+    def predict_all(self, asked: Sequence[Inputs], names: Sequence[Name]) -> Sequence[Prediction | Exception]:
         """Predict several requests that are quick each, now; what went wrong in place of what could not be predicted.
 
-        In as few calls as may be, where the model looks at each row alone.
+        In as few calls as may be, where the model looks at each row alone. `names` tells whose they are: what a model
+        logs is about the requests of that call.
         """
         ...
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Final
+from typing import Final, TypeAlias
 
-CURRENT: Final[ContextVar[tuple[str, str] | None]] = ContextVar("millrace_request", default=None)
-"""(request id, endpoint) of the request that is being answered; None outside of one."""
+Name: TypeAlias = tuple[str, str]
+"""Request id, endpoint."""
+CURRENT: Final[ContextVar[Name | None]] = ContextVar("millrace_request", default=None)
+"""The request that is being answered; None outside of one."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from millrace.serving.inputs import Inputs
+from millrace.serving.request_log import Name
 from millrace.serving.turns import Busy, Limits, TooSlow, Turns, Unavailable
 from millrace.serving.types import Prediction
 
@@ -48,11 +49,11 @@ class Sleeper:
         """See `Model.is_quick`; a model that is asleep never is."""
         return self._turns is not None and self._turns.is_quick(rows)
 
-    def predict_all(self, asked: Sequence[Inputs]) -> Sequence[Prediction | Exception]:
+    def predict_all(self, asked: Sequence[Inputs], names: Sequence[Name]) -> Sequence[Prediction | Exception]:
         """See `Model.predict_all`."""
         assert self._turns is not None  # noqa: S101 - it was quick, and falls asleep on the same loop
         self._used_s = self._now_s()
-        return self._turns.predict_all(asked)
+        return self._turns.predict_all(asked, names)
 
     async def predict(self, inputs: Inputs) -> Prediction:
         """See `Model.predict`; where the model is asleep, after it was loaded, which counts as waiting.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from millrace.serving.inputs import Inputs, joined
 from millrace.serving.port import Predictor
-from millrace.serving.request_log import CURRENT
+from millrace.serving.request_log import CURRENT, Name
 from millrace.serving.types import Prediction, parts
 
 _MOST_ROWS = 1024  # of several requests in one call; a single one may be larger
@@ -51,7 +51,7 @@ class _Waiting(NamedTuple):
     """Rows to predict, whose they are (as in `CURRENT`), and where the prediction goes."""
 
     inputs: Inputs
-    request: tuple[str, str] | None
+    request: Name | None
     future: asyncio.Future[Prediction]
 
 
@@ -90,10 +90,13 @@ class Turns:
         """See `Model.is_quick`."""
         return self._running is None and rows <= self.predictor.quick_rows
 
-    def predict_all(self, asked: Sequence[Inputs]) -> Sequence[Prediction | Exception]:
+    def predict_all(self, asked: Sequence[Inputs], names: Sequence[Name]) -> Sequence[Prediction | Exception]:
         """See `Model.predict_all`."""
         most_rows = max(self.predictor.quick_rows, _MOST_ROWS) if self._together else 0
-        return [each for call in _calls(asked, most_rows) for each in self._at_once(call)]
+        answers: list[Prediction | Exception] = []
+        for call in _calls(asked, most_rows):
+            answers += self._at_once(call, names[len(answers) : len(answers) + len(call)])
+        return answers
 
     async def predict(self, inputs: Inputs) -> Prediction:
         """See `Model.predict`."""
@@ -111,12 +114,17 @@ class Turns:
         except TimeoutError:
             raise TooSlow from None
 
-    def _at_once(self, call: Sequence[Inputs]) -> Sequence[Prediction | Exception]:
+    def _at_once(self, call: Sequence[Inputs], names: Sequence[Name]) -> Sequence[Prediction | Exception]:
+        before = CURRENT.set(_joined_name(names))
         try:
             return parts(_checked(self.predictor.predict(joined(call)), call), call)
         except Exception as error:  # noqa: BLE001 - a foreign model may raise anything; each caller gets its own
-            # One bad row must not fail the others that happened to come with it.
-            return [error] if len(call) == 1 else [each for one in call for each in self._at_once([one])]
+            if len(call) == 1:
+                return [error]
+        finally:
+            CURRENT.reset(before)
+        # One bad row must not fail the others that happened to come with it.
+        return [each for one, name in zip(call, names, strict=True) for each in self._at_once([one], [name])]
 
     async def _run(self) -> None:
         try:
@@ -138,7 +146,8 @@ class Turns:
 
     async def _answer(self, turn: Sequence[_Waiting]) -> None:
         try:
-            predictions = await self._call([each.inputs for each in turn], _names(turn))
+            names = [each.request for each in turn if each.request is not None]
+            predictions = await self._call([each.inputs for each in turn], _joined_name(names))
         except Exception as error:  # noqa: BLE001 - a foreign model may raise anything; each caller gets its own
             if len(turn) > 1:
                 # One bad row must not fail the others that happened to come with it.
@@ -152,7 +161,7 @@ class Turns:
             if not each.future.done():
                 each.future.set_result(prediction)
 
-    async def _call(self, asked: Sequence[Inputs], request: tuple[str, str] | None) -> Sequence[Prediction]:
+    async def _call(self, asked: Sequence[Inputs], request: Name | None) -> Sequence[Prediction]:
         # A thread knows nothing of the request; what a model logs there must be known to be about one.
         context = Context()
         context.run(CURRENT.set, request)
@@ -185,10 +194,9 @@ def _checked(prediction: Prediction, asked: Sequence[Inputs]) -> Prediction:
     return prediction
 
 
-def _names(turn: Sequence[_Waiting]) -> tuple[str, str] | None:
+def _joined_name(names: Sequence[Name]) -> Name | None:
     """The requests of a call as one: all their ids."""
-    requests = [each.request for each in turn if each.request is not None]
-    return (" ".join(name for name, _ in requests), requests[0][1]) if requests else None
+    return (" ".join([name for name, _ in names]), names[0][1]) if names else None
 
 
 def _fail(future: asyncio.Future[Prediction], error: Exception) -> None:

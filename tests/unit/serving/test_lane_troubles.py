@@ -324,7 +324,7 @@ def test_a_model_that_breaks_its_promises_keeps_nobody_waiting(
     endpoint = scene.serve("churn", Adding())
     scene.serve("other", Adding())
 
-    def breaks(_: Any) -> Any:
+    def breaks(*_: Any) -> Any:
         raise MemoryError
 
     monkeypatch.setattr(endpoint.first.model, "predict_all", breaks)
@@ -384,7 +384,7 @@ def test_unavailable_is_told_by_the_quick_way_too(make_scene: MakeScene, monkeyp
     scene = make_scene()
     endpoint = scene.serve("churn", Adding())
 
-    def away(asked: Sequence[object]) -> list[Exception]:
+    def away(asked: Sequence[object], _: object) -> list[Exception]:
         return [Unavailable("it is away") for _ in asked]
 
     monkeypatch.setattr(endpoint.first.model, "predict_all", away)

@@ -131,6 +131,37 @@ def test_the_model_is_asked_in_the_name_of_those_who_wait_and_of_nobody_else(tur
     ]
 
 
+def test_what_is_predicted_at_once_is_so_in_the_name_of_those_of_its_call(turns: Callable[..., Turns]) -> None:
+    class Noting(Doubling):
+        def predict(self, inputs: Inputs) -> Prediction:
+            names.append((inputs.numbers[:, 0].tolist(), CURRENT.get()))
+            return super().predict(inputs)
+
+    names: list[tuple[list[float], tuple[str, str] | None]] = []
+    asked, whose = [one(1), one(-2), one(3)], [("r-1", "churn"), ("r-2", "churn"), ("r-3", "churn")]
+    first, second, third = turns(Noting(9)).predict_all(asked, whose)
+    assert isinstance(first, Prediction)
+    assert isinstance(third, Prediction)
+    assert (first.labels, type(second), third.labels) == ([2.0], ValueError, [6.0])
+    alone = [([1.0], whose[0]), ([-2.0], whose[1]), ([3.0], whose[2])]
+    assert names == [([1.0, -2.0, 3.0], ("r-1 r-2 r-3", "churn")), *alone]
+    names.clear()
+    turns(Noting(9), together=False).predict_all(asked, whose)
+    assert names == alone
+    assert CURRENT.get() is None
+
+
+def test_calls_of_many_rows_are_several(turns: Callable[..., Turns]) -> None:
+    model = Doubling(400)
+    rows = [400, 400, 300, 400, 0, 400]
+    asked = [Inputs(np.full((count, 1), float(at)), (["0"] * count,)) for at, count in enumerate(rows)]
+    answers = turns(model).predict_all(asked, [(f"r-{at}", "churn") for at in range(len(rows))])
+    # 1024 rows at most in one call.
+    assert [count for count, _ in model.calls] == [800, 700, 400]
+    labels = [each.labels for each in answers if isinstance(each, Prediction)]
+    assert labels == [[2.0 * at] * count for at, count in enumerate(rows)]
+
+
 def test_no_more_wait_than_may(turns: Callable[..., Turns]) -> None:
     model = Doubling()
     answers = together(turns(model, Limits(waiting=2)), model, [one(1), one(2), one(3)])
