@@ -317,3 +317,24 @@ def test_every_path_of_an_answer_leads_through_the_lane(make_scene: MakeScene) -
     assert [each.content.get("predictions") for each in visitors[:2]] == [[2.0], [2.0]]
     assert [each.content["outputs"][0]["data"] for each in visitors[2:]] == [[2.0], [2.0]]
     assert [record.client_request_id for record in scene.records()] == [None, None, "mine", "mine"]
+
+
+def test_what_nobody_foresaw_before_the_answer_is_left_to_the_usual_way(
+    make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = make_scene()
+    scene.serve("churn", Adding())
+
+    def away() -> None:
+        raise OSError("the database that has the clock is away")
+
+    async def story() -> None:
+        with monkeypatch.context() as broken:
+            broken.setattr(scene.clock, "now", away)
+            assert not scene.lane.takes(scene.whole("churn", 1.0), Visitor())
+        assert scene.in_flight == 0
+        scene.ask("churn", 1.0)
+        await asyncio.sleep(0)
+
+    told(story)
+    assert scene.in_flight == 0
