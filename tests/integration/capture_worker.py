@@ -16,10 +16,10 @@ import uvicorn
 from millrace.access.types import CALLER, owner
 from millrace.core.clock import SystemClock
 from millrace.features.adapters.lmdb_online import LmdbOnlineStore
-from millrace.serving.capture import CaptureLog
-from millrace.serving.endpoints import endpoint_config, served_entity
-from millrace.serving.hot import HotApp
-from millrace.serving.mlmodel import read_model_folder
+from millrace.serving.capture.capture_log import CaptureLog
+from millrace.serving.endpoints.endpoints import endpoint_config, served_entity
+from millrace.serving.models.mlmodel import read_model_folder
+from millrace.serving.requests.hot import HotApp
 from millrace.serving.types import Capture, Endpoint, EndpointName, EndpointState, LoadPlan
 
 

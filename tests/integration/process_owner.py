@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from millrace.serving.inputs import Inputs
-from millrace.serving.processes.environments import Environments
-from millrace.serving.processes.open import make_environments, open_predictor
+from millrace.serving.models.processes.environments import Environments
+from millrace.serving.models.processes.open import make_environments, open_predictor
 from millrace.serving.types import LoadPlan, ServedEntity
 
 if __name__ == "__main__":

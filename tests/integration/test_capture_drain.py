@@ -21,9 +21,9 @@ from xgboost import XGBClassifier  # noqa: TID253 - a test
 
 from millrace.core.clock import SystemClock
 from millrace.lake.lake import Lake
-from millrace.serving.capture import CaptureLog
-from millrace.serving.drain import drain
-from millrace.serving.segments import sealed
+from millrace.serving.capture.capture_log import CaptureLog
+from millrace.serving.capture.drain import drain
+from millrace.serving.capture.segments import sealed
 from millrace.serving.types import Description
 from millrace.testing.traffic import kept
 from millrace.workspace import open_workspace
@@ -34,8 +34,8 @@ WORKER = Path(__file__).with_name("capture_worker.py")
 DRAIN = """
 import sys
 from pathlib import Path
-from millrace.serving.drain import drain
-from millrace.serving.segments import sealed
+from millrace.serving.capture.drain import drain
+from millrace.serving.capture.segments import sealed
 from millrace.workspace import open_workspace
 print("ready", flush=True)
 drain(open_workspace(sys.argv[1]).lake, Path(sys.argv[2]))

@@ -21,7 +21,7 @@ import pytest
 
 from millrace.api.discovery import running_server
 from millrace.core.processes import is_alive
-from millrace.serving.segments import framed
+from millrace.serving.capture.segments import framed
 from millrace.workspace import open_workspace
 from tests.integration.chaos_clients import Account, Clients, wait
 from tests.integration.constant_model import MODEL, register_constant

@@ -25,11 +25,11 @@ from millrace.access.types import CALLER, owner
 from millrace.core.clock import SystemClock
 from millrace.core.settings import Durability
 from millrace.features.adapters.lmdb_online import LmdbOnlineStore
-from millrace.serving.capture import CaptureLog
-from millrace.serving.endpoints import endpoint_config, served_entity
-from millrace.serving.hot import HotApp
-from millrace.serving.mlmodel import read_model_folder
-from millrace.serving.segments import read_segment
+from millrace.serving.capture.capture_log import CaptureLog
+from millrace.serving.capture.segments import read_segment
+from millrace.serving.endpoints.endpoints import endpoint_config, served_entity
+from millrace.serving.models.mlmodel import read_model_folder
+from millrace.serving.requests.hot import HotApp
 from millrace.serving.types import Capture, Endpoint, EndpointName, EndpointState, LoadPlan
 
 BODY = b'{"instances": [[1.0, 2.0]]}'

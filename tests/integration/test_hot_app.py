@@ -38,15 +38,15 @@ from millrace.lake.adapters.delta import DeltaTableStore
 from millrace.lake.adapters.sql_catalog import SqlCatalog
 from millrace.lake.lake import Lake
 from millrace.serving.adapters.sql_endpoints import SqlEndpointStore
-from millrace.serving.capture import CaptureLog
-from millrace.serving.drain import drain
-from millrace.serving.endpoints import endpoint_config, served_entity
-from millrace.serving.generations import Generations
-from millrace.serving.hot import HotApp
-from millrace.serving.mlmodel import read_model_folder
-from millrace.serving.processes.environments import Environments
-from millrace.serving.served import ServedModel
-from millrace.serving.turns import Limits
+from millrace.serving.capture.capture_log import CaptureLog
+from millrace.serving.capture.drain import drain
+from millrace.serving.endpoints.endpoints import endpoint_config, served_entity
+from millrace.serving.models.mlmodel import read_model_folder
+from millrace.serving.models.processes.environments import Environments
+from millrace.serving.models.turns import Limits
+from millrace.serving.requests.generations import Generations
+from millrace.serving.requests.hot import HotApp
+from millrace.serving.requests.served import ServedModel
 from millrace.serving.types import Capture, Endpoint, EndpointName, EndpointState, LoadPlan, ServedEntity
 
 NOW = datetime(2025, 3, 10, 12, tzinfo=UTC)

@@ -20,8 +20,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from millrace.serving.arrival import Arrivals
-from millrace.serving.turns import Limits
+from millrace.serving.models.turns import Limits
+from millrace.serving.requests.arrival import Arrivals
 from tests.integration.lane_servers import SLOW, Answer, Client, Running, request
 from tests.unit.serving.lanes import body_of
 
@@ -83,7 +83,7 @@ def test_requests_that_arrive_in_one_turn_share_a_call_and_a_write(
     for connection, client in zip(connections, clients, strict=True):  # each is accepted before it counts
         connection.sendall(request(b"", path="/x"))
         assert client.answer().status == 404
-    monkeypatch.setattr("millrace.serving.segments.os.write", noting)
+    monkeypatch.setattr("millrace.serving.capture.segments.os.write", noting)
     with server.held():
         for number, connection in enumerate(connections):
             connection.sendall(request(body_of(float(number))))

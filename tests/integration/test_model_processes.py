@@ -16,12 +16,12 @@ import pytest
 
 from millrace.core.errors import InvalidInput, InvalidState
 from millrace.serving.inputs import Inputs
-from millrace.serving.processes import environments
-from millrace.serving.processes.environments import Environments
-from millrace.serving.processes.needs import needs_of
-from millrace.serving.processes.open import make_environments, open_predictor
-from millrace.serving.processes.predictor import ProcessPredictor
-from millrace.serving.turns import TooSlow, Unavailable
+from millrace.serving.models.processes import environments
+from millrace.serving.models.processes.environments import Environments
+from millrace.serving.models.processes.needs import needs_of
+from millrace.serving.models.processes.open import make_environments, open_predictor
+from millrace.serving.models.processes.predictor import ProcessPredictor
+from millrace.serving.models.turns import TooSlow, Unavailable
 from millrace.serving.types import LoadPlan, ServedEntity
 from tests.integration.priced_model import BROKEN, HANGS, KILLS, REFUSED, kill, write_priced, write_wheels
 

@@ -27,7 +27,7 @@ from millrace.features.online.publish import publish
 from millrace.features.spec import to_json
 from millrace.features.tables import create_feature_table, write_feature_rows
 from millrace.features.types import FeatureLookup, FeatureSpec
-from millrace.serving import endpoints
+from millrace.serving.endpoints import endpoints
 from millrace.serving.types import Capture, LoadPlan, ServedEntity
 from millrace.workspace import Workspace, open_workspace
 
@@ -301,7 +301,7 @@ def test_each_line_of_a_log_is_json_with_the_request_and_none_of_its_values(serv
     assert (access["status"], access["endpoint"], access["method"]) == (400, "churn", "POST")
     (why,) = [line for line in lines if line["level"] == "ERROR" and "request_id" in line]
     assert why["request_id"] == failed.headers["databricks-request-id"]
-    assert (why["endpoint"], why["logger"]) == ("churn", "millrace.serving.exchange")
+    assert (why["endpoint"], why["logger"]) == ("churn", "millrace.serving.requests.exchange")
     assert SPEND in why["message"]
     everything = json.dumps(lines)
     assert SENT not in everything

@@ -19,8 +19,8 @@ import pytest
 from millrace.api.discovery import find_server, running_server
 from millrace.core.errors import InvalidState, NotFound, PermissionDenied
 from millrace.registry.types import ModelName
-from millrace.serving.endpoints import served_entity
-from millrace.serving.predictor import load_predictor
+from millrace.serving.endpoints.endpoints import served_entity
+from millrace.serving.models.predictor import load_predictor
 from millrace.serving.types import LoadPlan
 from millrace.targets.adapters.millrace_http import MillraceTarget
 from millrace.targets.types import DeploymentSpec

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 from xgboost import XGBClassifier  # noqa: TID253 - a test
 
-from millrace.serving.records import Record, read_payload
-from millrace.serving.segments import read_segment, sealed
+from millrace.serving.capture.records import Record, read_payload
+from millrace.serving.capture.segments import read_segment, sealed
 
 pytestmark = pytest.mark.slow
 
@@ -31,11 +31,11 @@ from millrace.access.types import CALLER, owner
 from millrace.api import asgi_server
 from millrace.core.clock import SystemClock
 from millrace.features.adapters.lmdb_online import LmdbOnlineStore
-from millrace.serving.capture import CaptureLog
-from millrace.serving.endpoints import endpoint_config, served_entity
-from millrace.serving.hot import HotApp
-from millrace.serving.mlmodel import read_model_folder
-from millrace.serving.turns import Limits
+from millrace.serving.capture.capture_log import CaptureLog
+from millrace.serving.endpoints.endpoints import endpoint_config, served_entity
+from millrace.serving.requests.hot import HotApp
+from millrace.serving.models.mlmodel import read_model_folder
+from millrace.serving.models.turns import Limits
 from millrace.serving.types import Capture, Endpoint, EndpointName, EndpointState, LoadPlan
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (1024, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))  # as a login gives

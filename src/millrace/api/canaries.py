@@ -69,7 +69,9 @@ class Canaries:
     def _look_at(self, endpoint: Endpoint, run: CanaryRun) -> None:
         capture = endpoint.config.capture
         assert capture is not None  # noqa: S101 - without capture there is no canary
-        from millrace.serving.evidence import read_evidence  # Arrow with it, for which most homes have no use
+        from millrace.serving.evidence.step_evidence import (
+            read_evidence,  # Arrow with it, for which most homes have no use
+        )
 
         evidence = read_evidence(self._lake(), capture, endpoint.generation, run)
         verdict = judge(evidence, run.canary.settings, self._clock.now() - run.since, seed=run.step)

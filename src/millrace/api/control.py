@@ -27,7 +27,7 @@ from millrace.api.tokens import TokenRoutes
 from millrace.api.workers import Workers
 from millrace.core.clock import SystemClock
 from millrace.core.errors import MillraceError, PermissionDenied
-from millrace.serving.processes.environments import Environments
+from millrace.serving.models.processes.environments import Environments
 from millrace.workspace import Workspace, open_workspace
 
 _BY_RIGHT = (ENDPOINTS + "/", OWN_ENDPOINTS)

@@ -14,14 +14,14 @@ from millrace.api.workers import Workers
 from millrace.core.clock import Clock
 from millrace.core.errors import Conflict, MillraceError
 from millrace.core.principal import Principal, system
-from millrace.serving import endpoints
 from millrace.serving.canary.types import Verdict
-from millrace.serving.endpoint_events import changes, told
+from millrace.serving.endpoints import endpoints
+from millrace.serving.endpoints.events import changes, told
+from millrace.serving.endpoints.prepare import Sources, prepare
+from millrace.serving.endpoints.transitions import followed, gone_back
+from millrace.serving.models.processes.environments import Environments
+from millrace.serving.models.processes.open import make_environments
 from millrace.serving.port import EndpointStore
-from millrace.serving.prepare import Sources, prepare
-from millrace.serving.processes.environments import Environments
-from millrace.serving.processes.open import make_environments
-from millrace.serving.transitions import followed, gone_back
 from millrace.serving.types import Endpoint, EndpointConfig, EndpointName, LoadPlan
 
 _log = logging.getLogger(__name__)

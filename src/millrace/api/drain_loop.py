@@ -30,8 +30,8 @@ from millrace.api.runtime import drain_channel
 from millrace.api.workers import Workers
 from millrace.core.errors import InvalidState
 from millrace.core.principal import system
-from millrace.serving.held import HELD
-from millrace.serving.segments import OPEN, SEALED
+from millrace.serving.capture.held import HELD
+from millrace.serving.capture.segments import OPEN, SEALED
 from millrace.workspace import Workspace, open_workspace
 
 # One commit a table each time: seldom enough to keep the tables' logs short, often enough for a person who looks.
@@ -74,7 +74,7 @@ class Drains:
         """Move everything that is captured now; how much that was."""
         with self._draining:
             self._workers.seal()
-            from millrace.serving.drain import drain
+            from millrace.serving.capture.drain import drain
 
             result = drain(self._workspace.lake, self._workspace.capture_root)
             if result.segments or result.held:

@@ -15,7 +15,7 @@ from millrace.api.auth import Credentials, Headers, first_header
 from millrace.api.callers import Callers
 from millrace.api.errors import error_body, status_of
 from millrace.api.pages import login_page
-from millrace.serving import routes
+from millrace.serving.requests import routes
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 OPEN = routes.OPEN | {"/health", "/health/live", "/health/ready", "/health/started", "/.well-known/databricks-config"}

@@ -19,7 +19,7 @@ from millrace.api.rest import OWN_ENDPOINTS
 from millrace.api.workers import Workers
 from millrace.core.errors import InvalidInput, PermissionDenied
 from millrace.core.names import did_you_mean
-from millrace.serving.late_labels import (
+from millrace.serving.labels.late_labels import (
     LabelColumns,
     LabelSummary,
     import_labels,
@@ -73,7 +73,7 @@ class LabelRoutes:
         table = predictions_table(self._workspace.endpoints.get(EndpointName(name)))
         if not dry_run:
             self._workers.seal()
-            from millrace.serving.drain import drain
+            from millrace.serving.capture.drain import drain
 
             drain(lake, self._workspace.capture_root)
         labels = _read(content, kind, types_of(lake, table, columns))

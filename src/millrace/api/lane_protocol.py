@@ -14,8 +14,8 @@ from uvicorn.server import ServerState
 
 from millrace.access.types import Caller
 from millrace.api.auth import Headers
-from millrace.serving.desk import Response
-from millrace.serving.lane import Lane, Whole
+from millrace.serving.requests.desk import Response
+from millrace.serving.requests.lane import Lane, Whole
 
 _Asked: TypeAlias = tuple[str, bytes]  # a path, unquoted, and a query string
 _HOT = (b"/invocations", b"/infer")

@@ -18,8 +18,8 @@ from millrace.core.clock import SystemClock, from_epoch_us
 from millrace.core.errors import InvalidState
 from millrace.core.names import TableName
 from millrace.features.spec import from_json
-from millrace.serving.capture_lag import capture_lag
-from millrace.serving.counts import BOUNDS_S
+from millrace.serving.capture.lag import capture_lag
+from millrace.serving.requests.counts import BOUNDS_S
 from millrace.serving.types import Endpoint
 from millrace.workspace import Workspace
 

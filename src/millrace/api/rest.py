@@ -25,8 +25,8 @@ from millrace.api.shapes import read_config, read_entity, read_percent, read_per
 from millrace.api.status import Status
 from millrace.core.errors import InvalidInput, MillraceError, PermissionDenied
 from millrace.registry.port import Registry
-from millrace.serving.amend import with_canary, with_shadow, with_traffic
-from millrace.serving.prepare import Sources
+from millrace.serving.endpoints.amend import with_canary, with_shadow, with_traffic
+from millrace.serving.endpoints.prepare import Sources
 from millrace.serving.types import Endpoint, EndpointConfig
 from millrace.workspace import Workspace
 

@@ -11,8 +11,8 @@ from millrace.core.clock import epoch_us
 from millrace.core.errors import InvalidInput
 from millrace.core.names import DEFAULT_CATALOG
 from millrace.features.types import MissingKeys
-from millrace.serving import endpoints
 from millrace.serving.canary.documents import canary_document, canary_from, run_document
+from millrace.serving.endpoints import endpoints
 from millrace.serving.types import Capture, Endpoint, EndpointConfig, ServedEntity
 
 Json = dict[str, Any]

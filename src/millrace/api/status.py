@@ -6,8 +6,8 @@ from millrace.api.deployments import Deployments
 from millrace.api.mlflow_mount import MlflowMount
 from millrace.api.workers import Workers
 from millrace.core.clock import iso
-from millrace.serving.held import ASIDE, Held
-from millrace.serving.segments import sealed
+from millrace.serving.capture.held import ASIDE, Held
+from millrace.serving.capture.segments import sealed
 from millrace.serving.types import Endpoint
 from millrace.workspace import Workspace
 

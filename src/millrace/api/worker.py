@@ -27,10 +27,10 @@ from millrace.api.wire import from_wire
 from millrace.core.clock import SystemClock
 from millrace.core.errors import InvalidState, NotFound
 from millrace.core.principal import current_user
-from millrace.serving.capture import CaptureLog
-from millrace.serving.hot import HotApp
+from millrace.serving.capture.capture_log import CaptureLog
+from millrace.serving.models.processes.environments import Environments
 from millrace.serving.port import EndpointStore
-from millrace.serving.processes.environments import Environments
+from millrace.serving.requests.hot import HotApp
 from millrace.serving.types import Endpoint, EndpointName
 from millrace.workspace import open_workspace
 

@@ -12,7 +12,7 @@ from millrace.cli.options import Home, Json
 from millrace.cli.output import print_facts, print_json, say
 
 if TYPE_CHECKING:
-    from millrace.serving.late_labels import LabelSummary
+    from millrace.serving.labels.late_labels import LabelSummary
     from millrace.workspace import Workspace
 
 app = App(name="labels", help="Join late labels to predictions.")
@@ -47,7 +47,13 @@ def import_(
     A prediction that has a label keeps it, so a file may be imported again.
     """
     from millrace.lake.importing import read_file
-    from millrace.serving.late_labels import LabelColumns, import_labels, predictions_table, tolerance_of, types_of
+    from millrace.serving.labels.late_labels import (
+        LabelColumns,
+        import_labels,
+        predictions_table,
+        tolerance_of,
+        types_of,
+    )
     from millrace.serving.types import EndpointName
     from millrace.workspace import require_home
 
@@ -87,7 +93,7 @@ def _drain(workspace: Workspace) -> None:
     """Predictions that still wait in the capture come first: their labels may be among these."""
     from millrace.api.discovery import find_server
     from millrace.api.workers import Workers
-    from millrace.serving.drain import drain
+    from millrace.serving.capture.drain import drain
 
     if find_server(workspace.home) is not None:
         Workers.of_home(workspace.home).seal()

@@ -194,3 +194,24 @@ class Served(Protocol):
             InvalidState: a table of features is not there.
         """
         ...
+
+
+# Not frozen: one is made for each request, and freezing triples what that takes.
+@dataclass(slots=True, eq=False)
+class Reply:
+    """What goes back, and what it came from.
+
+    Attributes:
+        served: who answered, or, for a request that reached no entity, the endpoint's first (for its log table).
+        reached: whether `served` was chosen for this request.
+        answered: None where there is no answer but an error.
+        key: what keeps the caller with who answered; None where nothing does, or where nothing has to be chosen.
+    """
+
+    status: int
+    body: bytes
+    served: Served
+    reached: bool
+    client_request_id: str | None = None
+    answered: Answer | None = None
+    key: bytes | None = None

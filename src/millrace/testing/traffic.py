@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from millrace.serving.exchange import Reply
+from millrace.serving.capture.records import Request, record_payload
 from millrace.serving.inputs import join_inputs
-from millrace.serving.records import Request, record_payload
-from millrace.serving.served import Answered
+from millrace.serving.port import Reply
+from millrace.serving.requests.served import Answered
 from millrace.serving.types import Description, Prediction
 
 AT_US = 1_740_830_400_000_000  # 2025-03-01 12:00 UTC

@@ -32,10 +32,10 @@ from millrace.features.types import FeatureLookup, FeatureSpec
 from millrace.lake.adapters.delta import DeltaTableStore
 from millrace.lake.adapters.sql_catalog import SqlCatalog
 from millrace.lake.lake import Lake
-from millrace.serving.endpoints import endpoint_config, served_entity
-from millrace.serving.hot import HotApp
-from millrace.serving.mlmodel import read_model_folder
-from millrace.serving.turns import Limits
+from millrace.serving.endpoints.endpoints import endpoint_config, served_entity
+from millrace.serving.models.mlmodel import read_model_folder
+from millrace.serving.models.turns import Limits
+from millrace.serving.requests.hot import HotApp
 from millrace.serving.types import Endpoint, EndpointName, EndpointState, LoadPlan
 
 NOW = datetime(2025, 3, 10, 12, tzinfo=UTC)

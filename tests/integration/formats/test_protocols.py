@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from millrace.serving.turns import Limits
+from millrace.serving.models.turns import Limits
 
 pytestmark = pytest.mark.slow
 

@@ -22,11 +22,11 @@ from millrace.features.adapters.sql_feature_specs import SqlFeatureSpecStore
 from millrace.lake.lake import Lake
 from millrace.registry.port import Registry
 from millrace.registry.types import ModelName, ModelVersion, VersionEntry
-from millrace.serving import endpoints
 from millrace.serving.adapters.sql_endpoints import SqlEndpointStore
 from millrace.serving.canary.types import Canary, CanarySettings, Verdict
-from millrace.serving.prepare import Sources
-from millrace.serving.processes.environments import Environments
+from millrace.serving.endpoints import endpoints
+from millrace.serving.endpoints.prepare import Sources
+from millrace.serving.models.processes.environments import Environments
 from millrace.serving.types import Capture, Endpoint, EndpointConfig, EndpointName
 
 NOW = datetime(2025, 3, 1, tzinfo=UTC)

@@ -20,8 +20,8 @@ from millrace.api.label_routes import LabelRoutes
 from millrace.api.workers import Workers
 from millrace.core.errors import MillraceError
 from millrace.core.principal import Principal
-from millrace.serving import endpoints
-from millrace.serving.inference_tables import predictions_schema
+from millrace.serving.capture.inference_tables import predictions_schema
+from millrace.serving.endpoints import endpoints
 from millrace.serving.types import Capture, Description, ServedEntity
 from millrace.workspace import open_workspace
 

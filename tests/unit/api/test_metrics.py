@@ -28,8 +28,8 @@ from millrace.features.types import FeatureLookup, FeatureSpec
 from millrace.lake.adapters.delta import DeltaTableStore
 from millrace.lake.adapters.sql_catalog import SqlCatalog
 from millrace.lake.lake import Lake
-from millrace.serving.counts import RequestCounts
-from millrace.serving.endpoints import endpoint_config, served_entity
+from millrace.serving.endpoints.endpoints import endpoint_config, served_entity
+from millrace.serving.requests.counts import RequestCounts
 from millrace.serving.types import Endpoint, EndpointName, EndpointState, LoadPlan
 from millrace.workspace import Workspace
 

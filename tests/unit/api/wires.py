@@ -18,9 +18,9 @@ from millrace.api.callers import Callers
 from millrace.api.guard import Guard
 from millrace.api.lane_protocol import LaneProtocol
 from millrace.core.clock import SystemClock
-from millrace.serving.counts import RequestCounts
-from millrace.serving.lane import Visitor, Whole
-from millrace.serving.records import Record, read_payload
+from millrace.serving.capture.records import Record, read_payload
+from millrace.serving.requests.counts import RequestCounts
+from millrace.serving.requests.lane import Visitor, Whole
 from tests.unit.serving.lanes import Adding, Scene
 
 TOKEN = "an-open-secret"  # noqa: S105 - a test

@@ -12,7 +12,7 @@ import pytest
 
 from millrace.api.runtime import ServerInfo, write_info
 from millrace.core.principal import Principal
-from millrace.serving import endpoints
+from millrace.serving.endpoints import endpoints
 from millrace.serving.types import Capture, LoadPlan, ServedEntity
 from millrace.workspace import Workspace, open_workspace
 from tests.unit.cli.conftest import Cli

@@ -11,8 +11,8 @@ import pytest
 
 from millrace.cli import run
 from millrace.core.principal import Principal
-from millrace.serving import endpoints
 from millrace.serving.canary.types import Canary, CanaryRun, CanarySettings, Finding, StepVerdict, Verdict
+from millrace.serving.endpoints import endpoints
 from millrace.serving.types import Capture, LoadPlan
 from millrace.targets.types import DeploymentSpec, DeploymentStatus
 from millrace.workspace import Workspace, open_workspace

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from millrace.core.principal import Principal
-from millrace.serving import endpoints
-from millrace.serving.capture import CaptureLog
+from millrace.serving.capture.capture_log import CaptureLog
+from millrace.serving.endpoints import endpoints
 from millrace.serving.types import Capture, Description, ServedEntity
 from millrace.testing.traffic import kept
 from millrace.workspace import Workspace, open_workspace

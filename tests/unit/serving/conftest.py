@@ -88,7 +88,7 @@ def written_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         sizes.append(len(data))
         return write(fd, data)
 
-    monkeypatch.setattr("millrace.serving.segments.os.write", noting)
+    monkeypatch.setattr("millrace.serving.capture.segments.os.write", noting)
     return sizes
 
 

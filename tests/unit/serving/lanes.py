@@ -16,18 +16,18 @@ from typing import Any, cast
 from millrace.access.types import owner
 from millrace.core.clock import ManualClock
 from millrace.core.settings import Durability
-from millrace.serving.capture import CaptureLog
-from millrace.serving.desk import Response
-from millrace.serving.endpoints import endpoint_config, served_entity
-from millrace.serving.generations import ServedEndpoint
-from millrace.serving.hot import HotApp
+from millrace.serving.capture.capture_log import CaptureLog
+from millrace.serving.capture.records import Record, read_payload
+from millrace.serving.capture.segments import read_segment, sealed
+from millrace.serving.endpoints.endpoints import endpoint_config, served_entity
 from millrace.serving.inputs import Inputs
-from millrace.serving.lane import Whole
-from millrace.serving.records import Record, read_payload
+from millrace.serving.models.turns import Limits, Turns
 from millrace.serving.request_log import CURRENT
-from millrace.serving.segments import read_segment, sealed
-from millrace.serving.served import ServedModel
-from millrace.serving.turns import Limits, Turns
+from millrace.serving.requests.desk import Response
+from millrace.serving.requests.generations import ServedEndpoint
+from millrace.serving.requests.hot import HotApp
+from millrace.serving.requests.lane import Whole
+from millrace.serving.requests.served import ServedModel
 from millrace.serving.types import Capture, Endpoint, EndpointName, EndpointState, LoadPlan, Prediction
 
 NOW = datetime(2025, 3, 10, 12, tzinfo=UTC)

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import pytest
 
 from millrace.core.errors import Conflict, InvalidInput, InvalidState
-from millrace.serving.amend import with_canary, with_shadow, with_traffic
-from millrace.serving.endpoints import endpoint_config, served_entity
-from millrace.serving.transitions import begun
+from millrace.serving.endpoints.amend import with_canary, with_shadow, with_traffic
+from millrace.serving.endpoints.endpoints import endpoint_config, served_entity
+from millrace.serving.endpoints.transitions import begun
 from millrace.serving.types import Capture, Endpoint, EndpointConfig, EndpointName, EndpointState, Former
 
 NOW = datetime(2025, 3, 1, tzinfo=UTC)

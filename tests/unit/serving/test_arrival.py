@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from millrace.serving.admission import Refused
-from millrace.serving.arrival import Arrivals, Gone
-from millrace.serving.turns import Limits
+from millrace.serving.models.turns import Limits
+from millrace.serving.requests.admission import Refused
+from millrace.serving.requests.arrival import Arrivals, Gone
 
 Message = dict[str, Any]
 

@@ -13,9 +13,9 @@ import pytest
 
 from millrace.core.clock import ManualClock
 from millrace.core.settings import Durability
-from millrace.serving.capture import CaptureLog
-from millrace.serving.records import Record, read_payload
-from millrace.serving.segments import framed, read_segment, recover, sealed
+from millrace.serving.capture.capture_log import CaptureLog
+from millrace.serving.capture.records import Record, read_payload
+from millrace.serving.capture.segments import framed, read_segment, recover, sealed
 from millrace.serving.types import Description
 from millrace.testing.traffic import kept
 

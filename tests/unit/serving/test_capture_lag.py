@@ -4,7 +4,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from millrace.serving.capture_lag import CaptureLag, capture_lag
+from millrace.serving.capture.lag import CaptureLag, capture_lag
 
 
 def test_what_is_written_and_what_is_sealed_waits(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from millrace.serving.content_coding import packed, unpack
+from millrace.serving.requests.content_coding import packed, unpack
 
 
 def test_what_was_packed_is_unpacked() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from millrace.serving.counts import BOUNDS_S, RequestCounts
+from millrace.serving.requests.counts import BOUNDS_S, RequestCounts
 
 
 def read(counts: RequestCounts) -> Any:

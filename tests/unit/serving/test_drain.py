@@ -15,11 +15,11 @@ import pytest
 from millrace.core.clock import ManualClock
 from millrace.core.errors import InvalidInput
 from millrace.lake.lake import Lake
-from millrace.serving import inference_tables, journal
 from millrace.serving.bodies.dialects import ARROW_FILE, ARROW_STREAM, PARQUET
-from millrace.serving.capture import CaptureLog
-from millrace.serving.drain import drain
-from millrace.serving.segments import framed, read_segment
+from millrace.serving.capture import inference_tables, journal
+from millrace.serving.capture.capture_log import CaptureLog
+from millrace.serving.capture.drain import drain
+from millrace.serving.capture.segments import framed, read_segment
 from millrace.serving.types import Description, DrainResult
 from millrace.testing.traffic import Row, kept
 

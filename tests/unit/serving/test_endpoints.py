@@ -9,9 +9,9 @@ from millrace.core.clock import ManualClock
 from millrace.core.errors import AlreadyExists, Conflict, InvalidInput, InvalidState, NotFound
 from millrace.core.principal import Principal
 from millrace.database.engine import open_database
-from millrace.serving import endpoints
 from millrace.serving.adapters.sql_endpoints import SqlEndpointStore
 from millrace.serving.canary.types import Canary, CanarySettings
+from millrace.serving.endpoints import endpoints
 from millrace.serving.port import EndpointStore
 from millrace.serving.types import Capture, EndpointConfig, EndpointName, LoadPlan
 

@@ -18,8 +18,8 @@ from millrace.lake.adapters.delta import DeltaTableStore
 from millrace.lake.adapters.sql_catalog import SqlCatalog
 from millrace.lake.lake import Lake
 from millrace.serving.canary.types import Canary, CanaryRun, CanarySettings
-from millrace.serving.evidence import read_evidence
-from millrace.serving.inference_tables import PAYLOAD
+from millrace.serving.capture.inference_tables import PAYLOAD
+from millrace.serving.evidence.step_evidence import read_evidence
 from millrace.serving.types import Capture
 
 NOW = datetime(2025, 3, 1, tzinfo=UTC)
@@ -126,7 +126,7 @@ def fill_many(lake: Lake, shares: Mapping[str, int], count: int, labels_until: i
 def test_a_challenger_with_a_hundredth_of_the_traffic_gets_its_sample(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("millrace.serving.evidence._ENOUGH", 200)
+    monkeypatch.setattr("millrace.serving.evidence.step_evidence._ENOUGH", 200)
     fill_many(lake, {"old": 99, "new": 1}, 50_000)
     evidence = read_evidence(lake, LOGGED, 3, run())
     assert evidence.failed.counts() == (200, 200)
@@ -139,7 +139,7 @@ def test_a_challenger_with_a_hundredth_of_the_traffic_gets_its_sample(
 
 
 def test_as_many_are_read_as_the_verdict_asks_for(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("millrace.serving.evidence._ENOUGH", 200)
+    monkeypatch.setattr("millrace.serving.evidence.step_evidence._ENOUGH", 200)
     fill_many(lake, {"old": 1, "new": 1}, 3_000)
     asked = replace(run(), canary=replace(CANARY, settings=replace(CANARY.settings, min_requests=1_200)))
     assert read_evidence(lake, LOGGED, 3, asked).failed.counts() == (1_200, 1_200)
@@ -147,13 +147,13 @@ def test_as_many_are_read_as_the_verdict_asks_for(lake: Lake, monkeypatch: pytes
 
 
 def test_a_champion_with_a_tenth_of_the_traffic_gets_its_sample(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("millrace.serving.evidence._ENOUGH", 200)
+    monkeypatch.setattr("millrace.serving.evidence.step_evidence._ENOUGH", 200)
     fill_many(lake, {"old": 1, "new": 9}, 5_000)
     assert read_evidence(lake, LOGGED, 3, run()).failed.counts() == (200, 200)
 
 
 def test_labels_of_requests_that_are_not_the_newest_count(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("millrace.serving.evidence._ENOUGH", 200)
+    monkeypatch.setattr("millrace.serving.evidence.step_evidence._ENOUGH", 200)
     fill_many(lake, {"old": 9, "new": 1}, 5_000, labels_until=1_000)
     evidence = read_evidence(lake, LOGGED, 3, run())
     assert evidence.losses.counts() == (200, 100)
@@ -163,7 +163,7 @@ def test_labels_of_requests_that_are_not_the_newest_count(lake: Lake, monkeypatc
 def test_memory_does_not_grow_with_the_traffic(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     import pyarrow as pa
 
-    monkeypatch.setattr("millrace.serving.evidence._ENOUGH", 500)
+    monkeypatch.setattr("millrace.serving.evidence.step_evidence._ENOUGH", 500)
     fill_many(lake, {"old": 9, "new": 1}, 200_000)
     held: list[int] = []
     batches = Lake.batches

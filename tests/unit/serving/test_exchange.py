@@ -11,12 +11,13 @@ from typing import Any, cast
 import pytest
 
 from millrace.core.errors import InvalidInput, InvalidState, NotFound
-from millrace.serving.answer import answer
 from millrace.serving.bodies.body import Envelope, TooLarge
 from millrace.serving.bodies.dialects import JSON, V2
-from millrace.serving.exchange import Exchange, Question, Reply
-from millrace.serving.generations import ServedEndpoint
-from millrace.serving.turns import Busy, TooSlow, Unavailable
+from millrace.serving.models.turns import Busy, TooSlow, Unavailable
+from millrace.serving.port import Reply
+from millrace.serving.requests.answer import answer
+from millrace.serving.requests.exchange import Exchange, Question
+from millrace.serving.requests.generations import ServedEndpoint
 from millrace.serving.types import Prediction
 from tests.unit.serving.lanes import NOW, Adding, Scene, body_of
 

@@ -17,16 +17,16 @@ import pytest
 from sklearn.tree import DecisionTreeRegressor  # noqa: TID253 - a test
 
 from millrace.features.adapters.lmdb_online import LmdbOnlineStore
-from millrace.serving.answer import answer
 from millrace.serving.bodies.body import PLAIN
 from millrace.serving.bodies.dialects import JSON
-from millrace.serving.endpoints import endpoint_config, served_entity
-from millrace.serving.exchange import Exchange, Question
-from millrace.serving.generations import Generations, ServedEndpoint
-from millrace.serving.paths.kept import KeptProofs, key_of
-from millrace.serving.paths.outcome import Outcome
-from millrace.serving.served import ServedModel
-from millrace.serving.turns import Limits
+from millrace.serving.endpoints.endpoints import endpoint_config, served_entity
+from millrace.serving.models.paths.kept import KeptProofs, key_of
+from millrace.serving.models.paths.outcome import Outcome
+from millrace.serving.models.turns import Limits
+from millrace.serving.requests.answer import answer
+from millrace.serving.requests.exchange import Exchange, Question
+from millrace.serving.requests.generations import Generations, ServedEndpoint
+from millrace.serving.requests.served import ServedModel
 from millrace.serving.types import FEATURE_SPEC, Endpoint, EndpointName, EndpointState, LoadPlan, ServedEntity
 from tests.unit.serving.conftest import START, WriteModel
 

@@ -15,8 +15,8 @@ from millrace.database.engine import open_database
 from millrace.lake.adapters.delta import DeltaTableStore
 from millrace.lake.adapters.sql_catalog import SqlCatalog
 from millrace.lake.lake import Lake
-from millrace.serving.inference_tables import predictions_schema
-from millrace.serving.labels import join_labels
+from millrace.serving.capture.inference_tables import predictions_schema
+from millrace.serving.labels.labels import join_labels
 from millrace.serving.types import Description
 
 TABLE = "ml.logs.churn_predictions"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from millrace.serving.lane import Whole
 from millrace.serving.request_log import CURRENT
+from millrace.serving.requests.lane import Whole
 from tests.unit.serving.lanes import (
     ADA,
     JSON,

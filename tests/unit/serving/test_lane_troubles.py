@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from millrace.serving.exchange import Exchange
-from millrace.serving.lane import Whole
+from millrace.serving.models.sleeper import Sleeper
+from millrace.serving.models.turns import Limits, Unavailable
 from millrace.serving.request_log import CURRENT
-from millrace.serving.sleeper import Sleeper
-from millrace.serving.turns import Limits, Unavailable
+from millrace.serving.requests.exchange import Exchange
+from millrace.serving.requests.lane import Whole
 from tests.unit.serving.lanes import (
     ADA,
     JSON,
@@ -169,7 +169,7 @@ def test_durable_is_answered_only_after_one_sync_for_all(
         assert may_sync.wait(10)
         fdatasync(fd)
 
-    monkeypatch.setattr("millrace.serving.segments.os.fdatasync", held)
+    monkeypatch.setattr("millrace.serving.capture.segments.os.fdatasync", held)
     scene.serve("churn", Adding())
     scene.serve("unkept", Adding(), captured=False)
     visitors: list[Visitor] = []
@@ -202,7 +202,7 @@ def test_durable_that_the_disk_did_not_keep_is_marked_and_counted(
 
     async def story() -> None:
         with monkeypatch.context() as broken:
-            broken.setattr("millrace.serving.segments.os.fdatasync", fails)
+            broken.setattr("millrace.serving.capture.segments.os.fdatasync", fails)
             visitors.extend(scene.ask("churn", value) for value in (1.0, 2.0))
             await answered(*visitors)
         visitors.append(scene.ask("churn", 3.0))

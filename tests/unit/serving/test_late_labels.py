@@ -10,8 +10,8 @@ import pytest
 from millrace.core.errors import InvalidInput, InvalidState, NotFound, UsageError
 from millrace.core.names import TableName
 from millrace.lake.lake import Lake
-from millrace.serving.inference_tables import predictions_schema
-from millrace.serving.late_labels import (
+from millrace.serving.capture.inference_tables import predictions_schema
+from millrace.serving.labels.late_labels import (
     LabelColumns,
     LabelSummary,
     import_labels,

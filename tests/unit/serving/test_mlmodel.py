@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from millrace.core.errors import InvalidInput, InvalidState
-from millrace.serving.mlmodel import read_model_folder
-from millrace.serving.processes import environments as made
-from millrace.serving.processes.environments import Environments
-from millrace.serving.processes.needs import Needs, needs_of
+from millrace.serving.models.mlmodel import read_model_folder
+from millrace.serving.models.processes import environments as made
+from millrace.serving.models.processes.environments import Environments
+from millrace.serving.models.processes.needs import Needs, needs_of
 
 WHOLE = """{"flavors": {"sklearn": {}}, "signature": {"inputs": "[{\\"name\\": \\"a\\", \\"type\\": \\"double\\"}]"}}"""
 

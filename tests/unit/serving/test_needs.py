@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from millrace.serving.processes.needs import Needs, needs_of
+from millrace.serving.models.processes.needs import Needs, needs_of
 from tests.unit.serving.conftest import WriteModel
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"

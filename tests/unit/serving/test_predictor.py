@@ -21,12 +21,12 @@ from sklearn.preprocessing import OneHotEncoder  # noqa: TID253 - a test of it
 from xgboost import XGBClassifier, XGBRegressor  # noqa: TID253 - a test of it
 
 from millrace.core.errors import InvalidInput
-from millrace.serving.endpoints import served_entity
+from millrace.serving.endpoints.endpoints import served_entity
 from millrace.serving.inputs import Inputs, join_inputs
-from millrace.serving.mlmodel import read_model_folder
-from millrace.serving.paths.frames import to_frame
+from millrace.serving.models.mlmodel import read_model_folder
+from millrace.serving.models.paths.frames import to_frame
+from millrace.serving.models.predictor import load_predictor
 from millrace.serving.port import Predictor
-from millrace.serving.predictor import load_predictor
 from millrace.serving.types import LoadPlan, Prediction
 
 NUMBERS = [("a", "double"), ("b", "double"), ("c", "double")]
@@ -203,7 +203,7 @@ def test_why_a_model_can_not_be_loaded_is_one_line(
             "Invalid model format\nStack trace:\n  [bt] (0) libxgboost.so(+0x11031e)"
         )  # as XGBoost says it
 
-    monkeypatch.setattr("millrace.serving.predictor._open", fails)
+    monkeypatch.setattr("millrace.serving.models.predictor._open", fails)
     with pytest.raises(InvalidInput) as caught:
         load_predictor(plan(folder))
     assert caught.value.message == "model 'ml.models.churn' version 1 can't be loaded: Invalid model format"

@@ -23,8 +23,8 @@ from millrace.features.types import FeatureLookup, FeatureSpec, FunctionVersion
 from millrace.lake.lake import Lake
 from millrace.registry.port import Registry
 from millrace.registry.types import ModelName, ModelVersion, VersionEntry
-from millrace.serving.endpoints import endpoint_config, served_entity
-from millrace.serving.prepare import Sources, prepare
+from millrace.serving.endpoints.endpoints import endpoint_config, served_entity
+from millrace.serving.endpoints.prepare import Sources, prepare
 from millrace.serving.types import LoadPlan
 
 ONE = served_entity("ml.models.churn", "1")

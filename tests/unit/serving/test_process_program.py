@@ -14,9 +14,9 @@ import pandas as pd  # noqa: TID253 - a test
 import pytest
 
 from millrace.serving.inputs import Inputs
-from millrace.serving.paths import program
-from millrace.serving.paths.frames import to_frame
-from millrace.serving.paths.pyfunc import open_pyfunc
+from millrace.serving.models.paths import program
+from millrace.serving.models.paths.frames import to_frame
+from millrace.serving.models.paths.pyfunc import open_pyfunc
 from millrace.serving.types import Prediction
 
 Pair = tuple[socket.socket, socket.socket]

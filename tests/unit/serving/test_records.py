@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from millrace.serving.capture.records import Record, description_payload, read_payload
 from millrace.serving.inputs import split_inputs
-from millrace.serving.records import Record, description_payload, read_payload
 from millrace.serving.types import Description
 from millrace.testing.traffic import Row, kept
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 
-from millrace.serving.request_text import _rendered
+from millrace.serving.capture.request_text import _rendered
 
 
 def test_columns_that_were_not_read_are_not_read_for_the_log_either() -> None:

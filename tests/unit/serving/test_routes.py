@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from millrace.serving.routes import OPEN, Route, is_hot, route_of
+from millrace.serving.requests.routes import OPEN, Route, is_hot, route_of
 
 
 @pytest.mark.parametrize(

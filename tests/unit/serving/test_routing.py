@@ -6,7 +6,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.serving.routing import Router
+from millrace.serving.requests.routing import Router
 
 
 @settings(max_examples=50, deadline=None)

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from millrace.serving.segments import OpenSegment, bytes_in, framed, free_in, read_segment, recover, sealed, write_whole
+from millrace.serving.capture.segments import (
+    OpenSegment,
+    bytes_in,
+    framed,
+    free_in,
+    read_segment,
+    recover,
+    sealed,
+    write_whole,
+)
 
 PAYLOADS = st.lists(st.binary(max_size=60), min_size=1, max_size=6)
 

@@ -28,10 +28,10 @@ from millrace.features.spec import to_json
 from millrace.features.tables import create_feature_table, write_feature_rows
 from millrace.features.types import FeatureFunction, FeatureLookup, FeatureSpec, FunctionVersion
 from millrace.lake.lake import Lake
-from millrace.serving.capture import CaptureLog
-from millrace.serving.drain import drain
-from millrace.serving.endpoints import endpoint_config, served_entity
-from millrace.serving.hot import HotApp
+from millrace.serving.capture.capture_log import CaptureLog
+from millrace.serving.capture.drain import drain
+from millrace.serving.endpoints.endpoints import endpoint_config, served_entity
+from millrace.serving.requests.hot import HotApp
 from millrace.serving.types import Capture, Endpoint, EndpointName, EndpointState, LoadPlan, ServedEntity
 from tests.unit.serving.conftest import START
 

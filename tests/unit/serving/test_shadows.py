@@ -11,14 +11,15 @@ import pytest
 
 from millrace.serving.bodies.body import PLAIN
 from millrace.serving.bodies.dialects import JSON
-from millrace.serving.endpoints import endpoint_config, served_entity
-from millrace.serving.exchange import OK, Question, Reply
-from millrace.serving.generations import ServedEndpoint
+from millrace.serving.capture.records import Request
+from millrace.serving.endpoints.endpoints import endpoint_config, served_entity
 from millrace.serving.inputs import join_inputs
-from millrace.serving.records import Request
+from millrace.serving.port import Reply
 from millrace.serving.request_log import CURRENT
-from millrace.serving.served import Asked
-from millrace.serving.shadows import Shadows
+from millrace.serving.requests.exchange import OK, Question
+from millrace.serving.requests.generations import ServedEndpoint
+from millrace.serving.requests.served import Asked
+from millrace.serving.requests.shadows import Shadows
 from millrace.serving.types import Endpoint, EndpointName, EndpointState, LoadPlan, Prediction
 
 NOW = datetime(2025, 3, 1, tzinfo=UTC)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from millrace.serving.inputs import Inputs
-from millrace.serving.sleeper import Sleeper
-from millrace.serving.turns import Busy, Limits, TooSlow, Turns, Unavailable
+from millrace.serving.models.sleeper import Sleeper
+from millrace.serving.models.turns import Busy, Limits, TooSlow, Turns, Unavailable
 from millrace.serving.types import Prediction
 
 

@@ -10,10 +10,10 @@ from millrace.core.clock import ManualClock
 from millrace.core.errors import InvalidState
 from millrace.core.principal import Principal
 from millrace.database.engine import open_database
-from millrace.serving import endpoints
 from millrace.serving.adapters.sql_endpoints import SqlEndpointStore
 from millrace.serving.canary.types import Canary, CanarySettings, Verdict
-from millrace.serving.transitions import followed, gone_back
+from millrace.serving.endpoints import endpoints
+from millrace.serving.endpoints.transitions import followed, gone_back
 from millrace.serving.types import Capture, Endpoint, EndpointConfig, LoadPlan
 
 NOW = datetime(2025, 3, 1, tzinfo=UTC)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from millrace.serving.inputs import Inputs
+from millrace.serving.models.turns import Busy, Limits, TooSlow, Turns
 from millrace.serving.request_log import CURRENT
-from millrace.serving.turns import Busy, Limits, TooSlow, Turns
 from millrace.serving.types import Prediction
 
 

@@ -21,7 +21,7 @@ from millrace.pipeline.reference import reference_of
 from millrace.pipeline.retrain import alert_rule, close_left_behind, in_production, subject
 from millrace.pipeline.split import take
 from millrace.pipeline.stages.stage import Outcome
-from millrace.serving.labels import join_labels
+from millrace.serving.labels.labels import join_labels
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,8 +7,8 @@ from typing import Any
 import cloudpickle  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
-from millrace.serving.endpoints import served_entity
-from millrace.serving.mlmodel import read_model_folder
+from millrace.serving.endpoints.endpoints import served_entity
+from millrace.serving.models.mlmodel import read_model_folder
 from millrace.serving.types import LoadPlan
 
 Logged = Callable[[Any, Sequence[tuple[str, str]]], LoadPlan]

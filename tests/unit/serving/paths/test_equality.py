@@ -38,7 +38,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unuse
 from xgboost import XGBClassifier, XGBRegressor  # noqa: TID253 - a test of it
 
 from millrace.serving.inputs import Inputs
-from millrace.serving.predictor import load_predictor
+from millrace.serving.models.predictor import load_predictor
 from millrace.serving.types import LoadPlan
 
 Logged = Callable[[Any, list[tuple[str, str]]], LoadPlan]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from millrace.serving.inputs import Inputs, join_inputs, split_inputs
-from millrace.serving.paths.golden import (
+from millrace.serving.models.paths.golden import (
     accepted,
     boundary_inputs,
     difference,
@@ -16,7 +16,7 @@ from millrace.serving.paths.golden import (
     golden_inputs,
     take,
 )
-from millrace.serving.paths.limits import NOTHING_REFUSED, NumberLimits
+from millrace.serving.models.paths.limits import NOTHING_REFUSED, NumberLimits
 from millrace.serving.types import Prediction
 
 MIXED = [("a", "double"), ("region", "string")]

@@ -14,10 +14,10 @@ import pytest
 from xgboost import XGBClassifier  # noqa: TID253 - a test of it
 
 from millrace.serving.inputs import Inputs
-from millrace.serving.paths import kept
-from millrace.serving.paths.kept import KeptProofs, key_of
-from millrace.serving.paths.outcome import Outcome
-from millrace.serving.predictor import load_predictor
+from millrace.serving.models.paths import kept
+from millrace.serving.models.paths.kept import KeptProofs, key_of
+from millrace.serving.models.paths.outcome import Outcome
+from millrace.serving.models.predictor import load_predictor
 from millrace.serving.types import LoadPlan
 
 Logged = Callable[[Any, list[tuple[str, str]]], LoadPlan]
@@ -46,8 +46,8 @@ def test_a_model_is_proved_once_and_loaded_without_its_libraries(plan: LoadPlan,
     answers = [float(value) for value in MODEL.predict_proba(ROWS)[:, 1]]
     program = (
         "import json, sys; import numpy as np; from pathlib import Path\n"
-        "from millrace.serving.endpoints import served_entity; from millrace.serving.inputs import Inputs\n"
-        "from millrace.serving.predictor import load_predictor; from millrace.serving.types import LoadPlan\n"
+        "from millrace.serving.endpoints.endpoints import served_entity; from millrace.serving.inputs import Inputs\n"
+        "from millrace.serving.models.predictor import load_predictor; from millrace.serving.types import LoadPlan\n"
         "path, root = sys.argv[1:]\n"
         "plan = LoadPlan(served_entity('ml.models.churn', '1'), path, 'xgboost', (('a', 'double'), ('b', 'double')), None)\n"
         "said = load_predictor(plan, Path(root)).predict(Inputs(np.array(json.load(sys.stdin))))\n"
@@ -95,7 +95,7 @@ def test_what_a_killed_proof_leaves_behind_harms_nobody(
 
 @pytest.mark.slow
 def test_a_proof_ends_with_the_process_that_asked_for_it(plan: LoadPlan, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "millrace.serving.paths.prove", plan.path, str(tmp_path), "key"]
+    command = [sys.executable, "-m", "millrace.serving.models.paths.prove", plan.path, str(tmp_path), "key"]
     asked = subprocess.Popen(command, stdin=subprocess.PIPE)
     assert asked.stdin is not None
     asked.stdin.close()

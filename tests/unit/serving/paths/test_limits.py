@@ -7,7 +7,7 @@ import pytest
 
 from millrace.core.errors import InvalidInput
 from millrace.serving.inputs import Inputs
-from millrace.serving.paths.limits import NOTHING_REFUSED, NumberLimits, find_limits
+from millrace.serving.models.paths.limits import NOTHING_REFUSED, NumberLimits, find_limits
 from millrace.serving.types import Prediction
 
 SIGNATURE = [("a", "double"), ("b", "double"), ("plan", "string"), ("n", "long"), ("c", "float")]

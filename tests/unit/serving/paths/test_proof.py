@@ -20,18 +20,18 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unuse
 
 from millrace.core.errors import InvalidInput
 from millrace.serving.inputs import Inputs
-from millrace.serving.mlmodel import ModelFolder, read_model_folder
-from millrace.serving.paths.classes import own_prediction
-from millrace.serving.paths.conversion import Conversion
-from millrace.serving.paths.forest import Forest
-from millrace.serving.paths.frames import to_frame
-from millrace.serving.paths.graph import NUMBERS, Graph
-from millrace.serving.paths.onnx import open_onnx
-from millrace.serving.paths.outcome import Outcome, from_json, to_json
-from millrace.serving.paths.proof import disagreement, golden_rows, prove
-from millrace.serving.paths.sklearn_forest import sklearn_forest
-from millrace.serving.paths.sklearn_graph import PipelineGraph
-from millrace.serving.predictor import load_predictor
+from millrace.serving.models.mlmodel import ModelFolder, read_model_folder
+from millrace.serving.models.paths.classes import own_prediction
+from millrace.serving.models.paths.conversion import Conversion
+from millrace.serving.models.paths.forest import Forest
+from millrace.serving.models.paths.frames import to_frame
+from millrace.serving.models.paths.graph import NUMBERS, Graph
+from millrace.serving.models.paths.onnx import open_onnx
+from millrace.serving.models.paths.outcome import Outcome, from_json, to_json
+from millrace.serving.models.paths.proof import disagreement, golden_rows, prove
+from millrace.serving.models.paths.sklearn_forest import sklearn_forest
+from millrace.serving.models.paths.sklearn_graph import PipelineGraph
+from millrace.serving.models.predictor import load_predictor
 from millrace.serving.types import LoadPlan, Prediction
 
 Logged = Callable[[Any, list[tuple[str, str]]], LoadPlan]
@@ -121,7 +121,7 @@ def test_a_way_that_answers_what_the_model_refuses_is_ruled_out() -> None:
 
 
 def _knows(text: str) -> Conversion:
-    from millrace.serving.paths.texts import Vocabulary
+    from millrace.serving.models.paths.texts import Vocabulary
 
     return Conversion(b"", "values", None, (Vocabulary("plan", {text: 0}, None),), None, direct=False)
 

@@ -8,8 +8,8 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder  # noqa: TID253 
 
 from millrace.core.errors import InvalidInput
 from millrace.serving.inputs import Inputs
-from millrace.serving.paths.path import Unsuitable
-from millrace.serving.paths.texts import Vocabulary, encode, tabulate
+from millrace.serving.models.paths.path import Unsuitable
+from millrace.serving.models.paths.texts import Vocabulary, encode, tabulate
 
 FRAME = pd.DataFrame({"size": ["s", "m", "l", "m"], "shop": ["x", "y", "x", "y"]}, dtype=object)
 

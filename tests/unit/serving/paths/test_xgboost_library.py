@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from xgboost import XGBClassifier  # noqa: TID253 - a test of it
 
-from millrace.serving.paths.xgboost_library import XgboostLibrary
+from millrace.serving.models.paths.xgboost_library import XgboostLibrary
 
 RANDOM = np.random.default_rng(4)
 ROWS = RANDOM.normal(size=(500, 3))
@@ -36,8 +36,9 @@ def test_models_beside_each_other_do_not_mix_their_answers(tmp_path: Path) -> No
         libraries.append(XgboostLibrary(tmp_path / f"{seed}.ubj"))
         expected.append(model.predict_proba(ROWS)[:, 1:])
     with ThreadPoolExecutor(4) as threads:
-        answers = list(threads.map(lambda place: libraries[place % 4].predict(ROWS), range(80)))
-    assert all((answer == expected[place % 4]).all() for place, answer in enumerate(answers))
+        # Each has a thread of its own: one model is asked by one thread at a time.
+        answers = list(threads.map(lambda library: [library.predict(ROWS) for _ in range(20)], libraries))
+    assert all((one == right).all() for each, right in zip(answers, expected, strict=True) for one in each)
 
 
 def test_a_file_that_is_no_model_is_an_error_and_no_crash(tmp_path: Path) -> None:

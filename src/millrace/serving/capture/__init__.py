@@ -1,0 +1,1 @@
+"""What is kept of requests, from the worker's segments to the inference tables."""

@@ -1,0 +1,36 @@
+"""How much of what was captured waits to be drained, and how long already."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from millrace.serving.capture.held import HELD
+from millrace.serving.capture.segments import OPEN, SEALED
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureLag:
+    """Segments that are not yet in the inference tables: those that are being written, and what a table refuses, too.
+
+    Attributes:
+        written_at: when the oldest of them was last written to, by the machine's time; None where there is none.
+    """
+
+    segments: int
+    size_bytes: int
+    written_at: datetime | None
+
+
+def capture_lag(root: Path) -> CaptureLag:
+    """What waits in a capture folder; nothing where there is no such folder."""
+    sizes: list[int] = []
+    times: list[float] = []
+    for path in [path for form in (OPEN, SEALED, HELD) for path in root.glob("*" + form)]:
+        with suppress(FileNotFoundError):  # drained meanwhile
+            found = path.stat()
+            sizes.append(found.st_size)
+            times.append(found.st_mtime)
+    return CaptureLag(len(sizes), sum(sizes), datetime.fromtimestamp(min(times), UTC) if times else None)

@@ -1,0 +1,190 @@
+"""The record that is kept of a request and its answer: as few steps as can be when it is written, columns when it is read.
+
+A payload is either a description, JSON, or a record: four lengths, then a head (JSON), the request's bytes, the
+response's bytes, and the model's numeric inputs as doubles, row after row.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+import orjson
+
+from millrace.serving.inputs import Inputs
+from millrace.serving.port import Captured, Reply
+from millrace.serving.types import Description, Prediction
+
+# Longer texts are left out, as Databricks does.
+LONGEST_TEXT = 1 << 20
+REQUEST_TOO_LONG, RESPONSE_TOO_LONG = "MAX_REQUEST_SIZE_EXCEEDED", "MAX_RESPONSE_SIZE_EXCEEDED"
+_DESCRIPTION, _RECORD = b"D", b"R"
+_LENGTHS = struct.Struct("<cIIII")
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is kept of a request beside its answer.
+
+    Attributes:
+        raw: the body; None for one that was too large to read.
+        dialect: the name of the dialect that it is written in.
+    """
+
+    id: str
+    raw: bytes | None
+    dialect: str
+    at_us: int
+    requester: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record, read.
+
+    Attributes:
+        description: its id.
+        request: None where it was too long.
+        response: None where it was too long.
+        reached: whether the described entity was chosen for this request.
+        caller: a digest of what keeps the caller with that entity; None where nothing does, or where nothing was to be chosen.
+        rows: how many the answer has.
+        payload: what it was read from.
+    """
+
+    description: str
+    id: str
+    client_request_id: str | None
+    time_us: int
+    status: int
+    duration_us: int
+    requester: str
+    reached: bool
+    caller: str | None
+    dialect: str
+    request: bytes | None
+    response: bytes | None
+    rows: int
+    captured: Captured
+    payload: bytes
+
+
+def record_payload(reply: Reply, request: Request, duration_us: int) -> tuple[bytes, ...]:
+    """The record of a reply whose entity has a description; in parts, as bodies may be large."""
+    description = reply.served.description
+    assert description is not None  # noqa: S101 - the caller asks only where there is capture
+    raw, body = request.raw, reply.body
+    head: dict[str, object] = {
+        "description": description.id,
+        "id": request.id,
+        "client_request_id": reply.client_request_id,
+        "time_us": request.at_us,
+        "status": reply.status,
+        "duration_us": duration_us,
+        "requester": request.requester,
+        "reached": reply.reached,
+        "caller": None if reply.key is None else blake2b(reply.key, digest_size=8).hexdigest(),
+        "dialect": request.dialect,
+    }
+    too_long = []
+    if raw is None or len(raw) > LONGEST_TEXT:
+        raw, too_long = b"", [REQUEST_TOO_LONG]
+    if len(body) > LONGEST_TEXT:
+        body, too_long = b"", [*too_long, RESPONSE_TOO_LONG]
+    if too_long:
+        head["too_long"] = too_long
+    numbers = b"" if reply.answered is None else _add_captured(head, reply.answered.captured())
+    written = _written(head)
+    lengths = _LENGTHS.pack(_RECORD, len(written), len(raw), len(body), len(numbers))
+    return lengths, written, raw, body, numbers
+
+
+def description_payload(description: Description) -> bytes:
+    """What goes once into each segment that has records of this description."""
+    return _DESCRIPTION + orjson.dumps(asdict(description))
+
+
+def read_payload(payload: bytes) -> Record | Description:
+    """Read a payload again.
+
+    Raises:
+        ValueError, LookupError, TypeError, struct.error: it is neither.
+    """
+    if payload[:1] == _DESCRIPTION:
+        return _description(orjson.loads(payload[1:]))
+    kind, *lengths = _LENGTHS.unpack_from(payload)
+    if kind != _RECORD or _LENGTHS.size + sum(lengths) != len(payload):
+        raise ValueError("not a record")
+    written, request, response, numbers = _cut(payload, lengths)
+    head = orjson.loads(written)
+    too_long, rows, captured = head.pop("too_long", ()), head.pop("rows", 0), head.pop("captured", None)
+    return Record(
+        **{"caller": None, **head},
+        request=None if REQUEST_TOO_LONG in too_long else request,
+        response=None if RESPONSE_TOO_LONG in too_long else response,
+        rows=rows,
+        captured=Captured() if captured is None else _captured(captured, rows, numbers),
+        payload=payload,
+    )
+
+
+def _cut(payload: bytes, lengths: Sequence[int]) -> list[bytes]:
+    ends = accumulate(lengths, initial=_LENGTHS.size)
+    return [payload[first:last] for first, last in pairwise(ends)]
+
+
+def _add_captured(head: dict[str, object], captured: Captured) -> bytes:
+    inputs, prediction = captured.inputs, captured.prediction
+    # Keys and sources of a model that looks nothing up are as good as none.
+    content: dict[str, object] = {"keys": captured.keys, "sources": captured.sources}
+    head["captured"], head["rows"] = content, len(captured.keys)
+    if prediction is not None:
+        content["labels"], content["probabilities"] = prediction.labels, prediction.probabilities
+    if inputs is None:
+        return b""
+    head["rows"], content["texts"] = len(inputs), inputs.texts
+    return inputs.numbers.tobytes()
+
+
+def _written(head: object) -> bytes:
+    try:
+        return orjson.dumps(head, _plain, _OPTIONS)
+    except TypeError:
+        # A whole number beyond 64 bits, say: CSV has them, and a decimal key may be one.
+        return orjson.dumps(_as_text(head), _plain, _OPTIONS)
+
+
+def _as_text(value: object) -> object:
+    """The same, with text in place of what JSON can't have."""
+    if isinstance(value, dict):
+        return {str(name): _as_text(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_text(one) for one in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    return value if not isinstance(value, int) or -(2**63) <= value < 2**64 else str(value)
+
+
+def _plain(value: object) -> object:
+    """What JSON does not have: keys of a binary request, arrays that are views."""
+    return value.tolist() if isinstance(value, np.ndarray) else str(value)
+
+
+def _captured(content: Mapping[str, Any], rows: int, numbers: bytes) -> Captured:
+    none = [()] * rows
+    keys, sources = content["keys"] or none, content["sources"] or none
+    if "texts" not in content:
+        return Captured(keys, sources)
+    inputs = Inputs(np.frombuffer(numbers, np.float64).reshape(rows, -1), tuple(content["texts"]))
+    return Captured(keys, sources, inputs, Prediction(content["labels"], content["probabilities"]))
+
+
+def _description(content: Mapping[str, Any]) -> Description:
+    pairs = {name: tuple((column, kind) for column, kind in content[name]) for name in ("keys", "inputs")}
+    return Description(**{**content, **pairs})

@@ -1,0 +1,61 @@
+"""The text of a request, for the payload table: as it came, or, where it came in a binary format, as dataframe_split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import orjson
+
+from millrace.core.errors import InvalidInput
+from millrace.serving.bodies.arrow_body import read_arrow_file, read_arrow_stream, read_parquet
+from millrace.serving.bodies.arrow_rows import Unread
+from millrace.serving.bodies.body import Body, TooLarge
+from millrace.serving.capture.records import LONGEST_TEXT, REQUEST_TOO_LONG, RESPONSE_TOO_LONG, Record
+
+NOT_TEXT = "REQUEST_NOT_TEXT"
+_OK = 200
+
+
+def texts(record: Record) -> tuple[str | None, str | None, list[str]]:
+    """The request's text, the response's, and the error codes that say why one of them is missing."""
+    codes: list[str] = []
+    request, response = _text(record.request), _text(record.response)
+    if record.request is None:
+        codes.append(REQUEST_TOO_LONG)
+    elif record.dialect in _BINARY:
+        request = _rendered(record.request, record.dialect) if record.status == _OK else None
+        if request is None:
+            codes.append(NOT_TEXT)
+        elif len(request) > LONGEST_TEXT:
+            request = None
+            codes.append(REQUEST_TOO_LONG)
+    if record.response is None:
+        codes.append(RESPONSE_TOO_LONG)
+    return request, response, codes
+
+
+def _text(raw: bytes | None) -> str | None:
+    return None if raw is None else raw.decode("utf-8", errors="replace")
+
+
+def _rendered(raw: bytes, dialect: str) -> str | None:
+    # Only what was answered comes here. It is read as it was for the answer: within bounds, and plain columns only.
+    try:
+        rows = _BINARY[dialect](raw).rows.records(None)
+    except (InvalidInput, TooLarge):
+        return None
+    content = {"columns": list(rows[0]), "data": [list(row.values()) for row in rows]}
+    return orjson.dumps({"dataframe_split": content}, _json).decode()
+
+
+def _json(value: object) -> str | None:
+    """Decimals as digits; what no input takes was not read."""
+    return None if isinstance(value, Unread) else str(value)
+
+
+# By the dialects' names.
+_BINARY: dict[str, Callable[[bytes], Body]] = {
+    "parquet": read_parquet,
+    "arrow_file": read_arrow_file,
+    "arrow_stream": read_arrow_stream,
+}

@@ -1,0 +1,1 @@
+"""Endpoints as they are stored: made, changed, and prepared for serving."""

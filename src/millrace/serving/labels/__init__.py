@@ -1,0 +1,1 @@
+"""Late labels: found, checked and joined to predictions."""

@@ -1,0 +1,1 @@
+"""Models in memory: the paths that they may be predicted on, the processes that they may need, turns and sleep."""

@@ -1,0 +1,1 @@
+"""A request from its first byte to the last of its answer."""

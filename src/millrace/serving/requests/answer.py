@@ -1,0 +1,35 @@
+"""From a request's bytes to a response's bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from millrace.serving.port import Reply
+from millrace.serving.requests.exchange import Exchange
+
+# What is larger is read beside the event loop, so that others are answered meanwhile.
+MOST_BYTES_ON_LOOP, MOST_ROWS_ON_LOOP = 256 << 10, 1000
+
+
+async def answer(exchange: Exchange) -> Reply:
+    """Answer a request: take the steps that are left. Never raises: see `Exchange.failed`."""
+    try:
+        if not exchange.is_read:
+            await _taken(exchange.read, beside=len(exchange.question.raw) > MOST_BYTES_ON_LOOP)
+        if not exchange.is_open:
+            await _taken(exchange.open, beside=exchange.rows > MOST_ROWS_ON_LOOP)
+        started = time.perf_counter()
+        inputs, model = exchange.inputs, exchange.model
+        prediction = None if inputs is None or model is None else await model.predict(inputs)
+        return exchange.reply(prediction, time.perf_counter() - started)
+    except Exception as error:  # noqa: BLE001 - the boundary of a request: a foreign model may raise anything
+        return exchange.failed(error)
+
+
+async def _taken(step: Callable[[], None], *, beside: bool) -> None:
+    if beside:
+        await asyncio.to_thread(step)
+    else:
+        step()

@@ -1,0 +1,175 @@
+"""One request to an endpoint on its way to the reply, step by step; whoever takes the steps says when and where."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+
+from millrace.core.errors import InvalidInput, InvalidState, MillraceError, NotFound
+from millrace.serving.bodies.body import Body, Dialect, Envelope, Origin, TooLarge
+from millrace.serving.inputs import Inputs
+from millrace.serving.models.turns import Busy, TooSlow, Unavailable
+from millrace.serving.port import Model, Opened, Reply
+from millrace.serving.requests.generations import ServedEndpoint
+from millrace.serving.types import Prediction
+
+_LOG = logging.getLogger(__name__)
+OVER_SIZE = "MAX_REQUEST_SIZE_EXCEEDED"
+OK, BAD_REQUEST, NOT_FOUND, TOO_LARGE, BUSY, FAILED, UNAVAILABLE, TOO_SLOW = 200, 400, 404, 413, 429, 500, 503, 504
+
+
+# Not frozen, here and below: these are made for each request, and freezing triples what that takes.
+@dataclass(slots=True, eq=False)
+class Question:
+    """A request as it came.
+
+    Attributes:
+        client_id: the caller's own id for it, where a header has one.
+    """
+
+    raw: bytes
+    dialect: Dialect
+    envelope: Envelope
+    client_id: str | None = None
+
+
+class Exchange:
+    """A request to an endpoint, or, where `entity` names one, to that served entity.
+
+    `read`, `open`, the prediction of `inputs` by `model`, and `reply`, in this order; `failed` in place of what is left
+    as soon as one of them raises. No I/O but the lookup in `open`.
+
+    Attributes:
+        inputs: what is to be predicted, once it is open; None where no model is asked.
+        model: who predicts it; None where no model is asked.
+    """
+
+    __slots__ = (
+        "_body",
+        "_endpoint",
+        "_entity",
+        "_key",
+        "_now",
+        "_opened",
+        "_reached",
+        "_served",
+        "inputs",
+        "model",
+        "question",
+    )
+
+    def __init__(self, endpoint: ServedEndpoint, entity: str | None, question: Question, now: datetime) -> None:
+        self.question = question
+        self._endpoint, self._entity, self._now = endpoint, entity, now
+        self._served, self._reached = endpoint.first, False
+        self._body: Body | None = None
+        self._key: bytes | None = None
+        self._opened: Opened | None = None
+        self.inputs: Inputs | None = None
+        self.model: Model | None = None
+
+    @property
+    def is_read(self) -> bool:
+        """Whether `read` is done."""
+        return self._body is not None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether `open` is done."""
+        return self._opened is not None
+
+    @property
+    def rows(self) -> int:
+        """How many were sent; 0 before they are read."""
+        return 0 if self._body is None else len(self._body.rows)
+
+    def read(self) -> None:
+        """Parse the body. Raises InvalidInput, TooLarge."""
+        self._body = self.question.dialect.read(self.question.raw, self.question.envelope)
+
+    def open(self) -> None:
+        """Choose who answers, look up, and check what was sent.
+
+        Raises:
+            InvalidInput, NotFound, InvalidState: as `Served.open`.
+        """
+        body, endpoint = self._read_body(), self._endpoint
+        if self._entity is None and not endpoint.is_undivided:
+            self._key = _sticky(endpoint, body)
+        self._served = endpoint.entities[self._entity or endpoint.router.choose(self._key)]
+        self._reached = True
+        self._opened = self._served.open(body, self._now)
+        self.inputs, self.model = self._opened.inputs, self._served.model
+
+    def reply(self, prediction: Prediction | None, predict_s: float) -> Reply:
+        """The reply, once predicted (None where no model is asked) in so many seconds.
+
+        Raises:
+            InvalidInput: the body asks for what the answer has not.
+        """
+        assert self._opened is not None  # noqa: S101 - that is the order
+        body, served = self._read_body(), self._served
+        answered = self._opened.answered(prediction, predict_s)
+        origin = Origin(self._endpoint.name, served.plan.entity.entity_version)
+        written = self.question.dialect.write(answered.content(body), body, origin)
+        return Reply(OK, written, served, True, self._client_request_id(), answered, self._key)
+
+    def failed(self, error: Exception) -> Reply:
+        """The reply when a step failed.
+
+        What is wrong with the request becomes a 400 (or a 404, for a key that has no features where the endpoint wants
+        that) that names columns and no values, what goes wrong in the entity a 500 that says no more than that.
+        """
+        status, code, message = self._told(error)
+        body = self.question.dialect.error(code, message)
+        return Reply(status, body, self._served, self._reached, self._client_request_id(), key=self._key)
+
+    def _read_body(self) -> Body:
+        assert self._body is not None  # noqa: S101 - that is the order
+        return self._body
+
+    def _client_request_id(self) -> str | None:
+        said = None if self._body is None else self._body.client_request_id
+        return self.question.client_id if said is None else said
+
+    def _told(self, error: Exception) -> tuple[int, str, str]:
+        """Status, code and message. What nobody could foresee is logged."""
+        entity = self._served.plan.entity.name
+        if isinstance(error, InvalidInput | NotFound | InvalidState | TooLarge):
+            if isinstance(error, InvalidState):
+                _LOG.error("entity %s can't answer: %s", entity, error.message)
+            return _expected(error, self.question)
+        if isinstance(error, Busy):
+            return BUSY, "RESOURCE_EXHAUSTED", f"too many requests wait for '{entity}'"
+        if isinstance(error, Unavailable):
+            return UNAVAILABLE, "TEMPORARILY_UNAVAILABLE", f"'{entity}' can't answer now: {error}"
+        if isinstance(error, TooSlow):
+            return TOO_SLOW, "DEADLINE_EXCEEDED", f"'{entity}' did not answer in time"
+        _LOG.error("endpoint %s: entity %s failed", self._endpoint.name, entity, exc_info=error)
+        return FAILED, "INTERNAL_ERROR", f"served entity '{entity}' could not answer; the server's log says why"
+
+
+def too_large(most_bytes: int) -> str:
+    """What is said of a body that is over the limit."""
+    return f"the request is over {most_bytes} bytes; send fewer rows at a time"
+
+
+def _sticky(endpoint: ServedEndpoint, body: Body) -> bytes | None:
+    """What keeps a caller with one entity: its own request id, else the first row's keys."""
+    if body.client_request_id is not None:
+        return body.client_request_id.encode()
+    row = body.rows.typed(endpoint.first.signature.columns).first()
+    return None if row is None else endpoint.first.keys.encoded(row)
+
+
+def _expected(error: InvalidInput | NotFound | InvalidState | TooLarge, question: Question) -> tuple[int, str, str]:
+    if isinstance(error, TooLarge):
+        return TOO_LARGE, OVER_SIZE, too_large(question.envelope.most_bytes)
+    if isinstance(error, InvalidInput):
+        return BAD_REQUEST, "BAD_REQUEST", _sentence(error)
+    return NOT_FOUND if isinstance(error, NotFound) else FAILED, error.error_code, _sentence(error)
+
+
+def _sentence(error: MillraceError) -> str:
+    return f"{error.message}; {error.hint}" if error.hint else error.message

@@ -1,0 +1,250 @@
+"""The short way for requests that come whole: those of one turn of the event loop are answered together.
+
+Together they take one call of each model and one write of the capture, where each alone would take its own. Nobody waits
+for that: they are all there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import Context
+from dataclasses import dataclass
+from typing import Protocol
+
+from millrace.access.types import Caller
+from millrace.serving.capture.capture_log import CaptureLog, Kept
+from millrace.serving.models.turns import Unavailable
+from millrace.serving.port import Model, Reply
+from millrace.serving.request_log import CURRENT
+from millrace.serving.requests.admission import Refused, Sent, coding_of
+from millrace.serving.requests.answer import MOST_BYTES_ON_LOOP, MOST_ROWS_ON_LOOP, answer
+from millrace.serving.requests.desk import Desk, Response, Visit
+from millrace.serving.requests.exchange import Exchange
+from millrace.serving.requests.routes import route_of
+from millrace.serving.types import Prediction
+
+_LOG = logging.getLogger(__name__)
+
+
+class Visitor(Protocol):
+    """A connection that waits for an answer."""
+
+    def respond(self, response: Response) -> None:
+        """Send it; nothing where nobody is there any more."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Whole:
+    """A POST request that is all there."""
+
+    path: str
+    query: bytes
+    sent: Sent
+    caller: Caller
+    body: bytes
+
+
+@dataclass(slots=True, eq=False)
+class _Passage:
+    """A request in the lane.
+
+    Attributes:
+        reply: None until there is one.
+        broken: what goes back in place of the reply, where that can't be sent.
+    """
+
+    visitor: Visitor
+    visit: Visit
+    exchange: Exchange
+    reply: Reply | None = None
+    broken: Response | None = None
+
+
+class Lane:
+    """Answers the whole requests of one event loop."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._together: list[_Passage] = []
+        self._alone = set[asyncio.Task[None]]()
+
+    def takes(self, whole: Whole, visitor: Visitor) -> bool:
+        """Take a request, and answer it in the next turn of the loop, or when its model has the time.
+
+        False for what is not simply to be answered, and is left to the usual way, which also says why not.
+        """
+        route = route_of(whole.path)
+        if route is None or route.what != "answer" or len(whole.body) > MOST_BYTES_ON_LOOP:
+            return False
+        try:
+            if coding_of(whole.sent) != "identity":
+                return False
+            visit = self._desk.begin(self._desk.admit(route, whole.caller, whole.sent, whole.query), whole.body)
+        except Exception:  # noqa: BLE001 - refused, or what nobody foresaw: the usual way comes to the same, and tells it
+            return False
+        assert visit.exchange is not None  # noqa: S101 - there is a body
+        self._take(_Passage(visitor, visit, visit.exchange))
+        return True
+
+    def _take(self, passage: _Passage) -> None:
+        before = CURRENT.set(passage.visit.name)
+        try:
+            passage.exchange.read()
+            if passage.exchange.rows <= MOST_ROWS_ON_LOOP:
+                passage.exchange.open()
+        except Exception as error:  # noqa: BLE001 - the boundary of a request: a foreign function may raise anything
+            passage.reply = passage.exchange.failed(error)
+        finally:
+            CURRENT.reset(before)
+        if not self._together:
+            asyncio.get_running_loop().call_soon(self._answer, context=Context())
+        self._together.append(passage)
+
+    def _answer(self) -> None:
+        passages, self._together = self._together, []
+        ready = [passage for passage in passages if passage.reply is not None or self._is_quick(passage)]
+        for model, quick in _by_model(ready):
+            self._predict(model, quick)
+        self._keep(ready)
+        for passage in passages:
+            if passage.reply is None:
+                self._answer_alone(passage)
+
+    def _is_quick(self, passage: _Passage) -> bool:
+        model, inputs = passage.exchange.model, passage.exchange.inputs
+        return passage.exchange.is_open and (model is None or inputs is None or model.is_quick(len(inputs)))
+
+    def _predict(self, model: Model | None, passages: Sequence[_Passage]) -> None:
+        started = time.perf_counter()
+        predictions: Sequence[Prediction | Exception | None] = [None] * len(passages)
+        if model is not None:
+            predictions = _predicted(model, passages)
+        took_s = time.perf_counter() - started
+        for passage, prediction in zip(passages, predictions, strict=True):
+            passage.reply = _reply(passage, prediction, took_s)
+
+    def _answer_alone(self, passage: _Passage) -> None:
+        context = Context()
+        context.run(CURRENT.set, passage.visit.name)
+        task = asyncio.get_running_loop().create_task(self._alone_answered(passage), context=context)
+        self._alone.add(task)
+        task.add_done_callback(self._alone.discard)
+
+    async def _alone_answered(self, passage: _Passage) -> None:
+        try:
+            passage.reply = await answer(passage.exchange)
+        except asyncio.CancelledError:
+            # The server stops, and waits no longer; nor does its capture.
+            passage.reply = passage.exchange.failed(Unavailable("the server stops"))
+            self._respond([passage], kept=False)
+            raise
+        self._keep([passage])
+
+    def _keep(self, passages: Sequence[_Passage]) -> None:
+        """Keep what is to be kept, and then, or when the disk has it, send the answers."""
+        recorded, others, records = list[_Passage](), list[_Passage](), list[Kept]()
+        for passage in passages:
+            record = self._record(passage)
+            if record is None:
+                others.append(passage)
+            else:
+                recorded.append(passage)
+                records.append(record)
+        self._respond(others, kept=True)
+        if records and self._desk.capture is not None:
+            self._keep_all(self._desk.capture, recorded, records)
+
+    def _keep_all(self, capture: CaptureLog, passages: Sequence[_Passage], records: Sequence[Kept]) -> None:
+        try:
+            kept = capture.keep_all(records)
+        except Exception as error:  # noqa: BLE001 - the boundary of a request, which is found by keeping each alone
+            if len(records) > 1:
+                for passage, record in zip(passages, records, strict=True):
+                    self._keep_all(capture, [passage], [record])
+                return
+            passages[0].broken, kept = self._broken(passages[0], error), True
+        if isinstance(kept, bool):
+            self._respond(passages, kept=kept)
+        else:
+            kept.add_done_callback(lambda done: self._respond(passages, kept=done.result()))
+
+    def _record(self, passage: _Passage) -> Kept | None:
+        assert passage.reply is not None  # noqa: S101 - it comes after the reply
+        try:
+            return self._desk.record(passage.visit, passage.reply)
+        except Exception as error:  # noqa: BLE001 - the boundary of a request: the others of this turn are answered
+            passage.broken = self._broken(passage, error)
+            return None
+
+    def _respond(self, passages: Sequence[_Passage], *, kept: bool) -> None:
+        for passage in passages:
+            response = self._response(passage, kept=kept)
+            self._desk.end(passage.visit)
+            try:
+                passage.visitor.respond(response)
+                if passage.broken is None and passage.reply is not None:
+                    self._desk.copy(passage.visit, passage.reply)
+            except Exception as error:  # noqa: BLE001 - as above
+                with _as_of(passage):
+                    _LOG.error("an answer could not be sent", exc_info=error)
+
+    def _response(self, passage: _Passage, *, kept: bool) -> Response:
+        assert passage.reply is not None  # noqa: S101 - it comes after the reply
+        if passage.broken is None:
+            try:
+                return self._desk.response(passage.visit, passage.reply, kept=kept)
+            except Exception as error:  # noqa: BLE001 - as above
+                passage.broken = self._broken(passage, error)
+        return passage.broken
+
+    def _broken(self, passage: _Passage, error: Exception) -> Response:
+        with _as_of(passage):
+            return self._desk.broken(passage.visit, error)
+
+
+def _by_model(passages: Sequence[_Passage]) -> Iterable[tuple[Model | None, list[_Passage]]]:
+    """Those that have no reply yet, by who predicts; None where no model is asked."""
+    groups: dict[int, tuple[Model | None, list[_Passage]]] = {}
+    for passage in passages:
+        if passage.reply is None:
+            model = passage.exchange.model
+            groups.setdefault(id(model), (model, []))[1].append(passage)
+    return groups.values()
+
+
+def _predicted(model: Model, passages: Sequence[_Passage]) -> Sequence[Prediction | Exception]:
+    names = [each.visit.name for each in passages]
+    try:
+        return model.predict_all([each.exchange.inputs for each in passages if each.exchange.inputs is not None], names)
+    except Exception as error:  # noqa: BLE001 - the boundary of requests: a foreign model may raise anything
+        return [error] * len(passages)
+
+
+def _reply(passage: _Passage, prediction: Prediction | Exception | None, took_s: float) -> Reply:
+    exchange = passage.exchange
+    try:
+        if isinstance(prediction, Exception):
+            return _failed(passage, prediction)
+        return exchange.reply(prediction, took_s)
+    except Exception as error:  # noqa: BLE001 - the boundary of a request: what an answer is written from is a foreign model's
+        return _failed(passage, error)
+
+
+def _failed(passage: _Passage, error: Exception) -> Reply:
+    with _as_of(passage):
+        return passage.exchange.failed(error)
+
+
+@contextmanager
+def _as_of(passage: _Passage) -> Iterator[None]:
+    """What is logged meanwhile is about this request."""
+    before = CURRENT.set(passage.visit.name)
+    try:
+        yield
+    finally:
+        CURRENT.reset(before)

@@ -1,0 +1,156 @@
+"""One served feature spec in memory: a request's keys in, its features out, in their own types."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from millrace.core.errors import InvalidInput
+from millrace.core.names import TableName
+from millrace.features.functions.values import RESULT_NAMES, Reader, family_of, value_reader
+from millrace.features.online.lookup import FeatureRows, OnlineFeatures
+from millrace.features.port import OnlineStore
+from millrace.features.spec import from_json
+from millrace.features.types import FeatureSpec, OnlineTable
+from millrace.serving.bodies.body import Body
+from millrace.serving.port import Captured, Model
+from millrace.serving.request_keys import RequestKeys
+from millrace.serving.requests.served import describe, key_types, request_columns, stored_kind
+from millrace.serving.types import FEATURE_SPEC, CallSignature, Endpoint, LoadPlan, Prediction
+
+Record = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFeatures:
+    """The features of each row of a request, in its order."""
+
+    found: FeatureRows
+    inputs: None = None
+    predict_s: None = None
+    """There is no model."""
+
+    def answered(self, _prediction: Prediction | None, _predict_s: float) -> FoundFeatures:
+        """See `Opened.answered`: nothing is lacking."""
+        return self
+
+    def __len__(self) -> int:
+        """How many rows."""
+        return len(self.found)
+
+    def content(self, body: Body) -> dict[str, object]:
+        """The response: one object a row, the features by name in the spec's order; null where there is none.
+
+        Raises:
+            InvalidInput: the body asks for probabilities.
+        """
+        if body.predict_proba:
+            raise InvalidInput(
+                "this endpoint serves features and predicts nothing", hint="ask without params; the answer has outputs"
+            )
+        return {"outputs": self.found.as_json()}
+
+    def captured(self) -> Captured:
+        """What is kept of it: keys, and where the features came from; the response has the features."""
+        return Captured(self.found.keys, self.found.sources)
+
+
+class ServedFeatures:
+    """Answers requests with the features of one spec, as it was when the endpoint was deployed."""
+
+    model: Model | None = None
+    waiting = 0
+    """Nobody waits: features are looked up at once."""
+
+    def __init__(self, endpoint: Endpoint, plan: LoadPlan, online: OnlineStore) -> None:
+        spec = spec_of(plan)
+        keys = key_types(spec, online)
+        self._features = OnlineFeatures(online, spec, endpoint.config.missing_keys or "default")
+        self._features.check()
+        stored = _feature_types(spec, online)
+        self._readers = {output: _reader(output, kind) for output, kind in stored.items()}
+        self.keys = RequestKeys(keys)
+        self.plan = plan
+        self.path = _path(spec)
+        features = {output: stored_kind(kind) for output, kind in stored.items()}
+        self.signature = CallSignature(
+            request_columns(spec, keys) | features,
+            tuple(dict.fromkeys([*keys, *spec.request_columns])),
+            {name: features[name] for name in spec.inputs if name in features},
+        )
+        self.description = describe(endpoint, plan.entity, keys, ())
+
+    def open(self, body: Body, now: datetime) -> FoundFeatures:
+        """See `Served.open`: look up and compute.
+
+        A feature that the request carries is read in its own type, and wins, null included. Also raises InvalidInput where a function
+        fails.
+        """
+        records = [self._typed(record) for record in body.rows.typed(self.signature.columns).records(None)]
+        return FoundFeatures(self._features.find(records, now))
+
+    def _typed(self, record: Record) -> Record:
+        """The record with the features that it carries in the types that they have in the store."""
+        if self._readers.keys().isdisjoint(record):
+            return record
+        return {name: self._readers[name](value) if name in self._readers else value for name, value in record.items()}
+
+
+def spec_of(plan: LoadPlan) -> FeatureSpec:
+    """The spec that a plan carries. Raises InvalidInput where it can't be read."""
+    return from_json(plan.feature_spec or "")
+
+
+def _feature_types(spec: FeatureSpec, online: OnlineStore) -> dict[str, str]:
+    """Arrow type name of each feature, in which it is also read where a request carries it itself.
+
+    The types are those of now: publishing a table with other ones takes effect here with the next deployment.
+    """
+    types: dict[str, str] = {}
+    for lookup in spec.lookups:
+        table = online.table(TableName.parse(lookup.table_name))
+        if table is None:
+            continue
+        for column in lookup.feature_names or _features(table):
+            if column in table.types:
+                types[lookup.rename_outputs.get(column, column)] = table.types[column]
+    for function in spec.functions:
+        types[function.output] = RESULT_NAMES[function.function.returns]
+    return types
+
+
+def _reader(output: str, stored: str) -> Reader:
+    # Besides what functions take, the online store holds bytes and columns of nulls.
+    return _bytes_reader(output) if family_of(stored) is None else value_reader(output, stored)
+
+
+def _bytes_reader(output: str) -> Reader:
+    def read(value: object) -> object:
+        if value is None:
+            return None
+        try:
+            if isinstance(value, str):
+                return base64.b64decode(value, validate=True)
+        except binascii.Error:
+            pass
+        raise InvalidInput(
+            f"column '{output}' has a value that is not bytes", hint="send its bytes as base64 text", column=output
+        )
+
+    return read
+
+
+def _features(table: OnlineTable) -> list[str]:
+    identity = {*table.primary_keys, table.timeseries_column}
+    return [name for name in table.types if name not in identity]
+
+
+def _path(spec: FeatureSpec) -> str:
+    """`feature_spec: 5 features from ml.features.customers, ml.functions.ratio v1`, for the endpoint's state."""
+    tables = [lookup.table_name for lookup in spec.lookups]
+    functions = [f"{each.function.name} v{each.version}" for each in spec.functions]
+    features = f"{len(spec.inputs)} feature{'s' * (len(spec.inputs) != 1)}"
+    return f"{FEATURE_SPEC}: {features} from {', '.join(dict.fromkeys([*tables, *functions]))}"
