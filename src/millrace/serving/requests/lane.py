@@ -20,7 +20,7 @@ from millrace.serving.capture.capture_log import CaptureLog, Kept
 from millrace.serving.models.turns import Unavailable
 from millrace.serving.port import Model, Reply
 from millrace.serving.request_log import CURRENT
-from millrace.serving.requests.admission import Refused, Sent, coding_of
+from millrace.serving.requests.admission import Sent, coding_of
 from millrace.serving.requests.answer import MOST_BYTES_ON_LOOP, MOST_ROWS_ON_LOOP, answer
 from millrace.serving.requests.desk import Desk, Response, Visit
 from millrace.serving.requests.exchange import Exchange
