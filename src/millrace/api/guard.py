@@ -49,7 +49,13 @@ class Guard:
         if scope["type"] != "http":
             await self._other(scope, receive, send)
             return
-        caller = self.caller(scope["headers"])
+        host = authorization = b""
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization = authorization or value
+            elif name == b"host":
+                host = host or value
+        caller = self.caller(host, authorization)
         if caller is not None:
             scope[CALLER] = caller
             await self._app(scope, receive, send)
@@ -57,14 +63,8 @@ class Guard:
             answer = await self._without_token(scope, receive)
             await (answer or self._app)(scope, receive, _with_headers(send))
 
-    def caller(self, headers: Headers) -> Caller | None:
+    def caller(self, host: bytes, authorization: bytes) -> Caller | None:
         """Who sends a request with these headers to this server, by the token in them; None where that is not sure."""
-        host = authorization = b""
-        for name, value in headers:
-            if name == b"authorization":
-                authorization = authorization or value
-            elif name == b"host":
-                host = host or value
         return self._callers.bearer(authorization) if self._is_ours(host) else None
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:

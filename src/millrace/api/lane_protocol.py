@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from uvicorn.config import Config
@@ -13,7 +13,6 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from millrace.access.types import Caller
-from millrace.api.auth import Headers
 from millrace.serving.requests.desk import Response
 from millrace.serving.requests.lane import Lane, Whole
 
@@ -31,14 +30,14 @@ class LaneProtocol(HttpToolsProtocol):
 
     Args:
         lane: answers requests.
-        caller: who sends requests with such headers; None for whom the lane has nothing.
+        caller: who sends requests with such a Host and Authorization header; None for whom the lane has nothing.
         config, server_state, app_state, _loop: uvicorn's.
     """
 
     def __init__(
         self,
         lane: Lane,
-        caller: Callable[[Headers], Caller | None],
+        caller: Callable[[bytes, bytes], Caller | None],
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
@@ -99,15 +98,18 @@ class LaneProtocol(HttpToolsProtocol):
         )
 
     def _passes(self, held: list[bytes]) -> bool:
-        caller = self._caller(self.headers)
-        if caller is None or self._asked is None:
+        sent = dict(self.headers)
+        caller = self._caller(sent.get(b"host", b""), sent.get(b"authorization", b""))
+        # Which of two headers of one name counts is for the usual way to say.
+        if caller is None or self._asked is None or len(sent) < len(self.headers):
             return False
         path, query = self._asked
         crossing = _Crossing(self)
         body = held[0] if len(held) == 1 else b"".join(held)
-        if not self._lane.takes(Whole(path, query, dict(self.headers), caller, body), crossing):
+        if not self._lane.takes(Whole(path, query, sent, caller, body), crossing):
             return False
-        self.cycle = cast("RequestResponseCycle", crossing)
+        looks_like_uvicorns: Any = crossing
+        self.cycle = looks_like_uvicorns
         return True
 
     def _let_go(self, held: list[bytes]) -> None:

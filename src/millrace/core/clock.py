@@ -45,6 +45,8 @@ class ManualClock:
 
 def utc(moment: datetime) -> datetime:
     """The same instant, aware in UTC; a naive time is UTC."""
+    if moment.tzinfo is UTC:
+        return moment
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

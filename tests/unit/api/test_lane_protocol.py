@@ -237,7 +237,9 @@ IN_CHUNKS = b"POST %s HTTP/1.1\r\n%sTransfer-Encoding: chunked\r\n\r\n" % (PATH,
         ([(request(PATH + b"?client_request_id=a#b"), 0)], 0, [200]),
         ([(request(b"http://localhost" + PATH), 0)], 0, [200]),
         ([(request(PATH + b"?client_request_id=" + b"x" * 2000), 0)], 0, [200]),
-        ([(request(PATH, ONE, b"X-Long: " + b"x" * 100_000, b"Host: elsewhere", b"X-Long: y"), 0)], 1, [200]),
+        # Of two headers of one name it is the usual way that says which counts.
+        ([(request(PATH, ONE, b"X-Long: " + b"x" * 100_000, b"Host: elsewhere", b"X-Long: y"), 0)], 0, [200]),
+        ([(request(PATH, ONE, b"X-Long: " + b"x" * 100_000), 0)], 1, [200]),
         # A value's spaces are no part of it.
         ([(request().replace(b"Length: %d" % len(ONE), b"Length: %d \t" % len(ONE)), 0)], 1, [200]),
         ([(request().replace(b"Length: %d" % len(ONE), b"Length: %d " % len(ONE))[:-3], 3), (ONE[-3:], 0)], 0, [200]),

@@ -49,7 +49,6 @@ class Asked:
     entity: str | None
     dialect: Dialect
     envelope: Envelope
-    sent: Sent
 
 
 @dataclass(slots=True, eq=False)
@@ -62,6 +61,7 @@ class Visit:
     """
 
     asked: Asked
+    sent: Sent
     request: Request
     exchange: Exchange | None
     now: datetime
@@ -102,27 +102,28 @@ class Desk:
         """What is asked, before the body is there. Raises Refused."""
         endpoint = self.directory.endpoint(route, caller)
         entity = self.directory.entity(route, endpoint)
-        return Asked(caller.name, endpoint, entity, dialect_for(route, sent), envelope_of(query, self._envelope), sent)
+        return Asked(caller.name, endpoint, entity, dialect_for(route, sent), envelope_of(query, self._envelope))
 
-    def begin(self, asked: Asked, raw: bytes | None) -> Visit:
+    def begin(self, asked: Asked, sent: Sent, raw: bytes | None) -> Visit:
         """The body is there, or (None) over the limit. To be ended by `end`."""
         request_id, now = self._ids.next(), self._clock.now()
         request = Request(request_id, raw, asked.dialect.name, epoch_us(now), asked.requester)
         exchange = None
         if raw is not None:
-            question = Question(raw, asked.dialect, asked.envelope, client_id_of(asked.sent))
+            question = Question(raw, asked.dialect, asked.envelope, client_id_of(sent))
             exchange = Exchange(asked.endpoint, asked.entity, question, now)
         self.counts.begin(asked.endpoint.name)
-        return Visit(asked, request, exchange, now, time.perf_counter())
+        return Visit(asked, sent, request, exchange, now, time.perf_counter())
 
     def end(self, visit: Visit) -> None:
         """It is not answered any more, whatever came of it."""
         self.counts.end(visit.asked.endpoint.name)
 
-    def too_large(self, asked: Asked) -> Reply:
+    def too_large(self, visit: Visit) -> Reply:
         """The reply to a body over the limit."""
+        asked = visit.asked
         body = asked.dialect.error(OVER_SIZE, too_large(self.limits.body_bytes))
-        return Reply(TOO_LARGE, body, asked.endpoint.first, False, client_id_of(asked.sent))
+        return Reply(TOO_LARGE, body, asked.endpoint.first, False, client_id_of(visit.sent))
 
     def record(self, visit: Visit, reply: Reply) -> Kept | None:
         """What is to be kept of it; None where its endpoint keeps nothing."""
@@ -138,7 +139,7 @@ class Desk:
             headers += LATER
         if not kept:
             headers.append(_DROPPED)
-        small = packed(reply.body, visit.asked.sent.get(b"accept-encoding", b""))
+        small = packed(reply.body, visit.sent.get(b"accept-encoding", b""))
         if small is None:
             return Response(reply.status, reply.body, headers)
         return Response(reply.status, small, [*headers, *_IN_GZIP])

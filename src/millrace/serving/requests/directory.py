@@ -35,6 +35,10 @@ class Directory:
             raise Refused(503, "TEMPORARILY_UNAVAILABLE", why, LATER)
         raise Refused(404, "RESOURCE_DOES_NOT_EXIST", f"endpoint '{name}' is not served here")
 
+    def is_active(self, endpoint: ServedEndpoint) -> bool:
+        """Whether this is the generation of its endpoint that answers."""
+        return self._generations.active(endpoint.name) is endpoint
+
     def known_name(self, path: str) -> str:
         """The endpoint that a path names; empty for one that is not served here."""
         route = route_of(path)

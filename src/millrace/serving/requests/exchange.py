@@ -41,6 +41,7 @@ class Exchange:
     as soon as one of them raises. No I/O but the lookup in `open`.
 
     Attributes:
+        rows: how many were sent; 0 before they are read.
         inputs: what is to be predicted, once it is open; None where no model is asked.
         model: who predicts it; None where no model is asked.
     """
@@ -57,10 +58,11 @@ class Exchange:
         "inputs",
         "model",
         "question",
+        "rows",
     )
 
     def __init__(self, endpoint: ServedEndpoint, entity: str | None, question: Question, now: datetime) -> None:
-        self.question = question
+        self.question, self.rows = question, 0
         self._endpoint, self._entity, self._now = endpoint, entity, now
         self._served, self._reached = endpoint.first, False
         self._body: Body | None = None
@@ -79,14 +81,10 @@ class Exchange:
         """Whether `open` is done."""
         return self._opened is not None
 
-    @property
-    def rows(self) -> int:
-        """How many were sent; 0 before they are read."""
-        return 0 if self._body is None else len(self._body.rows)
-
     def read(self) -> None:
         """Parse the body. Raises InvalidInput, TooLarge."""
-        self._body = self.question.dialect.read(self.question.raw, self.question.envelope)
+        self._body = body = self.question.dialect.read(self.question.raw, self.question.envelope)
+        self.rows = len(body.rows)
 
     def open(self) -> None:
         """Choose who answers, look up, and check what was sent.

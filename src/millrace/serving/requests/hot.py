@@ -18,16 +18,16 @@ from millrace.serving.capture.capture_log import CaptureLog
 from millrace.serving.models.processes.environments import Environments
 from millrace.serving.models.turns import Limits
 from millrace.serving.request_log import CURRENT
-from millrace.serving.requests.admission import Headers, Refused, coding_of, found_route
+from millrace.serving.requests.admission import Headers, Refused, Sent, coding_of, found_route
 from millrace.serving.requests.answer import answer
 from millrace.serving.requests.arrival import Arrivals, Gone, Receive
 from millrace.serving.requests.content_coding import unpack
-from millrace.serving.requests.desk import Asked, Desk
+from millrace.serving.requests.desk import Desk, Visit
 from millrace.serving.requests.directory import Directory
 from millrace.serving.requests.exchange import BAD_REQUEST
 from millrace.serving.requests.generations import Generations
 from millrace.serving.requests.lane import Lane
-from millrace.serving.requests.routes import Route, is_hot
+from millrace.serving.requests.routes import is_hot
 from millrace.serving.types import Endpoint
 
 Scope = MutableMapping[str, Any]
@@ -163,8 +163,9 @@ class HotApp:
                 status, content = self._directory.told(route, lambda: _caller(scope))
                 await _respond(send, status, orjson.dumps(content), ())
                 return
-            asked = self._admit(route, scope)
-            raw = await self._read(asked, receive)
+            sent: Sent = dict(scope["headers"])
+            asked = self._desk.admit(route, _caller(scope), sent, scope.get("query_string", b""))
+            raw = await self._read(sent, receive)
         except Refused as refused:
             self._desk.counts.refused(self._directory.known_name(scope["path"]), refused.status)
             error = error_v2 if scope["path"].startswith("/v2") else error_body
@@ -172,15 +173,12 @@ class HotApp:
         except Gone:
             pass
         else:
-            await self._answer(asked, raw, send)
+            await self._answer(self._desk.begin(asked, sent, raw), send)
 
-    def _admit(self, route: Route, scope: Scope) -> Asked:
-        return self._desk.admit(route, _caller(scope), dict(scope["headers"]), scope.get("query_string", b""))
-
-    async def _read(self, asked: Asked, receive: Receive) -> bytes | None:
+    async def _read(self, sent: Sent, receive: Receive) -> bytes | None:
         """The body, unpacked; None where it is over the limit."""
-        coding = coding_of(asked.sent)
-        body = await self._arrivals.body(asked.sent.get(b"content-length", b""), receive)
+        coding = coding_of(sent)
+        body = await self._arrivals.body(sent.get(b"content-length", b""), receive)
         if body is None or coding == "identity":
             return body
         try:
@@ -189,12 +187,11 @@ class HotApp:
             message = "the body is not whole gzip, as its Content-Encoding says"
             raise Refused(BAD_REQUEST, "BAD_REQUEST", message) from None
 
-    async def _answer(self, asked: Asked, raw: bytes | None, send: Send) -> None:
-        desk = self._desk
-        visit, reply = desk.begin(asked, raw), None
+    async def _answer(self, visit: Visit, send: Send) -> None:
+        desk, reply = self._desk, None
         CURRENT.set(visit.name)
         try:
-            reply = desk.too_large(asked) if visit.exchange is None else await answer(visit.exchange)
+            reply = desk.too_large(visit) if visit.exchange is None else await answer(visit.exchange)
             record = desk.record(visit, reply)
             kept = record is None or desk.capture is None or await desk.capture.keep(*record)
             response = desk.response(visit, reply, kept=kept)

@@ -22,12 +22,13 @@ from millrace.serving.port import Model, Reply
 from millrace.serving.request_log import CURRENT
 from millrace.serving.requests.admission import Sent, coding_of
 from millrace.serving.requests.answer import MOST_BYTES_ON_LOOP, MOST_ROWS_ON_LOOP, answer
-from millrace.serving.requests.desk import Desk, Response, Visit
+from millrace.serving.requests.desk import Asked, Desk, Response, Visit
 from millrace.serving.requests.exchange import Exchange
 from millrace.serving.requests.routes import route_of
 from millrace.serving.types import Prediction
 
 _LOG = logging.getLogger(__name__)
+_MOST_KNOWN = 256
 
 
 class Visitor(Protocol):
@@ -71,6 +72,7 @@ class Lane:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._together: list[_Passage] = []
+        self._known: dict[tuple[str, bytes, bytes | None], tuple[Caller, Asked]] = {}
         self._alone = set[asyncio.Task[None]]()
 
     def takes(self, whole: Whole, visitor: Visitor) -> bool:
@@ -78,18 +80,34 @@ class Lane:
 
         False for what is not simply to be answered, and is left to the usual way, which also says why not.
         """
-        route = route_of(whole.path)
-        if route is None or route.what != "answer" or len(whole.body) > MOST_BYTES_ON_LOOP:
+        if len(whole.body) > MOST_BYTES_ON_LOOP:
             return False
         try:
-            if coding_of(whole.sent) != "identity":
+            asked = self._asked(whole)
+            if asked is None or coding_of(whole.sent) != "identity":
                 return False
-            visit = self._desk.begin(self._desk.admit(route, whole.caller, whole.sent, whole.query), whole.body)
+            visit = self._desk.begin(asked, whole.sent, whole.body)
         except Exception:  # noqa: BLE001 - refused, or what nobody foresaw: the usual way comes to the same, and tells it
             return False
         assert visit.exchange is not None  # noqa: S101 - there is a body
         self._take(_Passage(visitor, visit, visit.exchange))
         return True
+
+    def _asked(self, whole: Whole) -> Asked | None:
+        """What is asked; None for what is no prediction. The same is asked again and again, and looked up once. Raises Refused."""
+        key = whole.path, whole.query, whole.sent.get(b"content-type")
+        caller, asked = self._known.get(key, (None, None))
+        if asked is not None and caller is whole.caller and self._desk.directory.is_active(asked.endpoint):
+            return asked
+        route = route_of(whole.path)
+        if route is None or route.what != "answer":
+            return None
+        asked = self._desk.admit(route, whole.caller, whole.sent, whole.query)
+        if route.endpoint is not None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = whole.caller, asked
+        return asked
 
     def _take(self, passage: _Passage) -> None:
         before = CURRENT.set(passage.visit.name)
@@ -116,8 +134,8 @@ class Lane:
                 self._answer_alone(passage)
 
     def _is_quick(self, passage: _Passage) -> bool:
-        model, inputs = passage.exchange.model, passage.exchange.inputs
-        return passage.exchange.is_open and (model is None or inputs is None or model.is_quick(len(inputs)))
+        exchange = passage.exchange
+        return exchange.is_open and (exchange.model is None or exchange.model.is_quick(exchange.rows))
 
     def _predict(self, model: Model | None, passages: Sequence[_Passage]) -> None:
         started = time.perf_counter()
