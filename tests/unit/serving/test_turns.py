@@ -152,12 +152,12 @@ def test_what_is_predicted_at_once_is_so_in_the_name_of_those_of_its_call(turns:
 
 
 def test_calls_of_many_rows_are_several(turns: Callable[..., Turns]) -> None:
-    model = Doubling(400)
-    rows = [400, 400, 300, 400, 0, 400]
+    model = Doubling(4000)
+    rows = [4000, 4000, 3000, 4000, 0, 4000]
     asked = [Inputs(np.full((count, 1), float(at)), (["0"] * count,)) for at, count in enumerate(rows)]
     answers = turns(model).predict_all(asked, [(f"r-{at}", "churn") for at in range(len(rows))])
-    # 1024 rows at most in one call.
-    assert [count for count, _ in model.calls] == [800, 700, 400]
+    # 8192 rows at most in one call.
+    assert [count for count, _ in model.calls] == [8000, 7000, 4000]
     labels = [each.labels for each in answers if isinstance(each, Prediction)]
     assert labels == [[2.0 * at] * count for at, count in enumerate(rows)]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from millrace.core.errors import InvalidInput
-from millrace.serving.bodies.arrow_messages import unpacked_bytes
+from millrace.serving.bodies.arrow_messages import first_message, unpacked_bytes
 from millrace.serving.bodies.arrow_rows import ArrowRows, are_machine_numbers, is_plain, value_bytes, value_width
 from millrace.serving.bodies.body import PLAIN, Body, Envelope, TooLarge
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _MAGIC = b"ARROW1\0\0"
 _WIDEST = 8  # bytes of a machine number
+_LONGEST_KNOWN = 64 << 10  # bytes of a schema's message
 _STREAM, _FILE, _PARQUET = "an Arrow stream", "an Arrow file", "a Parquet file"
 
 
@@ -97,16 +99,37 @@ def _stream(raw: bytes, most_bytes: int) -> _Found:
     if unpacked_bytes(raw) > most_bytes:
         raise TooLarge
     with pa.ipc.open_stream(raw) as stream:
-        schema = stream.schema
-        batches = list(stream) or [pa.RecordBatch.from_pylist([], schema)]
-    numbers, unread = are_machine_numbers(schema), list[str]()
-    if not numbers:
-        plain = [place for place, kind in enumerate(schema.types) if is_plain(kind)]
-        unread = [name for place, name in enumerate(schema.names) if place not in plain]
-        batches = [batch.select(plain) for batch in batches]
+        batches = list(stream) or [pa.RecordBatch.from_pylist([], stream.schema)]
+    # What is seen of a schema is seen once: a caller sends the same bytes of it again and again.
+    first = first_message(raw)
+    kinds = _known_kinds(first) if len(first) <= _LONGEST_KNOWN else _kinds(batches[0].schema)
+    if not kinds.numbers:
+        batches = [batch.select(kinds.plain) for batch in batches]
     for batch in batches:
         batch.validate(full=True)  # offsets that point elsewhere would be followed
-    return _Found(batches, unread, numbers)
+    return _Found(batches, kinds.unread, kinds.numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kinds:
+    """The columns of a schema: the places of plain ones, the names of others, whether all are machine numbers."""
+
+    plain: Sequence[int]
+    unread: Sequence[str]
+    numbers: bool
+
+
+@lru_cache(maxsize=64)
+def _known_kinds(message: bytes) -> _Kinds:
+    import pyarrow as pa
+
+    return _kinds(pa.ipc.read_schema(pa.py_buffer(message)))
+
+
+def _kinds(schema: pa.Schema) -> _Kinds:
+    plain = [place for place, kind in enumerate(schema.types) if is_plain(kind)]
+    unread = [name for place, name in enumerate(schema.names) if place not in plain]
+    return _Kinds(plain, unread, are_machine_numbers(schema))
 
 
 def _parquet(raw: bytes, most_bytes: int) -> _Found:

@@ -33,6 +33,19 @@ def unpacked_bytes(stream: bytes) -> int:
         raise ValueError("it ends within a message") from error
 
 
+def first_message(stream: bytes) -> bytes:
+    """The message that a stream begins with, which is its schema; one without a body.
+
+    Raises:
+        ValueError: no Arrow stream.
+    """
+    found = next(_messages(stream), None)
+    if found is None:
+        raise ValueError("it is empty")
+    _, end = found
+    return stream[:end]
+
+
 def _messages(stream: bytes) -> Iterator[tuple[bytes, int]]:
     """Each message's metadata, and where its body is.
 

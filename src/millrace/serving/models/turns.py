@@ -16,6 +16,8 @@ from millrace.serving.request_log import CURRENT, Name
 from millrace.serving.types import Prediction, parts
 
 _MOST_ROWS = 1024  # of several requests in one call; a single one may be larger
+# The same where all are quick and wait for nothing else: only memory bounds it.
+_MOST_ROWS_AT_ONCE = 8192
 
 
 class Busy(Exception):
@@ -92,7 +94,7 @@ class Turns:
 
     def predict_all(self, asked: Sequence[Inputs], names: Sequence[Name]) -> Sequence[Prediction | Exception]:
         """See `Model.predict_all`."""
-        most_rows = max(self.predictor.quick_rows, _MOST_ROWS) if self._together else 0
+        most_rows = _MOST_ROWS_AT_ONCE if self._together else 0
         answers: list[Prediction | Exception] = []
         for call in _calls(asked, most_rows):
             answers += self._at_once(call, names[len(answers) : len(answers) + len(call)])
