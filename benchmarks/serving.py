@@ -30,6 +30,8 @@ from serving_load import Failed, Start
 from serving_model import Served
 from serving_questions import BODIES
 
+_TRIES = 2
+
 
 @dataclass(frozen=True)
 class Options:
@@ -96,17 +98,24 @@ class Found:
                 self._drop(make.__name__, f"{error.cmd[0]} ended with {error.returncode}")
 
     def measure(self, number: int, core: int, folder: Path, seconds: int) -> None:
-        """One round; a peer that fails takes no further part."""
-        for contender in [one for one in self.contenders if number < one.rounds]:
-            try:
-                start = serving_load.measure(contender, core, folder, seconds)
-            except Failed as error:
-                self.contenders.remove(contender)
-                self.starts.pop(contender.name, None)
-                self._drop(contender.name, str(error))
-            else:
+        """One round; a peer that fails is started once more, and then takes no further part: what it did before counts."""
+        for contender in [one for one in self.contenders if number < one.rounds and one.name not in self.missing]:
+            start = self._start(contender, core, folder, seconds)
+            if start is not None:
                 self.starts.setdefault(contender.name, []).append(start)
                 _tell(contender, start)
+
+    def _start(self, contender: Contender, core: int, folder: Path, seconds: int) -> Start | None:
+        for _ in range(_TRIES):
+            try:
+                return serving_load.measure(contender, core, folder, seconds)
+            except Failed as error:
+                why = str(error)
+                print(f"{contender.name}: {why}", flush=True)
+        self._drop(contender.name, why)
+        if contender.name not in self.starts:
+            self.contenders.remove(contender)
+        return None
 
     def _drop(self, name: str, why: str) -> None:
         if name in OURS:

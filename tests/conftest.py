@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from millrace.testing.postgres import PostgresServer
 
 pytest.register_assert_rewrite("millrace.testing")
+# In a program without a file, as the tests' workers are, PySpark's client believes to be in its own tests, and exits.
+if not hasattr(sys.modules["__main__"], "__file__"):
+    sys.modules["__main__"].__file__ = __file__
 # `--hypothesis-profile=nightly`: as many cases as the laws are promised to have seen.
 _NIGHTLY_EXAMPLES = int(os.environ.get("MILLRACE_NIGHTLY_EXAMPLES") or 100_000)
 settings.register_profile("nightly", max_examples=_NIGHTLY_EXAMPLES, deadline=None, print_blob=True)

@@ -614,7 +614,9 @@ def test_models_that_need_a_process_do_not_keep_the_others_waiting(world: World,
     async def story() -> None:
         await commands.start()
         assert app.served() == {"churn": 1}
-        assert app.waiting() == {"a-slow-one": "its model is being loaded in a process of its own"}
+        assert app.waiting() == {
+            "a-slow-one": "its model takes a while to load: it is proved, or has a process of its own"
+        }
         mending = asyncio.create_task(commands.mend(60.0))  # the first time at once
         for _ in range(500):
             if "environment" in app.waiting()["a-slow-one"]:

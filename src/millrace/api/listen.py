@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 import ssl
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,8 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 5010
 _LAST_PORT = 65535
 _BACKLOG = 2048
+# A worker that was just starting when its supervisor was killed notices that within about a second.
+_LEAVING_S, _LOOK_S = 2.0, 0.05
 _END = "-----END CERTIFICATE-----"
 
 
@@ -64,7 +68,7 @@ def bind(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(address)
+        _take(listener, address)
     except OSError as error:
         listener.close()
         raise Conflict(
@@ -74,6 +78,20 @@ def bind(host: str, port: int) -> socket.socket:
         ) from error
     listener.listen(_BACKLOG)
     return listener
+
+
+def _take(listener: socket.socket, address: tuple[str, int]) -> None:
+    """Bind it; what is left of a server that was killed a moment ago is waited for."""
+    deadline = time.monotonic() + _LEAVING_S
+    while True:
+        try:
+            listener.bind(address)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise
+            time.sleep(_LOOK_S)
+        else:
+            return
 
 
 def local_url(listener: socket.socket, tls: Tls | None) -> str:

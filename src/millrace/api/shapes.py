@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast, get_args
@@ -9,7 +10,7 @@ from typing import Any, cast, get_args
 from millrace.access.types import Level
 from millrace.core.clock import epoch_us
 from millrace.core.errors import InvalidInput
-from millrace.core.names import DEFAULT_CATALOG
+from millrace.core.names import DEFAULT_CATALOG, did_you_mean
 from millrace.features.types import MissingKeys
 from millrace.serving.canary.documents import canary_document, canary_from, run_document
 from millrace.serving.endpoints import endpoints
@@ -19,6 +20,14 @@ Json = dict[str, Any]
 
 _FOREIGN = ("external_model", "foundation_model")
 _OWN = ("name", "entity_name", "entity_version", "model_name", "model_version")
+_CONFIG_NAMES = (
+    *("name", "served_entities", "served_models", "traffic_config", "auto_capture_config"),
+    *("missing_keys", "shadow_config", "canary_config"),
+)
+_ENTITY_NAMES = (
+    *(*_OWN, *_FOREIGN, "workload_size", "workload_type", "scale_to_zero_enabled", "scale_to_zero_after_s"),
+    *("batching", "own_packages", "environment_vars", "min_provisioned_throughput", "max_provisioned_throughput"),
+)
 
 
 def read_config(config: object, gateway: object = None) -> EndpointConfig:
@@ -32,6 +41,7 @@ def read_config(config: object, gateway: object = None) -> EndpointConfig:
         InvalidInput: a part is missing or has the wrong type; the message names it.
     """
     body = _object(config, "config")
+    _check_names(body, _CONFIG_NAMES)
     listed = body.get("served_entities") or body.get("served_models") or []
     served = [read_entity(entity) for entity in _list(listed, "served_entities")]
     tables = body.get("auto_capture_config") or _object(gateway or {}, "ai_gateway").get("inference_table_config")
@@ -139,6 +149,7 @@ def _how(endpoint: Endpoint, entity: ServedEntity) -> str:
 def read_entity(given: object) -> ServedEntity:
     """A served entity; a model, or with no version a feature spec."""
     entity = _object(given, "served_entities")
+    _check_names(entity, _ENTITY_NAMES)
     for foreign in _FOREIGN:
         if entity.get(foreign):
             raise InvalidInput(
@@ -225,6 +236,13 @@ def _list(given: object, what: str) -> Sequence[object]:
     if not isinstance(given, list):
         raise InvalidInput(f"'{what}' is not a JSON list", hint="look at docs/api.md for the shape", field=what)
     return given
+
+
+def _check_names(given: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Refuse a name that is nearly one that there is. Databricks has others, which mean nothing here and are let through."""
+    for name in given.keys() - set(known):
+        if difflib.get_close_matches(name, known, n=1, cutoff=0.85):
+            raise InvalidInput(f"'{name}' is not known here", hint=did_you_mean(name, known), field=name)
 
 
 def _ms(moment: datetime) -> int:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,16 @@ def test_what_can_not_be_listened_at_is_told_with_the_fix() -> None:
     with pytest.raises(Conflict, match="can't be used") as caught:
         bind("192.0.2.7", 0)  # an address for documentation: nobody's
     assert "--host" in caught.value.hint
+
+
+def test_a_port_that_is_just_becoming_free_is_waited_for() -> None:
+    leaving = bind("127.0.0.1", 0)
+    port = leaving.getsockname()[1]
+    timer = threading.Timer(0.3, leaving.close)
+    timer.start()
+    with bind("127.0.0.1", port) as listener:
+        assert listener.getsockname()[1] == port
+    timer.join()
 
 
 def test_the_certificate_is_the_first_in_its_file(tls: Tls, tmp_path: Path) -> None:

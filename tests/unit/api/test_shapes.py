@@ -56,6 +56,23 @@ def test_what_is_wrong_is_named(config: object, named: str) -> None:
         read_config(config)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ({"mising_keys": "404"}, "missing_keys"),
+        (
+            {"served_entities": [{"entity_name": "a.b.c", "entity_version": "1", "scale_to_zero_enabeld": True}]},
+            "enabled",
+        ),
+    ],
+)
+def test_a_name_that_is_nearly_one_is_refused_and_a_foreign_one_is_not(wrong: dict[str, object], meant: str) -> None:
+    config = {"served_entities": [{"entity_name": "a.b.c", "entity_version": "1"}], "budget_policy_id": "x"}
+    assert len(read_config(config).served) == 1
+    with pytest.raises(InvalidInput, match=f"did you mean '.*{meant}'"):
+        read_config({**config, **wrong})
+
+
 def test_an_endpoint_is_written_with_what_clients_need() -> None:
     document = json.loads(json.dumps(write_endpoint(endpoint("churn", 4), "http://host")))
     assert document["state"] == {"ready": "READY", "config_update": "IN_PROGRESS", "message": "loading"}

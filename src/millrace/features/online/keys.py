@@ -35,7 +35,7 @@ def key_reader(column: str, stored: str) -> KeyReader:
             return read(value)
         except (TypeError, ValueError, ArithmeticError, binascii.Error) as error:
             raise InvalidInput(
-                f"key '{column}' is a {type(value).__name__}, not a {stored}",
+                f"key '{column}' is not {_KINDS[family or 'null']}",
                 hint=f"send {_WANTED[family or 'null']}",
                 column=column,
             ) from error
@@ -68,6 +68,16 @@ _READ: dict[str, KeyReader] = {
     "decimal": _decimal,
     "binary": _bytes,
     "null": lambda _: None,
+}
+_KINDS = {
+    "integer": "a whole number",
+    "text": "a text",
+    "boolean": "true or false",
+    "date": "a date",
+    "timestamp": "a time",
+    "decimal": "a decimal number",
+    "binary": "base64",
+    "null": "null",
 }
 _WANTED = {
     "integer": "a whole number, without quotes or a decimal point",

@@ -123,7 +123,7 @@ class HotApp:
         """Let a stored endpoint wait for `serve` whose models take long to load; whether it is such a one."""
         takes_long = endpoint.state.ready and self._generations.takes_long(endpoint)
         if takes_long:
-            self._waiting[endpoint.name] = "its model is being loaded in a process of its own"
+            self._waiting[endpoint.name] = "its model takes a while to load: it is proved, or has a process of its own"
         return takes_long
 
     def waiting(self) -> Mapping[str, str]:

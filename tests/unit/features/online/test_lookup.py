@@ -191,10 +191,10 @@ def test_a_null_or_unknown_key_finds_nothing(shop: Lake, online: OnlineStore) ->
     [
         ({}, "no column 'customer'"),
         ({"custmer": 1}, "no column 'customer'\n  hint: send it in every row$"),
-        ({"customer": "1"}, "key 'customer' is a str, not a int64\n.*without quotes"),
-        ({"customer": 1.0}, "key 'customer' is a float"),
-        ({"customer": True}, "key 'customer' is a bool"),
-        ({"customer": [1]}, "key 'customer' is a list"),
+        ({"customer": "1"}, "key 'customer' is not a whole number\n.*without quotes"),
+        ({"customer": 1.0}, "key 'customer' is not a whole number"),
+        ({"customer": True}, "key 'customer' is not a whole number"),
+        ({"customer": [1]}, "key 'customer' is not a whole number"),
         ({"customer": 1, "spend": [1]}, "column 'spend': "),
     ],
 )
@@ -264,7 +264,7 @@ def test_keys_as_requests_send_them(stored: str, good: dict[Any, object], bad: l
         assert read(sent) == key
         assert type(read(sent)) is type(key)
     for sent in bad:
-        with pytest.raises(InvalidInput, match=r"key 'k' is a .*\n.*send "):
+        with pytest.raises(InvalidInput, match=r"key 'k' is not .*\n.*send "):
             read(sent)
 
 

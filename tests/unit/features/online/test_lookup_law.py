@@ -248,7 +248,7 @@ def test_what_is_published_by_other_rules_is_read_by_them() -> None:
     (early,), (found,) = (model.augment([{"k": "1"}], START + day * DAY)[0].inputs for day in (0, 1))
     assert math.isnan(early)  # type: ignore[arg-type]
     assert found == 7.0
-    with pytest.raises(InvalidInput, match="key 'k' is a int, not a string"):
+    with pytest.raises(InvalidInput, match="key 'k' is not a text"):
         model.augment([{"k": 1}], START + DAY)
 
 
