@@ -54,7 +54,7 @@ def page(contenders: Sequence[Contender], starts: Starts, seconds: int, missing:
             *_loads(contenders, starts),
             *_starts(contenders, starts),
             *(_configuration(contender) for contender in contenders),
-            *(f"- {name} could not be measured: {why}." for name, why in missing.items()),
+            *(f"- {name} {_left_out(starts.get(name, ()))}: {why}." for name, why in missing.items()),
             _errors(starts),
             "",
             "| what | measured | limit |",
@@ -63,6 +63,10 @@ def page(contenders: Sequence[Contender], starts: Starts, seconds: int, missing:
             _END,
         ]
     )
+
+
+def _left_out(rounds: Sequence[Start]) -> str:
+    return f"took part in {len(rounds)} rounds only" if rounds else "could not be measured"
 
 
 def _quiet(starts: Starts) -> str:

@@ -73,7 +73,7 @@ def build(workspace: Workspace, workers: Workers, mlflow: MlflowMount, url: str)
         looks = (api.drain_now, threading.Event())
         threading.Thread(target=api.canaries.run, args=looks, name="canaries", daemon=True).start()
     tokens = TokenRoutes(workspace.tokens, SystemClock(), workspace.principal)
-    labels = LabelRoutes(workspace, workers)
+    labels = LabelRoutes(workspace, api.drain_now)
     own = Starlette(
         routes=[*api.routes, *tokens.routes, *labels.routes],
         exception_handlers={

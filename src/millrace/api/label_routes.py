@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from starlette.routing import Route
 from millrace.access.types import CALLER, Caller
 from millrace.api.bodies import json_object, short_body
 from millrace.api.rest import OWN_ENDPOINTS
-from millrace.api.workers import Workers
 from millrace.core.errors import InvalidInput, PermissionDenied
 from millrace.core.names import did_you_mean
 from millrace.serving.labels.late_labels import (
@@ -40,10 +39,15 @@ _HINT = 'send {"labels": [{"request_id": "...", "label": 1}]}, or text/csv'
 
 
 class LabelRoutes:
-    """The route. Who may manage an endpoint may label its predictions."""
+    """The route. Who may manage an endpoint may label its predictions.
 
-    def __init__(self, workspace: Workspace, workers: Workers) -> None:
-        self._workspace, self._workers = workspace, workers
+    Args:
+        workspace: has the tables.
+        drain: moves all that is captured now into them.
+    """
+
+    def __init__(self, workspace: Workspace, drain: Callable[[], object]) -> None:
+        self._workspace, self._drain = workspace, drain
 
     @property
     def routes(self) -> list[Route]:
@@ -72,10 +76,7 @@ class LabelRoutes:
         columns, dry_run, lake = _columns(options), _dry_run(options), self._workspace.lake
         table = predictions_table(self._workspace.endpoints.get(EndpointName(name)))
         if not dry_run:
-            self._workers.seal()
-            from millrace.serving.capture.drain import drain
-
-            drain(lake, self._workspace.capture_root)
+            self._drain()
         labels = _read(content, kind, types_of(lake, table, columns))
         now = self._workspace.clock.now()
         done: LabelSummary = import_labels(lake, table, labels, columns, as_of=now, dry_run=dry_run)

@@ -106,7 +106,10 @@ def _requests(counted: Sequence[Counted]) -> Iterator[Metric]:
     requests = _counter("millrace_requests", "Requests by the status of their answer.", *_SERVED, "status")
     rows = _counter("millrace_rows", "Rows that were predicted or looked up.", *_SERVED)
     whole = _histogram("millrace_request_duration_seconds", "From the whole body to the answer, capture included.")
-    predict = _histogram("millrace_predict_duration_seconds", "The model's part, the wait for its turn included.")
+    predict = _histogram(
+        "millrace_predict_duration_seconds",
+        "The model's part, the wait for its turn included; a call that several requests share counts for each.",
+    )
     flying = _gauge("millrace_requests_in_flight", "Requests that are being answered.", "endpoint", "worker")
     waiting = _gauge("millrace_requests_waiting", "Requests that wait for their turn at a model.", *_SERVED)
     copies = _counter("millrace_shadow_copies", "Copies for shadows: answered, or dropped.", *_SERVED, "outcome")

@@ -17,7 +17,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from millrace.access.types import CALLER, Caller, Rights, owner
 from millrace.api import rest
 from millrace.api.label_routes import LabelRoutes
-from millrace.api.workers import Workers
 from millrace.core.errors import MillraceError
 from millrace.core.principal import Principal
 from millrace.serving.capture.inference_tables import predictions_schema
@@ -29,13 +28,6 @@ NOW = datetime(2025, 3, 10, tzinfo=UTC)
 PATH = "/api/millrace/endpoints/churn/labels"
 KEYS = (("customer_id", "int64"), ("shop", "string"))
 DESCRIPTION = Description("d", "ml.logs.p", "churn", 1, "churn-3", "ml.models.churn", "3", KEYS, ())
-
-
-class SealedWorkers:
-    """Workers that have nothing open."""
-
-    def seal(self) -> None:
-        """Nothing is open."""
 
 
 class As:
@@ -61,7 +53,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[As]:
     workspace.lake.ensure("ml.logs.p_predictions", schema)
     row = {**dict.fromkeys(schema.names), "request_id": "r", "row": 0, "timestamp": NOW, "customer_id": 7, "shop": "x"}
     workspace.lake.append("ml.logs.p_predictions", pa.Table.from_pylist([row], schema=schema))
-    routes = LabelRoutes(workspace, cast(Workers, SealedWorkers())).routes
+    routes = LabelRoutes(workspace, lambda: None).routes
     handlers = {MillraceError: rest.expected_failure, Exception: rest.bug}
     yield As(Starlette(routes=routes, exception_handlers=cast(Any, handlers)))
     workspace.close()

@@ -18,7 +18,7 @@ from millrace.serving.port import Reply
 from millrace.serving.request_log import CURRENT
 from millrace.serving.requests.exchange import OK, Question
 from millrace.serving.requests.generations import ServedEndpoint
-from millrace.serving.requests.served import Asked
+from millrace.serving.requests.served import Prepared
 from millrace.serving.requests.shadows import Shadows
 from millrace.serving.types import Endpoint, EndpointName, EndpointState, LoadPlan, Prediction
 
@@ -40,8 +40,8 @@ class Entity:
     def model(self) -> Entity:
         return self
 
-    def open(self, *_: object) -> Asked:
-        return Asked(join_inputs([[1.0]], (("spend", "double"),)), [], [])
+    def open(self, *_: object) -> Prepared:
+        return Prepared(join_inputs([[1.0]], (("spend", "double"),)), [], [])
 
     async def predict(self, *_: object) -> Prediction:
         self.asked.append(CURRENT.get())

@@ -126,6 +126,11 @@ class CaptureLog:
         with self._lock:
             return self._write(records)
 
+    def lose(self, records: int, why: str) -> None:
+        """Count records that can't be handed over any more."""
+        with self._lock:
+            self._drop(records, why)
+
     def seal(self) -> None:
         """Close the open segment, so that a drain takes all that was written until now; nothing where there is none."""
         self._sync(seal=True)

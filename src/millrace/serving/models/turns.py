@@ -191,8 +191,9 @@ def _calls(asked: Sequence[Inputs], most_rows: int) -> Iterator[list[Inputs]]:
 
 def _checked(prediction: Prediction, asked: Sequence[Inputs]) -> Prediction:
     rows = sum(map(len, asked))
-    if len(prediction.labels) != rows:
-        raise ValueError(f"the model gave {len(prediction.labels)} predictions for {rows} rows")
+    for given in (prediction.labels, prediction.probabilities):
+        if given is not None and len(given) != rows:
+            raise ValueError(f"the model gave {len(given)} predictions for {rows} rows")
     return prediction
 
 

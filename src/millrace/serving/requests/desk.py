@@ -41,7 +41,7 @@ _DROPPED = (b"x-millrace-capture", b"dropped")
 
 
 @dataclass(slots=True, eq=False)
-class Asked:
+class Admission:
     """Who asks what, and how."""
 
     requester: str
@@ -58,14 +58,16 @@ class Visit:
     Attributes:
         exchange: None for a body that was too large to read.
         started: by time.perf_counter.
+        own_s: how long it took without waiting for others of its turn; None where it was answered alone.
     """
 
-    asked: Asked
+    asked: Admission
     sent: Sent
     request: Request
     exchange: Exchange | None
     now: datetime
     started: float
+    own_s: float | None = None
 
     @property
     def name(self) -> Name:
@@ -98,13 +100,13 @@ class Desk:
         self._clock, self._ids = clock, RequestIds()
         self._envelope = Envelope(most_bytes=limits.body_bytes)
 
-    def admit(self, route: Route, caller: Caller, sent: Sent, query: bytes) -> Asked:
+    def admit(self, route: Route, caller: Caller, sent: Sent, query: bytes) -> Admission:
         """What is asked, before the body is there. Raises Refused."""
         endpoint = self.directory.endpoint(route, caller)
         entity = self.directory.entity(route, endpoint)
-        return Asked(caller.name, endpoint, entity, dialect_for(route, sent), envelope_of(query, self._envelope))
+        return Admission(caller.name, endpoint, entity, dialect_for(route, sent), envelope_of(query, self._envelope))
 
-    def begin(self, asked: Asked, sent: Sent, raw: bytes | None) -> Visit:
+    def begin(self, asked: Admission, sent: Sent, raw: bytes | None) -> Visit:
         """The body is there, or (None) over the limit. To be ended by `end`."""
         request_id, now = self._ids.next(), self._clock.now()
         request = Request(request_id, raw, asked.dialect.name, epoch_us(now), asked.requester)
@@ -127,7 +129,8 @@ class Desk:
 
     def record(self, visit: Visit, reply: Reply) -> Kept | None:
         """What is to be kept of it; None where its endpoint keeps nothing."""
-        return self._record(reply, visit.request, visit.started)
+        own_s = time.perf_counter() - visit.started if visit.own_s is None else visit.own_s
+        return self._record(reply, visit.request, own_s)
 
     def response(self, visit: Visit, reply: Reply, *, kept: bool) -> Response:
         """Count it, and make what goes back; `kept` tells whether it is kept where it should be."""
@@ -160,15 +163,14 @@ class Desk:
         if visit.exchange is not None and reply.reached and asked.entity is None and asked.endpoint.shadows:
             self.shadows.offer(asked.endpoint, reply, visit.exchange.question, visit.request, visit.now)
 
-    def _record(self, reply: Reply, request: Request, started: float) -> Kept | None:
+    def _record(self, reply: Reply, request: Request, duration_s: float) -> Kept | None:
         description = reply.served.description
         if self.capture is None or description is None:
             return None
-        duration_us = round((time.perf_counter() - started) * 1e6)
-        return record_payload(reply, request, duration_us), description
+        return record_payload(reply, request, round(duration_s * 1e6)), description
 
     async def _keep_copy(self, reply: Reply, request: Request, started: float) -> None:
-        record = self._record(reply, request, started)
+        record = self._record(reply, request, time.perf_counter() - started)
         if record is not None and self.capture is not None:
             await self.capture.keep(*record)
 

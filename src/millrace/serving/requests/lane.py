@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context
@@ -16,14 +17,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from millrace.access.types import Caller
+from millrace.serving.bodies.body import Dialect, Envelope
 from millrace.serving.capture.capture_log import CaptureLog, Kept
 from millrace.serving.models.turns import Unavailable
 from millrace.serving.port import Model, Reply
 from millrace.serving.request_log import CURRENT
 from millrace.serving.requests.admission import Sent, coding_of
 from millrace.serving.requests.answer import MOST_BYTES_ON_LOOP, MOST_ROWS_ON_LOOP, answer
-from millrace.serving.requests.desk import Asked, Desk, Response, Visit
+from millrace.serving.requests.desk import Admission, Desk, Response, Visit
 from millrace.serving.requests.exchange import Exchange
+from millrace.serving.requests.generations import ServedEndpoint
 from millrace.serving.requests.routes import route_of
 from millrace.serving.types import Prediction
 
@@ -55,15 +58,33 @@ class _Passage:
     """A request in the lane.
 
     Attributes:
+        opened: when it was, by time.perf_counter.
         reply: None until there is one.
-        broken: what goes back in place of the reply, where that can't be sent.
+        broken: what goes back in place of the reply, where that can't be made or kept.
     """
 
     visitor: Visitor
     visit: Visit
     exchange: Exchange
+    opened: float = 0.0
     reply: Reply | None = None
     broken: Response | None = None
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether there is something to send."""
+        return self.reply is not None or self.broken is not None
+
+
+@dataclass(slots=True, eq=False)
+class _Known:
+    """An admission, but for the endpoint: what is not served any more must not be kept in memory by who once asked it."""
+
+    caller: Caller
+    endpoint: weakref.ref[ServedEndpoint]
+    entity: str | None
+    dialect: Dialect
+    envelope: Envelope
 
 
 class Lane:
@@ -72,7 +93,8 @@ class Lane:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._together: list[_Passage] = []
-        self._known: dict[tuple[str, bytes, bytes | None], tuple[Caller, Asked]] = {}
+        self._most_bytes = min(MOST_BYTES_ON_LOOP, desk.limits.body_bytes)
+        self._known: dict[tuple[str, bytes | None], _Known] = {}
         self._alone = set[asyncio.Task[None]]()
 
     def takes(self, whole: Whole, visitor: Visitor) -> bool:
@@ -80,34 +102,38 @@ class Lane:
 
         False for what is not simply to be answered, and is left to the usual way, which also says why not.
         """
-        if len(whole.body) > MOST_BYTES_ON_LOOP:
+        if len(whole.body) > self._most_bytes:
             return False
         try:
-            asked = self._asked(whole)
-            if asked is None or coding_of(whole.sent) != "identity":
+            admission = self._admission(whole)
+            if admission is None or coding_of(whole.sent) != "identity":
                 return False
-            visit = self._desk.begin(asked, whole.sent, whole.body)
+            visit = self._desk.begin(admission, whole.sent, whole.body)
         except Exception:  # noqa: BLE001 - refused, or what nobody foresaw: the usual way comes to the same, and tells it
             return False
         assert visit.exchange is not None  # noqa: S101 - there is a body
         self._take(_Passage(visitor, visit, visit.exchange))
         return True
 
-    def _asked(self, whole: Whole) -> Asked | None:
+    def _admission(self, whole: Whole) -> Admission | None:
         """What is asked; None for what is no prediction. The same is asked again and again, and looked up once. Raises Refused."""
-        key = whole.path, whole.query, whole.sent.get(b"content-type")
-        caller, asked = self._known.get(key, (None, None))
-        if asked is not None and caller is whole.caller and self._desk.directory.is_active(asked.endpoint):
-            return asked
+        key = whole.path, whole.sent.get(b"content-type")
+        known = None if whole.query else self._known.get(key)
+        endpoint = None if known is None or known.caller is not whole.caller else known.endpoint()
+        if known is not None and endpoint is not None and self._desk.directory.is_active(endpoint):
+            return Admission(whole.caller.name, endpoint, known.entity, known.dialect, known.envelope)
         route = route_of(whole.path)
         if route is None or route.what != "answer":
             return None
-        asked = self._desk.admit(route, whole.caller, whole.sent, whole.query)
-        if route.endpoint is not None:
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            self._known[key] = whole.caller, asked
-        return asked
+        found = self._desk.admit(route, whole.caller, whole.sent, whole.query)
+        if route.endpoint is not None and not whole.query:
+            self._know(key, whole.caller, found)
+        return found
+
+    def _know(self, key: tuple[str, bytes | None], caller: Caller, found: Admission) -> None:
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[key] = _Known(caller, weakref.ref(found.endpoint), found.entity, found.dialect, found.envelope)
 
     def _take(self, passage: _Passage) -> None:
         before = CURRENT.set(passage.visit.name)
@@ -116,35 +142,62 @@ class Lane:
             if passage.exchange.rows <= MOST_ROWS_ON_LOOP:
                 passage.exchange.open()
         except Exception as error:  # noqa: BLE001 - the boundary of a request: a foreign function may raise anything
-            passage.reply = passage.exchange.failed(error)
+            self._fail(passage, error)
         finally:
             CURRENT.reset(before)
+        passage.opened = time.perf_counter()
+        if passage.is_answered:
+            passage.visit.own_s = passage.opened - passage.visit.started
         if not self._together:
             asyncio.get_running_loop().call_soon(self._answer, context=Context())
         self._together.append(passage)
 
     def _answer(self) -> None:
         passages, self._together = self._together, []
-        ready = [passage for passage in passages if passage.reply is not None or self._is_quick(passage)]
-        for model, quick in _by_model(ready):
-            self._predict(model, quick)
-        self._keep(ready)
+        for group in _by_model(list(filter(self._is_quick, passages))):
+            try:
+                self._predict(group)
+            except Exception as error:  # noqa: BLE001 - the boundary of requests: those of other models are answered
+                for passage in group:
+                    self._fail(passage, error)
+        self._keep([passage for passage in passages if passage.is_answered])
         for passage in passages:
-            if passage.reply is None:
+            if not passage.is_answered:
                 self._answer_alone(passage)
 
     def _is_quick(self, passage: _Passage) -> bool:
         exchange = passage.exchange
-        return exchange.is_open and (exchange.model is None or exchange.model.is_quick(exchange.rows))
+        if passage.is_answered or not exchange.is_open:
+            return False
+        return exchange.model is None or exchange.model.is_quick(exchange.rows)
 
-    def _predict(self, model: Model | None, passages: Sequence[_Passage]) -> None:
-        started = time.perf_counter()
+    def _predict(self, passages: Sequence[_Passage]) -> None:
+        """Predict what one model is asked."""
+        started, model = time.perf_counter(), passages[0].exchange.model
         predictions: Sequence[Prediction | Exception | None] = [None] * len(passages)
         if model is not None:
             predictions = _predicted(model, passages)
         took_s = time.perf_counter() - started
         for passage, prediction in zip(passages, predictions, strict=True):
-            passage.reply = _reply(passage, prediction, took_s)
+            self._reply(passage, prediction, took_s)
+            # What others of the turn took before it is no part of its time.
+            passage.visit.own_s = passage.opened - passage.visit.started + took_s
+
+    def _reply(self, passage: _Passage, prediction: Prediction | Exception | None, took_s: float) -> None:
+        if isinstance(prediction, Exception):
+            self._fail(passage, prediction)
+            return
+        try:
+            passage.reply = passage.exchange.reply(prediction, took_s)
+        except Exception as error:  # noqa: BLE001 - the boundary of a request: what an answer is written from is a foreign model's
+            self._fail(passage, error)
+
+    def _fail(self, passage: _Passage, error: Exception) -> None:
+        with _as_of(passage):
+            try:
+                passage.reply = passage.exchange.failed(error)
+            except Exception as worse:  # noqa: BLE001 - as above: nobody waits forever
+                passage.broken = self._desk.broken(passage.visit, worse)
 
     def _answer_alone(self, passage: _Passage) -> None:
         context = Context()
@@ -157,11 +210,19 @@ class Lane:
         try:
             passage.reply = await answer(passage.exchange)
         except asyncio.CancelledError:
-            # The server stops, and waits no longer; nor does its capture.
-            passage.reply = passage.exchange.failed(Unavailable("the server stops"))
-            self._respond([passage], kept=False)
+            self._cut(passage)
             raise
+        except Exception as error:  # noqa: BLE001 - the boundary of a request
+            self._fail(passage, error)
         self._keep([passage])
+
+    def _cut(self, passage: _Passage) -> None:
+        """The server stops, and waits no longer; nor does its capture."""
+        self._fail(passage, Unavailable("the server stops"))
+        is_lost = self._record(passage) is not None
+        if is_lost and self._desk.capture is not None:
+            self._desk.capture.lose(1, "the server stops")
+        self._respond([passage], kept=not is_lost)
 
     def _keep(self, passages: Sequence[_Passage]) -> None:
         """Keep what is to be kept, and then, or when the disk has it, send the answers."""
@@ -192,7 +253,8 @@ class Lane:
             kept.add_done_callback(lambda done: self._respond(passages, kept=done.result()))
 
     def _record(self, passage: _Passage) -> Kept | None:
-        assert passage.reply is not None  # noqa: S101 - it comes after the reply
+        if passage.broken is not None or passage.reply is None:
+            return None
         try:
             return self._desk.record(passage.visit, passage.reply)
         except Exception as error:  # noqa: BLE001 - the boundary of a request: the others of this turn are answered
@@ -209,11 +271,11 @@ class Lane:
                     self._desk.copy(passage.visit, passage.reply)
             except Exception as error:  # noqa: BLE001 - as above
                 with _as_of(passage):
-                    _LOG.error("an answer could not be sent", exc_info=error)
+                    _LOG.error("an answer, or its copy for a shadow, could not be sent", exc_info=error)
 
     def _response(self, passage: _Passage, *, kept: bool) -> Response:
-        assert passage.reply is not None  # noqa: S101 - it comes after the reply
         if passage.broken is None:
+            assert passage.reply is not None  # noqa: S101 - one of them is there
             try:
                 return self._desk.response(passage.visit, passage.reply, kept=kept)
             except Exception as error:  # noqa: BLE001 - as above
@@ -225,13 +287,12 @@ class Lane:
             return self._desk.broken(passage.visit, error)
 
 
-def _by_model(passages: Sequence[_Passage]) -> Iterable[tuple[Model | None, list[_Passage]]]:
-    """Those that have no reply yet, by who predicts; None where no model is asked."""
-    groups: dict[int, tuple[Model | None, list[_Passage]]] = {}
+def _by_model(passages: Sequence[_Passage]) -> Iterable[list[_Passage]]:
+    """Those that one model is asked together; each alone where entities share an endpoint, whose times are compared."""
+    groups: dict[int, list[_Passage]] = {}
     for passage in passages:
-        if passage.reply is None:
-            model = passage.exchange.model
-            groups.setdefault(id(model), (model, []))[1].append(passage)
+        is_alone = not passage.visit.asked.endpoint.is_undivided
+        groups.setdefault(id(passage if is_alone else passage.exchange.model), []).append(passage)
     return groups.values()
 
 
@@ -241,21 +302,6 @@ def _predicted(model: Model, passages: Sequence[_Passage]) -> Sequence[Predictio
         return model.predict_all([each.exchange.inputs for each in passages if each.exchange.inputs is not None], names)
     except Exception as error:  # noqa: BLE001 - the boundary of requests: a foreign model may raise anything
         return [error] * len(passages)
-
-
-def _reply(passage: _Passage, prediction: Prediction | Exception | None, took_s: float) -> Reply:
-    exchange = passage.exchange
-    try:
-        if isinstance(prediction, Exception):
-            return _failed(passage, prediction)
-        return exchange.reply(prediction, took_s)
-    except Exception as error:  # noqa: BLE001 - the boundary of a request: what an answer is written from is a foreign model's
-        return _failed(passage, error)
-
-
-def _failed(passage: _Passage, error: Exception) -> Reply:
-    with _as_of(passage):
-        return passage.exchange.failed(error)
 
 
 @contextmanager

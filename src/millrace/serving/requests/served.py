@@ -27,7 +27,7 @@ from millrace.serving.types import CallSignature, Description, Endpoint, LoadPla
 
 # Not frozen, as in `exchange`: one of each for each request.
 @dataclass(slots=True, eq=False)
-class Asked:
+class Prepared:
     """What was asked, row by row: `Answered` without the prediction."""
 
     inputs: Inputs
@@ -100,13 +100,13 @@ class ServedModel:
         self.signature = _signature(plan, spec, keys)
         self.description = _description(endpoint, plan, keys, self._reader)
 
-    def open(self, body: Body, now: datetime) -> Asked:
+    def open(self, body: Body, now: datetime) -> Prepared:
         """See `Served.open`."""
         sent = body.rows.typed(self.signature.columns)
         if self._lookup is None:
-            return Asked(self._reader.read(sent), (), ())
+            return Prepared(self._reader.read(sent), (), ())
         rows = self._lookup.augment(sent.records(None), now)
-        return Asked(self._reader.from_columns(rows.numbers, rows.others), rows.keys, rows.sources)
+        return Prepared(self._reader.from_columns(rows.numbers, rows.others), rows.keys, rows.sources)
 
     @property
     def waiting(self) -> int:
