@@ -194,3 +194,14 @@ def test_a_model_that_gives_too_few_predictions_fails(turns: Callable[..., Turns
 
     with pytest.raises(ValueError, match="gave 0 predictions for 1 rows"):
         run(turns(Short()).predict(one(1)))
+
+
+def test_probabilities_that_are_too_few_are_no_answer(turns: Callable[..., Turns]) -> None:
+    class Short(Doubling):
+        def predict(self, inputs: Inputs) -> Prediction:
+            return Prediction([1.0] * len(inputs), [0.5])
+
+    asked = [one(1), one(2)]
+    answers = turns(Short(9)).predict_all(asked, [("r-1", "churn"), ("r-2", "churn")])
+    # Together there is one for two rows; alone each has its own.
+    assert [each.probabilities for each in answers if isinstance(each, Prediction)] == [[0.5], [0.5]]
