@@ -131,7 +131,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("MILLRACE_ACCESS_LOG", "1")
         with running_server(home, workers=2) as info:
-            yield Running(info.url, (home / "token").read_text().strip(), home, workspace)
+            running = Running(info.url, (home / "token").read_text().strip(), home, workspace)
+            # Its model is proved first, while the server is up.
+            eventually(lambda: running.get("/health/ready").json()["not_ready"].keys() == {"late"}, 90)
+            yield running
     workspace.close()
 
 

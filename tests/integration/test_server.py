@@ -290,10 +290,11 @@ def test_a_model_that_mlflows_client_logged_is_served(server: Running, monkeypat
     mlflow.set_tracking_uri(server.url)
     mlflow.set_registry_uri(server.url)
     try:
-        mlflow.set_experiment("by a client")
+        # Not set_experiment: that would be so for all tests of this process.
+        experiment = mlflow.create_experiment("by a client")
         rows = pd.DataFrame([ROW, ROW])
         model = DummyClassifier(strategy="constant", constant=1).fit(rows, [0, 1])
-        with mlflow.start_run():
+        with mlflow.start_run(experiment_id=experiment):
             mlflow.sklearn.log_model(
                 model,
                 name="model",
