@@ -46,7 +46,8 @@ def page(contenders: Sequence[Contender], starts: Starts, seconds: int, missing:
             "One XGBoost classifier (100 trees, depth 6, 20 double features), the same file behind each server. One server is alive",
             "at a time, all its processes on one core, wrk on another. In each round each server is started, its answers are compared",
             f"with the model's own, and after a second of warming up it is asked for {seconds} s by {_MOST} connections and half as long by",
-            f"1 and by 8, each question with many different bodies. Figures are medians of {rounds} rounds (at most 3 of Ray Serve and Feast).",
+            f"1 and by 8, each question with many different bodies. Figures are medians of {rounds} rounds (at most 3 of Ray Serve and Feast);",
+            "what is so many times another is so within a round: the median, and the least and the most, of all rounds.",
             f"Sent a key, millrace looks all 20 features up in the online store, among {KEYS:,} keys. Feast and our endpoint of",
             "the same kind answer with the features alone. `echo` is the floor: uvicorn, JSON parsed, a constant answered. Processor time is",
             f"that of all processes of a server for a request at {_MOST} connections, what is done about it later (capture to Delta) included.",
@@ -159,10 +160,10 @@ def _targets(starts: Starts) -> list[Row]:
         *_ratios(starts, _HUNDRED_KEYS, (_HUNDRED_KEYS,), _LIMITS_FEATURES),
     ]
     if "echo" in starts:
-        floor = _of(starts["echo"], _ONE, _MOST, _cpu)
+        floor = [_of([start], _ONE, _MOST, _cpu) for start in starts["echo"]]
         for whose, value in (("all processes", _cpu), ("the worker's alone", _answering_cpu)):
-            times = _of(ours, _ONE, _MOST, value) / floor
-            rows.append((f"processor per request beside echo, {whose}", f"{times:.1f} times", f"{_CPU_LIMIT}"))
+            taken = [_of([start], _ONE, _MOST, value) for start in ours]
+            rows.append((f"processor per request beside echo, {whose}", _times(taken, floor), f"{_CPU_LIMIT}"))
     rows += [
         (f"{question}, one connection, p50", f"{_of(ours, question, 1, _p50):.2f} ms", f"{_P50_LIMIT_MS} ms")
         for question in (_ONE, "1 key")
@@ -179,17 +180,22 @@ def _targets(starts: Starts) -> list[Row]:
 
 def _ratios(starts: Starts, what: str, forms: Sequence[str], limits: Limits) -> list[Row]:
     """Requests per second of ours, in the best of some forms, beside the best that each peer has for as many rows."""
-    ours = _best(starts["millrace"], lambda name: name in forms)
-    return [
-        (
-            f"{what}, {_MOST} connections, beside {peer}",
-            f"{ours / theirs:.1f} times" if theirs else "it answered none",
-            f"at least {limit}" if limit else "",
-        )
-        for peer, limit in limits.items()
-        if peer in starts
-        for theirs in [_best(starts[peer], lambda name: name.split(",")[0] == what)]
-    ]
+    rows = []
+    for peer, limit in limits.items():
+        if peer in starts:
+            ours = [_best([start], lambda name: name in forms) for start in starts["millrace"]]
+            theirs = [_best([start], lambda name: name.split(",")[0] == what) for start in starts[peer]]
+            wanted = f"at least {limit}" if limit else ""
+            rows.append((f"{what}, {_MOST} connections, beside {peer}", _times(ours, theirs), wanted))
+    return rows
+
+
+def _times(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    """How many times, within each round: from one to the next the machine may be another. A peer's rounds are the first ones."""
+    ratios = [mine / other for mine, other in zip(ours, theirs, strict=False) if other]
+    if not ratios:
+        return "it answered none"
+    return f"{_median(ratios):.1f} times ({min(ratios):.1f} to {max(ratios):.1f})"
 
 
 def _best(found: Sequence[Start], wanted: Callable[[str], bool]) -> float:
