@@ -1,6 +1,6 @@
 """The quickstart as a user runs it: by the command, in a fresh home, with another seed, and with nothing changing.
 
-`make test` tells two stories side by side; `make test-all` also the one that everybody sees first, alone, with its time.
+`make test-all` tells two stories side by side, and alone, with its time, the one that everybody sees first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pytest
 
 from millrace.workspace import Workspace, open_workspace
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
 Report = dict[str, Any]
 _FEATURES = "ml.features.customer_churn_features"
