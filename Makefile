@@ -27,9 +27,9 @@ check: setup-dev  ## formatting, lint, types, layers, and what files may not hol
 	$(bin)/lint-imports
 	$(bin)/python scripts/check_tree.py
 
-test: check  ## set up, check, and run all tests that need nothing but Python and no minutes each, with coverage
-	$(bin)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not postgres and not redis and not spark and not alone and not long" --cov --cov-report=term:skip-covered
-	@echo 'Not run here: the stores on PostgreSQL and Redis and the joins on a real Spark, which need Debian packages; servers under chaos, canaries, fuzz and the quickstart's stories, which take minutes; and what measures time. `make test-all` runs them.'
+test: check  ## set up, check, and run all tests that need nothing but Python and no minutes each (COVERAGE=1: with coverage, which takes half as long again)
+	$(bin)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not postgres and not redis and not spark and not alone and not long" $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
+	@echo 'Not run here: the stores on PostgreSQL and Redis and the joins on a real Spark, which need Debian packages; servers under chaos, canaries, fuzz and the stories of the quickstart, which take minutes; and what measures time. `make test-all` runs them.'
 
 test-all: setup-dev  ## what `make test` leaves out: the long tests, and those that need Debian packages (installed where missing, as root) or a real Spark (in .spark)
 	scripts/debian_packages.sh

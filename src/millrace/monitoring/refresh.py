@@ -15,13 +15,20 @@ from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName, did_you_mean
 from millrace.lake.lake import Lake
 from millrace.lake.types import TableDefinition, TableVersion
-from millrace.monitoring.counts import watched
-from millrace.monitoring.drift import SCALES
-from millrace.monitoring.profile import Row
-from millrace.monitoring.reference import ReferenceProfile
-from millrace.monitoring.summary import Stored, read_stored, summary_row
-from millrace.monitoring.tables import MetricTables, as_table, drift_schema, keys, profile_schema, summary_schema
+from millrace.monitoring.counts.window_counts import watched
+from millrace.monitoring.reference.profile import ReferenceProfile
+from millrace.monitoring.tables.schemas import (
+    MetricTables,
+    as_table,
+    drift_schema,
+    keys,
+    profile_schema,
+    summary_schema,
+)
+from millrace.monitoring.tables.statistics import Row
+from millrace.monitoring.tables.summary import Stored, read_stored, summary_row
 from millrace.monitoring.types import MonitorSpec, WindowVerdict
+from millrace.monitoring.verdicts.drift import SCALES
 from millrace.monitoring.version_log import VersionLog
 from millrace.monitoring.windows import Granularity
 

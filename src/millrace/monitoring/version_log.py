@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from millrace.monitoring.cells import Ints, as_numbers
-from millrace.monitoring.counts import WindowCounts, count_windows, log_losses, watched
-from millrace.monitoring.drift import judge_drift
-from millrace.monitoring.metric_rows import Window, drift_rows, profile_rows
-from millrace.monitoring.performance import judge_performance
-from millrace.monitoring.profile import Row
-from millrace.monitoring.reference import ColumnProfile, ReferenceProfile
-from millrace.monitoring.summary import Stored
+from millrace.monitoring.counts.window_counts import WindowCounts, count_windows, log_losses, watched
+from millrace.monitoring.reference.cells import Ints, as_numbers
+from millrace.monitoring.reference.profile import ColumnProfile, ReferenceProfile
+from millrace.monitoring.tables.metric_rows import Window, drift_rows, profile_rows
+from millrace.monitoring.tables.statistics import Row
+from millrace.monitoring.tables.summary import Stored
 from millrace.monitoring.types import MonitorSpec, WindowVerdict
+from millrace.monitoring.verdicts.drift import judge_drift
+from millrace.monitoring.verdicts.performance import judge_performance
 from millrace.monitoring.windows import Granularity
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from millrace.features.matrix import model_frame
-from millrace.monitoring.reference import ReferenceProfile
+from millrace.monitoring.reference.profile import ReferenceProfile
 from millrace.pipeline import training_parts
 from millrace.pipeline.context import RunContext
 from millrace.pipeline.fitted import holdout_scores

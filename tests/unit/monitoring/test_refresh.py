@@ -18,9 +18,9 @@ from millrace.lake.adapters.delta import DeltaTableStore
 from millrace.lake.adapters.sql_catalog import SqlCatalog
 from millrace.lake.lake import Lake
 from millrace.lake.types import CommitInfo, Location, Version
-from millrace.monitoring.reference import ReferenceProfile
+from millrace.monitoring.reference.profile import ReferenceProfile
 from millrace.monitoring.refresh import refresh
-from millrace.monitoring.summary import read_verdicts
+from millrace.monitoring.tables.summary import read_verdicts
 from millrace.monitoring.types import MonitorSpec, WindowVerdict
 
 START = datetime(2025, 3, 1, tzinfo=UTC)

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from millrace.core.clock import epoch_us
-from millrace.monitoring.reference import ReferenceProfile
-from millrace.monitoring.summary import Stored
+from millrace.monitoring.reference.profile import ReferenceProfile
+from millrace.monitoring.tables.summary import Stored
 from millrace.monitoring.types import MonitorSpec, WindowVerdict
 from millrace.monitoring.version_log import VersionLog
 

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millrace.monitoring.cells import Floats, as_numbers, as_text
-from millrace.monitoring.losses import comparable
-from millrace.monitoring.reference import ColumnProfile
+from millrace.monitoring.reference.cells import Floats, as_numbers, as_text
+from millrace.monitoring.reference.losses import comparable
+from millrace.monitoring.reference.profile import ColumnProfile
 from millrace.monitoring.types import MonitorSpec
 from millrace.statistics.metrics import METRICS
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from millrace.monitoring.cells import Floats, Ints, count_cells
-from millrace.monitoring.losses import row_losses
-from millrace.monitoring.reference import ColumnProfile, ReferenceProfile
+from millrace.monitoring.reference.cells import Floats, Ints, count_cells
+from millrace.monitoring.reference.losses import row_losses
+from millrace.monitoring.reference.profile import ColumnProfile, ReferenceProfile
 from millrace.monitoring.types import MonitorSpec
 
 

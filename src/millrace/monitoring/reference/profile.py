@@ -12,10 +12,10 @@ import numpy as np
 
 from millrace.core.errors import InvalidInput
 from millrace.core.names import did_you_mean
-from millrace.monitoring import cells as cell
-from millrace.monitoring.calibrate import Variation, column_variation, loss_spread, spans
-from millrace.monitoring.cells import Floats, Ints, Kind
-from millrace.monitoring.losses import row_losses
+from millrace.monitoring.reference import cells as cell
+from millrace.monitoring.reference.calibrate import Variation, column_variation, loss_spread, spans
+from millrace.monitoring.reference.cells import Floats, Ints, Kind
+from millrace.monitoring.reference.losses import row_losses
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from millrace.monitoring.cells import Floats, Ints, Kind
+from millrace.monitoring.reference.cells import Floats, Ints, Kind
 
 
 def rolling(counts: Ints, scale: int) -> Ints:

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace.core.errors import InvalidInput
-from millrace.monitoring.calibrate import Variation, column_variation, loss_spread, spans
-from millrace.monitoring.losses import row_losses
-from millrace.monitoring.reference import ReferenceProfile
+from millrace.monitoring.reference.calibrate import Variation, column_variation, loss_spread, spans
+from millrace.monitoring.reference.losses import row_losses
+from millrace.monitoring.reference.profile import ReferenceProfile
 
 _FLOATS = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True, width=64))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from millrace.monitoring.cells import Floats, Ints
-from millrace.monitoring.profile import Row
-from millrace.monitoring.reference import ColumnProfile
+from millrace.monitoring.reference.cells import Floats, Ints
+from millrace.monitoring.reference.profile import ColumnProfile
+from millrace.monitoring.tables.statistics import Row
 from millrace.statistics.distances import (
     js_from_counts,
     ks_from_counts,

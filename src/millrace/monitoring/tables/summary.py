@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from millrace.lake.lake import Lake
-from millrace.monitoring.counts import LossSums, WindowCounts
-from millrace.monitoring.profile import Row
-from millrace.monitoring.tables import MetricTables
+from millrace.monitoring.counts.window_counts import LossSums, WindowCounts
+from millrace.monitoring.tables.schemas import MetricTables
+from millrace.monitoring.tables.statistics import Row
 from millrace.monitoring.types import MonitorSpec, Status, WindowVerdict
 from millrace.monitoring.windows import Granularity
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from millrace.monitoring.cells import Bools, Floats, as_numbers, kind_of
+from millrace.monitoring.reference.cells import Bools, Floats, as_numbers, kind_of
 
 # A probability of exactly 0 or 1 would make one row outweigh all others.
 _LEAST_PROBABILITY = 1e-6

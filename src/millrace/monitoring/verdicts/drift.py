@@ -8,11 +8,11 @@ from datetime import timedelta
 
 import numpy as np
 
-from millrace.monitoring.calibrate import LEAST_ROWS, Variation
-from millrace.monitoring.cells import Floats, Ints
-from millrace.monitoring.counts import WindowCounts
-from millrace.monitoring.effects import chance_distances, distances, rolling, shares
-from millrace.monitoring.reference import ColumnProfile
+from millrace.monitoring.counts.window_counts import WindowCounts
+from millrace.monitoring.reference.calibrate import LEAST_ROWS, Variation
+from millrace.monitoring.reference.cells import Floats, Ints
+from millrace.monitoring.reference.effects import chance_distances, distances, rolling, shares
+from millrace.monitoring.reference.profile import ColumnProfile
 from millrace.monitoring.types import MonitorSpec, WindowVerdict
 from millrace.monitoring.windows import Granularity
 from millrace.statistics.tests import chi2_from_counts, ks_p_value

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace.core.errors import InvalidInput
-from millrace.monitoring.cells import (
+from millrace.monitoring.reference.cells import (
     BINS,
     as_numbers,
     count_cells,
@@ -20,7 +20,7 @@ from millrace.monitoring.cells import (
     quantile_edges,
     text_cells,
 )
-from millrace.monitoring.effects import chance_distances, distances, effects, rolling
+from millrace.monitoring.reference.effects import chance_distances, distances, effects, rolling
 
 _NUMBERS = st.one_of(st.integers(-5, 5).map(float), st.floats(-100, 100), st.sampled_from([0.0, 1.5, 1e9]))
 

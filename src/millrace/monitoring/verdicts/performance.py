@@ -8,11 +8,11 @@ from math import erfc, sqrt
 
 import numpy as np
 
-from millrace.monitoring.calibrate import LEAST_ROWS
-from millrace.monitoring.counts import WindowCounts
-from millrace.monitoring.drift import BUDGET_SHARE, SCALES
-from millrace.monitoring.reference import LossProfile
+from millrace.monitoring.counts.window_counts import WindowCounts
+from millrace.monitoring.reference.calibrate import LEAST_ROWS
+from millrace.monitoring.reference.profile import LossProfile
 from millrace.monitoring.types import MonitorSpec, Status, WindowVerdict
+from millrace.monitoring.verdicts.drift import BUDGET_SHARE, SCALES
 from millrace.monitoring.windows import Granularity
 
 RELATIVE_FLOOR = 0.03

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from millrace.monitoring.cells import Floats, Ints, Kind, as_numbers, count_cells
-from millrace.monitoring.effects import effects, shares
+from millrace.monitoring.reference.cells import Floats, Ints, Kind, as_numbers, count_cells
+from millrace.monitoring.reference.effects import effects, shares
 from millrace.monitoring.windows import Granularity
 
 LEAST_ROWS = 30

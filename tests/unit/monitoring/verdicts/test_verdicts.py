@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 
 from millrace.core.errors import InvalidInput
-from millrace.monitoring.counts import LossSums, WindowCounts
-from millrace.monitoring.drift import judge_drift
+from millrace.monitoring.counts.window_counts import LossSums, WindowCounts
 from millrace.monitoring.observe import observe
-from millrace.monitoring.performance import judge_performance
-from millrace.monitoring.reference import ColumnProfile, LossProfile, ReferenceProfile
+from millrace.monitoring.reference.profile import ColumnProfile, LossProfile, ReferenceProfile
 from millrace.monitoring.types import MonitorSpec, WindowVerdict
+from millrace.monitoring.verdicts.drift import judge_drift
+from millrace.monitoring.verdicts.performance import judge_performance
 from millrace.monitoring.windows import Granularity
 
 SPEC = MonitorSpec("logs.p", "metrics")

@@ -8,11 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from millrace.monitoring.cells import Kind
-from millrace.monitoring.compare import baseline_counts, baseline_row, compare, deltas
-from millrace.monitoring.counts import WindowCounts
-from millrace.monitoring.profile import Row, column_row, table_row
-from millrace.monitoring.reference import ColumnProfile
+from millrace.monitoring.counts.window_counts import WindowCounts
+from millrace.monitoring.reference.cells import Kind
+from millrace.monitoring.reference.profile import ColumnProfile
+from millrace.monitoring.tables.compare import baseline_counts, baseline_row, compare, deltas
+from millrace.monitoring.tables.statistics import Row, column_row, table_row
 from millrace.monitoring.types import MonitorSpec
 from millrace.monitoring.windows import Granularity
 

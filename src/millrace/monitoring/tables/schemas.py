@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from millrace.core.names import TableName
-from millrace.monitoring.profile import Row
+from millrace.monitoring.tables.statistics import Row
 from millrace.monitoring.types import MonitorSpec
 
 _TIME = pa.timestamp("us", tz="UTC")

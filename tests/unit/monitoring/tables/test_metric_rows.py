@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from millrace.monitoring.compare import baseline_counts, baseline_row, compare, deltas
-from millrace.monitoring.profile import column_row, table_row
-from millrace.monitoring.reference import ReferenceProfile
+from millrace.monitoring.reference.profile import ReferenceProfile
+from millrace.monitoring.tables.compare import baseline_counts, baseline_row, compare, deltas
+from millrace.monitoring.tables.statistics import column_row, table_row
 from millrace.monitoring.types import MonitorSpec
 
 SPEC = MonitorSpec("logs.p", "metrics")

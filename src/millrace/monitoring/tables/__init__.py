@@ -1,0 +1,1 @@
+"""The metric tables that people and other programs read."""

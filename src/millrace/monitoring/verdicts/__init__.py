@@ -1,0 +1,1 @@
+"""What counts mean: verdicts with reasons."""
