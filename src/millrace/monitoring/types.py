@@ -9,7 +9,9 @@ from typing import Literal
 
 from millrace.core.errors import InvalidInput
 
-Status = Literal["ok", "drift", "degraded", "insufficient_data"]
+Kind = Literal["drift", "quality", "volume", "performance", "estimate"]
+Status = Literal["ok", "explained", "drift", "broken", "degraded", "insufficient_data"]
+Severity = Literal["info", "warning", "critical"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +55,17 @@ class WindowVerdict:
     """What a monitor says at the end of one window.
 
     Attributes:
-        kind: `drift` (features, predictions) or `performance` (against labels).
+        kind: `drift` (distributions of features, predictions, labels), `quality` (missing values, range, new categories, schema),
+            `volume` (freshness, rows), `performance` (against labels) or `estimate` (of the performance, without labels).
         start, end: the window, half-open `[start, end)`.
         score: the largest distance over its columns, or the relative change of the loss; None without enough rows.
         columns: the columns that drifted, worst first.
         reason: a sentence with the figures that decided.
         figures: the same figures for programs: rows, effect, limit, p_value, and the number of windows looked at.
+        severity: `info` is never told, whatever its status; of columns that the model hardly uses, say.
     """
 
-    kind: Literal["drift", "performance"]
+    kind: Kind
     model_version: str
     start: datetime
     end: datetime
@@ -70,3 +74,4 @@ class WindowVerdict:
     columns: tuple[str, ...] = ()
     reason: str = ""
     figures: Mapping[str, float] = field(default_factory=dict)
+    severity: Severity = "warning"
