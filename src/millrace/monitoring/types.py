@@ -62,7 +62,8 @@ class WindowVerdict:
         columns: the columns that drifted, worst first.
         reason: a sentence with the figures that decided.
         figures: the same figures for programs: rows, effect, limit, p_value, and the number of windows looked at.
-        severity: `info` is never told, whatever its status; of columns that the model hardly uses, say.
+        severity: `critical` is sure and large enough to open an episode at once; `warning` waits for the alert rule's count of windows;
+            `info` is never told, whatever its status: of columns that the model hardly uses, say.
     """
 
     kind: Kind
