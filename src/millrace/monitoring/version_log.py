@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from millrace.monitoring.counts.window_counts import WindowCounts, count_windows, log_losses, watched
+from millrace.monitoring.counts.count import count_windows, log_losses
+from millrace.monitoring.counts.window_counts import WindowCounts, watched
 from millrace.monitoring.reference.cells import Ints, as_numbers
 from millrace.monitoring.reference.profile import ColumnProfile, ReferenceProfile
 from millrace.monitoring.tables.metric_rows import Window, drift_rows, profile_rows

@@ -2,49 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import fsum
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
-import pyarrow as pa
-
-from millrace.monitoring.reference.cells import Floats, Ints, count_cells
-from millrace.monitoring.reference.losses import row_losses
+from millrace.monitoring.counts.sums import LossSums, Moments
+from millrace.monitoring.reference.cells import Ints
 from millrace.monitoring.reference.profile import ColumnProfile, ReferenceProfile
 from millrace.monitoring.types import MonitorSpec
 
-
-@dataclass(frozen=True, slots=True)
-class LossSums:
-    """Labelled rows and the sums of their losses and squared losses, exactly rounded: row order does not matter."""
-
-    labelled: int = 0
-    total: float = 0.0
-    squares: float = 0.0
-
-    @classmethod
-    def of(cls, losses: Floats) -> LossSums:
-        """Sum the losses that are known (not NaN)."""
-        known = losses[~np.isnan(losses)]
-        return cls(len(known), fsum(known), fsum(known * known))
+_Sum = TypeVar("_Sum", int, Ints, Moments)
 
 
 @dataclass(frozen=True, slots=True)
 class WindowCounts:
-    """One window of one model version.
+    """One window of one model version, of all its rows or of a slice of them. `+` adds the rows of two.
+
+    Adding is commutative and associative (sums of floats to rounding), so that longer windows are sums of shorter ones, and rows that come later
+    are added to what was counted.
 
     Attributes:
-        number: the window's number by its granularity.
+        number: the window's number by its granularity; a sum has the later one's.
         rows: rows of the log.
-        cells: column name to 1 + k counts, missing values first.
+        loss: of the rows with labels.
+        cells: column name to 1 + k counts, missing values (null and NaN) first; k cells of the reference.
+        moments: column name to sums over its values.
+        absent: column name to rows that were logged without the column, or with values that can't be read as the reference's kind; they are
+            among the missing ones. Columns that never were are not here.
+        answers: what came of the rows with answers (scores by label, errors), as `monitoring/reference/answers.py` counts it; None where nothing is known.
+        newest_us: the time of the newest row, in microseconds since 1970; None without rows.
     """
 
     number: int
     rows: int
-    loss: LossSums
+    loss: LossSums = field(default_factory=LossSums)
     cells: Mapping[str, Ints] = field(default_factory=dict)
+    moments: Mapping[str, Moments] = field(default_factory=dict)
+    absent: Mapping[str, int] = field(default_factory=dict)
+    answers: Any = None
+    newest_us: int | None = None
+
+    def __add__(self, other: WindowCounts) -> WindowCounts:
+        """Both together. Columns must have the same cells, those of one reference."""
+        newest = [at for at in (self.newest_us, other.newest_us) if at is not None]
+        return WindowCounts(
+            max(self.number, other.number),
+            self.rows + other.rows,
+            self.loss + other.loss,
+            _added(self.cells, other.cells),
+            _added(self.moments, other.moments),
+            _added(self.absent, other.absent),
+            other.answers
+            if self.answers is None
+            else self.answers
+            if other.answers is None
+            else self.answers + other.answers,
+            max(newest, default=None),
+        )
 
 
 def watched(spec: MonitorSpec, reference: ReferenceProfile) -> Mapping[str, ColumnProfile]:
@@ -56,46 +70,8 @@ def watched(spec: MonitorSpec, reference: ReferenceProfile) -> Mapping[str, Colu
     return features | {name: column for name, column in answers.items() if column is not None}
 
 
-def count_windows(
-    log: pa.Table, numbers: Ints, columns: Mapping[str, ColumnProfile], losses: Floats
-) -> Sequence[WindowCounts]:
-    """Count a log window by window, oldest first.
-
-    Args:
-        log: n rows of one model version; a watched column that it lacks counts as missing in every row.
-        numbers: n window numbers.
-        columns: column name to its profile.
-        losses: n losses, NaN where the label is not known.
-    """
-    present, positions = np.unique(numbers, return_inverse=True)
-    positions = positions.astype(np.int64)
-    counted = {
-        name: count_cells(_cells(log, name, profile), positions, len(present), len(profile.counts))
-        for name, profile in columns.items()
-    }
-    rows = np.bincount(positions, minlength=len(present))
-    return [
-        WindowCounts(
-            int(number),
-            int(rows[at]),
-            LossSums.of(losses[positions == at]),
-            {name: counts[at] for name, counts in counted.items()},
-        )
-        for at, number in enumerate(present)
-    ]
-
-
-def log_losses(log: pa.Table, spec: MonitorSpec, reference: ReferenceProfile) -> Floats:
-    """The loss of each row, of the kind that the reference has (wrong or not, where it has none); NaN without a label."""
-    kind = "zero_one" if reference.loss is None else reference.loss.kind
-    answer = spec.proba_col if kind == "log_loss" else spec.prediction_col
-    if not {spec.label_col, answer} <= set(log.column_names):
-        return np.full(log.num_rows, np.nan)
-    labels, answers = log.column(spec.label_col), log.column(answer)
-    return row_losses(labels, answers, None) if kind == "log_loss" else row_losses(labels, None, answers)
-
-
-def _cells(log: pa.Table, name: str, profile: ColumnProfile) -> Any:
-    if name not in log.column_names:
-        return np.full(log.num_rows, -1, dtype=np.int64)
-    return profile.cells_of(log.column(name))
+def _added(one: Mapping[str, _Sum], other: Mapping[str, _Sum]) -> Mapping[str, _Sum]:
+    found = dict(one)
+    for name, value in other.items():
+        found[name] = found[name] + value if name in found else value
+    return found

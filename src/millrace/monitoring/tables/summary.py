@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from millrace.lake.lake import Lake
-from millrace.monitoring.counts.window_counts import LossSums, WindowCounts
+from millrace.monitoring.counts.sums import LossSums
+from millrace.monitoring.counts.window_counts import WindowCounts
 from millrace.monitoring.tables.schemas import MetricTables
 from millrace.monitoring.tables.statistics import Row
 from millrace.monitoring.types import MonitorSpec, Status, WindowVerdict

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from millrace.core.errors import InvalidInput
-from millrace.monitoring.counts.window_counts import LossSums, WindowCounts
+from millrace.monitoring.counts.sums import LossSums
+from millrace.monitoring.counts.window_counts import WindowCounts
 from millrace.monitoring.observe import observe
 from millrace.monitoring.reference.profile import ColumnProfile, LossProfile, ReferenceProfile
 from millrace.monitoring.types import MonitorSpec, WindowVerdict

@@ -1,0 +1,84 @@
+"""Sums over values that add up: moments of a column, and losses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import fsum, inf, sqrt
+
+import numpy as np
+
+from millrace.monitoring.reference.cells import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class LossSums:
+    """Labelled rows and the sums of their losses and squared losses."""
+
+    labelled: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    @classmethod
+    def of(cls, losses: Floats) -> LossSums:
+        """Sum the losses that are known (not NaN), exactly rounded: row order does not matter."""
+        known = losses[~np.isnan(losses)]
+        return cls(len(known), fsum(known), fsum(known * known))
+
+    def __add__(self, other: LossSums) -> LossSums:
+        """Of both."""
+        return LossSums(self.labelled + other.labelled, self.total + other.total, self.squares + other.squares)
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Sums over one column's values: a number's, or the lengths of texts in characters.
+
+    Attributes:
+        count: finite values (texts that are not null).
+        total, squares: sums of the values and of their squares.
+        low, high: the extremes; +inf and -inf where there is no value.
+        zeros: values that are 0 (empty texts).
+        nans: NaNs, which the cells count as missing together with nulls.
+    """
+
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+    low: float = inf
+    high: float = -inf
+    zeros: int = 0
+    nans: int = 0
+
+    @classmethod
+    def of(cls, values: Floats, nulls: int = 0) -> Moments:
+        """Of n values, `nulls` of whose NaNs stand for null; infinities are left out."""
+        finite = values[np.isfinite(values)]
+        nans = int(np.isnan(values).sum()) - nulls
+        if not len(finite):
+            return cls(nans=nans)
+        low, high, zeros = float(finite.min()), float(finite.max()), int((finite == 0).sum())
+        return cls(len(finite), fsum(finite), fsum(finite * finite), low, high, zeros, nans)
+
+    def __add__(self, other: Moments) -> Moments:
+        """Of both."""
+        return Moments(
+            self.count + other.count,
+            self.total + other.total,
+            self.squares + other.squares,
+            min(self.low, other.low),
+            max(self.high, other.high),
+            self.zeros + other.zeros,
+            self.nans + other.nans,
+        )
+
+    @property
+    def mean(self) -> float | None:
+        """None without values."""
+        return self.total / self.count if self.count else None
+
+    @property
+    def sd(self) -> float | None:
+        """With n - 1; None below two values."""
+        if self.count < 2:  # noqa: PLR2004 - one value has no spread
+            return None
+        return sqrt(max(self.squares - self.total * self.total / self.count, 0.0) / (self.count - 1))
