@@ -11,7 +11,8 @@ import pyarrow as pa
 from millrace.monitoring.counts.count import count_windows, log_losses
 from millrace.monitoring.counts.window_counts import WindowCounts, watched
 from millrace.monitoring.reference.cells import Ints, as_numbers
-from millrace.monitoring.reference.profile import ColumnProfile, ReferenceProfile
+from millrace.monitoring.reference.column import ColumnProfile
+from millrace.monitoring.reference.profile import ReferenceProfile
 from millrace.monitoring.tables.metric_rows import Window, drift_rows, profile_rows
 from millrace.monitoring.tables.statistics import Row
 from millrace.monitoring.tables.summary import Stored

@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 from millrace.monitoring.counts.sums import LossSums, Moments
 from millrace.monitoring.counts.window_counts import WindowCounts
 from millrace.monitoring.reference.cells import Floats, Ints, as_numbers, as_text, count_cells, kind_of
+from millrace.monitoring.reference.column import ColumnProfile
 from millrace.monitoring.reference.losses import row_losses
-from millrace.monitoring.reference.profile import ColumnProfile, ReferenceProfile
+from millrace.monitoring.reference.profile import ReferenceProfile
 from millrace.monitoring.types import MonitorSpec
 
 

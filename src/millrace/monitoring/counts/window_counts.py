@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from millrace.monitoring.counts.sums import LossSums, Moments
 from millrace.monitoring.reference.cells import Ints
-from millrace.monitoring.reference.profile import ColumnProfile, ReferenceProfile
+from millrace.monitoring.reference.column import ColumnProfile
+from millrace.monitoring.reference.profile import ReferenceProfile
 from millrace.monitoring.types import MonitorSpec
 
 _Sum = TypeVar("_Sum", int, Ints, Moments)

@@ -3,68 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import orjson
 
 from millrace.core.errors import InvalidInput
 from millrace.core.names import did_you_mean
-from millrace.monitoring.reference import cells as cell
-from millrace.monitoring.reference.calibrate import Variation, column_variation, loss_spread, spans
-from millrace.monitoring.reference.cells import Floats, Ints, Kind
+from millrace.monitoring.reference.calibrate import loss_spread, spans
+from millrace.monitoring.reference.cells import Ints
+from millrace.monitoring.reference.column import ColumnProfile
 from millrace.monitoring.reference.losses import row_losses
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_FORMAT = 1
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnProfile:
-    """One column of the reference.
-
-    Attributes:
-        edges: of the bins `(-inf, e0], ..., (ek, inf)`, rising; empty for text, and for a column without values.
-        categories: of text, most frequent first; one more cell counts all others.
-        counts: rows per cell, missing values left out.
-        missing: rows that are null or NaN.
-        distinct: how many different values.
-        zeros: rows that are 0; 0 for text.
-        mean, sd, low, high: of finite numbers; None for text, and for a column without values.
-        variation: span in days (1, 7) to how far the reference's own windows of that span are from the rest of it, less
-            what chance shows; empty without timestamps, or with too few windows.
-        missing_variation: the same for the share of missing values.
-    """
-
-    name: str
-    kind: Kind
-    edges: tuple[float, ...]
-    categories: tuple[str, ...]
-    counts: tuple[int, ...]
-    missing: int
-    distinct: int
-    zeros: int
-    mean: float | None
-    sd: float | None
-    low: float | None
-    high: float | None
-    variation: Mapping[int, Variation] = field(default_factory=dict)
-    missing_variation: Mapping[int, Variation] = field(default_factory=dict)
-
-    @property
-    def rows(self) -> int:
-        """Rows of the reference, missing values included."""
-        return self.missing + sum(self.counts)
-
-    def cells_of(self, column: Any) -> Ints:
-        """The cell of each value of an Arrow column; -1 where it is missing."""
-        if self.kind == "text":
-            return cell.text_cells(cell.as_text(column), self.categories)
-        return cell.numeric_cells(cell.as_numbers(column, self.name), np.asarray(self.edges, dtype=np.float64))
+_FORMAT = 2
+_READABLE = (1, _FORMAT)  # the first had no windows and no importances
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +52,14 @@ class ReferenceProfile:
         columns: the features, in model order.
         probability, prediction: of the model's answers on rows that it was not trained on; None where not given.
         loss: None without labels.
+        importances: feature to its share of the model's importance; empty where nobody measured it.
     """
 
     columns: tuple[ColumnProfile, ...]
     probability: ColumnProfile | None = None
     prediction: ColumnProfile | None = None
     loss: LossProfile | None = None
+    importances: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def build(
@@ -130,40 +89,49 @@ class ReferenceProfile:
         when = spans(timestamps) if timestamps is not None else {}
         names = tuple(columns) or tuple(features.column_names)
         return cls(
-            columns=tuple(_column(name, features.column(name), when) for name in names),
-            probability=None if probabilities is None else _column("probability", probabilities, when, known_only=True),
-            prediction=None if predictions is None else _column("prediction", predictions, when, known_only=True),
+            columns=tuple(ColumnProfile.build(name, features.column(name), when) for name in names),
+            probability=None if probabilities is None else _known("probability", probabilities, when),
+            prediction=None if predictions is None else _known("prediction", predictions, when),
             loss=_loss(probabilities, predictions, labels, when),
         )
 
     @property
     def fingerprint(self) -> str:
-        """The same for the same profile: counts may be summed only where it is the same."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+        """The same for the same cells, counts, moments and losses: counts may be summed and compared only where it is the same."""
+        bare = replace(
+            self,
+            columns=tuple(_bare(column) for column in self.columns),
+            probability=self.probability and _bare(self.probability),
+            prediction=self.prediction and _bare(self.prediction),
+            importances={},
+        )
+        return hashlib.sha256(bare.to_json().encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
         """As JSON; every float comes back exactly."""
-        return json.dumps({"format": _FORMAT} | asdict(self), allow_nan=False, separators=(",", ":"))
+        parts = {one.name: getattr(self, one.name) for one in fields(self)}
+        return orjson.dumps({"format": _FORMAT} | parts, option=orjson.OPT_NON_STR_KEYS).decode()
 
     @classmethod
     def from_json(cls, text: str) -> ReferenceProfile:
-        """Read what `to_json` wrote.
+        """Read what `to_json` wrote, or an earlier millrace: then it has fewer cells, and no windows.
 
         Raises:
             InvalidInput: not a reference profile, or one of a newer format.
         """
         try:
-            data = json.loads(text)
-            if data["format"] != _FORMAT:
+            data = orjson.loads(text)
+            if data["format"] not in _READABLE:
                 raise InvalidInput(
                     f"reference profile has format {data['format']}, and this millrace knows {_FORMAT}",
                     hint="upgrade millrace",
                 )
             return cls(
-                columns=tuple(_read_column(column) for column in data["columns"]),
-                probability=_read_column(data["probability"]) if data["probability"] else None,
-                prediction=_read_column(data["prediction"]) if data["prediction"] else None,
+                columns=tuple(ColumnProfile.from_json(column) for column in data["columns"]),
+                probability=ColumnProfile.from_json(data["probability"]) if data["probability"] else None,
+                prediction=ColumnProfile.from_json(data["prediction"]) if data["prediction"] else None,
                 loss=LossProfile(**data["loss"]) if data["loss"] else None,
+                importances=data.get("importances", {}),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput(
@@ -185,45 +153,16 @@ def _check(features: pa.Table, columns: Sequence[str], arrays: Sequence[Any]) ->
         )
 
 
-def _column(name: str, column: Any, when: Mapping[int, Ints], *, known_only: bool = False) -> ColumnProfile:
-    """Profile a column; with `known_only`, null means that there is no such row, not that a value is missing."""
-    if known_only:
-        keep = column.is_valid()
-        column, kept = column.filter(keep), np.asarray(keep, dtype=bool)
-        when = {span: numbers[kept] for span, numbers in when.items()}
-    kind = cell.kind_of(column.type)
-    profile = _text(name, column) if kind == "text" else _numeric(name, cell.as_numbers(column, name))
-    return _counted(profile, profile.cells_of(column), when)
+def _known(name: str, column: Any, when: Mapping[int, Ints]) -> ColumnProfile:
+    """Profile answers: null means that there is no such row, not that a value is missing."""
+    known = column.is_valid()
+    kept = np.asarray(known, dtype=bool)
+    return ColumnProfile.build(name, column.filter(known), {span: numbers[kept] for span, numbers in when.items()})
 
 
-def _numeric(name: str, values: Floats) -> ColumnProfile:
-    finite = values[np.isfinite(values)]
-    if not len(finite):
-        return ColumnProfile(name, "numeric", (), (), (0,), 0, 0, 0, None, None, None, None)
-    edges = tuple(float(edge) for edge in cell.quantile_edges(finite))
-    moments = (float(finite.mean()), float(finite.std()), float(finite.min()), float(finite.max()))
-    distinct, zeros = len(np.unique(finite)), int((finite == 0).sum())
-    return ColumnProfile(name, "numeric", edges, (), (0,) * (len(edges) + 1), 0, distinct, zeros, *moments)
-
-
-def _text(name: str, column: Any) -> ColumnProfile:
-    categories, distinct = cell.frequent_categories(cell.as_text(column))
-    counts = (0,) * (len(categories) + 1)
-    return ColumnProfile(name, "text", (), categories, counts, 0, distinct, 0, None, None, None, None)
-
-
-def _counted(profile: ColumnProfile, cells: Ints, when: Mapping[int, Ints]) -> ColumnProfile:
-    """The profile with its counts and its variation."""
-    size = len(profile.counts)
-    counted = cell.count_cells(cells, np.zeros(len(cells), dtype=np.int64), 1, size)[0]
-    varies, missing_varies = column_variation(profile.kind, cells, size, when)
-    return replace(
-        profile,
-        counts=tuple(int(count) for count in counted[1:]),
-        missing=int(counted[0]),
-        variation=varies,
-        missing_variation=missing_varies,
-    )
+def _bare(column: ColumnProfile) -> ColumnProfile:
+    """Without what no count is compared with."""
+    return replace(column, variation={}, missing_variation={}, windows={})
 
 
 def _loss(probabilities: Any, predictions: Any, labels: Any, when: Mapping[int, Ints]) -> LossProfile | None:
@@ -244,12 +183,3 @@ def _loss(probabilities: Any, predictions: Any, labels: Any, when: Mapping[int, 
         mean_sd=sd * float(np.sqrt(len(np.unique(weeks)) / len(values))),
         between_sd=loss_spread(values, weeks),
     )
-
-
-def _read_column(data: Mapping[str, Any]) -> ColumnProfile:
-    variation = {
-        key: {int(span): Variation(**value) for span, value in data[key].items()}
-        for key in ("variation", "missing_variation")
-    }
-    lists = {key: tuple(data[key]) for key in ("edges", "categories", "counts")}
-    return ColumnProfile(**{**data, **lists, **variation})

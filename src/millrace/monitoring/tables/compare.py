@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from millrace.monitoring.reference.cells import Floats, Ints
-from millrace.monitoring.reference.profile import ColumnProfile
+from millrace.monitoring.reference.column import ColumnProfile
 from millrace.monitoring.tables.statistics import Row
 from millrace.statistics.distances import (
     js_from_counts,

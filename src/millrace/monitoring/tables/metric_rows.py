@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from millrace.monitoring.counts.window_counts import WindowCounts
 from millrace.monitoring.reference.cells import Kind
-from millrace.monitoring.reference.profile import ColumnProfile
+from millrace.monitoring.reference.column import ColumnProfile
 from millrace.monitoring.tables.compare import baseline_counts, baseline_row, compare, deltas
 from millrace.monitoring.tables.statistics import Row, column_row, table_row
 from millrace.monitoring.types import MonitorSpec

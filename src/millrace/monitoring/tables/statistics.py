@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from millrace.monitoring.reference.cells import Floats, as_numbers, as_text
+from millrace.monitoring.reference.column import ColumnProfile
 from millrace.monitoring.reference.losses import comparable
-from millrace.monitoring.reference.profile import ColumnProfile
 from millrace.monitoring.types import MonitorSpec
 from millrace.statistics.metrics import METRICS
 

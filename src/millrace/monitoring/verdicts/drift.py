@@ -11,8 +11,8 @@ import numpy as np
 from millrace.monitoring.counts.window_counts import WindowCounts
 from millrace.monitoring.reference.calibrate import LEAST_ROWS, Variation
 from millrace.monitoring.reference.cells import Floats, Ints
+from millrace.monitoring.reference.column import ColumnProfile
 from millrace.monitoring.reference.effects import chance_distances, distances, rolling, shares
-from millrace.monitoring.reference.profile import ColumnProfile
 from millrace.monitoring.types import MonitorSpec, WindowVerdict
 from millrace.monitoring.windows import Granularity
 from millrace.statistics.tests import chi2_from_counts, ks_p_value

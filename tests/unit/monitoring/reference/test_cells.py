@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from millrace.core.errors import InvalidInput
 from millrace.monitoring.reference.cells import (
     BINS,
+    Floats,
     as_numbers,
+    coarse_cells,
     count_cells,
+    distinct_values,
     frequent_categories,
     kind_of,
     numeric_cells,
@@ -32,8 +35,12 @@ def exact_ks(left: Sequence[float], right: Sequence[float]) -> float:
     return max(abs(share(left, at) - share(right, at)) for at in {*left, *right})
 
 
+def edges_of(values: Sequence[float]) -> Floats:
+    return quantile_edges(*distinct_values(np.array(values, dtype=np.float64)))
+
+
 def ks_in_cells(reference: Sequence[float], current: Sequence[float]) -> float:
-    edges = quantile_edges(np.array(reference))
+    edges = edges_of(reference)
     counts = [
         np.bincount(numeric_cells(np.array(values), edges), minlength=len(edges) + 1) for values in (reference, current)
     ]
@@ -46,21 +53,49 @@ def test_ks_in_cells_is_exact_for_a_reference_of_few_values(reference: list[floa
     assert ks_in_cells(reference, current) == pytest.approx(exact_ks(reference, current), abs=1e-12)
 
 
-@given(st.integers(0, 10_000), st.floats(-1, 1), st.sampled_from([0, 1, 2]))
-@settings(max_examples=30, deadline=None)
-def test_ks_in_cells_is_within_a_bin_of_the_exact_one(seed: int, shift: float, decimals: int) -> None:
+@given(st.integers(0, 10_000), st.floats(-1, 1), st.sampled_from([0, 1, 2, 3]), st.integers(300, 3000))
+@settings(max_examples=60, deadline=None)
+def test_ks_in_cells_is_within_a_512th_of_the_exact_one(seed: int, shift: float, decimals: int, rows: int) -> None:
     rng = np.random.default_rng(seed)
-    reference, current = rng.normal(size=700), rng.normal(shift, 1, size=150)
-    bound = 1 / BINS
+    reference, current = rng.normal(size=rows), rng.normal(shift, 1, size=150)
     if decimals:  # ties
         reference, current = np.round(reference, decimals), np.round(current, decimals)
-        bound = 2 / BINS
+    if seed % 2:  # a value that fills many cells, between others
+        reference[: rows // 3] = 0.25
     found, exact = ks_in_cells(list(reference), list(current)), exact_ks(list(reference), list(current))
-    assert exact - bound <= found <= exact + 1e-12
+    assert exact - 1 / BINS - 1e-12 <= found <= exact + 1e-12
+
+
+@given(st.lists(st.sampled_from([0.0, -0.0, 1e-320, 1.0, 2.0, 1.7e308, -1.7976931348623157e308]), min_size=1))
+def test_cells_hold_at_most_a_512th_or_one_value(values: list[float]) -> None:
+    edges = edges_of(values)
+    assert np.isfinite(edges).all()
+    assert (np.diff(edges) > 0).all()
+    held: dict[int, list[float]] = {}
+    for value, at in zip(values, numeric_cells(np.array(values), edges).tolist(), strict=True):
+        held.setdefault(at, []).append(value)
+    assert all(len(set(inside)) == 1 for inside in held.values())
+    assert len(edges) not in held
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=900))
+def test_coarse_cells_are_few_and_in_order(counts: list[int]) -> None:
+    coarse = coarse_cells("numeric", np.array(counts, dtype=np.int64))
+    assert coarse[0] == 0
+    assert set(np.diff(coarse)) <= {0, 1}
+    assert coarse[-1] < 32
+    merged = np.bincount(coarse, counts)
+    # What is together is a 32nd of the rows, and the halves of the cells at its ends.
+    assert merged.max() <= sum(counts) / 32 + max(counts)
+
+
+def test_rare_categories_are_together_in_coarse_cells() -> None:
+    assert coarse_cells("text", np.ones(40, dtype=np.int64)).tolist() == [*range(32)] + [31] * 8
+    assert coarse_cells("text", np.ones(3, dtype=np.int64)).tolist() == [0, 1, 2]
 
 
 def test_outer_cells_catch_what_is_out_of_range() -> None:
-    edges = quantile_edges(np.array([1.0, 2.0, 3.0]))
+    edges = edges_of([1.0, 2.0, 3.0])
     cells = numeric_cells(np.array([0.5, -np.inf, 1.0, 3.0, 3.5, np.inf, np.nan]), edges)
     assert list(cells[:2]) == [0, 0]
     assert list(cells[4:6]) == [len(edges), len(edges)]
@@ -75,7 +110,7 @@ def test_outer_cells_catch_what_is_out_of_range() -> None:
 )
 @settings(max_examples=80, deadline=None)
 def test_counts_of_windows_add_up_to_the_counts_of_the_whole(rows: list[tuple[int, float | None]]) -> None:
-    edges = quantile_edges(np.array([-1.0, 0.0, 0.5, 2.0]))
+    edges = edges_of([-1.0, 0.0, 0.5, 2.0])
     values = np.array([np.nan if value is None else value for _, value in rows], dtype=np.float64)
     cells, windows = numeric_cells(values, edges), np.array([window for window, _ in rows], dtype=np.int64)
     counts = count_cells(cells, windows, 10, len(edges) + 1)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -22,9 +23,12 @@ _FLOATS = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True, wi
 @given(st.lists(st.tuples(_FLOATS, st.one_of(st.none(), st.text(max_size=3))), min_size=1, max_size=40))
 @settings(max_examples=60, deadline=None)
 def test_json_brings_every_profile_back_exactly(rows: list[tuple[float | None, str | None]]) -> None:
-    # Moments of numbers near the largest float overflow; their square is what has to fit.
-    numbers = [None if n is None or (math.isfinite(n) and abs(n) > 1e150) else n for n, _ in rows]
-    table = pa.table({"n": pa.array(numbers, pa.float64()), "t": pa.array([text for _, text in rows], pa.string())})
+    table = pa.table(
+        {
+            "n": pa.array([number for number, _ in rows], pa.float64()),
+            "t": pa.array([text for _, text in rows], pa.string()),
+        }
+    )
     profile = ReferenceProfile.build(table)
     again = ReferenceProfile.from_json(profile.to_json())
     assert again == profile
@@ -103,6 +107,65 @@ def test_text_that_is_no_profile_is_refused() -> None:
     newer = json.dumps(json.loads(profile.to_json()) | {"format": 99})
     with pytest.raises(InvalidInput, match="format 99"):
         ReferenceProfile.from_json(newer)
+
+
+def test_what_an_earlier_millrace_wrote_is_read() -> None:
+    profile = ReferenceProfile.build(pa.table({"x": [1.0, 2.0], "t": ["a", None]}))
+    data = json.loads(profile.to_json())
+    for column in data["columns"]:
+        del column["windows"]
+    del data["importances"]
+    assert ReferenceProfile.from_json(json.dumps(data | {"format": 1})) == profile
+
+
+def test_importances_travel_and_change_no_fingerprint() -> None:
+    profile = ReferenceProfile.build(pa.table({"x": [1.0, 2.0]}))
+    weighed = replace(profile, importances={"x": 1.0})
+    assert ReferenceProfile.from_json(weighed.to_json()) == weighed
+    assert weighed.fingerprint == profile.fingerprint
+    assert ReferenceProfile.build(pa.table({"x": [1.0, 3.0]})).fingerprint != profile.fingerprint
+
+
+def test_windows_of_the_reference_hold_rows_moments_and_coarse_counts() -> None:
+    monday = datetime(2025, 3, 10, tzinfo=UTC)
+    rows = [(0, 1.0, "a"), (0, 3.0, None), (1, None, "b"), (8, math.inf, "a"), (8, 5.0, "a"), (8, 7.0, "b")]
+    table = pa.table({"x": [x for _, x, _ in rows], "t": [t for _, _, t in rows]})
+    times = pa.array([monday + timedelta(days=day) for day, _, _ in rows], pa.timestamp("us", "UTC"))
+    profile = ReferenceProfile.build(table, timestamps=times)
+    assert ReferenceProfile.from_json(profile.to_json()) == profile
+    x, text = profile.columns
+    days, weeks = x.windows[1], x.windows[7]
+    assert [number - days.numbers[0] for number in days.numbers] == [0, 1, 8]
+    assert [number - weeks.numbers[0] for number in weeks.numbers] == [0, 1]
+    assert (days.rows, days.missing, days.means) == ((2, 1, 3), (0, 1, 0), (2.0, None, 6.0))
+    assert (days.sds, weeks.sds) == ((1.0, None, 1.0), (1.0, 1.0))
+    expected = np.zeros((3, x.coarse[-1] + 1), dtype=int)
+    cells = x.coarse[x.cells_of(pa.array([1.0, 3.0, math.inf, 5.0, 7.0]))]
+    np.add.at(expected, (np.array([0, 0, 2, 2, 2]), cells), 1)
+    assert days.counts == tuple(map(tuple, expected.tolist()))
+    assert text.windows[7].counts == ((1, 1, 0), (2, 1, 0))
+    assert text.windows[7].missing == (1, 0)
+    assert text.windows[7].means == (None, None)
+
+
+def test_of_a_long_history_the_newest_windows_are_kept() -> None:
+    start = datetime(2020, 1, 1, tzinfo=UTC)
+    times = pa.array([start + timedelta(days=day) for day in range(1000)], pa.timestamp("us", "UTC"))
+    (x,) = ReferenceProfile.build(pa.table({"x": np.arange(1000.0)}), timestamps=times).columns
+    assert (len(x.windows[1].numbers), len(x.windows[7].numbers)) == (400, 60)
+    assert x.windows[1].means == tuple(float(at) for at in range(600, 1000))
+
+
+def test_the_spread_of_large_numbers_in_a_window_is_exact() -> None:
+    times = pa.array([datetime(2025, 1, 1, tzinfo=UTC)] * 3)
+    (x,) = ReferenceProfile.build(pa.table({"x": [1e9 + 1, 1e9 + 2, 1e9 + 3]}), timestamps=times).columns
+    assert x.windows[1].sds[0] == pytest.approx(math.sqrt(2 / 3), rel=1e-12)
+
+
+def test_moments_beyond_floats_are_not_told() -> None:
+    times = pa.array([datetime(2025, 1, 1, tzinfo=UTC)] * 2)
+    (x,) = ReferenceProfile.build(pa.table({"x": [1e308, -1.7e308]}), timestamps=times).columns
+    assert (x.sd, x.high, x.windows[1].sds) == (None, 1e308, (None,))
 
 
 def test_variation_of_weeks_that_differ_is_found_and_that_of_equal_weeks_is_not() -> None:

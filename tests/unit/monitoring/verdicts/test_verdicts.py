@@ -12,7 +12,8 @@ from millrace.core.errors import InvalidInput
 from millrace.monitoring.counts.sums import LossSums
 from millrace.monitoring.counts.window_counts import WindowCounts
 from millrace.monitoring.observe import observe
-from millrace.monitoring.reference.profile import ColumnProfile, LossProfile, ReferenceProfile
+from millrace.monitoring.reference.column import ColumnProfile
+from millrace.monitoring.reference.profile import LossProfile, ReferenceProfile
 from millrace.monitoring.types import MonitorSpec, WindowVerdict
 from millrace.monitoring.verdicts.drift import judge_drift
 from millrace.monitoring.verdicts.performance import judge_performance
