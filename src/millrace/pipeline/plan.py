@@ -17,8 +17,9 @@ from millrace.pipeline.context import Pins
 from millrace.pipeline.declare import FeatureTable, LabelTable, Pipeline
 from millrace.pipeline.fingerprint import fingerprint
 from millrace.pipeline.grid import last_tick
+from millrace.pipeline.policy import Decision, Trigger
 from millrace.pipeline.port import Services
-from millrace.pipeline.retrain import Decision, decide, in_production, newest_trained
+from millrace.pipeline.retrain import decide, in_production, newest_trained
 from millrace.pipeline.snapshots import pin_sources
 from millrace.pipeline.stages.deploy import PRODUCTION, DeployStaging, Promote, Register
 from millrace.pipeline.stages.judge import Validate
@@ -65,11 +66,13 @@ class Training:
     Attributes:
         key: tells one training from another; None where it does not train.
         under_way: the waiting stage of the training that a canary decides about; it goes on whatever else has changed.
+        trigger: what the retraining policy asks for it for; None where it is not the policy that asks.
     """
 
     key: str | None
     why: str
     under_way: StageRun | None = None
+    trigger: Trigger | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +225,8 @@ def _called_for(services: Services, pipeline: Pipeline, due: datetime, decision:
         return Training(
             f"definition of v{newest.version}", f"the pipeline differs from the one that made v{newest.version}"
         )
-    if decision.state == "due" and decision.episode is not None:
-        return Training(f"episode {decision.episode.id}", decision.reason)
+    if decision.state == "due" and decision.trigger is not None:
+        return Training(str(decision.trigger), decision.reason, trigger=decision.trigger)
     state = "retraining waits" if decision.state == "waiting" else "no retraining is asked for"
     return Training(None, f"production serves v{champion.version}; {state}: {decision.reason}")
 
@@ -234,8 +237,8 @@ def _training_stages(
     if training.under_way is not None:
         return _under_way(services, pipeline, training.under_way)
     described = definition(pipeline, services.functions)
-    # A first or asked-for training is made again when the data behind it changed; a retraining happens once per episode.
-    data = [] if (training.key or "").startswith("episode") else [stage.fingerprint for stage, _ in refresh]
+    # A first or asked-for training is made again when the data behind it changed; a retraining happens once per episode or tick.
+    data = [] if training.trigger is not None else [stage.fingerprint for stage, _ in refresh]
     return _stages_of(pipeline, fingerprint(training.key, described, data), described, training.why)
 
 

@@ -1,57 +1,50 @@
-"""When does trouble lead to a retraining? The policy's answer, with its reason."""
+"""What the retraining policy looks at, read from the workspace; and the alert rule that it goes by."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Literal, cast
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 from millrace.alerts.evaluate import resolve
 from millrace.alerts.types import AlertRule, Episode
-from millrace.core.clock import epoch_us, iso
-from millrace.core.errors import InvalidInput
+from millrace.core.clock import epoch_us, parse_time
+from millrace.core.errors import InvalidInput, NotFound
+from millrace.pipeline import policy
+from millrace.pipeline.champion import TRAINED_TO
 from millrace.pipeline.declare import Pipeline
 from millrace.pipeline.labels import read_known
+from millrace.pipeline.policy import Decision, Labels, Situation, Trouble
 from millrace.pipeline.port import Services
 from millrace.pipeline.split import find_windows
 from millrace.registry.types import ModelName, Promotion
 
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What the policy says now.
-
-    Attributes:
-        state: `calm` (no episode), `waiting` (not yet), `due` (retrain now).
-        reason: a sentence with the figures that decided.
-        episode: the open episode; None where calm.
-        labels: how many labels of predictions since the episode began can be trained on; None where not counted.
-    """
-
-    state: Literal["calm", "waiting", "due"]
-    reason: str
-    episode: Episode | None = None
-    labels: int | None = None
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def decide(services: Services, pipeline: Pipeline, as_of: datetime) -> Decision:
     """Whether the pipeline's policy asks for a retraining at a time. Changes nothing."""
-    policy = pipeline.retrain
+    return policy.decide(pipeline.retrain, situation(services, pipeline, as_of))
+
+
+def situation(services: Services, pipeline: Pipeline, as_of: datetime) -> Situation:
+    """What the policy looks at, as the workspace has it."""
     champion = in_production(services, pipeline)
-    if policy is None or champion is None:
-        return Decision("calm", "no retraining policy" if policy is None else "nothing in production yet")
+    if champion is None:
+        return Situation(as_of)
     episode = services.episodes.current(pipeline.name, subject(pipeline, champion.version))
-    if episode is None:
-        return Decision("calm", f"no open episode for v{champion.version}")
-    if not set(policy.on) & set(cast("list[str]", episode.data.get("kinds", []))):
-        return Decision(
-            "waiting", f"an episode is open, of a kind that the policy does not retrain on: {episode.reason}", episode
-        )
-    if as_of < champion.at + policy.cooldown:
-        reason = f"v{champion.version} was promoted {iso(champion.at)}; the cooldown lasts until {iso(champion.at + policy.cooldown)}"
-        return Decision("waiting", reason, episode)
-    return _by_labels(services, pipeline, as_of, episode)
+    return Situation(
+        now=as_of,
+        champion=str(champion.version),
+        champion_at=champion.at,
+        trained_to=_trained_to(services, champion),
+        episodes=[] if episode is None else [_trouble(episode)],
+        answered=partial(_answered, services, pipeline, as_of),
+        trainable=partial(_trainable, services, pipeline, as_of),
+    )
 
 
 def alert_rule(pipeline: Pipeline) -> AlertRule:
@@ -112,36 +105,58 @@ def _to_production(services: Services, pipeline: Pipeline) -> Sequence[Promotion
     return [promotion for promotion in log if promotion.alias == "production"]
 
 
-def _by_labels(services: Services, pipeline: Pipeline, as_of: datetime, episode: Episode) -> Decision:
-    policy = pipeline.retrain
-    needed = policy.min_new_labels if policy else 0
-    if not services.lake.exists(pipeline.labels.name):  # a pipeline that was just given another label table
-        return Decision("waiting", f"there is no table {pipeline.labels.name} yet", episode)
+def _trouble(episode: Episode) -> Trouble:
+    kinds = cast("list[str]", episode.data.get("kinds", []))
+    return Trouble(int(episode.id), tuple(kinds), episode.began_at, episode.reason)
+
+
+def _trained_to(services: Services, champion: Promotion) -> datetime | None:
     try:
-        train_to = _train_to(services, pipeline, as_of)
-    except InvalidInput as error:
-        return Decision("waiting", error.message, episode)
-    count = _new_labels(services, pipeline, episode.began_at, train_to)
-    reason = (
-        f"{count:,} of {needed:,} labels of predictions made since {episode.began_at:%Y-%m-%d} are known early enough "
-        f"to train on (training ends {train_to:%Y-%m-%d}, before the holdout)"
-    )
-    return Decision("due" if count >= needed else "waiting", reason, episode, count)
+        tags = services.registry.version(champion.model, champion.version).tags
+    except NotFound:  # promoted by somebody who keeps its models elsewhere, or deleted since
+        return None
+    return parse_time(tags[TRAINED_TO]) if TRAINED_TO in tags else None
 
 
-def _train_to(services: Services, pipeline: Pipeline, as_of: datetime) -> datetime:
-    label = pipeline.labels
-    known = read_known(services, label, services.lake.pin(label.name), as_of)
-    return find_windows(known.column(label.time), label, pipeline.split, as_of).train_to
-
-
-def _new_labels(services: Services, pipeline: Pipeline, since: datetime, until: datetime) -> int:
+def _answered(services: Services, pipeline: Pipeline, as_of: datetime, since: datetime) -> Labels:
+    """Labels of predictions made since a time, that can be trained on."""
     import pyarrow.compute as pc
 
+    until = _train_to(services, pipeline, as_of)
     table = pipeline.predictions_table
+    if isinstance(until, Labels):
+        return until
     if not services.lake.exists(table) or until <= since:
-        return 0
+        return Labels(0, until)
     rows = services.lake.read(table, columns=["timestamp", "actual_label"])
-    us = rows.column("timestamp").cast("int64")
-    mask = pc.and_(pc.greater(us, epoch_us(since)), pc.less_equal(us, epoch_us(until)))
-    return int(pc.sum(pc.and_(mask, pc.is_valid(rows.column("actual_label")))).as_py() or 0)
+    rows = rows.filter(pc.is_valid(rows.column("actual_label")))
+    return Labels(_count(rows.column("timestamp"), since, until), until)
+
+
+def _trainable(services: Services, pipeline: Pipeline, as_of: datetime, since: datetime) -> Labels:
+    """All labels since a time, that can be trained on."""
+    until, label = _train_to(services, pipeline, as_of), pipeline.labels
+    if isinstance(until, Labels):
+        return until
+    known = read_known(services, label, services.lake.pin(label.name), as_of)
+    return Labels(_count(known.column(label.time), since, until), until)
+
+
+def _train_to(services: Services, pipeline: Pipeline, as_of: datetime) -> datetime | Labels:
+    """Where training would end, before the holdout; what is lacking where that can't be told."""
+    label = pipeline.labels
+    if not services.lake.exists(label.name):  # a pipeline that was just given another label table
+        return Labels(lacking=f"there is no table {label.name} yet")
+    try:
+        known = read_known(services, label, services.lake.pin(label.name), as_of)
+        return find_windows(known.column(label.time), label, pipeline.split, as_of).train_to
+    except InvalidInput as error:
+        return Labels(lacking=error.message)
+
+
+def _count(times: pa.ChunkedArray, since: datetime, until: datetime) -> int:
+    """How many times are in `(since, until]`."""
+    import pyarrow.compute as pc
+
+    us = times.cast("int64")
+    return int(pc.sum(pc.and_(pc.greater(us, epoch_us(since)), pc.less_equal(us, epoch_us(until)))).as_py() or 0)

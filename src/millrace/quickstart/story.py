@@ -20,8 +20,9 @@ from millrace.pipeline.declare import Pipeline
 from millrace.pipeline.execute import RunReport, run_pipeline
 from millrace.pipeline.load import load_pipeline
 from millrace.pipeline.plan import Request
+from millrace.pipeline.policy import Decision
 from millrace.pipeline.port import Progress
-from millrace.pipeline.retrain import Decision, decide, in_production, subject
+from millrace.pipeline.retrain import decide, in_production, subject
 from millrace.pipeline.rollback import roll_back
 from millrace.quickstart.equality import count_differences
 from millrace.quickstart.home import mark_finished

@@ -77,7 +77,7 @@ def declared(**changes: Any) -> mr.Pipeline:
         "candidates": [mr.Linear(), mr.Dummy()],
         "gates": [mr.BeatsBaselines()],
         "split": mr.Split(holdout=WEEK),
-        "retrain": mr.Retrain(cooldown=2 * WEEK, min_new_labels=3),
+        "retrain": mr.Retrain(on=("drift", "performance"), cooldown=2 * WEEK, min_new_labels=3),
     }
     return mr.Pipeline(**given | changes)
 

@@ -10,7 +10,8 @@ import pytest
 import millrace as mr
 from millrace.alerts.types import Episode, EpisodeId, Notification
 from millrace.pipeline.plan import build_plan, definition
-from millrace.pipeline.retrain import Decision, alert_rule, close_episode, close_left_behind, decide, subject
+from millrace.pipeline.policy import Decision, Trigger
+from millrace.pipeline.retrain import alert_rule, close_episode, close_left_behind, decide, subject
 from millrace.registry.types import ModelName, ModelVersion, Promotion
 from millrace.workspace import Workspace
 from tests.unit.pipeline.conftest import NOW, Fill, utc_times
@@ -81,7 +82,7 @@ def test_calm_without_a_policy_a_champion_or_an_episode(workspace: Workspace) ->
 def test_an_episode_is_of_the_version_that_is_served(workspace: Workspace) -> None:
     promote(workspace)
     open_episode(workspace)
-    assert decided(workspace).episode is not None
+    assert decided(workspace).trigger is not None
     promote(workspace, "2", NOW)
     assert decided(workspace) == Decision("calm", "no open episode for v2")
 
@@ -90,7 +91,7 @@ def test_other_kinds_of_trouble_do_not_retrain(workspace: Workspace) -> None:
     promote(workspace)
     episode = open_episode(workspace, kinds=("quality",))
     found = decided(workspace)
-    assert (found.state, found.episode) == ("waiting", episode)
+    assert (found.state, found.trigger) == ("waiting", Trigger(episode.id))
     assert "of a kind that the policy does not retrain on: spend moved" in found.reason
 
 
@@ -107,7 +108,7 @@ def test_after_a_promotion_there_is_a_cooldown(workspace: Workspace, fill: Fill)
 def test_it_waits_for_a_label_table_that_is_not_there_yet(workspace: Workspace, fill: Fill) -> None:
     promote(workspace)
     episode = open_episode(workspace)
-    assert decided(workspace) == Decision("waiting", "there is no table ml.labels.shop yet", episode)
+    assert decided(workspace) == Decision("waiting", "there is no table ml.labels.shop yet", Trigger(episode.id))
     labels_known(fill, NOW + 100 * WEEK)
     assert decided(workspace).reason.startswith("no label of ml.labels.shop is known")
 
