@@ -12,9 +12,11 @@ import orjson
 
 from millrace.core.errors import InvalidInput
 from millrace.core.names import did_you_mean
+from millrace.monitoring.reference.answers_profile import AnswersProfile
 from millrace.monitoring.reference.calibrate import loss_spread, spans
 from millrace.monitoring.reference.cells import Ints
 from millrace.monitoring.reference.column import ColumnProfile
+from millrace.monitoring.reference.count_answers import AnswerColumns
 from millrace.monitoring.reference.losses import row_losses
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class ReferenceProfile:
         probability, prediction: of the model's answers on rows that it was not trained on; None where not given.
         loss: None without labels.
         importances: feature to its share of the model's importance; empty where nobody measured it.
+        answers: counts of the answers on rows that it was not trained on; None without labels.
     """
 
     columns: tuple[ColumnProfile, ...]
@@ -60,6 +63,7 @@ class ReferenceProfile:
     prediction: ColumnProfile | None = None
     loss: LossProfile | None = None
     importances: Mapping[str, float] = field(default_factory=dict)
+    answers: AnswersProfile | None = None
 
     @classmethod
     def build(
@@ -93,6 +97,7 @@ class ReferenceProfile:
             probability=None if probabilities is None else _known("probability", probabilities, when),
             prediction=None if predictions is None else _known("prediction", predictions, when),
             loss=_loss(probabilities, predictions, labels, when),
+            answers=_answers(probabilities, predictions, labels, when),
         )
 
     @property
@@ -110,6 +115,7 @@ class ReferenceProfile:
     def to_json(self) -> str:
         """As JSON; every float comes back exactly."""
         parts = {one.name: getattr(self, one.name) for one in fields(self)}
+        parts["answers"] = self.answers.to_dict() if self.answers else None
         return orjson.dumps({"format": _FORMAT} | parts, option=orjson.OPT_NON_STR_KEYS).decode()
 
     @classmethod
@@ -132,6 +138,7 @@ class ReferenceProfile:
                 prediction=ColumnProfile.from_json(data["prediction"]) if data["prediction"] else None,
                 loss=LossProfile(**data["loss"]) if data["loss"] else None,
                 importances=data.get("importances", {}),
+                answers=AnswersProfile.from_dict(data["answers"]) if data.get("answers") else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput(
@@ -163,6 +170,12 @@ def _known(name: str, column: Any, when: Mapping[int, Ints]) -> ColumnProfile:
 def _bare(column: ColumnProfile) -> ColumnProfile:
     """Without what no count is compared with."""
     return replace(column, variation={}, missing_variation={}, windows={})
+
+
+def _answers(probabilities: Any, predictions: Any, labels: Any, when: Mapping[int, Ints]) -> AnswersProfile | None:
+    if labels is None or (probabilities is None and predictions is None):
+        return None
+    return AnswersProfile.build(AnswerColumns(labels, predictions, probabilities), when.get(7))
 
 
 def _loss(probabilities: Any, predictions: Any, labels: Any, when: Mapping[int, Ints]) -> LossProfile | None:
