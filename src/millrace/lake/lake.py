@@ -16,6 +16,7 @@ from millrace.core.principal import Principal
 from millrace.lake.port import Catalog, TableStore
 from millrace.lake.types import (
     CommitInfo,
+    FileChanges,
     Location,
     TableDefinition,
     TableEntry,
@@ -141,11 +142,26 @@ class Lake:
         with _named(entry.name):
             return self.store.read(entry.location, None if version is None else Version(version), columns, where)
 
-    def batches(self, name: str | TableName, columns: Sequence[str], where: object = None) -> Iterator[pa.RecordBatch]:
-        """The rows of the newest version, in no order and some at a time; `where` as in `read`, but not on texts."""
-        entry = self.entry(name)
+    def batches(
+        self,
+        name: str | TableName,
+        columns: Sequence[str],
+        where: object = None,
+        *,
+        version: int | None = None,
+        files: Sequence[str] | None = None,
+        batch_rows: int = 16_384,
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of a version, or of files that `changes` told, in no order and some at a time; `where` as in `read`, but not on texts."""
+        entry, pinned = self.entry(name), None if version is None else Version(version)
         with _named(entry.name):
-            yield from self.store.batches(entry.location, columns, where)
+            yield from self.store.batches(
+                entry.location, columns, where, version=pinned, files=files, batch_rows=batch_rows
+            )
+
+    def changes(self, name: str | TableName, since: int, until: int) -> FileChanges | None:
+        """The files that hold what changed after one version, up to another; None where that can't be told."""
+        return self.store.changes(self.entry(name).location, Version(since), Version(until))
 
     def entry(self, name: str | TableName) -> TableEntry:
         """The catalog's entry.

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from millrace.core.names import TableName
-from millrace.lake.types import CommitInfo, Location, TableDefinition, TableEntry, Version, VersionInfo
+from millrace.lake.types import CommitInfo, FileChanges, Location, TableDefinition, TableEntry, Version, VersionInfo
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -119,10 +119,28 @@ class TableStore(Protocol):
         """
         ...
 
-    def batches(self, location: Location, columns: Sequence[str], where: object = None) -> Iterator[pa.RecordBatch]:
-        """The rows of the newest version, some at a time: a table may be larger than memory.
+    def batches(
+        self,
+        location: Location,
+        columns: Sequence[str],
+        where: object = None,
+        *,
+        version: Version | None = None,
+        files: Sequence[str] | None = None,
+        batch_rows: int = ...,
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of a version (None: the newest), some at a time: a table may be larger than memory.
 
-        As `read`, but that `where` must not compare texts, which may be stored in several forms.
+        As `read`, but that `where` must not compare texts, which may be stored in several forms. With `files`, paths that
+        `changes` told, the rows of just those, as the version would read them.
+        """
+        ...
+
+    def changes(self, location: Location, since: Version, until: Version) -> FileChanges | None:
+        """The files that hold what changed after one version, up to another, told without reading rows.
+
+        What merely moved to other files (a compaction) is not among them. None where that can't be told: an old commit
+        or file is gone, a column's type changed, or `since` is the newer one.
         """
         ...
 

@@ -107,3 +107,15 @@ class TableVersion:
     def __str__(self) -> str:
         """`bronze.transactions@12`."""
         return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class FileChanges:
+    """The files between two versions of a table that hold what changed; paths are relative to the table.
+
+    A row that is in the newer version and was not in the older one is in an `added` file, or in a file beside rows of
+    `removed` ones. A row of the older version that the newer one lacks is in a `removed` file. A removed file's other rows may live on.
+    """
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()

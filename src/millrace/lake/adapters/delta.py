@@ -10,9 +10,7 @@ import secrets
 import shutil
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -25,13 +23,15 @@ from deltalake.exceptions import CommitFailedError  # noqa: TID253 - this is its
 
 from millrace.core.errors import AlreadyExists, Conflict, InvalidInput, NotFound
 from millrace.core.names import did_you_mean
+from millrace.lake.adapters.delta_changes import dataset_of_files, file_changes
+from millrace.lake.adapters.delta_compact import compact
 from millrace.lake.adapters.delta_files import (
-    MANY_FILES,
     dataset_of,
     delta_errors,
     filesystem_of,
     refuse_hidden_rows,
     refuse_unnamed_partitions,
+    refuse_unreadable,
     rows_of,
     schema_of,
     statistics_columns,
@@ -40,7 +40,7 @@ from millrace.lake.adapters.delta_keys import has_no, refuse_missing, refuse_unf
 from millrace.lake.adapters.delta_log import already_there, commit_properties, version_info
 from millrace.lake.adapters.delta_versions import OpenedVersions
 from millrace.lake.columns import conform, new_columns, refuse_duplicate_keys, storable, storable_schema
-from millrace.lake.types import CommitInfo, Location, TableDefinition, Version, VersionInfo
+from millrace.lake.types import CommitInfo, FileChanges, Location, TableDefinition, Version, VersionInfo
 
 # As-of reads need the whole log, and training records need the files of old versions: neither is ever cut by itself.
 _KEEP = {
@@ -50,8 +50,6 @@ _KEEP = {
     "delta.checkpointInterval": "10",
 }
 _ATTEMPTS = 60
-# delta-rs takes these in a path for URL syntax.
-_UNREADABLE = "%[]^|"
 _LONGEST_WAIT_S = 0.5
 _BATCH_ROWS = 16_384  # pyarrow reads ahead sixteen times what it takes for one, unless told otherwise
 
@@ -81,7 +79,7 @@ class DeltaTableStore:
             AlreadyExists: another table is there: with other columns, or with rows of its own.
         """
         stored = storable_schema(schema)
-        _refuse_unreadable(location)
+        refuse_unreadable(location)
         existing = self._existing(location)
         if existing is not None and (rows is not None or schema_of(existing) != stored):
             if rows is not None or existing.version() > 0 or _has_rows(existing):
@@ -229,12 +227,37 @@ class DeltaTableStore:
         """The rows of a version (None: the newest), in no order; `where` is a pyarrow compute expression."""
         return rows_of(self._dataset(location, version, columns or ()), columns, where)
 
-    def batches(self, location: Location, columns: Sequence[str], where: object = None) -> Iterator[pa.RecordBatch]:
-        """The rows of the newest version, some at a time; `where` must not compare texts, which a merge leaves in another form."""
-        dataset = self._dataset(location, None, columns)
+    def batches(
+        self,
+        location: Location,
+        columns: Sequence[str],
+        where: object = None,
+        *,
+        version: Version | None = None,
+        files: Sequence[str] | None = None,
+        batch_rows: int = _BATCH_ROWS,
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of a version, or of some files, some at a time; `where` must not compare texts, which a merge leaves in another form."""
+        dataset = self._dataset(location, version, columns)
+        if files is not None:
+            partitions = _partitions(self._open(location, version))
+            dataset = dataset_of_files(location, files, dataset.schema, partitions)
         yield from dataset.to_batches(
-            columns=list(columns), filter=where, batch_size=_BATCH_ROWS, batch_readahead=1, fragment_readahead=1
+            columns=list(columns), filter=where, batch_size=batch_rows, batch_readahead=1, fragment_readahead=1
         )
+
+    def changes(self, location: Location, since: Version, until: Version) -> FileChanges | None:
+        """The files with what changed; None where that can't be told."""
+        try:
+            before, after = schema_of(self._open(location, since)), schema_of(self._open(location, until))
+        except NotFound:
+            return None
+        refuse_hidden_rows(self._open(location, until), location)
+        if since > until or any(
+            name in before.names and before.field(name).type != after.field(name).type for name in after.names
+        ):
+            return None
+        return file_changes(location, since, until)
 
     def files(self, location: Location, version: Version | None = None) -> Sequence[str]:
         """Paths of a version's Parquet files. Partition columns are not in the files but in their paths, Hive style.
@@ -351,32 +374,8 @@ class DeltaTableStore:
                 hint="try again when the other writers are done",
                 location=location,
             )
-        _compact(table, location, commit)
+        compact(table, location, commit)
         return Version(table.version())
-
-
-def _compact(table: DeltaTable, location: Location, commit: CommitInfo) -> None:
-    """Many small commits leave many small files, and reading opens each: now and then those of a partition are made into one."""
-    paths = pa.table(table.get_add_actions()).column("path").to_pylist()
-    if len(paths) < MANY_FILES or max(Counter(path.rpartition("/")[0] for path in paths).values()) < MANY_FILES:
-        return
-    try:
-        with delta_errors(location):
-            table.optimize.compact(
-                commit_properties=commit_properties(replace(commit, why="compact", transaction=None))
-            )
-    except CommitFailedError:  # another writer was first: the next commit compacts
-        table.update_incremental()
-
-
-def _refuse_unreadable(location: Location) -> None:
-    bad = next((character for character in _UNREADABLE if "://" not in location and character in location), None)
-    if bad:
-        raise InvalidInput(
-            f"no table can be kept under {location}: its path has a '{bad}'",
-            hint="choose a home whose path has none of " + " ".join(_UNREADABLE),
-            location=location,
-        )
 
 
 def _wait_s(attempt: int) -> float:

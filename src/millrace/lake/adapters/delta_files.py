@@ -22,6 +22,8 @@ from millrace.lake.types import Location, Version
 
 MANY_FILES = 32
 _MOST_STATISTICS = 32  # Delta's own default
+# delta-rs takes these in a path for URL syntax.
+_UNREADABLE = "%[]^|"
 _FLOAT_DIGITS = 15  # so many decimal digits every float64 keeps
 
 
@@ -101,6 +103,17 @@ def refuse_unnamed_partitions(table: DeltaTable, paths: Sequence[str], location:
                 location=location,
                 column=name,
             )
+
+
+def refuse_unreadable(location: Location) -> None:
+    """Raise InvalidInput for a path that delta-rs would misread."""
+    bad = next((character for character in _UNREADABLE if "://" not in location and character in location), None)
+    if bad:
+        raise InvalidInput(
+            f"no table can be kept under {location}: its path has a '{bad}'",
+            hint="choose a home whose path has none of " + " ".join(_UNREADABLE),
+            location=location,
+        )
 
 
 @contextmanager
