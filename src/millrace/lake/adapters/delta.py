@@ -24,7 +24,7 @@ from deltalake.exceptions import CommitFailedError  # noqa: TID253 - this is its
 from millrace.core.errors import AlreadyExists, Conflict, InvalidInput, NotFound
 from millrace.core.names import did_you_mean
 from millrace.lake.adapters.delta_changes import dataset_of_files, file_changes
-from millrace.lake.adapters.delta_compact import compact
+from millrace.lake.adapters.delta_compact import Compactions
 from millrace.lake.adapters.delta_files import (
     dataset_of,
     delta_errors,
@@ -61,7 +61,7 @@ class DeltaTableStore:
     """
 
     def __init__(self) -> None:
-        self._opened = OpenedVersions()
+        self._opened, self._compactions = OpenedVersions(), Compactions()
 
     def create(
         self,
@@ -374,7 +374,7 @@ class DeltaTableStore:
                 hint="try again when the other writers are done",
                 location=location,
             )
-        compact(table, location, commit)
+        self._compactions.after(table, location, commit)
         return Version(table.version())
 
 
