@@ -23,8 +23,9 @@ import pytest
 from millrace.cli.main import build_app
 from millrace.core.clock import utc
 from millrace.lake.importing import import_file
+from millrace.pipeline.definition import computed_tables
 from millrace.pipeline.load import load_pipeline
-from millrace.pipeline.plan import build_plan, computed_tables
+from millrace.pipeline.plan import build_plan
 from millrace.pipeline.snapshots import preview
 from millrace.workspace import Workspace, open_workspace
 

@@ -34,6 +34,10 @@ class RunStore(Protocol):
         """The newest run of this stage, whatever its fingerprint, that ended `done`, `refused` or `waiting`."""
         ...
 
+    def history(self, pipeline: str, stage: str) -> Sequence[StageRun]:
+        """Every run of this stage that ended `done`, oldest first, of each fingerprint the first one."""
+        ...
+
     def runs(self, pipeline: str | None = None, limit: int = 20) -> Sequence[PipelineRun]:
         """Newest first."""
         ...

@@ -12,8 +12,9 @@ from millrace.core.errors import InvalidInput, NotFound
 from millrace.core.names import TableName, did_you_mean
 from millrace.pipeline.context import Pins, RunContext
 from millrace.pipeline.declare import FeatureTable, LabelTable, Pipeline
+from millrace.pipeline.definition import computed_tables
 from millrace.pipeline.execute import StageReport, alone
-from millrace.pipeline.plan import computed_tables, last_due
+from millrace.pipeline.plan import last_due
 from millrace.pipeline.port import Progress, Services
 from millrace.pipeline.snapshots import pin_sources
 from millrace.pipeline.stages.refresh import CHUNK, Again, RefreshSnapshots

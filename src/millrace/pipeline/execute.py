@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 from millrace.core.errors import Conflict
 from millrace.core.events import Event
 from millrace.core.processes import is_alive
-from millrace.jobs.types import PipelineRunId, StageRun, Status
+from millrace.jobs.types import PipelineRunId, Status
+from millrace.pipeline.attempts import why_refused
 from millrace.pipeline.context import OpenTarget, RunContext
 from millrace.pipeline.declare import Pipeline
-from millrace.pipeline.plan import Plan, Request, Step, build_plan
+from millrace.pipeline.plan import Plan, Request, Step, build_plan, is_watching
 from millrace.pipeline.port import Progress, Services
-from millrace.pipeline.stages.judge import STAGE as VALIDATE
-from millrace.pipeline.stages.judge import reasons
 from millrace.pipeline.stages.stage import Outcome
 
 if TYPE_CHECKING:
@@ -98,23 +97,18 @@ def _opened_once(target: OpenTarget, stack: ExitStack) -> OpenTarget:
 def _report(
     services: Services, pipeline: Pipeline, request: Request, reports: list[StageReport], *, resumed: bool
 ) -> RunReport:
-    if reports and reports[-1].status == "refused":
-        return RunReport("refused", tuple(reports), (reports[-1].detail,), resumed)
+    refused = tuple(report.detail for report in reports if report.status == "refused")
+    if refused:
+        return RunReport("refused", tuple(reports), refused, resumed)
     waiting = tuple(report.detail for report in reports if report.status == "waiting")
     if waiting:
         return RunReport("waiting", tuple(reports), waiting, resumed)
     if reports:
         return RunReport("done", tuple(reports), (), resumed)
-    refused = build_plan(services, pipeline, request).refused
-    if refused is None:
+    before = build_plan(services, pipeline, request).refused
+    if before is None:
         return RunReport("nothing", ())
-    return RunReport("refused", (), _why(refused))
-
-
-def _why(refused: StageRun) -> tuple[str, ...]:
-    if refused.stage == VALIDATE:
-        return tuple(reasons(refused.output))
-    return (str(refused.output.get("reason") or f"{refused.stage} was refused"),)
+    return RunReport("refused", (), why_refused(before))
 
 
 def _execute(
@@ -124,14 +118,16 @@ def _execute(
     run = services.runs.start(pipeline.name, plan.due, services.clock.now(), str(services.principal), plan.training.why)
     status: Status = "failed"
     reports: list[StageReport] = []
+    refused = False
     try:
         for step in plan.steps:
             if not step.needed:
                 _take_over(context, step)
                 continue
+            if refused and not is_watching(step.stage):
+                continue
             reports.append(_run_stage(context, run, step))
-            if reports[-1].status == "refused":
-                break
+            refused = refused or reports[-1].status == "refused"
         status = next((report.status for report in reports if report.status in {"refused", "waiting"}), "done")
     except KeyboardInterrupt:
         status = "interrupted"

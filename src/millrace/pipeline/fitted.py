@@ -42,6 +42,19 @@ def holdout_scores(context: RunContext, candidate: Candidate) -> npt.NDArray[np.
     return scores
 
 
+def newest_scores(context: RunContext, candidate: Candidate) -> npt.NDArray[np.float64]:
+    """Probability of class 1 that the fitted candidate gives each of the newest labelled rows."""
+    parts = training_parts.of_run(context)
+    if parts.newest is parts.holdout:
+        return holdout_scores(context, candidate)
+    return predict_proba(fitted_model(context, candidate).model, parts.newest.features())
+
+
+def newest_labels(parts: TrainingParts) -> npt.NDArray[np.int64]:
+    """The labels of the newest labelled rows, 0 and 1."""
+    return np.asarray(parts.newest.table.column(str(parts.newest.spec.label)).to_numpy(), dtype=np.int64)
+
+
 def holdout_labels(parts: TrainingParts) -> npt.NDArray[np.int64]:
     """The holdout's labels, 0 and 1."""
     label = parts.holdout.spec.label

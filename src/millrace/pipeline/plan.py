@@ -8,20 +8,21 @@ from datetime import datetime, timedelta
 
 from millrace.core.clock import iso
 from millrace.core.names import TableName
-from millrace.features.functions.store import FunctionStore, code_hash
 from millrace.jobs.types import StageRun
 from millrace.lake.types import TableVersion
 from millrace.pipeline.admit import admit
+from millrace.pipeline.attempts import PRODUCTION, recorded
 from millrace.pipeline.changes import identities
 from millrace.pipeline.context import Pins
-from millrace.pipeline.declare import FeatureTable, LabelTable, Pipeline
+from millrace.pipeline.declare import Pipeline
+from millrace.pipeline.definition import computed_tables, definition
 from millrace.pipeline.fingerprint import fingerprint
 from millrace.pipeline.grid import last_tick
 from millrace.pipeline.policy import Decision, Trigger
 from millrace.pipeline.port import Services
 from millrace.pipeline.retrain import decide, in_production, newest_trained
 from millrace.pipeline.snapshots import pin_sources
-from millrace.pipeline.stages.deploy import PRODUCTION, DeployStaging, Promote, Register
+from millrace.pipeline.stages.deploy import DeployStaging, Promote, Register
 from millrace.pipeline.stages.judge import Validate
 from millrace.pipeline.stages.publish import Publish
 from millrace.pipeline.stages.refresh import RefreshSnapshots
@@ -129,35 +130,6 @@ def build_plan(services: Services, pipeline: Pipeline, request: Request | None =
     return Plan(pipeline.name, due, pins, training, decision, _steps(services, pipeline, stages))
 
 
-def definition(pipeline: Pipeline, functions: FunctionStore) -> str:
-    """Hash of everything that a training depends on besides data: another one asks for a training.
-
-    Raises:
-        NotFound: the pipeline uses a feature function that nobody has registered.
-    """
-    computed = [(table.name, table.compute) for table in computed_tables(pipeline)]
-    called = [(function, code_hash(functions, function.udf_name)) for function in pipeline.functions]
-    return fingerprint(
-        computed,
-        pipeline.labels,
-        pipeline.all_lookups,
-        pipeline.split,
-        pipeline.holdout,
-        pipeline.exclude,
-        pipeline.candidates,
-        pipeline.gates,
-        pipeline.choose_by,
-        pipeline.model_name,
-        pipeline.seed,
-        *called,
-    )
-
-
-def computed_tables(pipeline: Pipeline) -> list[FeatureTable | LabelTable]:
-    """The tables that the pipeline computes: its feature tables, and its labels unless somebody else fills them."""
-    return [table for table in [*pipeline.features, pipeline.label] if isinstance(table, FeatureTable | LabelTable)]
-
-
 def last_due(pipeline: Pipeline, now: datetime) -> datetime:
     """The newest tick at or before a time, of all tables that the pipeline computes; of the day where it computes none.
 
@@ -239,12 +211,16 @@ def _training_stages(
     described = definition(pipeline, services.functions)
     # A first or asked-for training is made again when the data behind it changed; a retraining happens once per episode or tick.
     data = [] if training.trigger is not None else [stage.fingerprint for stage, _ in refresh]
-    return _stages_of(pipeline, fingerprint(training.key, described, data), described, training.why)
+    group = fingerprint(training.key, described, data)
+    kept = recorded(training.trigger, group, described)
+    return _stages_of(pipeline, group, described, training.why, kept)
 
 
-def _stages_of(pipeline: Pipeline, group: str, described: str, why: str) -> list[tuple[Stage, str]]:
+def _stages_of(
+    pipeline: Pipeline, group: str, described: str, why: str, kept: Mapping[str, object] | None = None
+) -> list[tuple[Stage, str]]:
     return [
-        (BuildTrainingSet(group), why),
+        (BuildTrainingSet(group, kept or {}), why),
         *((Train(candidate, group), why) for candidate in pipeline.candidates),
         (Validate(group), why),
         (Register(group), "the best candidate, where it passes its gates"),
@@ -304,3 +280,8 @@ def _step(stage: Stage, why: str, done: StageRun | None, *, stopped: bool) -> St
 
 def _belongs_to_training(stage: Stage) -> bool:
     return isinstance(stage, Register | DeployStaging | Promote)
+
+
+def is_watching(stage: Stage) -> bool:
+    """Whether it looks at what was served, which a refused training does not change."""
+    return isinstance(stage, JoinLabels | Watch)

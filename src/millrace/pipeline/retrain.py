@@ -13,6 +13,7 @@ from millrace.alerts.types import AlertRule, Episode
 from millrace.core.clock import epoch_us, parse_time
 from millrace.core.errors import InvalidInput, NotFound
 from millrace.pipeline import policy
+from millrace.pipeline.attempts import attempts
 from millrace.pipeline.champion import TRAINED_TO
 from millrace.pipeline.declare import Pipeline
 from millrace.pipeline.labels import read_known
@@ -42,6 +43,7 @@ def situation(services: Services, pipeline: Pipeline, as_of: datetime) -> Situat
         champion_at=champion.at,
         trained_to=_trained_to(services, champion),
         episodes=[] if episode is None else [_trouble(episode)],
+        attempts=attempts(services, pipeline, champion),
         answered=partial(_answered, services, pipeline, as_of),
         trainable=partial(_trainable, services, pipeline, as_of),
     )

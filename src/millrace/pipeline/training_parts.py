@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from millrace.core.clock import iso, parse_time
+from millrace.core.clock import iso, parse_time, utc
 from millrace.core.errors import InvalidInput, LawBroken
 from millrace.core.names import TableName
 from millrace.features.functions.store import finder
@@ -25,15 +25,22 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 STAGE = "training set"
+_MICROSECOND = timedelta(microseconds=1)
 _WHOLE = Split(holdout=timedelta(days=36500))  # a holdout table is all holdout
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingParts:
-    """Rows to fit and rows to judge, over the same pinned tables."""
+    """Rows to fit and rows to judge, over the same pinned tables.
+
+    Attributes:
+        newest: the most recent labelled rows, on which the champion is challenged. The holdout, unless that is a table of its own,
+            which may be of long ago; never rows that were trained on.
+    """
 
     train: TrainingSet
     holdout: TrainingSet
+    newest: TrainingSet
     windows: Windows
     versions: Mapping[TableName, int]
     as_of: datetime
@@ -94,7 +101,11 @@ def assemble(services: Services, pipeline: Pipeline, pins: Pins, warnings: Seque
             hint=f"labels known {label.known_after.days} days later must be older: wait, import more history, or shorten split.holdout",
         )
     build = partial(_build, services, pipeline, Pins(pins.as_of, versions), tuple(warnings))
-    return TrainingParts(build(train), build(holdout), windows, versions, pins.as_of)
+    judging = build(holdout)
+    newest = _newest(pipeline, known, windows)
+    return TrainingParts(
+        build(train), judging, judging if newest is None else build(newest), windows, versions, pins.as_of
+    )
 
 
 def made_in(context: RunContext) -> dict[TableName, int]:
@@ -151,6 +162,20 @@ def _split(
         holdout = _holdout_table(services, pipeline.holdout, label, as_of, versions)
         windows = find_windows(holdout.column(label.time), label, _WHOLE, as_of)
     return take(known, label.time, windows.train_from, windows.train_to), holdout, windows
+
+
+def _newest(pipeline: Pipeline, known: pa.Table, windows: Windows) -> pa.Table | None:
+    """The most recent labelled rows where the holdout is a table of its own; None where it is they, or where none is younger."""
+    import pyarrow.compute as pc
+
+    if pipeline.holdout is None:
+        return None
+    time = pipeline.labels.time
+    newest = pc.max(known.column(time)).as_py()
+    if newest is None:
+        return None
+    rows = take(known, time, max(utc(newest) - pipeline.split.holdout + _MICROSECOND, windows.holdout_from), None)
+    return rows if rows.num_rows else None
 
 
 def _holdout_table(

@@ -112,6 +112,19 @@ class RunStoreSuite:
         assert store.done("churn", "deploy", "g") is None
         assert store.latest("spend", "deploy") is None
 
+    def test_history_is_what_was_done_oldest_first_once_per_fingerprint(self, opened: Callable[[], RunStore]) -> None:
+        store = opened()
+        run = store.start("churn", _T, _T, "user:ada", "")
+        ends = [("f", "done"), ("g", "failed"), ("h", "done"), ("f", "done"), ("i", "refused")]
+        for number, (fingerprint, status) in enumerate(ends):
+            stage = store.start_stage(run, "churn", "train", fingerprint, _T)
+            store.end_stage(stage, status, _T, 1.0, {"number": number})  # type: ignore[arg-type]
+        store.start_stage(run, "churn", "train", "j", _T)
+        found = [(stage.fingerprint, stage.output) for stage in opened().history("churn", "train")]
+        assert found == [("f", {"number": 0}), ("h", {"number": 2})]
+        assert list(store.history("churn", "deploy")) == []
+        assert list(store.history("spend", "train")) == []
+
     def test_a_number_that_is_not_finite_becomes_null(self, opened: Callable[[], RunStore]) -> None:
         store = opened()
         run = store.start("churn", _T, _T, "user:ada", "")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from millrace.core.errors import InvalidInput
 from millrace.statistics.bootstrap import Interval, paired_gain
 from millrace.statistics.metrics import METRICS, Metric, metric_named
-from millrace.validation.types import Evidence, GateResult
+from millrace.validation.types import Evidence, Gate, GateResult
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,18 +102,29 @@ class BeatsBaselines:
 
 @dataclass(frozen=True)
 class BeatsChampion:
-    """The model must be better than the version in production, on rows that neither was trained on.
+    """The model must be better than the version in production, on the most recent labelled rows, none of which it was trained on.
+
+    Both answer the same rows, each by its own lookups. Where the champion was trained on some of them, the reason says so: it is
+    then harder to beat, not easier.
 
     Args:
         metric: what is compared.
-        significant: whether the 95 % bootstrap interval of the difference must lie above zero; else the point estimates decide.
+        significant: whether the 95 % paired bootstrap interval of the difference must lie above the margin; else the point
+            estimate must.
+        margin: by how much it must be better, in units of the metric; negative: by how much it may be worse.
+
+    Raises:
+        InvalidInput: an unknown metric, or a margin that is not finite.
     """
 
     metric: str = "log_loss"
     significant: bool = True
+    margin: float = 0.0
 
     def __post_init__(self) -> None:
         metric_named(self.metric)
+        if not math.isfinite(self.margin):
+            raise InvalidInput(f"margin can't be {self.margin}", hint="give a number in units of the metric, as 0.005")
 
     @property
     def name(self) -> str:
@@ -121,22 +133,36 @@ class BeatsChampion:
 
     def check(self, evidence: Evidence) -> GateResult:
         """Compare; without a version in production the first model passes, and that is said."""
+        evidence = evidence.newest or evidence
         if evidence.champion is None:
             return GateResult(self.name, True, "nothing is in production yet")
         metric = METRICS[self.metric]
         contest = _contest(metric, evidence, evidence.champion)
-        sure = contest.interval.low > 0
-        passed = contest.gain > 0 and (sure or not self.significant)
-        reason = _comparison(metric, contest, evidence.champion_name or "the champion")
-        if contest.gain > 0 and not passed:
-            reason += "; that may be chance"
+        passed = contest.gain > self.margin and (contest.interval.low > self.margin or not self.significant)
         figures = {
             self.metric: contest.ours,
             f"{self.metric}_champion": contest.theirs,
             "gain_low": contest.interval.low,
             "gain_high": contest.interval.high,
+            "rows": float(len(evidence.labels)),
         }
-        return GateResult(self.name, passed, reason, figures)
+        return GateResult(self.name, passed, self._reason(metric, evidence, contest, passed=passed), figures)
+
+    def _reason(self, metric: Metric, evidence: Evidence, contest: _Contest, *, passed: bool) -> str:
+        reason = _comparison(metric, contest, evidence.champion_name or "the champion")
+        reason += f" on {len(evidence.labels):,} rows" + (f" of {evidence.window}" if evidence.window else "")
+        if evidence.champion_has_seen:
+            reason += ", on some of which that was trained"
+        if self.margin:
+            reason += f"; the margin is {self.margin:+g}"
+        if contest.gain > self.margin and not passed:
+            reason += "; that may be chance"
+        return reason
+
+
+def retraining_gates(gates: Sequence[Gate]) -> tuple[Gate, ...]:
+    """The gates of a retraining that nobody looked at: a challenger must beat the champion, also where no gate says so."""
+    return (*gates, *([] if any(isinstance(gate, BeatsChampion) for gate in gates) else [BeatsChampion()]))
 
 
 @dataclass(frozen=True, slots=True)

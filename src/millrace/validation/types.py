@@ -21,6 +21,9 @@ class Evidence:
         champion: the same for the version in production; None where there is none.
         champion_name: for the reasons, as `churn v3`.
         seed: for bootstrap draws.
+        champion_has_seen: whether the champion was trained on rows of this holdout, which makes it harder to beat.
+        window: for the reasons, which rows these are, as `2025-05-05 to 2025-06-01`.
+        newest: the same on the most recent labelled rows, where the holdout is older: the champion is judged there. None: this is it.
     """
 
     labels: np.ndarray
@@ -29,6 +32,9 @@ class Evidence:
     champion: np.ndarray | None = None
     champion_name: str = ""
     seed: int = 0
+    champion_has_seen: bool = False
+    window: str = ""
+    newest: Evidence | None = None
 
 
 @dataclass(frozen=True, slots=True)

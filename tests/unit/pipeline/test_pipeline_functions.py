@@ -13,7 +13,8 @@ from millrace.features.functions import store as function_store
 from millrace.features.functions.store import create_function
 from millrace.pipeline import training_parts
 from millrace.pipeline.admit import tables_read
-from millrace.pipeline.plan import build_plan, definition
+from millrace.pipeline.definition import definition
+from millrace.pipeline.plan import build_plan
 from millrace.pipeline.smoke import _compare, _reads_time
 from millrace.workspace import Workspace
 from tests.unit.pipeline.conftest import NOW, Fill, utc_times

@@ -9,7 +9,8 @@ import pytest
 import millrace as mr
 from millrace.core.errors import NotFound
 from millrace.core.names import TableName
-from millrace.pipeline.plan import Plan, Request, Step, build_plan, definition, last_due
+from millrace.pipeline.definition import definition
+from millrace.pipeline.plan import Plan, Request, Step, build_plan, last_due
 from millrace.pipeline.stages.publish import Publish
 from millrace.registry.types import ModelName, ModelVersion, Promotion
 from millrace.workspace import Workspace

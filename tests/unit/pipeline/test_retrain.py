@@ -9,7 +9,8 @@ import pytest
 
 import millrace as mr
 from millrace.alerts.types import Episode, EpisodeId, Notification
-from millrace.pipeline.plan import build_plan, definition
+from millrace.pipeline.definition import definition
+from millrace.pipeline.plan import build_plan
 from millrace.pipeline.policy import Decision, Trigger
 from millrace.pipeline.retrain import alert_rule, close_episode, close_left_behind, decide, subject
 from millrace.registry.types import ModelName, ModelVersion, Promotion

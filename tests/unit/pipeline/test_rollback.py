@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import millrace as mr
-from millrace.pipeline.plan import Request, Training, build_plan, definition
+from millrace.pipeline.definition import definition
+from millrace.pipeline.plan import Request, Training, build_plan
 from millrace.pipeline.retrain import in_production
 from millrace.registry.types import ModelName, ModelVersion, Promotion
 from millrace.workspace import Workspace, open_workspace

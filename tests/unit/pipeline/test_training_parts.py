@@ -56,3 +56,29 @@ def test_rows_that_differ_from_those_it_began_with_break_a_law(workspace: Worksp
     kept = json.dumps({**begun.output(), "fingerprint": "another"})
     with pytest.raises(LawBroken, match="differs from the one that this run began with"):
         training_parts.of_run(resumed(workspace, NOW, kept))
+
+
+@pytest.mark.parametrize(
+    ("days", "expected"),
+    [
+        (range(-50, -40), range(-13, -6)),  # a table of long ago: the last week of labels
+        (range(-9, -6), range(-9, -6)),  # a younger one begins within that week, and what is before it was trained on
+    ],
+)
+def test_the_champion_is_challenged_on_the_newest_labels_whatever_the_holdout_table_holds(
+    workspace: Workspace, fill: Fill, days: range, expected: range
+) -> None:
+    times = [NOW + n * DAY for n in days]
+    rows = {"customer_id": [1] * len(days), "label_time": utc_times(times), "came_back": [n % 2 for n in days]}
+    fill("ml.labels.kept_apart", pa.table(rows))
+    pipeline = declared(features=[], lookups=FOUND, label=LABEL, holdout="ml.labels.kept_apart")
+    parts = training_parts.assemble(workspace, pipeline, context(workspace, pipeline, NOW).pins)
+    assert parts.holdout.table.column("label_time").to_pylist() == times
+    newest = parts.newest.table.column("label_time").to_pylist()
+    assert newest == [NOW + n * DAY for n in expected]
+    assert parts.windows.train_to < newest[0]
+
+
+def test_without_such_a_table_the_holdout_is_the_newest_labels(workspace: Workspace) -> None:
+    parts = training_parts.assemble(workspace, PIPELINE, context(workspace, PIPELINE, NOW).pins)
+    assert parts.newest is parts.holdout

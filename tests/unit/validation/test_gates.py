@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from millrace.core.errors import InvalidInput
-from millrace.validation.gates import AtLeast, AtMost, BeatsBaselines, BeatsChampion
+from millrace.validation.gates import AtLeast, AtMost, BeatsBaselines, BeatsChampion, retraining_gates
 from millrace.validation.judge import as_json, judge
 from millrace.validation.types import Evidence, Gate
 
@@ -119,6 +120,40 @@ def test_a_gain_that_may_be_chance_passes_only_where_that_is_allowed() -> None:
     result = BeatsChampion().check(case)
     assert not result.passed
     assert result.reason.endswith("that may be chance")
+
+
+def test_the_champion_must_be_beaten_by_the_margin() -> None:
+    case = evidence(champion=BLURRED)
+    low = BeatsChampion().check(case).figures["gain_low"]
+    enough, too_much = BeatsChampion(margin=low * 0.999), BeatsChampion(margin=low * 1.001)
+    assert enough.check(case).passed
+    refused = too_much.check(case)
+    assert not refused.passed
+    assert refused.reason.endswith("that may be chance")
+    assert f"the margin is +{low * 1.001:g}" in refused.reason
+    # As good as the champion, and allowed to be a little worse.
+    assert not BeatsChampion().check(evidence(champion=TRUTH)).passed
+    assert BeatsChampion(margin=-0.01).check(evidence(champion=TRUTH)).passed
+    with pytest.raises(InvalidInput, match="margin can't be nan"):
+        BeatsChampion(margin=math.nan)
+
+
+def test_the_champion_is_judged_on_the_newest_rows_where_the_holdout_is_older() -> None:
+    newest = Evidence(
+        LABELS[:500], BLURRED[:500], {}, TRUTH[:500], "churn v3", champion_has_seen=True, window="May 2025"
+    )
+    case = replace(evidence(champion=BLURRED), newest=newest)
+    result = BeatsChampion().check(case)
+    assert not result.passed
+    assert result.reason.endswith("on 500 rows of May 2025, on some of which that was trained")
+    assert result.figures["rows"] == 500
+    assert BeatsBaselines().check(case).passed  # all else is measured on the holdout
+
+
+def test_a_retraining_has_to_beat_the_champion_also_where_no_gate_says_so() -> None:
+    assert retraining_gates([BeatsBaselines()]) == (BeatsBaselines(), BeatsChampion())
+    own = BeatsChampion("roc_auc", significant=False)
+    assert retraining_gates([own]) == (own,)
 
 
 def test_equal_models_seldom_beat_each_other() -> None:

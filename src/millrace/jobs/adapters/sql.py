@@ -85,6 +85,16 @@ class SqlRunStore:
             select(stage_runs).where(stage_runs.c.pipeline == pipeline, stage_runs.c.stage == stage, ended)
         )
 
+    def history(self, pipeline: str, stage: str) -> Sequence[StageRun]:
+        """Those that ended `done`, oldest first, of each fingerprint the first one."""
+        query = select(stage_runs).where(
+            stage_runs.c.pipeline == pipeline, stage_runs.c.stage == stage, stage_runs.c.status == "done"
+        )
+        first: dict[str, StageRun] = {}
+        for row in self._read(query.order_by(stage_runs.c.id)):
+            first.setdefault(row.fingerprint, _stage_run(row))
+        return list(first.values())
+
     def runs(self, pipeline: str | None = None, limit: int = 20) -> Sequence[PipelineRun]:
         """Newest first."""
         query = select(runs).order_by(runs.c.id.desc()).limit(limit)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from millrace.core.clock import iso
 from millrace.core.errors import InvalidState
 from millrace.pipeline import training_parts
+from millrace.pipeline.attempts import PRODUCTION, REGISTER, STAGING, retraining_tag
 from millrace.pipeline.champion import TRAINED_TO
 from millrace.pipeline.context import RunContext
 from millrace.pipeline.fingerprint import fingerprint
@@ -24,7 +25,6 @@ from millrace.serving.canary.documents import settings_document
 from millrace.targets.port import DeploymentTarget
 from millrace.targets.types import CanaryStatus, DeploymentSpec, DeploymentStatus
 
-PRODUCTION = "production"  # the stage's name
 _BY_HAND = "the endpoint has left it again since it had finished"
 
 
@@ -37,7 +37,7 @@ class Register:
     @property
     def name(self) -> str:
         """`register`."""
-        return "register"
+        return REGISTER
 
     @property
     def fingerprint(self) -> str:
@@ -55,6 +55,7 @@ class Register:
             "millrace.candidate": winner,
             "millrace.training_set": str(kept["fingerprint"]),
             TRAINED_TO: str(kept["train_to"]),
+            **retraining_tag(context),
         }
         entry = context.services.registry.register(ModelName(pipeline.model_name), uri, run, tags, key=self.fingerprint)
         return Outcome(f"{entry.model} v{entry.version} ({winner})", {"version": str(entry.version)})
@@ -70,7 +71,7 @@ class DeployStaging:
     @property
     def name(self) -> str:
         """`staging`."""
-        return "staging"
+        return STAGING
 
     @property
     def fingerprint(self) -> str:
@@ -86,7 +87,7 @@ class DeployStaging:
             smoke = smoke_test(context, target, ModelVersion(version))
         if smoke.differing:
             detail = f"{smoke.differing} of {smoke.rows} answers of {pipeline.staging_endpoint} differ from offline: {smoke.example}"
-            return Outcome(detail, smoke.output(), "refused")
+            return Outcome(detail, smoke.output() | {"reason": detail}, "refused")
         return Outcome(f"{smoke.rows} answers over HTTP, all equal to offline", smoke.output())
 
 
@@ -170,7 +171,7 @@ def _canary_of(status: DeploymentStatus, spec: DeploymentSpec) -> CanaryStatus |
 
 def version_of(context: RunContext) -> str:
     """The version that this run registered."""
-    return str(context.outputs["register"]["version"])
+    return str(context.outputs[REGISTER]["version"])
 
 
 def production_spec(context: RunContext, version: str) -> DeploymentSpec:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import cast
 
 from millrace.pipeline import training_parts
+from millrace.pipeline.attempts import VALIDATE, trigger_in
 from millrace.pipeline.champion import Champion, champion_on
 from millrace.pipeline.context import RunContext
 from millrace.pipeline.fingerprint import fingerprint
-from millrace.pipeline.fitted import fitted_model, holdout_labels, holdout_scores, run_of
+from millrace.pipeline.fitted import fitted_model, holdout_labels, holdout_scores, newest_labels, newest_scores, run_of
 from millrace.pipeline.stages.stage import Outcome
 from millrace.statistics.metrics import measure
 from millrace.validation.choose import choose
+from millrace.validation.gates import retraining_gates
 from millrace.validation.judge import judge
 from millrace.validation.types import Evidence, Verdict
-
-STAGE = "validate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,7 @@ class Validate:
     @property
     def name(self) -> str:
         """`validate`."""
-        return STAGE
+        return VALIDATE
 
     @property
     def fingerprint(self) -> str:
@@ -48,34 +47,44 @@ class Validate:
         champion = champion_on(context, parts)
         baselines = {c.name: scores[c.name] for c in pipeline.candidates if c.is_baseline}
         evidence = Evidence(
-            labels=labels,
-            challenger=scores[winner],
-            baselines=baselines,
-            champion=champion.scores if champion else None,
-            champion_name=champion.label if champion else "",
-            seed=pipeline.seed,
+            labels, scores[winner], baselines, seed=pipeline.seed, newest=_newest(context, winner, champion)
         )
-        verdict = judge(pipeline.gates, evidence)
-        output = _output(winner, verdict, metrics, champion, measure(labels, champion.scores) if champion else None)
+        is_retraining = trigger_in(context.outputs[training_parts.STAGE]) is not None
+        verdict = judge(retraining_gates(pipeline.gates) if is_retraining else pipeline.gates, evidence)
+        champion_metrics = measure(newest_labels(parts), champion.scores) if champion else None
+        output = _output(winner, verdict, metrics, champion, champion_metrics)
         run, _ = run_of(context, winner)
         context.services.tracking.log(run, tags={"millrace.verdict": "passed" if verdict.passed else "refused"})
         return _outcome(winner, verdict, output)
 
 
+def _newest(context: RunContext, winner: str, champion: Champion | None) -> Evidence:
+    """Challenger and champion on the newest labelled rows."""
+    import pyarrow.compute as pc
+
+    parts, pipeline = training_parts.of_run(context), context.pipeline
+    candidate = next(each for each in pipeline.candidates if each.name == winner)
+    times = parts.newest.table.column(pipeline.labels.time)
+    return Evidence(
+        labels=newest_labels(parts),
+        challenger=newest_scores(context, candidate),
+        baselines={},
+        champion=champion.scores if champion else None,
+        champion_name=champion.label if champion else "",
+        seed=pipeline.seed,
+        champion_has_seen=champion.has_seen_holdout if champion else False,
+        window=f"{pc.min(times).as_py():%Y-%m-%d} to {pc.max(times).as_py():%Y-%m-%d}",
+    )
+
+
 def verdict_of(context: RunContext) -> Mapping[str, object]:
     """What `validate` said in this run."""
-    return context.outputs[STAGE]
+    return context.outputs[VALIDATE]
 
 
 def winner_of(context: RunContext) -> str:
     """The candidate that goes on."""
     return str(verdict_of(context)["winner"])
-
-
-def reasons(output: Mapping[str, object]) -> list[str]:
-    """Why a kept verdict refused; empty where it passed."""
-    results = cast("list[Mapping[str, object]]", output["results"])
-    return [str(result["reason"]) for result in results if not result["passed"]]
 
 
 def _outcome(winner: str, verdict: Verdict, output: Mapping[str, object]) -> Outcome:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from millrace.core.clock import iso
 from millrace.features.spec import to_json
 from millrace.pipeline import training_parts
+from millrace.pipeline.attempts import retraining_tag
 from millrace.pipeline.context import Pins, RunContext
 from millrace.pipeline.fingerprint import fingerprint
 from millrace.pipeline.fitted import fitted_model, holdout_labels, holdout_scores
@@ -20,9 +21,10 @@ from millrace.training.types import Candidate
 
 @dataclass(frozen=True, slots=True)
 class BuildTrainingSet:
-    """Assemble training set and holdout. `group` is the fingerprint of the whole training."""
+    """Assemble training set and holdout. `group` is the fingerprint of the whole training; `kept` goes into the output."""
 
     group: str
+    kept: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -40,7 +42,7 @@ class BuildTrainingSet:
         parts = training_parts.assemble(context.services, context.pipeline, pins, training_parts.doubts_of(context))
         context.scratch[self.name] = parts
         detail = f"{parts.train.record.rows:,} rows to train, {parts.holdout.record.rows:,} to judge; {parts.windows}"
-        return Outcome(detail, parts.output())
+        return Outcome(detail, parts.output() | dict(self.kept))
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class Train:
             "millrace.training": self.group,
             "millrace.training_set": parts.train.record.fingerprint,
             "millrace.as_of": iso(context.pins.as_of),
+            **retraining_tag(context),
         }
 
 
