@@ -70,7 +70,7 @@ def test_ks_in_cells_is_within_a_512th_of_the_exact_one(seed: int, shift: float,
 def test_cells_hold_at_most_a_512th_or_one_value(values: list[float]) -> None:
     edges = edges_of(values)
     assert np.isfinite(edges).all()
-    assert (np.diff(edges) > 0).all()
+    assert (edges[1:] > edges[:-1]).all()
     held: dict[int, list[float]] = {}
     for value, at in zip(values, numeric_cells(np.array(values), edges).tolist(), strict=True):
         held.setdefault(at, []).append(value)
