@@ -32,26 +32,44 @@ def kind_of(type_: pa.DataType) -> Kind:
 
 
 def as_numbers(column: Any, name: str) -> Floats:
-    """Arrow numbers (integers, decimals, booleans, dates and times too) as float64; null is NaN.
+    """Arrow numbers (integers, decimals, booleans, dates and times too) as float64; null is NaN. Not to be written to.
 
     Raises:
         InvalidInput: the column holds something else.
     """
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
     try:
         if pa.types.is_temporal(column.type):
             column = column.cast(pa.timestamp("us")).cast(pa.int64())
         if pa.types.is_boolean(column.type):
             column = column.cast(pa.int8())
-        values: Floats = np.array(
-            column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64
-        )
+        column = column.cast(pa.float64(), safe=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InvalidInput(
             f"column '{name}' of type {column.type} can't be monitored as a number",
             hint="watch other columns, or log it as a number",
             column=name,
         ) from error
-    return values
+    values: Floats = _view(column, np.dtype(np.float64))
+    return np.where(nulls(column), np.nan, values) if column.null_count else values
+
+
+def as_ints(array: Any, missing: int = 0) -> Ints:
+    """An Arrow array of integers or booleans as int64, with `missing` for null. Not to be written to."""
+    values: Ints = _view(array.cast(pa.int64()), np.dtype(np.int64))
+    return np.where(nulls(array), missing, values) if array.null_count else values
+
+
+def nulls(array: Any) -> Bools:
+    """Where an Arrow array is null."""
+    bits = None if array.null_count == 0 else array.buffers()[0]
+    if bits is None:
+        return np.full(len(array), array.null_count > 0)
+    start = array.offset // 8
+    stop = -(-(array.offset + len(array)) // 8)
+    valid = np.unpackbits(np.frombuffer(bits, np.uint8)[start:stop], bitorder="little")
+    return np.equal(valid[array.offset % 8 :][: len(array)], 0)
 
 
 def as_text(column: Any) -> Any:
@@ -121,9 +139,10 @@ def numeric_cells(values: Floats, edges: Floats) -> Ints:
 
 def text_cells(column: Any, categories: Sequence[str]) -> Ints:
     """The cell of each text, its position among the categories or their number for any other; -1 for null."""
-    found = pc.index_in(column, value_set=pa.array(categories, pa.string()))
-    cells = pc.if_else(pc.is_null(column), -1, pc.fill_null(found, len(categories)))
-    return np.array(cells.to_numpy(zero_copy_only=False), dtype=np.int64)
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    found = as_ints(pc.index_in(column, value_set=_strings(categories)), missing=len(categories))
+    return np.where(nulls(column), -1, found)
 
 
 def count_cells(cells: Ints, windows: Ints, window_count: int, cell_count: int) -> Ints:
@@ -142,3 +161,20 @@ def count_cells(cells: Ints, windows: Ints, window_count: int, cell_count: int) 
 
 def _below(value: float) -> float:
     return max(math.nextafter(value, -math.inf), -sys.float_info.max)
+
+
+# Arrow's `to_numpy`, `array` and `scalar` import pandas, which takes as long as to count a million rows.
+
+
+def _view(array: Any, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """The array's own memory."""
+    if not len(array):
+        return np.empty(0, dtype)
+    return np.frombuffer(array.buffers()[1], dtype, len(array), array.offset * dtype.itemsize)
+
+
+def _strings(texts: Sequence[str]) -> Any:
+    """As an Arrow array."""
+    encoded = [text.encode() for text in texts]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))
