@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from millrace.monitoring.counts.sums import LossSums, Moments
-from millrace.monitoring.counts.window_counts import WindowCounts
+from millrace.monitoring.counts.window_counts import WindowCounts, watched
 from millrace.monitoring.reference.cells import Floats, Ints, as_numbers, as_text, count_cells, kind_of
 from millrace.monitoring.reference.column import ColumnProfile
+from millrace.monitoring.reference.count_answers import AnswerColumns, count_answers
 from millrace.monitoring.reference.losses import row_losses
 from millrace.monitoring.reference.profile import ReferenceProfile
 from millrace.monitoring.types import MonitorSpec
@@ -56,24 +58,55 @@ def count_windows(
     return counted
 
 
+def count_version(
+    log: pa.Table, numbers: Ints, spec: MonitorSpec, reference: ReferenceProfile, times_us: Ints | None = None
+) -> Sequence[WindowCounts]:
+    """Count rows of one model version against its reference: columns, losses and answers; as `count_windows`."""
+    losses = log_losses(log, spec, reference)
+    counted = count_windows(log, numbers, watched(spec, reference), losses, times_us)
+    if reference.answers is None:
+        return counted
+    present = [window.number for window in counted]
+    layout, positions = reference.answers.layout, np.searchsorted(present, numbers).astype(np.int64)
+    said = layout.problem == "regression"
+    columns = AnswerColumns(
+        _column(log, spec.label_col, numeric=said),
+        _column(log, spec.prediction_col, numeric=said),
+        _column(log, spec.proba_col, numeric=True),
+    )
+    answers = count_answers(layout, columns, positions, len(present))
+    return [replace(window, answers=one) for window, one in zip(counted, answers, strict=True)]
+
+
 def log_losses(log: pa.Table, spec: MonitorSpec, reference: ReferenceProfile) -> Floats:
     """The loss of each row, of the kind that the reference has (wrong or not, where it has none); NaN without a label."""
     kind = "zero_one" if reference.loss is None else reference.loss.kind
     answer = spec.proba_col if kind == "log_loss" else spec.prediction_col
-    if not {spec.label_col, answer} <= set(log.column_names):
+    numeric = kind == "log_loss"
+    labels, answers = (_column(log, name, numeric=numeric) for name in (spec.label_col, answer))
+    if labels is None or answers is None:
         return np.full(log.num_rows, np.nan)
-    labels, answers = log.column(spec.label_col), log.column(answer)
     return row_losses(labels, answers, None) if kind == "log_loss" else row_losses(labels, None, answers)
+
+
+def _column(log: pa.Table, name: str, *, numeric: bool) -> Any:
+    """A column of the log; None where it is not there, or not of the kind."""
+    if name not in log.column_names or not _of_kind(log.schema.field(name).type, numeric=numeric):
+        return None
+    return log.column(name)
 
 
 def _readable(log: pa.Table, name: str, profile: ColumnProfile) -> bool:
     """By type, not by value: so it is the same for any part of the rows."""
     if name not in log.column_names:
         return False
-    type_ = log.schema.field(name).type
+    return _of_kind(log.schema.field(name).type, numeric=profile.kind == "numeric")
+
+
+def _of_kind(type_: pa.DataType, *, numeric: bool) -> bool:
     if pa.types.is_nested(type_) or pa.types.is_binary(type_):
         return False
-    return profile.kind == "text" or pa.types.is_null(type_) or kind_of(type_) == "numeric"
+    return not numeric or pa.types.is_null(type_) or kind_of(type_) == "numeric"
 
 
 def _cells(log: pa.Table, name: str, profile: ColumnProfile, positions: Ints, windows: int) -> Ints:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from millrace.monitoring.counts.sums import LossSums, Moments
+from millrace.monitoring.reference.answers import Answers
 from millrace.monitoring.reference.cells import Ints
 from millrace.monitoring.reference.column import ColumnProfile
 from millrace.monitoring.reference.profile import ReferenceProfile
@@ -30,7 +31,7 @@ class WindowCounts:
         moments: column name to sums over its values.
         absent: column name to rows that were logged without the column, or with values that can't be read as the reference's kind; they are
             among the missing ones. Columns that never were are not here.
-        answers: what came of the rows with answers (scores by label, errors), as `monitoring/reference/answers.py` counts it; None where nothing is known.
+        answers: what was said and what came true; None where the reference has no answers to compare with.
         newest_us: the time of the newest row, in microseconds since 1970; None without rows.
     """
 
@@ -40,7 +41,7 @@ class WindowCounts:
     cells: Mapping[str, Ints] = field(default_factory=dict)
     moments: Mapping[str, Moments] = field(default_factory=dict)
     absent: Mapping[str, int] = field(default_factory=dict)
-    answers: Any = None
+    answers: Answers | None = None
     newest_us: int | None = None
 
     def __add__(self, other: WindowCounts) -> WindowCounts:
