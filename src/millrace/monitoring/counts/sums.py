@@ -22,7 +22,7 @@ class LossSums:
     def of(cls, losses: Floats) -> LossSums:
         """Sum the losses that are known (not NaN), exactly rounded: row order does not matter."""
         known = losses[~np.isnan(losses)]
-        return cls(len(known), fsum(known), fsum(known * known))
+        return cls(len(known), _sum(known), _sum_of_squares(known))
 
     def __add__(self, other: LossSums) -> LossSums:
         """Of both."""
@@ -57,7 +57,7 @@ class Moments:
         if not len(finite):
             return cls(nans=nans)
         low, high, zeros = float(finite.min()), float(finite.max()), int((finite == 0).sum())
-        return cls(len(finite), fsum(finite), fsum(finite * finite), low, high, zeros, nans)
+        return cls(len(finite), _sum(finite), _sum_of_squares(finite), low, high, zeros, nans)
 
     def __add__(self, other: Moments) -> Moments:
         """Of both."""
@@ -82,3 +82,17 @@ class Moments:
         if self.count < 2:  # noqa: PLR2004 - one value has no spread
             return None
         return sqrt(max(self.squares - self.total * self.total / self.count, 0.0) / (self.count - 1))
+
+
+def _sum(values: Floats) -> float:
+    """Exactly rounded; infinite where it is beyond floats."""
+    try:
+        return fsum(values)
+    except OverflowError:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(values.sum())
+
+
+def _sum_of_squares(values: Floats) -> float:
+    with np.errstate(over="ignore"):
+        return _sum(values * values)
