@@ -7,7 +7,7 @@ What a pipeline's page is made of (`docs/pipelines.md` explains each):
 - functions as features: `feature_function` registers one, `FeatureFunction` uses it
 - candidates: `XGBoost`, `LightGBM`, `Linear`, `Dummy`, `Custom`
 - gates: `AtLeast`, `AtMost`, `BeatsBaselines`, `BeatsChampion`
-- the rest of the loop: `Deployment`, `Rollout` with `CanaryLimits`, `Monitor`, `Alert`, `Retrain`, and `Pipeline` around it all
+- the rest of the loop: `Deployment`, `Rollout` with `CanaryLimits`, `Monitor`, `Alert` with `MetricAlert`s, `Retrain`, and `Pipeline` around it all
 
 For notebooks and tests: `open_workspace` opens a home, `spark` is a PySpark session over its tables, `preview` tries a
 feature or label function at one time. The client with the steps one by one is
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Alert,
         Deployment,
         Label,
+        MetricAlert,
         Monitor,
         Pipeline,
         Retrain,
@@ -56,6 +57,7 @@ _FROM = {
         "Alert",
         "Deployment",
         "Label",
+        "MetricAlert",
         "Monitor",
         "Pipeline",
         "Retrain",
@@ -95,6 +97,7 @@ __all__ = [
     "Linear",
     "Max",
     "Mean",
+    "MetricAlert",
     "Min",
     "Monitor",
     "Pipeline",

@@ -12,7 +12,10 @@ from sqlalchemy import Engine
 
 from millrace.access.adapters.sql_tokens import SqlTokenStore
 from millrace.access.types import TokenName
+from millrace.alerts.adapters.sql_channels import SqlChannelBook
 from millrace.alerts.adapters.sql_episodes import SqlEpisodeStore
+from millrace.alerts.adapters.sql_outbox import SqlOutbox
+from millrace.alerts.adapters.sql_rules import SqlRuleStore
 from millrace.core.clock import ManualClock
 from millrace.core.principal import Principal
 from millrace.database.engine import open_database
@@ -22,9 +25,10 @@ from millrace.jobs.adapters.sql import SqlLeases, SqlRunStore
 from millrace.lake.adapters.sql_catalog import SqlCatalog
 from millrace.registry.adapters.sql_promotions import SqlPromotionLog
 from millrace.serving.adapters.sql_endpoints import SqlEndpointStore
+from millrace.testing.alert_rules import ChannelBookSuite, RuleStoreSuite
 from millrace.testing.catalog import CatalogSuite
 from millrace.testing.endpoints import EndpointStoreSuite
-from millrace.testing.episodes import EpisodeStoreSuite
+from millrace.testing.episodes import EpisodeStoreSuite, OutboxSuite
 from millrace.testing.home import EventLogSuite, HomeClockSuite, HomeSettingsSuite, event
 from millrace.testing.promotions import PromotionLogSuite
 from millrace.testing.runs import LeasesSuite, RunStoreSuite
@@ -131,3 +135,25 @@ class TestHomeClock(HomeClockSuite):
     @pytest.fixture
     def opened(self, engine: Open) -> Callable[[], HomeSettings]:
         return lambda: HomeSettings(engine())
+
+
+class TestSqlOutbox(OutboxSuite):
+    @pytest.fixture
+    def episodes(self, engine: Open) -> SqlEpisodeStore:
+        return SqlEpisodeStore(engine())
+
+    @pytest.fixture
+    def opened(self, engine: Open) -> Callable[[], SqlOutbox]:
+        return lambda: SqlOutbox(engine())
+
+
+class TestSqlRuleStore(RuleStoreSuite):
+    @pytest.fixture
+    def opened(self, engine: Open) -> Callable[[], SqlRuleStore]:
+        return lambda: SqlRuleStore(engine())
+
+
+class TestSqlChannelBook(ChannelBookSuite):
+    @pytest.fixture
+    def opened(self, engine: Open) -> Callable[[], SqlChannelBook]:
+        return lambda: SqlChannelBook(engine())

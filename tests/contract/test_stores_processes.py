@@ -106,7 +106,7 @@ def test_one_episode_is_opened_by_all_processes_together(database_url: str, engi
     script = """
 store = SqlEpisodeStore(engine)
 opened = [store.open(episode(subject=f"s{n}"), notification(f"{number}-{n}")).id for n in range(10)]
-print(json.dumps([opened, len(store.list()), len(store.unsent())]))
+print(json.dumps([opened, len(store.list()), len(store.posted())]))
 """
     results = at_once(script, database_url)
     opened = [result[0] for result in results]  # type: ignore[index]

@@ -3,37 +3,46 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal, cast
+from types import MappingProxyType
+from typing import Final
 
-from millrace.alerts.types import AlertRule, Episode, Notification
+from millrace.alerts.types import ERROR, METRIC, AlertRule, Change, Episode, Notification
 from millrace.core.clock import iso
 
-Change = Literal["opened", "repeated", "resolved"]
+TYPE: Final = "io.millrace.alert."
 
 
-def notification(rule: AlertRule, episode: Episode, change: Change) -> Notification:
+def notification(rule: AlertRule, episode: Episode, change: Change, at: datetime) -> Notification:
     """The message for a change of state; its key is the same for the same change, so that it is told once.
 
-    `data` is the message for programs: `type` is `io.millrace.alert.<change>`.
+    `data` is the message for programs: `type` is `io.millrace.alert.<change>`. `at` is when it is told.
     """
-    kinds = cast("list[str]", episode.data["kinds"])
-    title = f"{episode.subject}: {' and '.join(kinds)} alert {_WORDS[change]}"
-    told_at = _told_at(episode, change)
     data = {
-        "type": f"io.millrace.alert.{change}",
+        "type": f"{TYPE}{change}",
         "rule": episode.rule,
         "subject": episode.subject,
-        "kinds": kinds,
+        "kinds": [episode.kind],
+        "labels": dict(rule.labels),
         "reason": episode.reason,
         "began_at": iso(episode.began_at),
         "opened_at": iso(episode.opened_at),
         "last_at": iso(episode.last_at),
+        "closed_at": None if episode.closed_at is None else iso(episode.closed_at),
     }
-    return Notification(_key(episode, change, told_at), title, _body(episode, change), rule.channels, told_at, data)
+    key = _key(episode, change, iso(at) if change == "repeated" else "")
+    return Notification(key, _title(episode, change), _body(episode, change), rule.channels, at, data)
 
 
-_WORDS = {"opened": "opened", "repeated": "is still open", "resolved": "resolved"}
+_WORDS: Mapping[Change, str] = MappingProxyType(
+    {"opened": "opened", "repeated": "is still open", "resolved": "resolved"}
+)
+
+
+def _title(episode: Episode, change: Change) -> str:
+    what = {METRIC: "alert", ERROR: "the query failed: alert"}.get(episode.kind, f"{episode.kind} alert")
+    return f"{episode.subject}: {what} {_WORDS[change]}"
 
 
 def _body(episode: Episode, change: Change) -> str:
@@ -43,14 +52,9 @@ def _body(episode: Episode, change: Change) -> str:
     return f"{episode.reason}\nIt began {iso(episode.began_at)} (rule '{episode.rule}')."
 
 
-def _told_at(episode: Episode, change: Change) -> datetime:
-    if change == "resolved" and episode.closed_at is not None:
-        return episode.closed_at
-    return episode.opened_at if change == "opened" else datetime.fromisoformat(str(episode.data["told_at"]))
-
-
-def _key(episode: Episode, change: Change, told_at: datetime) -> str:
+def _key(episode: Episode, change: Change, when: str) -> str:
     # Opened and resolved happen once in an episode; repeats are one for each time.
-    when = iso(told_at) if change == "repeated" else ""
-    identity = f"{episode.rule}\n{episode.subject}\n{iso(episode.began_at)}\n{iso(episode.opened_at)}\n{when}"
+    identity = "\n".join(
+        [episode.rule, episode.subject, episode.kind, iso(episode.began_at), iso(episode.opened_at), when]
+    )
     return f"{change}/{hashlib.sha256(identity.encode()).hexdigest()[:32]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -62,6 +63,18 @@ def parse_time(text: str) -> datetime:
         raise InvalidInput(f"'{text}' is not a time", hint="write 2025-03-01 or 2025-03-01T06:00:00Z") from error
 
 
+def parse_span(text: str) -> timedelta:
+    """Read a span: `90d`, `12h`, `30m`, `45s` or `2w`.
+
+    Raises:
+        InvalidInput: it is not a whole number with one of these units, or is no time at all.
+    """
+    found = _SPAN.fullmatch(text.strip())
+    if found is None or int(found[1]) == 0:
+        raise InvalidInput(f"'{text}' is not a span of time", hint="write 90d, 12h, 30m, 45s or 2w")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
 def iso(moment: datetime) -> str:
     """ISO 8601 in UTC with a Z, microseconds only where there are any."""
     return utc(moment).isoformat().replace("+00:00", "Z")
@@ -78,4 +91,6 @@ def from_epoch_us(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
+_SPAN = re.compile(r"(\d{1,6})([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -45,9 +45,73 @@ def _add_canaries(connection: Connection) -> None:
         connection.exec_driver_sql(f"ALTER TABLE endpoints ADD COLUMN {column} TEXT")
 
 
+def _add_alerts(connection: Connection) -> None:
+    """5: rules, silences, channels by name, an episode's kind and history, and each channel's delivery of a notification."""
+    serial, number = (
+        ("BIGSERIAL", "BIGINT") if connection.dialect.name == "postgresql" else ("INTEGER NOT NULL", "INTEGER")
+    )
+    for statement in _ALERTS.format(serial=serial, number=number).split(";"):
+        connection.exec_driver_sql(statement)
+    kinds = connection.execute(select(schema.episodes.c.id, schema.episodes.c.data)).all()
+    for row in kinds:
+        kind = str(next(iter((row.data or {}).get("kinds") or []), ""))
+        connection.execute(update(schema.episodes).where(schema.episodes.c.id == row.id).values(kind=kind))
+    waiting = connection.exec_driver_sql("SELECT id, created_us FROM outbox WHERE sent_us IS NULL ORDER BY id").all()
+    found = connection.execute(select(schema.outbox.c.id, schema.outbox.c.payload))
+    payloads = {row.id: row.payload for row in found}
+    urls: dict[str, str] = {}
+    for row in waiting:
+        for url in payloads[row.id]["channels"]:
+            name = urls.setdefault(url, f"channel-{len(urls) + 1}")
+            delivery = {
+                "outbox_id": row.id,
+                "channel": name,
+                "status": "waiting",
+                "attempts": 0,
+                "next_us": row.created_us,
+            }
+            connection.execute(insert(schema.deliveries).values(delivery))
+    for url, name in urls.items():
+        channel = {"name": name, "url": url, "owner": "system:alerts", "created_us": waiting[0].created_us}
+        connection.execute(insert(schema.alert_channels).values(channel))
+    for each, payload in payloads.items():
+        named = [urls.get(url, "a channel of before") for url in payload["channels"]]  # no URL stays here
+        connection.execute(
+            update(schema.outbox).where(schema.outbox.c.id == each).values(payload={**payload, "channels": named})
+        )
+    connection.exec_driver_sql("DROP INDEX ix_outbox_sent")
+    for column in ("sent_us", "attempts", "last_error"):
+        connection.exec_driver_sql(f"ALTER TABLE outbox DROP COLUMN {column}")
+
+
+_ALERTS = """
+ALTER TABLE episodes ADD COLUMN kind VARCHAR(40) NOT NULL DEFAULT '';
+ALTER TABLE episodes ADD COLUMN owed VARCHAR(20) NOT NULL DEFAULT '';
+ALTER TABLE episodes ADD COLUMN revision INTEGER NOT NULL DEFAULT '0';
+DROP INDEX ux_episodes_open;
+CREATE UNIQUE INDEX ux_episodes_open ON episodes (rule, subject, kind) WHERE status = 'open';
+CREATE INDEX ix_episodes_owed ON episodes (owed, id);
+CREATE TABLE episode_notes (id {serial} PRIMARY KEY, episode_id {number} NOT NULL REFERENCES episodes (id),
+  key VARCHAR(300) NOT NULL, at_us BIGINT NOT NULL, by VARCHAR(200) NOT NULL, text TEXT NOT NULL, UNIQUE (episode_id, key));
+ALTER TABLE outbox ADD COLUMN episode_id {number} NOT NULL DEFAULT '0';
+CREATE INDEX ix_outbox_episode ON outbox (episode_id, id);
+CREATE TABLE deliveries (id {serial} PRIMARY KEY, outbox_id {number} NOT NULL REFERENCES outbox (id),
+  channel VARCHAR(200) NOT NULL, status VARCHAR(20) NOT NULL, attempts INTEGER NOT NULL, next_us BIGINT NOT NULL,
+  sent_us BIGINT, last_error TEXT, UNIQUE (outbox_id, channel));
+CREATE INDEX ix_deliveries_status ON deliveries (status, id);
+CREATE TABLE alert_rules (name VARCHAR(200) NOT NULL PRIMARY KEY, definition TEXT NOT NULL, owner VARCHAR(200) NOT NULL,
+  pipeline VARCHAR(200), created_us BIGINT NOT NULL, updated_us BIGINT NOT NULL, mute TEXT, state TEXT);
+CREATE TABLE silences (id {serial} PRIMARY KEY, matchers TEXT NOT NULL, starts_us BIGINT NOT NULL, ends_us BIGINT NOT NULL,
+  reason TEXT NOT NULL, by VARCHAR(200) NOT NULL, created_us BIGINT NOT NULL);
+CREATE INDEX ix_silences_ends ON silences (ends_us);
+CREATE TABLE alert_channels (name VARCHAR(200) NOT NULL PRIMARY KEY, url TEXT NOT NULL, owner VARCHAR(200) NOT NULL,
+  created_us BIGINT NOT NULL)
+"""
+
+
 # Append only. The first step leads from schema version 1 to 2, and so on. A new database gets today's schema at once, so
 # each change to `schema.py` is made twice: there, and as a step here that brings older databases to the same state.
-STEPS: Sequence[Step] = (_add_feature_functions, _add_tokens, _add_canaries)
+STEPS: Sequence[Step] = (_add_feature_functions, _add_tokens, _add_canaries, _add_alerts)
 
 
 def migrate(connection: Connection, steps: Sequence[Step] = STEPS) -> None:

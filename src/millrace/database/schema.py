@@ -151,9 +151,25 @@ episodes = Table(
     Column("closed_us", BigInteger),
     Column("reason", Text, nullable=False),
     Column("data", Document, nullable=False),
+    Column("kind", String(40), nullable=False, server_default=""),
+    Column("owed", String(20), nullable=False, server_default=""),
+    Column("revision", Integer, nullable=False, server_default="0"),
     Index("ix_episodes_rule", "rule", "id"),
+    Index("ix_episodes_owed", "owed", "id"),
     # The database itself holds that there is one open episode at most, so that no race can make a second.
-    Index("ux_episodes_open", "rule", "subject", unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN),
+    Index("ux_episodes_open", "rule", "subject", "kind", unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN),
+)
+
+episode_notes = Table(
+    "episode_notes",
+    METADATA,
+    _id(),
+    Column("episode_id", _SERIAL, ForeignKey("episodes.id"), nullable=False),
+    Column("key", String(300), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("by", String(200), nullable=False),
+    Column("text", Text, nullable=False),
+    UniqueConstraint("episode_id", "key"),
 )
 
 outbox = Table(
@@ -163,10 +179,59 @@ outbox = Table(
     Column("key", String(300), nullable=False, unique=True),
     Column("payload", Document, nullable=False),
     Column("created_us", BigInteger, nullable=False),
-    Column("sent_us", BigInteger),
+    Column("episode_id", _SERIAL, nullable=False, server_default="0"),
+    Index("ix_outbox_episode", "episode_id", "id"),
+)
+
+deliveries = Table(
+    "deliveries",
+    METADATA,
+    _id(),
+    Column("outbox_id", _SERIAL, ForeignKey("outbox.id"), nullable=False),
+    Column("channel", String(200), nullable=False),
+    Column("status", String(20), nullable=False),
     Column("attempts", Integer, nullable=False),
+    Column("next_us", BigInteger, nullable=False),
+    Column("sent_us", BigInteger),
     Column("last_error", Text),
-    Index("ix_outbox_sent", "sent_us", "id"),
+    UniqueConstraint("outbox_id", "channel"),
+    Index("ix_deliveries_status", "status", "id"),
+)
+
+alert_rules = Table(
+    "alert_rules",
+    METADATA,
+    Column("name", String(200), primary_key=True),
+    Column("definition", Document, nullable=False),
+    Column("owner", String(200), nullable=False),
+    Column("pipeline", String(200)),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("mute", Document),
+    Column("state", Document),
+)
+
+silences = Table(
+    "silences",
+    METADATA,
+    _id(),
+    Column("matchers", Document, nullable=False),
+    Column("starts_us", BigInteger, nullable=False),
+    Column("ends_us", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("by", String(200), nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Index("ix_silences_ends", "ends_us"),
+)
+
+# The one place that holds what a notification is sent to: URLs with their secrets.
+alert_channels = Table(
+    "alert_channels",
+    METADATA,
+    Column("name", String(200), primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("owner", String(200), nullable=False),
+    Column("created_us", BigInteger, nullable=False),
 )
 
 feature_functions = Table(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from millrace.core.names import TableName
@@ -162,6 +163,19 @@ class TableStore(Protocol):
 
     def remove(self, location: Location) -> None:
         """Delete the files; nothing where there are none."""
+        ...
+
+
+class SqlReader(Protocol):
+    """Reads the lake by SQL (DuckDB's dialect), and nothing else: no write, no file, no setting. Thread-safe."""
+
+    def read(self, sql: str, now: datetime, limit: int = 10_000) -> pa.Table:
+        """The first rows of a SELECT over tables by name, at their newest versions; `now()` and `current_date` mean `now`.
+
+        Raises:
+            InvalidInput: it is not one SELECT, names what is not there, or can't be computed; the hint names the nearest table.
+            InvalidState: it took too long, or a table's files can't be read.
+        """
         ...
 
 

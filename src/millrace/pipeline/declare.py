@@ -14,7 +14,7 @@ from millrace.features.table_definition import check_freshness
 from millrace.features.types import FeatureFunction, FeatureLookup, parted
 from millrace.pipeline.rollout import Rollout
 from millrace.pipeline.source import Source
-from millrace.pipeline.upkeep import Alert, Monitor, Retrain
+from millrace.pipeline.upkeep import Alert, MetricAlert, Monitor, Retrain
 from millrace.pipeline.windows import OnlyWindows, Windows
 from millrace.training.types import Candidate
 from millrace.validation.types import Gate
@@ -28,6 +28,7 @@ __all__ = [
     "FeatureTable",
     "Label",
     "LabelTable",
+    "MetricAlert",
     "Monitor",
     "OnlyWindows",
     "Pipeline",

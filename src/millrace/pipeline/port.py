@@ -10,7 +10,7 @@ from millrace.core.principal import Principal
 from millrace.core.settings import Settings
 
 if TYPE_CHECKING:
-    from millrace.alerts.port import Channels, EpisodeStore
+    from millrace.alerts.port import AlertDesk, EpisodeStore
     from millrace.features.functions.store import FunctionStore
     from millrace.features.port import AsOfJoin, OnlineStore
     from millrace.features.windows import WindowEngine
@@ -57,7 +57,7 @@ class Services(Protocol):
     @property
     def episodes(self) -> EpisodeStore: ...
     @property
-    def channels(self) -> Channels: ...
+    def alerts(self) -> AlertDesk: ...
 
 
 class Progress(Protocol):

@@ -36,13 +36,13 @@ def situation(services: Services, pipeline: Pipeline, as_of: datetime) -> Situat
     champion = in_production(services, pipeline)
     if champion is None:
         return Situation(as_of)
-    episode = services.episodes.current(pipeline.name, subject(pipeline, champion.version))
+    episodes = services.episodes.open_now(pipeline.name, subject(pipeline, champion.version))
     return Situation(
         now=as_of,
         champion=str(champion.version),
         champion_at=champion.at,
         trained_to=_trained_to(services, champion),
-        episodes=[] if episode is None else [_trouble(episode)],
+        episodes=[_trouble(episodes)] if episodes else [],
         attempts=attempts(services, pipeline, champion),
         answered=partial(_answered, services, pipeline, as_of),
         trainable=partial(_trainable, services, pipeline, as_of),
@@ -51,23 +51,13 @@ def situation(services: Services, pipeline: Pipeline, as_of: datetime) -> Situat
 
 def alert_rule(pipeline: Pipeline) -> AlertRule:
     """The pipeline's alerts as a rule, under the pipeline's name."""
-    alert = pipeline.alerts
-    return AlertRule(
-        name=pipeline.name,
-        kinds=tuple(alert.on),
-        breaches=alert.breaches,
-        out_of=alert.out_of,
-        resolve_after=alert.resolve_after,
-        repeat_after=alert.repeat_after,
-        channels=tuple(alert.channels),
-    )
+    return pipeline.alerts.rule(pipeline.name)
 
 
 def close_episode(services: Services, pipeline: Pipeline, replaced: str, by: str) -> None:
-    """End the open episode of a version that has been replaced: its trouble is over."""
+    """End the open episodes of a version that has been replaced: its trouble is over."""
     rule = alert_rule(pipeline)
-    episode = services.episodes.current(rule.name, subject(pipeline, replaced))
-    if episode is not None:
+    for episode in services.episodes.open_now(rule.name, subject(pipeline, replaced)):
         why = f"v{by} has replaced v{replaced}"
         resolve(services.episodes, services.events, services.clock, rule, episode, why=why)
 
@@ -77,8 +67,8 @@ def close_left_behind(services: Services, pipeline: Pipeline) -> None:
     champion, rule = in_production(services, pipeline), alert_rule(pipeline)
     if champion is None:
         return
-    for episode in services.episodes.list(rule.name):
-        if episode.status == "open" and episode.subject != subject(pipeline, champion.version):
+    for episode in services.episodes.open_now(rule.name):
+        if episode.subject != subject(pipeline, champion.version):
             why = f"v{champion.version} is in production instead"
             resolve(services.episodes, services.events, services.clock, rule, episode, why=why)
 
@@ -107,9 +97,11 @@ def _to_production(services: Services, pipeline: Pipeline) -> Sequence[Promotion
     return [promotion for promotion in log if promotion.alias == "production"]
 
 
-def _trouble(episode: Episode) -> Trouble:
-    kinds = cast("list[str]", episode.data.get("kinds", []))
-    return Trouble(int(episode.id), tuple(kinds), episode.began_at, episode.reason)
+def _trouble(episodes: Sequence[Episode]) -> Trouble:
+    """Open episodes of several kinds are one trouble: it goes by the first, and has one retraining."""
+    kinds = {kind for episode in episodes for kind in cast("list[str]", episode.data.get("kinds", []))}
+    reason = "; ".join(episode.reason for episode in episodes)
+    return Trouble(int(episodes[0].id), tuple(sorted(kinds)), min(one.began_at for one in episodes), reason)
 
 
 def _trained_to(services: Services, champion: Promotion) -> datetime | None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Literal, cast
 
+from millrace.alerts.condition import Aggregation, Condition, Empty, Operator, Value
+from millrace.alerts.evaluate_all import Declared
+from millrace.alerts.quiet import parse_quiet
+from millrace.alerts.types import INHIBITIONS, KINDS, METRIC, AlertRule, Inhibition
 from millrace.core.errors import InvalidInput
 from millrace.core.names import did_you_mean
-
-KINDS = ("drift", "performance", "estimate", "quality", "volume")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +26,129 @@ class Monitor:
 
 
 @dataclass(frozen=True, slots=True)
-class Alert:
-    """When a bad verdict becomes an episode: `breaches` of the last `out_of`; told to `channels` (Apprise URLs).
+class MetricAlert:
+    """An alert over any metric or SQL: bad where `operator` holds between a value and the threshold.
 
-    An episode ends after `resolve_after` good days in a row: a week, because verdicts look a week back themselves.
+    Attributes:
+        name: unique in the pipeline; the rule's name in the workspace is `<pipeline>/<name>`.
+        operator: `=`, `!=`, `>`, `>=`, `<`, `<=`, `is null` or `is not null`.
+        threshold: number, text or truth; None with `is null`, `is not null`, or where `threshold_column` is compared with.
+        sql: one SELECT over tables of the lake, in DuckDB's SQL; or, instead,
+        table, window, time, where: the rows of a table whose `time` is within `window` before now, and for which `where` holds.
+        column, aggregation: what is compared: of the result's first row, or over all of them (`avg`, `count`, `count_distinct`,
+            `max`, `median`, `min`, `stddev`, `sum`).
+        empty: what a result without rows means: `ok`, `bad`, `unknown` or `error`.
+        breaches, out_of, resolve_after, repeat_after, notify_on_ok: as in `Alert`.
+        channels, labels: None: those of the pipeline's `Alert`; labels are added to its.
+        every: the least time between two evaluations; None: each run.
     """
 
-    on: tuple[str, ...] = ("drift", "performance")
+    name: str
+    operator: Operator
+    threshold: Value = None
+    sql: str | None = None
+    table: str | None = None
+    column: str | None = None
+    aggregation: Aggregation | None = None
+    threshold_column: str | None = None
+    window: timedelta | None = None
+    time: str | None = None
+    where: str | None = None
+    empty: Empty = "unknown"
+    breaches: int = 1
+    out_of: int = 1
+    resolve_after: int = 1
+    repeat_after: timedelta | None = None
+    notify_on_ok: bool = True
+    channels: tuple[str, ...] | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    every: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        self.rule("pipeline", Alert())
+
+    def rule(self, pipeline: str, alert: Alert) -> AlertRule:
+        """As a rule of the workspace."""
+        return AlertRule(
+            name=f"{pipeline}/{self.name}",
+            kinds=(METRIC,),
+            breaches=self.breaches,
+            out_of=self.out_of,
+            resolve_after=self.resolve_after,
+            repeat_after=self.repeat_after,
+            channels=alert.channels if self.channels is None else tuple(self.channels),
+            notify_on_ok=self.notify_on_ok,
+            labels={"pipeline": pipeline, **alert.labels, **self.labels},
+            inhibitions=(),
+            quiet=tuple(alert.quiet),
+            condition=Condition(**{each.name: getattr(self, each.name) for each in fields(Condition)}),
+            every=self.every,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """When bad verdicts become an episode, and who is told. Each kind of trouble has episodes of its own.
+
+    An episode ends after `resolve_after` good days in a row: a week, because verdicts look a week back themselves.
+
+    Attributes:
+        on: kinds of verdict: `drift`, `quality`, `volume`, `performance`, `estimate`.
+        breaches, out_of: an episode opens when `breaches` of the last `out_of` conclusive windows are bad.
+        repeat_after: told again after this long while open; None: once.
+        channels: names of channels (`millrace alert channel add`), `env:VARIABLE` with a URL in it, or Apprise URLs.
+        notify_on_ok: whether the end is told, too.
+        critical_at_once: whether a critical verdict (a column that vanished) opens an episode by itself.
+        labels: by which silences find its episodes.
+        inhibitions: which kinds, while open, make others redundant, so that these are not told: by default trouble with the data's
+            quality or volume hides drift and the estimate of the performance, and a measured loss hides them, too.
+        quiet: stretches of the week in which nothing is told, as `22:00-06:00` or `Sat-Sun Europe/Berlin`.
+        rules: further alerts, over any metric or SQL.
+    """
+
+    on: tuple[str, ...] = KINDS
     breaches: int = 2
     out_of: int = 3
     resolve_after: int = 7
     repeat_after: timedelta | None = None
-    channels: tuple[str, ...] = ()
+    channels: tuple[str, ...] = field(default=(), repr=False)  # a URL may hold a secret
+    notify_on_ok: bool = True
+    critical_at_once: bool = True
+    labels: Mapping[str, str] = field(default_factory=dict)
+    inhibitions: tuple[Inhibition, ...] = INHIBITIONS
+    quiet: tuple[str, ...] = ()
+    rules: tuple[MetricAlert, ...] = ()
+
+    def __post_init__(self) -> None:
+        for kind in self.on:
+            if kind not in KINDS:
+                raise InvalidInput(f"'{kind}' is no kind of verdict", hint=did_you_mean(kind, KINDS))
+        for text in self.quiet:
+            parse_quiet(text)
+        names = [each.name for each in self.rules]
+        if len(set(names)) < len(names):
+            raise InvalidInput("two alert rules have one name", hint="give each a name of its own")
+
+    def rule(self, pipeline: str) -> AlertRule:
+        """The rule that hears the pipeline's monitor, under the pipeline's name."""
+        return AlertRule(
+            name=pipeline,
+            kinds=tuple(self.on),
+            breaches=self.breaches,
+            out_of=self.out_of,
+            resolve_after=self.resolve_after,
+            repeat_after=self.repeat_after,
+            channels=tuple(self.channels),
+            notify_on_ok=self.notify_on_ok,
+            critical_at_once=self.critical_at_once,
+            labels={"pipeline": pipeline, **self.labels},
+            inhibitions=tuple(self.inhibitions),
+            quiet=tuple(self.quiet),
+        )
+
+    def declared(self, pipeline: str) -> Declared:
+        """All rules of the pipeline."""
+        return Declared(pipeline, self.rule(pipeline), tuple(each.rule(pipeline, self) for each in self.rules))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from millrace.workspace.engines import acquire, release
 
 if TYPE_CHECKING:
     from millrace.access.port import TokenStore
-    from millrace.alerts.port import Channels, EpisodeStore
+    from millrace.alerts.port import AlertDesk, EpisodeStore
     from millrace.features.functions.store import FeatureSpecStore, FunctionStore
     from millrace.features.port import AsOfJoin, OnlineStore
     from millrace.features.windows import WindowEngine
@@ -196,11 +196,26 @@ class Workspace:
         return SqlEpisodeStore(self.engine)
 
     @cached_property
-    def channels(self) -> Channels:
-        """How notifications leave the house."""
-        from millrace.alerts.adapters.apprise import AppriseChannels
+    def alerts(self) -> AlertDesk:
+        """Rules, silences, channels, episodes and the outbox."""
+        from millrace.alerts.adapters.outgoing import OutgoingChannels
+        from millrace.alerts.adapters.sql_channels import SqlChannelBook
+        from millrace.alerts.adapters.sql_outbox import SqlOutbox
+        from millrace.alerts.adapters.sql_rules import SqlRuleStore
+        from millrace.alerts.port import AlertDesk
+        from millrace.lake.adapters.duckdb_sql import DuckDbSql
 
-        return AppriseChannels()
+        return AlertDesk(
+            clock=self.clock,
+            principal=self.principal,
+            events=self.events,
+            episodes=self.episodes,
+            outbox=SqlOutbox(self.engine),
+            rules=SqlRuleStore(self.engine),
+            book=SqlChannelBook(self.engine),
+            channels=OutgoingChannels(),
+            sql=DuckDbSql(self.lake, self.settings.threads),
+        )
 
     def target(self, url: str, token: str, certificate: str | None = None) -> DeploymentTarget:
         """Deployment to a running millrace server; `certificate` is what it shows where it speaks TLS, as PEM."""

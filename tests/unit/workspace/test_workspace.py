@@ -14,7 +14,7 @@ from millrace.lake.adapters.sail import SailEngine
 from millrace.lake.adapters.spark_connect import SparkConnectEngine
 from millrace.workspace import Workspace, open_workspace, require_home
 
-PARTS = ("lake", "asof", "online", "tracking", "registry", "promotions", "runs", "leases", "endpoints", "episodes", "channels", "spark")  # fmt: skip
+PARTS = ("lake", "asof", "online", "tracking", "registry", "promotions", "runs", "leases", "endpoints", "episodes", "alerts", "spark")  # fmt: skip
 
 
 def test_opening_makes_the_home_and_requiring_does_not(tmp_path: Path) -> None:

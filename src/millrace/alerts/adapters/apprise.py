@@ -7,70 +7,47 @@ import warnings
 from functools import lru_cache
 from typing import Any
 
+from millrace.alerts.adapters.not_delivered import NotDelivered
+from millrace.alerts.channel_names import shown
 from millrace.alerts.types import Notification
-from millrace.core.errors import InvalidInput, MillraceError
-
-
-class NotDelivered(MillraceError):
-    """A channel did not take a notification."""
-
-    error_code = "TEMPORARILY_UNAVAILABLE"
-
-
-class AppriseChannels:
-    """Sends by Apprise URL. Thread-safe.
-
-    Channel URLs carry secrets: errors name a channel by its position and scheme only, and Apprise's own log, which may show a
-    URL, is kept silent. A channel that took a notification is not sent it again by this object when another one failed.
-    """
-
-    def __init__(self) -> None:
-        self._taken: set[tuple[str, str]] = set()
-
-    def send(self, notification: Notification) -> None:
-        """Deliver to every channel, also when one of them fails.
-
-        Raises:
-            NotDelivered: one or more channels did not take it.
-            InvalidInput: a channel URL that Apprise does not know.
-        """
-        failures = []
-        for position, url in enumerate(notification.channels, start=1):
-            named = f"channel {position} ({_scheme(url)})"
-            try:
-                self._send_one(notification, url, named)
-            except MillraceError as error:
-                failures.append(error)
-        if failures:
-            message = "; ".join(error.message for error in failures)
-            raise type(failures[0])(message, hint=failures[0].hint, key=notification.key)
-
-    def _send_one(self, notification: Notification, url: str, named: str) -> None:
-        if (notification.key, url) in self._taken:
-            return
-        apprise = _library()
-        service = apprise.Apprise()
-        if not service.add(url):
-            raise InvalidInput(
-                f"{named} is not a URL that Apprise knows", hint="see Apprise's list of notification URLs"
-            )
-        resolved = str(notification.data.get("type", "")).endswith(".resolved")
-        kind = apprise.NotifyType.SUCCESS if resolved else apprise.NotifyType.WARNING
-        try:
-            taken = bool(service.notify(body=notification.body, title=notification.title, notify_type=kind))
-        except Exception as error:  # noqa: BLE001 - the edge: a plugin may raise anything, and its text may show the URL
-            raise NotDelivered(f"{named} failed with {type(error).__name__}", hint=_HINT) from None
-        if not taken:
-            raise NotDelivered(f"{named} did not take the notification", hint=_HINT)
-        self._taken.add((notification.key, url))
-
+from millrace.core.errors import InvalidInput
 
 _HINT = "check the channel's URL and that its service can be reached"
 
 
-def _scheme(url: str) -> str:
-    scheme, separator, _ = url.partition("://")
-    return scheme if separator and scheme.isalnum() else "no scheme"
+def send(notification: Notification, url: str) -> None:
+    """Deliver to an Apprise URL. Thread-safe; Apprise's own timeouts are 4 s to connect and 4 s to read unless the URL says otherwise.
+
+    URLs carry secrets: errors show only what `channel_names.shown` shows, and Apprise's own log, which may show a URL, is silent.
+
+    Raises:
+        NotDelivered: the service did not take it.
+        InvalidInput: a URL that Apprise does not know.
+    """
+    apprise, service = _library(), _service(url)
+    resolved = str(notification.data.get("type", "")).endswith(".resolved")
+    kind = apprise.NotifyType.SUCCESS if resolved else apprise.NotifyType.WARNING
+    try:
+        taken = bool(service.notify(body=notification.body, title=notification.title, notify_type=kind))
+    except Exception as error:  # noqa: BLE001 - the edge: a plugin may raise anything, and its text may show the URL
+        raise NotDelivered(f"{shown(url)} failed with {type(error).__name__}", hint=_HINT) from None
+    if not taken:
+        raise NotDelivered(f"{shown(url)} did not take the notification", hint=_HINT)
+
+
+def check(url: str) -> None:
+    """Raise InvalidInput where Apprise does not know the URL."""
+    _service(url)
+
+
+def _service(url: str) -> Any:
+    service = _library().Apprise()
+    if not service.add(url):
+        raise InvalidInput(
+            f"{shown(url)} is not a URL that Apprise knows",
+            hint="see Apprise's list of notification URLs; our own webhook is webhook+https://host/path",
+        )
+    return service
 
 
 @lru_cache(maxsize=1)

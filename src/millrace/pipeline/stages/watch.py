@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from millrace.alerts.deliver import deliver
-from millrace.alerts.evaluate import evaluate
+from millrace.alerts.evaluate_all import evaluate_all, tell_all
 from millrace.alerts.types import Observation
 from millrace.core.clock import utc
 from millrace.monitoring.refresh import refresh
@@ -18,7 +17,7 @@ from millrace.pipeline.fingerprint import fingerprint
 from millrace.pipeline.labels import read_known
 from millrace.pipeline.port import Services
 from millrace.pipeline.reference import reference_of
-from millrace.pipeline.retrain import alert_rule, close_left_behind, in_production, subject
+from millrace.pipeline.retrain import close_left_behind, in_production, subject
 from millrace.pipeline.split import take
 from millrace.pipeline.stages.stage import Outcome
 from millrace.serving.labels.labels import join_labels
@@ -91,21 +90,16 @@ class Watch:
         """Refresh the metric tables, evaluate the rule, send what is in the outbox."""
         services, pipeline = context.services, context.pipeline
         verdicts = _judge(context, self.today)
-        episode = evaluate(
-            services.episodes,
-            services.events,
-            services.clock,
-            alert_rule(pipeline),
-            [_observation(pipeline, verdict) for verdict in verdicts],
-        )
+        observations = [_observation(pipeline, verdict) for verdict in verdicts]
+        sent = evaluate_all(services.alerts, pipeline.alerts.declared(pipeline.name), observations).delivered.sent
         close_left_behind(services, pipeline)
-        sent = deliver(services.episodes, services.channels, services.clock)
+        sent += tell_all(services.alerts).delivered.sent
         bad = [verdict for verdict in verdicts if verdict.status in _BAD]
-        is_open = episode is not None and episode.status == "open"
+        are_open = services.episodes.open_now(pipeline.name)
         detail = f"{len(verdicts)} verdicts, {len(bad)} bad" + (
-            f"; episode open: {episode.reason}" if episode and is_open else ""
+            f"; episode open: {are_open[0].reason}" if are_open else ""
         )
-        return Outcome(detail, {"verdicts": len(verdicts), "bad": len(bad), "sent": sent, "open": is_open})
+        return Outcome(detail, {"verdicts": len(verdicts), "bad": len(bad), "sent": sent, "open": bool(are_open)})
 
 
 def monitor_spec(pipeline: Pipeline) -> MonitorSpec:
