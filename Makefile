@@ -4,7 +4,7 @@ SHELL := bash
 bin := .venv/bin
 # Tests run as users do: with compiled modules.
 unexport PYTHONDONTWRITEBYTECODE
-sources := src tests $(wildcard scripts benchmarks)
+sources := src tests $(wildcard scripts benchmarks examples)
 
 .PHONY: help setup setup-dev quickstart check test test-all test-nightly bench-quickstart bench-features bench-serving format lock clean
 

@@ -11,6 +11,8 @@ from millrace.core.errors import InvalidInput, MillraceError, NotFound, UsageErr
 from millrace.core.names import did_you_mean
 from millrace.pipeline.declare import Pipeline
 
+MODULE = "millrace_pipeline_{}"  # the name under which a file's module is loaded, by the file's stem
+
 
 def load_pipeline(path: str | Path, name: str | None = None) -> Pipeline:
     """The pipeline that a file defines: the only one, or the one of that name.
@@ -40,7 +42,7 @@ def load_pipeline(path: str | Path, name: str | None = None) -> Pipeline:
 
 
 def _execute(file: Path) -> object:
-    name = f"millrace_pipeline_{file.stem}"
+    name = MODULE.format(file.stem)
     spec = importlib.util.spec_from_file_location(name, file.resolve())
     if spec is None or spec.loader is None:
         raise InvalidInput(f"{file} is not a Python file", hint="give it the ending .py")

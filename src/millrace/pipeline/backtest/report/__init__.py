@@ -1,0 +1,3 @@
+"""What a backtest found, for people: sentences, plots, a page."""
+
+from __future__ import annotations

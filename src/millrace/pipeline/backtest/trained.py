@@ -1,0 +1,179 @@
+"""A training as of a date: made once, whichever policies ask for it, and kept with what the model says of every request."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from millrace.core.clock import epoch_us, iso, parse_time
+from millrace.core.errors import InvalidInput, LawBroken
+from millrace.features.matrix import model_frame
+from millrace.monitoring.reference.profile import ReferenceProfile
+from millrace.pipeline import training_parts
+from millrace.pipeline.backtest.scene import no_server
+from millrace.pipeline.backtest.store import Kept, read_table, write_table
+from millrace.pipeline.backtest.types import Model, Prepared, Scene
+from millrace.pipeline.context import Pins, Quiet, RunContext
+from millrace.pipeline.declare import Pipeline
+from millrace.pipeline.fitted import fitted_model, holdout_labels, holdout_scores
+from millrace.pipeline.port import Services
+from millrace.pipeline.reference import reference_profile
+from millrace.pipeline.training_parts import TrainingParts
+from millrace.statistics.metrics import Floats, measure
+from millrace.training.models import predict_proba
+from millrace.validation.choose import choose
+from millrace.validation.judge import judge
+from millrace.validation.types import Evidence
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_LABEL = "__label"  # beside the candidates, whose names are columns
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One training, read from where it is kept.
+
+    Attributes:
+        scores: what the winner says of each of the scene's requests, also of those before it was trained.
+        holdout: the label, and a column for each candidate.
+    """
+
+    model: Model
+    folder: Path
+
+    @cached_property
+    def scores(self) -> Floats:
+        """N probabilities of class 1."""
+        values: Floats = read_table(self.folder / "scores.parquet").column("score").to_numpy()
+        return values
+
+    @cached_property
+    def holdout(self) -> pa.Table:
+        """The rows that judged."""
+        return read_table(self.folder / "holdout.parquet")
+
+    @cached_property
+    def reference(self) -> ReferenceProfile:
+        """What the winner's requests are compared with."""
+        return ReferenceProfile.from_json((self.folder / "reference.json").read_text())
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """All trainings of a backtest, by date."""
+
+    services: Services
+    pipeline: Pipeline
+    prepared: Prepared
+    scene: Scene
+    kept: Kept
+    _read: dict[datetime, Trained] = field(default_factory=dict)
+
+    def at(self, date: datetime) -> Trained:
+        """The training as of a date."""
+        if date not in self._read:
+            folder = self.kept.folder(f"models/{date:%Y-%m-%dT%H%M%S}", lambda path: self._train(date, path))
+            self._read[date] = Trained(_model(json.loads((folder / "model.json").read_text())), folder)
+        return self._read[date]
+
+    def refusal(self, trained: Trained, champion: Trained | None) -> str:
+        """Why the gates refuse a training; empty where they let it pass. The champion is asked about the same holdout."""
+        if trained.model.refused:
+            return trained.model.refused
+        name = f"verdicts/{trained.model.at:%Y-%m-%dT%H%M%S}-{_name(champion)}.json"
+        found = self.kept.read_json(name)
+        if found is None:
+            found = {"reasons": self._judge(trained, champion)}
+            self.kept.write_json(name, found)
+        return "; ".join(found["reasons"])
+
+    def _judge(self, trained: Trained, champion: Trained | None) -> list[str]:
+        holdout = trained.holdout
+        scores = {name: holdout.column(name).to_numpy() for name in holdout.column_names}
+        labels = scores.pop(_LABEL).astype(np.int64)
+        baselines = {each.name: scores[each.name] for each in self.pipeline.candidates if each.is_baseline}
+        evidence = Evidence(
+            labels=labels,
+            challenger=scores[trained.model.candidate],
+            baselines=baselines,
+            champion=None if champion is None else champion.scores[self._rows_of(trained.model, len(labels))],
+            champion_name="" if champion is None else f"the model of {champion.model.at:%Y-%m-%d}",
+            seed=self.pipeline.seed,
+        )
+        return list(judge(self.pipeline.gates, evidence).reasons)
+
+    def _rows_of(self, model: Model, count: int) -> np.ndarray:
+        """Where the holdout's rows are in the scene: both are all labels of those times, in one order."""
+        assert model.holdout_from is not None and model.holdout_to is not None  # noqa: S101, PT018 - only of what was trained
+        times = self.scene.times_us
+        within = (times >= epoch_us(model.holdout_from)) & (times <= epoch_us(model.holdout_to))
+        rows = np.flatnonzero(within & ~np.isnan(self.scene.labels))
+        if len(rows) != count:
+            raise LawBroken(f"the holdout has {count} rows, and the replay {len(rows)} at these times")
+        return rows
+
+    def _train(self, date: datetime, folder: Path) -> None:
+        begun = time.perf_counter()
+        context = RunContext(self.services, self.pipeline, Pins(date, self.prepared.versions), no_server, Quiet())
+        try:
+            parts = training_parts.assemble(self.services, self.pipeline, context.pins)
+            context.scratch[training_parts.STAGE] = parts
+            model = self._fit(context, parts, folder)
+        except InvalidInput as error:
+            model = Model(date, refused=error.message)
+        seconds = round(time.perf_counter() - begun, 3)
+        (folder / "model.json").write_text(json.dumps(_plain(model, seconds), sort_keys=True, indent=1))
+        if not model.refused:
+            self._score(context, model.candidate, folder)
+
+    def _fit(self, context: RunContext, parts: TrainingParts, folder: Path) -> Model:
+        import pyarrow as pa
+
+        pipeline, labels = self.pipeline, holdout_labels(parts)
+        scores = {each.name: holdout_scores(context, each) for each in pipeline.candidates}
+        metrics = {name: measure(labels, values) for name, values in scores.items()}
+        fitted = [fitted_model(context, each) for each in pipeline.candidates]
+        winner = choose(fitted, metrics, pipeline.choose_by)
+        write_table(folder / "holdout.parquet", pa.table({_LABEL: labels, **scores}))
+        (folder / "reference.json").write_text(reference_profile(context, winner).to_json())
+        return Model(
+            at=context.pins.as_of,
+            candidate=winner,
+            rows=parts.train.record.rows * len(fitted),
+            trained_to=parts.windows.train_to,
+            holdout_from=parts.windows.holdout_from,
+            holdout_to=parts.windows.holdout_to,
+            metrics=metrics[winner],
+        )
+
+    def _score(self, context: RunContext, winner: str, folder: Path) -> None:
+        import pyarrow as pa
+
+        candidate = next(each for each in self.pipeline.candidates if each.name == winner)
+        parts = training_parts.of_run(context)
+        frame = model_frame(self.scene.features, parts.train.spec.inputs)
+        scores = predict_proba(fitted_model(context, candidate).model, frame)
+        write_table(folder / "scores.parquet", pa.table({"score": scores}))
+
+
+def _name(trained: Trained | None) -> str:
+    return "none" if trained is None else f"{trained.model.at:%Y-%m-%dT%H%M%S}"
+
+
+def _plain(model: Model, seconds: float) -> dict[str, Any]:
+    plain = {**asdict(model), "seconds": seconds}
+    return {name: iso(value) if isinstance(value, datetime) else value for name, value in plain.items()}
+
+
+def _model(kept: dict[str, Any]) -> Model:
+    times = {name: parse_time(kept[name]) for name in ("at", "trained_to", "holdout_from", "holdout_to") if kept[name]}
+    return Model(**{**kept, **times})
