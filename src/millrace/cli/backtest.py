@@ -99,8 +99,8 @@ def _find(
     from millrace.pipeline.backtest.report.page import page
     from millrace.pipeline.backtest.scratch import fill_home
     from millrace.pipeline.backtest.store import Kept
+    from millrace.pipeline.definition import computed_tables
     from millrace.pipeline.execute import alone
-    from millrace.pipeline.plan import computed_tables
     from millrace.workspace.beside import open_beside
 
     kept = Kept(workspace.home / _FOLDER / prepared.id)

@@ -10,8 +10,8 @@ from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName
 from millrace.pipeline.backtest.types import Ask, Prepared
 from millrace.pipeline.declare import Label, Pipeline, Split
+from millrace.pipeline.definition import computed_tables, definition
 from millrace.pipeline.fingerprint import fingerprint
-from millrace.pipeline.plan import computed_tables, definition
 from millrace.pipeline.port import Services
 from millrace.pipeline.snapshots import pin_sources
 

@@ -20,9 +20,9 @@ from millrace.pipeline.backtest.store import Kept, read_table, write_table
 from millrace.pipeline.backtest.types import Prepared, Scene
 from millrace.pipeline.context import Pins, RunContext
 from millrace.pipeline.declare import FeatureTable, Label, LabelTable, Pipeline
+from millrace.pipeline.definition import computed_tables
 from millrace.pipeline.grid import last_tick, ticks
 from millrace.pipeline.labels import read_known
-from millrace.pipeline.plan import computed_tables
 from millrace.pipeline.port import Progress, Services
 from millrace.pipeline.snapshots import pin_sources
 from millrace.pipeline.split import no_label
