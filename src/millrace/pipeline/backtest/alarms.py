@@ -38,7 +38,7 @@ def judge_alarms(run: Run, measured: Measured, ask: Ask, holdout_losses: dict[da
 
 
 def _judged(alert: Alert, of: Attempt, measured: Measured, ask: Ask, holdouts: dict[datetime, Floats]) -> Alert:
-    since = of.model.holdout_to or of.at
+    since = of.model.judged_to or of.at
     change = next((day for day in sorted(ask.changes) if since < day <= alert.began_at), None)
     if change is not None:
         return replace(alert, alarm="true", why=f"something changed on {change:%Y-%m-%d}, as you named it")

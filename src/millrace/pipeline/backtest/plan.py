@@ -25,10 +25,10 @@ def prepare(services: Services, pipeline: Pipeline, ask: Ask) -> Prepared:
     The same pipeline over the same tables up to the same end has the same id, whatever the policies: they share features and models.
 
     Raises:
-        InvalidInput: the dates are out of order or in the future, there is no policy, or the pipeline judges on a table of its own.
+        InvalidInput: the dates are out of order or in the future, or there is no policy.
         NotFound: a source is missing.
     """
-    _check(services, pipeline, ask)
+    _check(services, ask)
     versions = _pin_all(services, pipeline)
     kept = {str(name): version for name, version in versions.items()}
     described = definition(pipeline, services.functions)
@@ -56,7 +56,7 @@ def first_training(times_us: Sequence[int], label: Label, split: Split) -> datet
     return None
 
 
-def _check(services: Services, pipeline: Pipeline, ask: Ask) -> None:
+def _check(services: Services, ask: Ask) -> None:
     if ask.end < ask.start:
         raise InvalidInput(
             f"the backtest ends {ask.end:%Y-%m-%d}, before it begins ({ask.start:%Y-%m-%d})",
@@ -71,11 +71,6 @@ def _check(services: Services, pipeline: Pipeline, ask: Ask) -> None:
     names = [policy.name for policy in ask.policies]
     if not names or len(set(names)) < len(names):
         raise InvalidInput("a backtest needs policies, each once", hint="give --policy never --policy monthly")
-    if pipeline.holdout is not None:
-        raise InvalidInput(
-            f"{pipeline.name} judges on the table {pipeline.holdout}, which says nothing of earlier dates",
-            hint="leave holdout= out: a backtest judges each training on the labels before it, as split= says",
-        )
 
 
 def _pin_all(services: Services, pipeline: Pipeline) -> dict[TableName, int]:
@@ -83,5 +78,6 @@ def _pin_all(services: Services, pipeline: Pipeline) -> dict[TableName, int]:
     pins = [pin for table in computed for pin in pin_sources(services, table, None, {}).values()]
     own = {TableName.parse(table.name) for table in computed}
     others = [pipeline.labels.name, *(lookup.table_name for lookup in pipeline.all_lookups)]
+    others += [pipeline.holdout] if pipeline.holdout else []
     pins += [services.lake.pin(name) for name in others if TableName.parse(name) not in own]
     return {pin.name: int(pin.version) for pin in pins if pin.name not in own}

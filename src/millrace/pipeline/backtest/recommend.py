@@ -74,28 +74,35 @@ def _reason(
     worse: Sequence[Contender],
     differences: Mapping[tuple[str, str], Mean],
 ) -> str:
-    said = []
-    if chosen is best:
-        said.append(f"{chosen.name} has the lowest loss, {chosen.loss:.4f}")
-    else:
-        said.append(
-            f"{best.name} has the lowest loss, {best.loss:.4f}, but {chosen.name} ({chosen.loss:.4f}) can't be told from it: "
-            f"{told(differences[chosen.name, best.name])}; and it is cheaper ({chosen.trainings} retrainings, not {best.trainings})"
-        )
-    others = [one for one in alike if one not in (chosen, best)]
-    if others:
-        names = ", ".join(one.name for one in others)
-        said.append(f"{names}: not distinguishable from {best.name} either, and not cheaper")
-    said += [f"{one.name} is worse by {told(differences[one.name, best.name])}" for one in worse]
+    others = [one for one in alike if one is not chosen]
+    if not others and not worse:
+        return "nothing else was tried"
     if not worse:
-        said.insert(0, "this history can't tell the policies apart" if len(alike) > 1 else "nothing else was tried")
+        said = [f"this history can't tell the policies apart, and {chosen.name} is the cheapest"]
+        said += [f"{one.name} against it: {told(differences[one.name, chosen.name])}" for one in others]
+        return "; ".join(said)
+    if chosen is best:
+        said = [f"{chosen.name} has the lowest loss, {chosen.loss:.4f}"]
+    else:
+        said = [
+            (
+                f"{chosen.name} costs less ({_trainings(chosen)}) and can't be told from {best.name} ({_trainings(best)}), which has the "
+                f"lowest loss: {told(differences[chosen.name, best.name])}"
+            )
+        ]
+    said += [f"{one.name} can't be told from it either, and costs more" for one in others if one is not best]
+    said += [f"{one.name} is worse: {told(differences[one.name, best.name])}" for one in worse]
     return "; ".join(said)
+
+
+def _trainings(one: Contender) -> str:
+    return "1 retraining" if one.trainings == 1 else f"{one.trainings} retrainings"
 
 
 def told(difference: Mean) -> str:
     """A difference in loss, in words."""
     if not difference.rows:
-        return "they were answered by the same models"
+        return "every answer whose label is known came from the same models"
     if isnan(difference.interval.low):
         return f"{difference.value:+.4f}, over too short a time to tell"
     text = f"{difference.value:+.4f} (95 % interval {difference.interval.low:+.4f} to {difference.interval.high:+.4f}"

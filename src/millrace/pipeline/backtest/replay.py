@@ -9,7 +9,7 @@ from datetime import datetime
 import numpy as np
 
 from millrace.alerts import episodes
-from millrace.alerts.types import Episode, EpisodeId, Observation
+from millrace.alerts.types import AlertRule, Episode, EpisodeId, Observation
 from millrace.core.clock import epoch_us, from_epoch_us
 from millrace.pipeline import policy as policies
 from millrace.pipeline.backtest.trained import Trained, Trainings
@@ -49,7 +49,7 @@ class Replay:
 
     def __init__(self, pipeline: Pipeline, scene: Scene, trainings: Trainings, watch: Watch, policy: Policy) -> None:
         self._pipeline, self._scene, self._trainings, self._watch = pipeline, scene, trainings, watch
-        self._policy, self._rule = policy, alert_rule(pipeline)
+        self._policy, self._rule = policy, _rule(pipeline, policy)
         self._state = _State()
 
     def live(self, date: datetime) -> None:
@@ -91,7 +91,7 @@ class Replay:
             fresh = episodes.conclusive(rule, fresh, episodes.seen(state.open))
         after = episodes.advanced(rule, state.open, fresh, date)
         state.newest = after
-        state.alerts[-1] = _alert(after, state.version)
+        state.alerts[-1] = replace(_alert(after, state.version), reason=state.alerts[-1].reason)
         state.open = after if after.status == "open" else None
 
     def _decide(self, date: datetime) -> Decision:
@@ -151,6 +151,13 @@ class Replay:
         state.champion, state.version = trained, state.versions
         state.open = state.newest = None
         state.told, state.observations = 0, []
+
+
+def _rule(pipeline: Pipeline, policy: Policy) -> AlertRule:
+    """The pipeline's alerts, and those that the policy lives on: a policy that waits for what nobody looks at would be `never`."""
+    rule = alert_rule(pipeline)
+    needed = sorted({kind for cause in policy.retrain.causes for kind in cause})
+    return replace(rule, kinds=tuple(dict.fromkeys([*rule.kinds, *needed])))
 
 
 def _observation(known: Known, version: int) -> Observation:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from millrace.core.clock import epoch_us, iso, parse_time
-from millrace.core.errors import InvalidInput, LawBroken
+from millrace.core.clock import epoch_us, iso, parse_time, utc
+from millrace.core.errors import InvalidInput
 from millrace.features.matrix import model_frame
 from millrace.monitoring.reference.profile import ReferenceProfile
 from millrace.pipeline import training_parts
@@ -29,6 +29,7 @@ from millrace.pipeline.training_parts import TrainingParts
 from millrace.statistics.metrics import Floats, measure
 from millrace.training.models import predict_proba
 from millrace.validation.choose import choose
+from millrace.validation.gates import retraining_gates
 from millrace.validation.judge import judge
 from millrace.validation.types import Evidence
 
@@ -100,26 +101,34 @@ class Trainings:
         holdout = trained.holdout
         scores = {name: holdout.column(name).to_numpy() for name in holdout.column_names}
         labels = scores.pop(_LABEL).astype(np.int64)
-        baselines = {each.name: scores[each.name] for each in self.pipeline.candidates if each.is_baseline}
         evidence = Evidence(
             labels=labels,
             challenger=scores[trained.model.candidate],
-            baselines=baselines,
-            champion=None if champion is None else champion.scores[self._rows_of(trained.model, len(labels))],
-            champion_name="" if champion is None else f"the model of {champion.model.at:%Y-%m-%d}",
+            baselines={each.name: scores[each.name] for each in self.pipeline.candidates if each.is_baseline},
             seed=self.pipeline.seed,
+            newest=None if champion is None else self._newest(trained, champion),
         )
-        return list(judge(self.pipeline.gates, evidence).reasons)
+        gates = self.pipeline.gates if champion is None else retraining_gates(self.pipeline.gates)
+        return list(judge(gates, evidence).reasons)
 
-    def _rows_of(self, model: Model, count: int) -> np.ndarray:
-        """Where the holdout's rows are in the scene: both are all labels of those times, in one order."""
-        assert model.holdout_from is not None and model.holdout_to is not None  # noqa: S101, PT018 - only of what was trained
-        times = self.scene.times_us
-        within = (times >= epoch_us(model.holdout_from)) & (times <= epoch_us(model.holdout_to))
-        rows = np.flatnonzero(within & ~np.isnan(self.scene.labels))
-        if len(rows) != count:
-            raise LawBroken(f"the holdout has {count} rows, and the replay {len(rows)} at these times")
-        return rows
+    def _newest(self, trained: Trained, champion: Trained) -> Evidence:
+        """Both models on the newest labelled rows, which are the scene's rows of these times."""
+        model, scene = trained.model, self.scene
+        assert model.judged_from is not None  # noqa: S101 - of what could not be trained nobody asks
+        assert model.judged_to is not None  # noqa: S101
+        times = (scene.times_us >= epoch_us(model.judged_from)) & (scene.times_us <= epoch_us(model.judged_to))
+        rows = np.flatnonzero(times & ~np.isnan(scene.labels))
+        seen = champion.model.trained_to is not None and champion.model.trained_to >= model.judged_from
+        return Evidence(
+            labels=scene.labels[rows].astype(np.int64),
+            challenger=trained.scores[rows],
+            baselines={},
+            champion=champion.scores[rows],
+            champion_name=f"the model of {champion.model.at:%Y-%m-%d}",
+            seed=self.pipeline.seed,
+            champion_has_seen=seen,
+            window=f"{model.judged_from:%Y-%m-%d} to {model.judged_to:%Y-%m-%d}",
+        )
 
     def _train(self, date: datetime, folder: Path) -> None:
         begun = time.perf_counter()
@@ -143,6 +152,7 @@ class Trainings:
         metrics = {name: measure(labels, values) for name, values in scores.items()}
         fitted = [fitted_model(context, each) for each in pipeline.candidates]
         winner = choose(fitted, metrics, pipeline.choose_by)
+        judged = _span(parts.newest.table.column(pipeline.labels.time))
         write_table(folder / "holdout.parquet", pa.table({_LABEL: labels, **scores}))
         (folder / "reference.json").write_text(reference_profile(context, winner).to_json())
         return Model(
@@ -150,8 +160,8 @@ class Trainings:
             candidate=winner,
             rows=parts.train.record.rows * len(fitted),
             trained_to=parts.windows.train_to,
-            holdout_from=parts.windows.holdout_from,
-            holdout_to=parts.windows.holdout_to,
+            judged_from=judged[0],
+            judged_to=judged[1],
             metrics=metrics[winner],
         )
 
@@ -165,6 +175,12 @@ class Trainings:
         write_table(folder / "scores.parquet", pa.table({"score": scores}))
 
 
+def _span(times: pa.ChunkedArray) -> tuple[datetime, datetime]:
+    import pyarrow.compute as pc
+
+    return utc(pc.min(times).as_py()), utc(pc.max(times).as_py())
+
+
 def _name(trained: Trained | None) -> str:
     return "none" if trained is None else f"{trained.model.at:%Y-%m-%dT%H%M%S}"
 
@@ -175,5 +191,5 @@ def _plain(model: Model, seconds: float) -> dict[str, Any]:
 
 
 def _model(kept: dict[str, Any]) -> Model:
-    times = {name: parse_time(kept[name]) for name in ("at", "trained_to", "holdout_from", "holdout_to") if kept[name]}
+    times = {name: parse_time(kept[name]) for name in ("at", "trained_to", "judged_from", "judged_to") if kept[name]}
     return Model(**{**kept, **times})

@@ -79,7 +79,8 @@ class Model:
         refused: why nothing could be trained; empty where it could.
         rows: training rows, times the number of candidates.
         seconds: what assembling, fitting and judging took.
-        trained_to, holdout_from, holdout_to: label times.
+        trained_to: the newest label time that it was trained on.
+        judged_from, judged_to: label times of the newest labelled rows, on which it met the champion.
         metrics: the winner's on the holdout.
     """
 
@@ -89,8 +90,8 @@ class Model:
     rows: int = 0
     seconds: float = 0.0
     trained_to: datetime | None = None
-    holdout_from: datetime | None = None
-    holdout_to: datetime | None = None
+    judged_from: datetime | None = None
+    judged_to: datetime | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
