@@ -19,7 +19,7 @@ from millrace.pipeline.backtest.result import Document, document
 from millrace.pipeline.backtest.scene import build_scene, compute_tables, label_times
 from millrace.pipeline.backtest.store import Kept
 from millrace.pipeline.backtest.trained import Trained, Trainings
-from millrace.pipeline.backtest.types import Ask, Policy, Prepared, Run, Scene
+from millrace.pipeline.backtest.types import Ask, Model, Policy, Prepared, Run, Scene
 from millrace.pipeline.backtest.watched import Known, watch
 from millrace.pipeline.declare import Pipeline
 from millrace.pipeline.port import Progress, Services
@@ -81,11 +81,10 @@ class Backtest:
     def _replay(self, scene: Scene, trainings: Trainings) -> Sequence[Run]:
         seen: dict[datetime, Sequence[Known]] = {}
 
-        def look(trained: Trained) -> Sequence[Known]:
-            at = trained.model.at
-            if at not in seen:
-                seen[at] = watch(self.pipeline, scene, trained, self.prepared.ask.end)
-            return seen[at]
+        def look(model: Model) -> Sequence[Known]:
+            if model.at not in seen:
+                seen[model.at] = watch(self.pipeline, scene, trainings.at(model.at), self.prepared.ask.end)
+            return seen[model.at]
 
         return [
             self._live(Replay(self.pipeline, scene, trainings, look, policy), policy)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from importlib import metadata
 
 from millrace.core.clock import from_epoch_us, iso
 from millrace.core.errors import InvalidInput
@@ -15,7 +16,7 @@ from millrace.pipeline.fingerprint import fingerprint
 from millrace.pipeline.port import Services
 from millrace.pipeline.snapshots import pin_sources
 
-_FORMAT = 1  # of what is kept in a backtest's folder
+_FORMAT = 1  # of what is kept in a backtest's folder; what another release has kept is not taken up either
 _MOST_DATES = 5000
 
 
@@ -32,12 +33,16 @@ def prepare(services: Services, pipeline: Pipeline, ask: Ask) -> Prepared:
     versions = _pin_all(services, pipeline)
     kept = {str(name): version for name, version in versions.items()}
     described = definition(pipeline, services.functions)
-    return Prepared(ask, fingerprint(_FORMAT, described, kept, iso(ask.end))[:12], versions)
+    return Prepared(
+        ask, fingerprint(_FORMAT, metadata.version("millrace"), described, kept, iso(ask.end))[:12], versions
+    )
 
 
 def result_key(pipeline: Pipeline, ask: Ask) -> str:
     """What one result differs from another in, under the same id."""
-    return fingerprint(_FORMAT, ask, pipeline.monitor, pipeline.alerts, pipeline.gates)[:12]
+    return fingerprint(_FORMAT, metadata.version("millrace"), ask, pipeline.monitor, pipeline.alerts, pipeline.gates)[
+        :12
+    ]
 
 
 def first_training(times_us: Sequence[int], label: Label, split: Split) -> datetime | None:

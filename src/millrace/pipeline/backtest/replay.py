@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Literal, Protocol
 
 import numpy as np
 
-from millrace.alerts import episodes
-from millrace.alerts.types import AlertRule, Episode, EpisodeId, Observation
+from millrace.alerts.types import AlertRule
 from millrace.core.clock import epoch_us, from_epoch_us
 from millrace.pipeline import policy as policies
-from millrace.pipeline.backtest.trained import Trained, Trainings
-from millrace.pipeline.backtest.types import Alert, Attempt, Day, Policy, Run, Scene, Seen
+from millrace.pipeline.backtest.told import Told
+from millrace.pipeline.backtest.types import Attempt, Day, Model, Policy, Run, Scene, Seen
 from millrace.pipeline.backtest.watched import Known
 from millrace.pipeline.declare import Pipeline
-from millrace.pipeline.policy import Decision, Labels, Situation, Trigger, Trouble
+from millrace.pipeline.policy import Decision, Labels, Situation, Trigger
 from millrace.pipeline.retrain import alert_rule
 from millrace.pipeline.split import windows
 
-Watch = Callable[[Trained], Sequence[Known]]
-_BAD = frozenset({"drift", "broken", "degraded"})
-_GOOD = frozenset({"ok", "explained"})
+Watch = Callable[[Model], Sequence[Known]]
+"""All verdicts on a model from its promotion on, by when they could be known."""
+
 _FIRST = "nothing is in production"
+
+
+class Trainer(Protocol):
+    """Trains as of a date, once, and puts what came out before the gates."""
+
+    def model(self, date: datetime) -> Model:
+        """The training as of a date."""
+        ...
+
+    def refusal(self, model: Model, champion: Model | None) -> str:
+        """Why the gates refuse it beside the champion; empty where they let it pass."""
+        ...
 
 
 @dataclass
 class _State:
     """Where the replay stands."""
 
-    champion: Trained | None = None
+    champion: Model | None = None
     version: int = 0
-    versions: int = 0
-    told: int = 0  # verdicts on the champion that were taken into account
-    observations: list[Observation] = field(default_factory=list)
-    open: Episode | None = None
-    newest: Episode | None = None  # the newest about the champion, open or not
-    alerts: list[Alert] = field(default_factory=list)
+    heard: int = 0  # verdicts on the champion that were taken into account
     days: list[Day] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     tried: list[policies.Attempt] = field(default_factory=list)
@@ -45,11 +52,11 @@ class _State:
 
 
 class Replay:
-    """Lives through the dates under a policy. Whatever is costly is asked of `trainings` and `watch`, which keep it."""
+    """Lives through the dates under a policy. Whatever is costly is asked of `trainer` and `watch`, which keep it."""
 
-    def __init__(self, pipeline: Pipeline, scene: Scene, trainings: Trainings, watch: Watch, policy: Policy) -> None:
-        self._pipeline, self._scene, self._trainings, self._watch = pipeline, scene, trainings, watch
-        self._policy, self._rule = policy, _rule(pipeline, policy)
+    def __init__(self, pipeline: Pipeline, scene: Scene, trainer: Trainer, watch: Watch, policy: Policy) -> None:
+        self._pipeline, self._scene, self._trainer, self._watch = pipeline, scene, trainer, watch
+        self._policy, self._told = policy, Told(_rule(pipeline, policy))
         self._state = _State()
 
     def live(self, date: datetime) -> None:
@@ -64,35 +71,16 @@ class Replay:
     def run(self) -> Run:
         """What happened."""
         state = self._state
-        return Run(self._policy, tuple(state.days), tuple(state.attempts), tuple(state.alerts), tuple(state.seen))
+        return Run(self._policy, tuple(state.days), tuple(state.attempts), tuple(self._told.alerts), tuple(state.seen))
 
     def _look(self, date: datetime) -> None:
         state = self._state
         if state.champion is None:
             return
-        known = self._watch(state.champion)
-        fresh = [one for one in known[state.told :] if one.at <= date]
-        state.told += len(fresh)
+        fresh = [one for one in self._watch(state.champion)[state.heard :] if one.at <= date]
+        state.heard += len(fresh)
         state.seen += [_seen(one) for one in fresh]
-        state.observations += [_observation(one, state.version) for one in fresh]
-        self._tell(date)
-
-    def _tell(self, date: datetime) -> None:
-        """The alert rule of production, over what is known of the champion."""
-        state, rule = self._state, self._rule
-        fresh = episodes.conclusive(rule, state.observations, episodes.seen(state.newest))
-        if state.open is None:
-            trigger = episodes.opening(rule, fresh)
-            if trigger is None:
-                return
-            opened = episodes.opened(rule, trigger, date, episodes.seen(state.newest))
-            state.open = replace(opened, id=EpisodeId(len(state.alerts) + 1))
-            state.alerts.append(_alert(state.open, state.version))
-            fresh = episodes.conclusive(rule, fresh, episodes.seen(state.open))
-        after = episodes.advanced(rule, state.open, fresh, date)
-        state.newest = after
-        state.alerts[-1] = replace(_alert(after, state.version), reason=state.alerts[-1].reason)
-        state.open = after if after.status == "open" else None
+        self._told.hear(fresh, date)
 
     def _decide(self, date: datetime) -> Decision:
         state = self._state
@@ -100,19 +88,22 @@ class Replay:
             return Decision("due", _FIRST, Trigger(tick=date))
         return policies.decide(self._policy.retrain, self._situation(date, state.champion))
 
-    def _situation(self, date: datetime, champion: Trained) -> Situation:
-        state = self._state
+    def _situation(self, date: datetime, champion: Model) -> Situation:
         return Situation(
             now=date,
-            champion=str(state.version),
-            champion_at=champion.model.at,
-            trained_to=champion.model.trained_to,
-            episodes=[_trouble(state.open)] if state.open is not None else [],
-            windows=_windows(state.observations),
-            attempts=state.tried,
-            answered=lambda since: self._labels(date, max(since, champion.model.at)),
+            champion=str(self._state.version),
+            champion_at=champion.at,
+            trained_to=champion.trained_to,
+            episodes=self._told.troubles,
+            windows=self._told.windows,
+            attempts=self._state.tried,
+            answered=lambda since: self._labels(date, max(since, self._answered_from())),
             trainable=lambda since: self._labels(date, since),
         )
+
+    def _answered_from(self) -> datetime:
+        """The first version's promotion: before it nobody was answered."""
+        return next(attempt.at for attempt in self._state.attempts if attempt.version is not None)
 
     def _labels(self, date: datetime, since: datetime) -> Labels:
         """Labels of a time after `since` that a training as of `date` would train on."""
@@ -129,28 +120,17 @@ class Replay:
 
     def _train(self, date: datetime, decision: Decision) -> None:
         state = self._state
-        trained = self._trainings.at(date)
-        refused = self._trainings.refusal(trained, state.champion)
-        is_first = state.champion is None
+        model, champion = self._trainer.model(date), state.champion
+        refused = self._trainer.refusal(model, champion)
+        if champion is None and model.refused:  # before there are labels, nothing is tried
+            return
         if not refused:
-            self._promote(trained, date)
-        version = None if refused else state.version
-        if not (is_first and trained.model.refused):  # before there are labels, nothing can be tried
-            state.attempts.append(Attempt(date, version, decision.reason, refused, trained.model))
-        if not is_first and decision.trigger is not None:
-            outcome = policies.Attempt(
-                decision.trigger, date, "refused" if refused else "promoted", trained.model.trained_to, refused
-            )
-            state.tried.append(outcome)
-
-    def _promote(self, trained: Trained, date: datetime) -> None:
-        state = self._state
-        if state.open is not None:  # its trouble is over: the version that it is about has been replaced
-            state.alerts[-1] = replace(state.alerts[-1], closed_at=date)
-        state.versions += 1
-        state.champion, state.version = trained, state.versions
-        state.open = state.newest = None
-        state.told, state.observations = 0, []
+            state.champion, state.version, state.heard = model, state.version + 1, 0
+            self._told.replace(state.version, date)
+        state.attempts.append(Attempt(date, None if refused else state.version, decision.reason, refused, model))
+        if champion is not None and decision.trigger is not None:
+            ended: Literal["refused", "promoted"] = "refused" if refused else "promoted"
+            state.tried.append(policies.Attempt(decision.trigger, date, ended, model.trained_to, refused))
 
 
 def _rule(pipeline: Pipeline, policy: Policy) -> AlertRule:
@@ -160,41 +140,6 @@ def _rule(pipeline: Pipeline, policy: Policy) -> AlertRule:
     return replace(rule, kinds=tuple(dict.fromkeys([*rule.kinds, *needed])))
 
 
-def _observation(known: Known, version: int) -> Observation:
-    one = known.verdict
-    told = one.severity != "info"
-    bad = True if one.status in _BAD and told else False if one.status in _GOOD or not told else None
-    data = {"columns": list(one.columns), "score": one.score}
-    return Observation(f"v{version}", one.kind, one.end, bad, one.reason, data)
-
-
 def _seen(known: Known) -> Seen:
     one = known.verdict
     return Seen(known.at, one.kind, one.status, one.severity, one.score, one.reason)
-
-
-def _alert(episode: Episode, version: int) -> Alert:
-    kinds = episode.data["kinds"]
-    return Alert(
-        number=int(episode.id),
-        version=version,
-        kinds=tuple(str(kind) for kind in kinds) if isinstance(kinds, list) else (),
-        began_at=episode.began_at,
-        opened_at=episode.opened_at,
-        closed_at=episode.closed_at,
-        reason=episode.reason,
-    )
-
-
-def _trouble(episode: Episode) -> Trouble:
-    kinds = episode.data["kinds"]
-    named = tuple(str(kind) for kind in kinds) if isinstance(kinds, list) else ()
-    return Trouble(int(episode.id), named, episode.began_at, episode.reason)
-
-
-def _windows(observations: Sequence[Observation]) -> Mapping[str, Sequence[bool]]:
-    found: dict[str, list[bool]] = {}
-    for one in observations:
-        if one.bad is not None:
-            found.setdefault(one.kind, []).append(one.bad)
-    return found

@@ -86,14 +86,19 @@ class Trainings:
             self._read[date] = Trained(_model(json.loads((folder / "model.json").read_text())), folder)
         return self._read[date]
 
-    def refusal(self, trained: Trained, champion: Trained | None) -> str:
-        """Why the gates refuse a training; empty where they let it pass. The champion is asked about the same holdout."""
-        if trained.model.refused:
-            return trained.model.refused
-        name = f"verdicts/{trained.model.at:%Y-%m-%dT%H%M%S}-{_name(champion)}.json"
+    def model(self, date: datetime) -> Model:
+        """What is known of the training as of a date."""
+        return self.at(date).model
+
+    def refusal(self, model: Model, champion: Model | None) -> str:
+        """Why the gates refuse a training; empty where they let it pass. The champion is asked about the newest labelled rows."""
+        if model.refused:
+            return model.refused
+        name = f"verdicts/{model.at:%Y-%m-%dT%H%M%S}-{'none' if champion is None else f'{champion.at:%Y-%m-%dT%H%M%S}'}.json"
         found = self.kept.read_json(name)
         if found is None:
-            found = {"reasons": self._judge(trained, champion)}
+            against = None if champion is None else self.at(champion.at)
+            found = {"reasons": self._judge(self.at(model.at), against)}
             self.kept.write_json(name, found)
         return "; ".join(found["reasons"])
 
@@ -179,10 +184,6 @@ def _span(times: pa.ChunkedArray) -> tuple[datetime, datetime]:
     import pyarrow.compute as pc
 
     return utc(pc.min(times).as_py()), utc(pc.max(times).as_py())
-
-
-def _name(trained: Trained | None) -> str:
-    return "none" if trained is None else f"{trained.model.at:%Y-%m-%dT%H%M%S}"
 
 
 def _plain(model: Model, seconds: float) -> dict[str, Any]:

@@ -117,7 +117,7 @@ class Alert:
     """An episode of the replay.
 
     Attributes:
-        kinds: of verdict.
+        kind: of verdict.
         closed_at: None where it was open at the end.
         alarm: whether it was a true alarm, a false one, or nobody can know.
         why: the figures that say so.
@@ -125,7 +125,7 @@ class Alert:
 
     number: int
     version: int
-    kinds: tuple[str, ...]
+    kind: str
     began_at: datetime
     opened_at: datetime
     closed_at: datetime | None

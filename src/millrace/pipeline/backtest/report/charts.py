@@ -155,7 +155,7 @@ def _lane(found: Document, policy: Document, number: int, times: Times) -> Itera
     for episode in policy["episodes"]:
         start = times(parse_time(episode["opened_at"]))
         end = times(parse_time(episode["closed_at"] or found["to"]))
-        said = f"alarm ({', '.join(episode['kinds'])}), {episode['alarm']}: {episode['reason']}"
+        said = f"alarm ({episode['kind']}), {episode['alarm']}: {episode['reason']}"
         yield rect(start, y - 5, max(end - start, 4), 10, f"e-{episode['alarm']}", title=said)
     for attempt in policy["attempts"]:
         at = parse_time(attempt["at"])

@@ -113,7 +113,7 @@ def _alarms(found: Document) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
         (
             policy["name"],
             f"v{each['version']}",
-            ", ".join(each["kinds"]),
+            each["kind"],
             each["opened_at"][:10],
             (each["closed_at"] or "still open")[:10],
             each["alarm"],

@@ -1,0 +1,97 @@
+"""The alert rule over one version's verdicts, in memory: the same steps that `alerts.evaluate` takes with a store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from millrace.alerts import episodes
+from millrace.alerts.types import AlertRule, Episode, EpisodeId, Observation
+from millrace.pipeline.backtest.types import Alert
+from millrace.pipeline.backtest.watched import Known
+from millrace.pipeline.policy import Trouble
+
+_BAD = frozenset({"drift", "broken", "degraded"})
+_GOOD = frozenset({"ok", "explained"})
+
+
+@dataclass
+class Told:
+    """Episodes about the version in production; those about the versions before it are kept as alerts."""
+
+    rule: AlertRule
+    alerts: list[Alert] = field(default_factory=list)
+    _version: int = 0
+    _seen: dict[str, list[Observation]] = field(default_factory=dict)
+    _newest: dict[str, Episode] = field(default_factory=dict)
+
+    def replace(self, version: int, at: datetime) -> None:
+        """Another version is in production: the trouble of the one before is over, and the new one starts with a clean slate."""
+        for episode in self._open():
+            place = int(episode.id) - 1
+            self.alerts[place] = replace(self.alerts[place], closed_at=at)
+        self._version, self._seen, self._newest = version, {}, {}
+
+    def hear(self, known: Sequence[Known], now: datetime) -> None:
+        """Take verdicts into account that have just become known."""
+        for one in known:
+            observation = _observation(one, self._version)
+            self._seen.setdefault(observation.kind, []).append(observation)
+        for kind in sorted({one.verdict.kind for one in known} & set(self.rule.kinds)):
+            self._of_kind(kind, now)
+
+    @property
+    def troubles(self) -> list[Trouble]:
+        """Open episodes of several kinds are one trouble, as production's policy sees them."""
+        found = self._open()
+        if not found:
+            return []
+        reason = "; ".join(episode.reason for episode in found)
+        kinds = tuple(sorted(episode.kind for episode in found))
+        return [Trouble(int(found[0].id), kinds, min(one.began_at for one in found), reason)]
+
+    @property
+    def windows(self) -> Mapping[str, Sequence[bool]]:
+        """By kind, how its conclusive windows ended, oldest first."""
+        return {
+            kind: [bool(one.bad) for one in episodes.conclusive(observations, None)]
+            for kind, observations in self._seen.items()
+        }
+
+    def _open(self) -> list[Episode]:
+        return sorted((one for one in self._newest.values() if one.status == "open"), key=lambda one: int(one.id))
+
+    def _of_kind(self, kind: str, now: datetime) -> None:
+        episode = self._newest.get(kind)
+        while fresh := episodes.conclusive(self._seen[kind], episodes.seen(episode)):
+            if episode is None or episode.status == "resolved":
+                trigger = episodes.opening(self.rule, fresh)
+                if trigger is None:
+                    return
+                episode = replace(episodes.opened(self.rule, trigger, now), id=EpisodeId(len(self.alerts) + 1))
+                self.alerts.append(_alert(episode, self._version))
+            else:
+                episode = episodes.advanced(self.rule, episode, fresh, now)
+                place = int(episode.id) - 1
+                self.alerts[place] = replace(self.alerts[place], closed_at=episode.closed_at)
+            self._newest[kind] = episode
+
+
+def _observation(known: Known, version: int) -> Observation:
+    one = known.verdict
+    bad = True if one.status in _BAD else False if one.status in _GOOD else None
+    data = {"columns": list(one.columns), "score": one.score, "severity": one.severity}
+    return Observation(f"v{version}", one.kind, one.end, bad, one.reason, data)
+
+
+def _alert(episode: Episode, version: int) -> Alert:
+    return Alert(
+        number=int(episode.id),
+        version=version,
+        kind=episode.kind,
+        began_at=episode.began_at,
+        opened_at=episode.opened_at,
+        closed_at=episode.closed_at,
+        reason=episode.reason,
+    )
