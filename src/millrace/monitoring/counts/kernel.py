@@ -8,15 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from millrace.monitoring.counts.sums import Moments
-from millrace.monitoring.reference.cells import Ints, as_ints, as_numbers, as_text, nulls, text_cells
+from millrace.monitoring.reference.cells import Ints
 from millrace.monitoring.reference.column import ColumnProfile
-from millrace.monitoring.reference.tally import Groups, Tally, tally_codes, tally_numbers
+from millrace.monitoring.reference.tally import Groups, Tally
 
 BATCH_ROWS = 65_536
 _MOST_THREADS = 4
@@ -99,21 +97,7 @@ def _tasks(
 
 
 def _tally(column: Any, profile: ColumnProfile, groups: Groups) -> Tally:
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    if profile.kind == "text":
-        return _tally_text(column, profile, groups)
-    unknown = groups.sums(nulls(column)) if column.null_count else None
-    return tally_numbers(as_numbers(column, profile.name), unknown, np.asarray(profile.edges, dtype=np.float64), groups)
-
-
-def _tally_text(column: Any, profile: ColumnProfile, groups: Groups) -> Tally:
-    if not pa.types.is_dictionary(column.type):
-        column = as_text(column).dictionary_encode()
-    texts = as_text(column.dictionary)
-    lengths = as_numbers(pc.utf8_length(texts), profile.name)
-    codes = as_ints(column.indices, missing=-1)
-    return tally_codes(codes, text_cells(texts, profile.categories), lengths, len(profile.counts), groups)
+    return profile.tally(column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column, groups)
 
 
 def _together(columns: Iterable[str], tallies: Iterable[Tally]) -> Counts:

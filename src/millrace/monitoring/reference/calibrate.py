@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from millrace.monitoring.reference.cells import Floats, Ints, Kind, as_numbers, count_cells
+from millrace.monitoring.reference.cells import Floats, Ints, Kind, as_numbers
 from millrace.monitoring.reference.effects import effects, shares
+from millrace.monitoring.reference.past import ReferenceWindows
 from millrace.monitoring.windows import Granularity
 
 LEAST_ROWS = 30
@@ -55,14 +56,13 @@ def spans(timestamps: Any) -> Mapping[int, Ints]:
 
 
 def column_variation(
-    kind: Kind, cells: Ints, cell_count: int, when: Mapping[int, Ints]
+    kind: Kind, windows: Mapping[int, ReferenceWindows]
 ) -> tuple[Mapping[int, Variation], Mapping[int, Variation]]:
     """By span: the variation of the distribution, and that of the share of missing values."""
     found: dict[int, Variation] = {}
     missing: dict[int, Variation] = {}
-    for span, numbers in when.items():
-        first, positions = np.unique(numbers, return_inverse=True)
-        counts = count_cells(cells, positions.astype(np.int64), len(first), cell_count)
+    for span, kept in windows.items():
+        counts = np.column_stack([np.array(kept.missing, dtype=np.int64), np.array(kept.counts, dtype=np.int64)])
         rest = counts.sum(axis=0) - counts
         values, values_rest = counts[:, 1:], rest[:, 1:]
         enough = (values.sum(axis=1) >= LEAST_ROWS) & (values_rest.sum(axis=1) >= LEAST_ROWS)

@@ -95,7 +95,7 @@ def quantile_edges(distinct: Floats, repeats: Ints) -> Floats:
         distinct: k > 0 different finite numbers, rising.
         repeats: how often each occurs.
     """
-    below = np.r_[0, np.cumsum(repeats)]  # rows below each value
+    below = np.r_[0.0, np.cumsum(repeats)]  # rows below each value
     most = below[-1] / BINS
     alone = np.flatnonzero(repeats > most)
     edges = [_below(distinct[0])]
@@ -124,11 +124,16 @@ def coarse_cells(kind: Kind, counts: Ints) -> Ints:
     return np.unique(group, return_inverse=True)[1].astype(np.int64)
 
 
-def frequent_categories(column: Any) -> tuple[tuple[str, ...], int]:
-    """The most frequent texts, up to 255, most frequent first, ties by name; and how many different ones there are."""
-    counted = pc.value_counts(pc.drop_null(column)).to_pylist()
-    ordered = sorted(counted, key=lambda entry: (-entry["counts"], entry["values"]))
-    return tuple(str(entry["values"]) for entry in ordered[:CATEGORIES]), len(ordered)
+def frequent_categories(column: Any) -> tuple[tuple[str, ...], Ints, int]:
+    """The most frequent texts, up to 255, most frequent first, ties by name; their rows and those of all others; and how many different ones there are."""
+    counted = pc.value_counts(pc.drop_null(column))
+    texts, rows = counted.flatten()
+    if not len(texts):
+        return (), np.zeros(1, dtype=np.int64), 0
+    order = [("rows", "descending"), ("texts", "ascending")]
+    first = pc.select_k_unstable(pa.table({"texts": texts, "rows": rows}), CATEGORIES, sort_keys=order)
+    frequent = as_ints(rows.take(first))
+    return tuple(texts.take(first).to_pylist()), np.append(frequent, as_ints(rows).sum() - frequent.sum()), len(texts)
 
 
 def numeric_cells(values: Floats, edges: Floats) -> Ints:

@@ -7,33 +7,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from millrace.monitoring.reference import cells as cell
 from millrace.monitoring.reference.calibrate import Variation, column_variation
 from millrace.monitoring.reference.cells import Floats, Ints, Kind
+from millrace.monitoring.reference.past import Past, ReferenceWindows, told
+from millrace.monitoring.reference.tally import Groups, Tally, tally_codes, tally_numbers
 
-KEPT_WINDOWS = {1: 400, 7: 60}
-_NUMBERS = ("edges", "categories", "counts")
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceWindows:
-    """The reference's own windows of one length, oldest first; those without rows are left out. All tuples are equally long.
-
-    Attributes:
-        numbers: the windows' numbers, as `Granularity(1, "day")` or `Granularity(1, "week")` gives them.
-        rows: missing values included.
-        missing: rows that are null or NaN.
-        means, sds: of finite numbers; None for text, and for a window without numbers.
-        counts: rows per coarse cell, missing values left out.
-    """
-
-    numbers: tuple[int, ...]
-    rows: tuple[int, ...]
-    missing: tuple[int, ...]
-    means: tuple[float | None, ...]
-    sds: tuple[float | None, ...]
-    counts: tuple[tuple[int, ...], ...]
+_TUPLES = ("edges", "categories", "counts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +54,24 @@ class ColumnProfile:
     windows: Mapping[int, ReferenceWindows] = field(default_factory=dict)
 
     @classmethod
-    def build(cls, name: str, column: Any, when: Mapping[int, Ints]) -> Self:
-        """Profile an Arrow column.
-
-        Args:
-            name: of the column.
-            column: n values.
-            when: span in days to the number of the window that each of the n rows is in.
+    def build(cls, name: str, column: Any, past: Past | None = None) -> Self:
+        """Profile an Arrow column of n values; `past` says which days the n rows are of.
 
         Raises:
             InvalidInput: it holds neither numbers nor text.
         """
+        if isinstance(column, pa.ChunkedArray):
+            column = column.combine_chunks()
         if cell.kind_of(column.type) == "text":
             profile, values = cls._of_text(name, column), None
         else:
             values = cell.as_numbers(column, name)
             profile = cls._of_numbers(name, values)
-        return profile._counted(profile.cells_of(column), values, when)  # noqa: SLF001 - its own
+        if past is None:
+            return profile
+        windows = past.windows(profile.tally(column, past.groups, coarse=True), values)
+        varies, missing_varies = column_variation(profile.kind, windows)
+        return replace(profile, windows=windows, variation=varies, missing_variation=missing_varies)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -96,8 +80,8 @@ class ColumnProfile:
             key: {int(span): Variation(**value) for span, value in data[key].items()}
             for key in ("variation", "missing_variation")
         }
-        windows = {int(span): _windows_from(value) for span, value in data.get("windows", {}).items()}
-        return cls(**{**data, **{key: tuple(data[key]) for key in _NUMBERS}, **variation, "windows": windows})
+        windows = {int(span): ReferenceWindows.from_json(value) for span, value in data.get("windows", {}).items()}
+        return cls(**{**data, **{key: tuple(data[key]) for key in _TUPLES}, **variation, "windows": windows})
 
     @property
     def rows(self) -> int:
@@ -115,93 +99,55 @@ class ColumnProfile:
             return cell.text_cells(cell.as_text(column), self.categories)
         return cell.numeric_cells(cell.as_numbers(column, self.name), np.asarray(self.edges, dtype=np.float64))
 
+    def tally(self, column: Any, groups: Groups, *, coarse: bool = False) -> Tally:
+        """Count an Arrow array of n values in the cells, or in the coarse ones, in each group of rows.
+
+        Raises:
+            InvalidInput: it holds no numbers where the reference has numbers.
+        """
+        if self.kind == "text":
+            return self._tally_text(column, groups, coarse=coarse)
+        edges = np.asarray(self.edges, dtype=np.float64)
+        if coarse:
+            edges = edges[np.flatnonzero(np.diff(self.coarse))]
+        missing = groups.sums(cell.nulls(column)) if column.null_count else None
+        return tally_numbers(cell.as_numbers(column, self.name), missing, edges, groups)
+
+    def _tally_text(self, column: Any, groups: Groups, *, coarse: bool) -> Tally:
+        if not pa.types.is_dictionary(column.type):
+            column = cell.as_text(column).dictionary_encode()
+        texts = cell.as_text(column.dictionary)
+        cells, size = cell.text_cells(texts, self.categories), len(self.counts)
+        if coarse:
+            cells, size = np.append(self.coarse, -1)[cells], int(self.coarse[-1]) + 1
+        lengths = cell.as_numbers(pc.utf8_length(texts), self.name)
+        return tally_codes(cell.as_ints(column.indices, missing=-1), cells, lengths, size, groups)
+
     @classmethod
     def _of_numbers(cls, name: str, values: Floats) -> Self:
-        finite = values[np.isfinite(values)]
+        missing, finite = int(np.isnan(values).sum()), values[np.isfinite(values)]
+        below = int(np.isneginf(values).sum())
         if not len(finite):
-            return cls(name, "numeric", (), (), (0,), 0, 0, 0, None, None, None, None)
+            return cls(name, "numeric", (), (), (len(values) - missing,), missing, 0, 0, None, None, None, None)
         distinct, repeats = cell.distinct_values(finite)
-        edges = tuple(cell.quantile_edges(distinct, repeats).tolist())
+        edges = cell.quantile_edges(distinct, repeats)
+        upto = np.append(0, np.cumsum(repeats))[np.searchsorted(distinct, edges, side="right")]
+        counts = np.diff(upto + below, prepend=0, append=len(values) - missing).tolist()
         mean, sd = _moments(finite)
-        zeros = int((finite == 0).sum())
-        ends = float(distinct[0]), float(distinct[-1])
-        return cls(name, "numeric", edges, (), (0,) * (len(edges) + 1), 0, len(distinct), zeros, mean, sd, *ends)
+        zeros, ends = int((finite == 0).sum()), (float(distinct[0]), float(distinct[-1]))
+        return cls(
+            name, "numeric", tuple(edges.tolist()), (), tuple(counts), missing, len(distinct), zeros, mean, sd, *ends
+        )
 
     @classmethod
     def _of_text(cls, name: str, column: Any) -> Self:
-        categories, distinct = cell.frequent_categories(cell.as_text(column))
-        counts = (0,) * (len(categories) + 1)
-        return cls(name, "text", (), categories, counts, 0, distinct, 0, None, None, None, None)
-
-    def _counted(self, cells: Ints, values: Floats | None, when: Mapping[int, Ints]) -> Self:
-        """The profile with its counts, its windows and its variation."""
-        size = len(self.counts)
-        counted = cell.count_cells(cells, np.zeros(len(cells), dtype=np.int64), 1, size)[0]
-        counts = tuple(counted[1:].tolist())
-        varies, missing_varies = column_variation(self.kind, cells, size, when)
-        profile = replace(
-            self, counts=counts, missing=int(counted[0]), variation=varies, missing_variation=missing_varies
-        )
-        # Missing stays -1: it indexes the last place.
-        coarse = profile.coarse
-        size, coarse = int(coarse[-1]) + 1, np.append(coarse, -1)[cells]
-        windows = {
-            span: _windows(coarse, size, values, numbers, KEPT_WINDOWS[span])
-            for span, numbers in when.items()
-            if len(cells)
-        }
-        return replace(profile, windows=windows)
-
-
-def _windows(coarse: Ints, size: int, values: Floats | None, numbers: Ints, kept: int) -> ReferenceWindows:
-    recent = numbers > numbers.max() - kept
-    present, positions = np.unique(numbers[recent], return_inverse=True)
-    coarse, values = coarse[recent], None if values is None else values[recent]
-    counts = cell.count_cells(coarse, positions.astype(np.int64), len(present), size)
-    means: tuple[float | None, ...] = (None,) * len(present)
-    sds = means
-    if values is not None:
-        means, sds = _window_moments(values, positions.astype(np.int64), len(present))
-    return ReferenceWindows(
-        numbers=tuple(present.tolist()),
-        rows=tuple(counts.sum(axis=1).tolist()),
-        missing=tuple(counts[:, 0].tolist()),
-        means=means,
-        sds=sds,
-        counts=tuple(map(tuple, counts[:, 1:].tolist())),
-    )
-
-
-def _window_moments(
-    values: Floats, positions: Ints, size: int
-) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
-    finite = np.isfinite(values)
-    values, positions = values[finite], positions[finite]
-    # Differences from the mean of all: squares of large numbers that hardly differ would lose what they differ by.
-    with np.errstate(over="ignore", invalid="ignore"):
-        center = float(values.mean()) if len(values) else 0.0
-        rows = np.maximum(np.bincount(positions, minlength=size), 1)
-        means = np.bincount(positions, values - center, minlength=size) / rows
-        squares = np.bincount(positions, (values - center) ** 2, minlength=size) / rows
-        sds = np.sqrt(np.maximum(squares - means**2, 0.0))
-    known = np.bincount(positions, minlength=size) > 0
-    return _told(means + center, known), _told(sds, known)
-
-
-def _told(values: Floats, known: cell.Bools) -> tuple[float | None, ...]:
-    return tuple(
-        value if there else None
-        for value, there in zip(values.tolist(), (known & np.isfinite(values)).tolist(), strict=True)
-    )
+        categories, rows, distinct = cell.frequent_categories(cell.as_text(column))
+        missing = len(column) - int(rows.sum())
+        return cls(name, "text", (), categories, tuple(rows.tolist()), missing, distinct, 0, None, None, None, None)
 
 
 def _moments(finite: Floats) -> tuple[float | None, float | None]:
     with np.errstate(over="ignore", invalid="ignore"):
         found = np.array([finite.mean(), finite.std()])
-    mean, sd = _told(found, np.isfinite(found))
+    mean, sd = told(found, np.isfinite(found))
     return mean, sd
-
-
-def _windows_from(data: Mapping[str, Any]) -> ReferenceWindows:
-    lists = {key: tuple(value) for key, value in data.items()}
-    return ReferenceWindows(**{**lists, "counts": tuple(map(tuple, data["counts"]))})

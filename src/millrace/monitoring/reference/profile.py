@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +21,14 @@ from millrace.monitoring.reference.cells import Ints
 from millrace.monitoring.reference.column import ColumnProfile
 from millrace.monitoring.reference.count_answers import AnswerColumns
 from millrace.monitoring.reference.losses import row_losses
+from millrace.monitoring.reference.past import Past
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _FORMAT = 2
 _READABLE = (1, _FORMAT)  # the first had no windows and no importances
+_MOST_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +96,9 @@ class ReferenceProfile:
         """
         _check(features, columns, (probabilities, labels, predictions, timestamps))
         when = spans(timestamps) if timestamps is not None else {}
-        names = tuple(columns) or tuple(features.column_names)
+        past, names = Past.of(when), tuple(columns) or tuple(features.column_names)
         return cls(
-            columns=tuple(ColumnProfile.build(name, features.column(name), when) for name in names),
+            columns=_columns(features.select(names), past),
             probability=None if probabilities is None else _known("probability", probabilities, when),
             prediction=None if predictions is None else _known("prediction", predictions, when),
             loss=_loss(probabilities, predictions, labels, when),
@@ -160,11 +165,17 @@ def _check(features: pa.Table, columns: Sequence[str], arrays: Sequence[Any]) ->
         )
 
 
+def _columns(features: pa.Table, past: Past | None) -> tuple[ColumnProfile, ...]:
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as pool:
+        return tuple(pool.map(ColumnProfile.build, features.column_names, features.columns, repeat(past)))
+
+
 def _known(name: str, column: Any, when: Mapping[int, Ints]) -> ColumnProfile:
     """Profile answers: null means that there is no such row, not that a value is missing."""
     known = column.is_valid()
     kept = np.asarray(known, dtype=bool)
-    return ColumnProfile.build(name, column.filter(known), {span: numbers[kept] for span, numbers in when.items()})
+    past = Past.of({span: numbers[kept] for span, numbers in when.items()})
+    return ColumnProfile.build(name, column.filter(known), past)
 
 
 def _bare(column: ColumnProfile) -> ColumnProfile:

@@ -106,12 +106,12 @@ class Groups:
         """A copy of n values, those of a group side by side."""
         return values.copy() if self.order is None else values[self.order]
 
-    def sums(self, values: Bools) -> Ints:
-        """How many of n values are true in each group."""
-        found = np.zeros(self.size, dtype=np.int64)
+    def sums(self, values: Bools | Floats) -> Floats:
+        """The sum of n values in each group; of booleans, how many are true."""
+        found = np.zeros(self.size)
         if len(self.present):
             arranged = values if self.order is None else values[self.order]
-            found[self.present] = np.add.reduceat(arranged, self.starts[:-1], dtype=np.int64)
+            found[self.present] = np.add.reduceat(arranged, self.starts[:-1], dtype=np.float64)
         return found
 
     def each(self) -> Iterator[tuple[int, slice]]:
@@ -123,7 +123,7 @@ class Groups:
                 yield group, slice(at, min(at + _PIECE, stop))
 
 
-def tally_numbers(values: Floats, nulls: Ints | None, edges: Floats, groups: Groups) -> Tally:
+def tally_numbers(values: Floats, nulls: Floats | None, edges: Floats, groups: Groups) -> Tally:
     """Count n numbers in the cells `(-inf, e0], ..., (ek, inf)`.
 
     Args:
@@ -141,7 +141,7 @@ def tally_numbers(values: Floats, nulls: Ints | None, edges: Floats, groups: Gro
             for group, piece in groups.each():
                 _sort(found, group, arranged[piece], edges)
     if nulls is not None:
-        found.nans[:] -= nulls
+        found.nans[:] -= nulls.astype(np.int64)
     return found
 
 

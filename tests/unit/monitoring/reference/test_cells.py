@@ -132,8 +132,8 @@ def test_rolling_sums_are_sums_of_the_last_windows(counts: list[int], scale: int
 
 def test_categories_are_the_most_frequent_and_all_others_share_a_cell() -> None:
     column = pa.chunked_array([["b", "a", "b", None], ["c"]])
-    categories, distinct = frequent_categories(column)
-    assert (categories, distinct) == (("b", "a", "c"), 3)
+    categories, rows, distinct = frequent_categories(column)
+    assert (categories, rows.tolist(), distinct) == (("b", "a", "c"), [2, 1, 1, 0], 3)
     assert list(text_cells(pa.array(["a", "never seen", None, "b"]), categories)) == [1, 3, -1, 0]
 
 

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from millrace.core.errors import InvalidInput
 from millrace.monitoring.reference.calibrate import Variation, column_variation, loss_spread, spans
+from millrace.monitoring.reference.cells import Ints, count_cells
 from millrace.monitoring.reference.losses import row_losses
+from millrace.monitoring.reference.past import ReferenceWindows
 from millrace.monitoring.reference.profile import ReferenceProfile
 
 _FLOATS = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True, width=64))
@@ -148,6 +150,40 @@ def test_windows_of_the_reference_hold_rows_moments_and_coarse_counts() -> None:
     assert text.windows[7].means == (None, None)
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 900),
+            st.one_of(_FLOATS, st.integers(-2, 2).map(float)),
+            st.one_of(st.none(), st.sampled_from("abc")),
+        ),
+        min_size=1,
+        max_size=40,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_counts_of_a_reference_are_those_of_its_cells(rows: list[tuple[int, float | None, str | None]]) -> None:
+    start = datetime(2020, 1, 1, tzinfo=UTC)
+    table = pa.table(
+        {"x": pa.array([x for _, x, _ in rows], pa.float64()), "t": pa.array([t for *_, t in rows], pa.string())}
+    )
+    times = pa.array([start + timedelta(days=day) for day, _, _ in rows], pa.timestamp("us", "UTC"))
+    for profile in ReferenceProfile.build(table, timestamps=times).columns:
+        each = profile.cells_of(table.column(profile.name))
+        whole = np.bincount(each + 1, minlength=len(profile.counts) + 1)
+        assert [profile.missing, *profile.counts] == whole.tolist()
+        days = profile.windows[1]
+        coarse = np.append(profile.coarse, -1)[each] + 1
+        for at, number in enumerate(days.numbers):
+            inside = [
+                row
+                for row, (day, _, _) in enumerate(rows)
+                if day - max(d for d, _, _ in rows) == number - days.numbers[-1]
+            ]
+            found = np.bincount(coarse[inside], minlength=len(days.counts[at]) + 1)
+            assert [days.missing[at], *days.counts[at]] == found.tolist()
+
+
 def test_of_a_long_history_the_newest_windows_are_kept() -> None:
     start = datetime(2020, 1, 1, tzinfo=UTC)
     times = pa.array([start + timedelta(days=day) for day in range(1000)], pa.timestamp("us", "UTC"))
@@ -168,13 +204,20 @@ def test_moments_beyond_floats_are_not_told() -> None:
     assert (x.sd, x.high, x.windows[1].sds) == (None, 1e308, (None,))
 
 
+def weekly(cells: Ints, size: int, weeks: Ints) -> dict[int, ReferenceWindows]:
+    counts = count_cells(cells, weeks, int(weeks[-1]) + 1, size)
+    none = (None,) * len(counts)
+    numbers, rows, missing = range(len(counts)), counts.sum(axis=1).tolist(), counts[:, 0].tolist()
+    return {7: ReferenceWindows(tuple(numbers), rows, missing, none, none, tuple(map(tuple, counts[:, 1:].tolist())))}
+
+
 def test_variation_of_weeks_that_differ_is_found_and_that_of_equal_weeks_is_not() -> None:
     rng = np.random.default_rng(2)
     weeks = np.repeat(np.arange(10), 400)
     same = rng.integers(0, 20, 4000)
     moved = np.minimum(same + 5 * (weeks % 2), 19)
-    quiet, _ = column_variation("numeric", same, 20, {7: weeks})
-    loud, _ = column_variation("numeric", moved, 20, {7: weeks})
+    quiet, _ = column_variation("numeric", weekly(same, 20, weeks))
+    loud, _ = column_variation("numeric", weekly(moved, 20, weeks))
     assert quiet[7].windows == loud[7].windows == 10
     assert quiet[7].limit < 0.1
     # Half of the weeks lie a quarter of the range higher: each is about that far from the others, less its own half.
@@ -184,9 +227,9 @@ def test_variation_of_weeks_that_differ_is_found_and_that_of_equal_weeks_is_not(
 def test_missing_shares_vary_too_and_short_references_say_nothing() -> None:
     weeks = np.repeat(np.arange(8), 100)
     cells = np.where(np.arange(800) % 100 < 10 * (weeks % 2), -1, 0)
-    _, missing = column_variation("text", cells, 2, {7: weeks})
+    _, missing = column_variation("text", weekly(cells, 2, weeks))
     assert missing[7].mean == pytest.approx(0.4 / 7 / 1, abs=0.02)
-    assert column_variation("text", cells[:300], 2, {7: weeks[:300]}) == ({}, {})
+    assert column_variation("text", weekly(cells[:300], 2, weeks[:300])) == ({}, {})
     assert Variation(8, 0.1, 0.02).limit == pytest.approx(0.22)
 
 
