@@ -18,7 +18,7 @@ from millrace.monitoring.tables.statistics import Row
 from millrace.monitoring.tables.summary import Stored
 from millrace.monitoring.types import MonitorSpec, WindowVerdict
 from millrace.monitoring.verdicts.drift import judge_drift
-from millrace.monitoring.verdicts.performance import judge_performance
+from millrace.monitoring.verdicts.loss_change import judge_loss
 from millrace.monitoring.windows import Granularity
 
 
@@ -67,7 +67,7 @@ class VersionLog:
         past = [window for window in stored.counts(self.version, self.baseline) if self._fits(window)]
         windows = [*past, *self.now]
         drift = judge_drift(self.spec, self.version, windows, self.columns)
-        performance = judge_performance(self.spec, self.version, windows, self.reference.loss)
+        performance = judge_loss(self.spec, self.version, windows, self.reference.loss)
         granularity = Granularity.parse(self.spec.granularity)
         by_number = {granularity.number(verdict.start): verdict for verdict in performance}
         return drift[len(past) :], {n: verdict for n, verdict in by_number.items() if n >= self.first}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import erfc, sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from millrace.statistics.distances import proportions
 from millrace.statistics.metrics import Floats
 
 _LEAST_EXPECTED = 5.0
+_LEAST_SKEWNESS = 1e-3  # below it the gamma is the normal, and its shape too large to compute with
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,24 @@ def chi2_from_counts(reference: npt.ArrayLike, current: npt.ArrayLike) -> ChiSqu
     expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
     statistic = float(((table - expected) ** 2 / expected).sum())
     return ChiSquared(statistic, float(chdtrc(degrees, statistic)), degrees)
+
+
+def upper_p_value(z: float, skewness: float = 0.0) -> float:
+    """Chance that a mean of independent rows is at least z standard errors above what is expected.
+
+    Normal; for a mean that is skewed to the right Pearson's type III, the gamma distribution of that skewness, whose upper tail is longer.
+    Source: Johnson, Kotz & Balakrishnan 1994, Continuous univariate distributions 1, chapter 17.
+
+    Args:
+        z: in standard errors.
+        skewness: of the mean, which is that of a row over the root of the rows; a negative one counts as 0.
+    """
+    from scipy.special import gammaincc
+
+    if skewness < _LEAST_SKEWNESS:
+        return erfc(z / sqrt(2)) / 2
+    shape = 4 / skewness**2
+    return float(gammaincc(shape, max(shape + z * sqrt(shape), 0.0)))
 
 
 def _pooled(table: Floats) -> Floats:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from millrace.core.errors import InvalidInput
-from millrace.statistics.tests import chi2_from_counts, ks_p_value
+from millrace.statistics.tests import chi2_from_counts, ks_p_value, upper_p_value
 
 
 def test_ks_at_the_published_five_percent_point() -> None:
@@ -67,3 +69,18 @@ def test_without_drift_five_percent_are_called_significant() -> None:
         chi2_from_counts(rng.multinomial(5000, shares), rng.multinomial(300, shares)).p_value < 0.05 for _ in range(600)
     ]
     assert 0.03 < np.mean(called) < 0.075
+
+
+@pytest.mark.parametrize("skewness", [0.0, 1e-4, 0.05, 0.3, 1.5])
+@pytest.mark.parametrize("z", [-3.0, 0.0, 2.0, 5.0, 30.0])
+def test_the_upper_tail_of_a_skewed_mean_is_pearsons(z: float, skewness: float) -> None:
+    from scipy.stats import norm, pearson3
+
+    theirs = norm.sf(z) if skewness < 1e-3 else pearson3.sf(z, skewness)
+    assert upper_p_value(z, skewness) == pytest.approx(float(theirs), rel=1e-6, abs=1e-300)
+
+
+def test_a_skewed_mean_goes_over_its_limit_as_often_as_it_should() -> None:
+    draws = np.random.default_rng(0).exponential(size=(60_000, 30)).mean(axis=1)
+    p_values = [upper_p_value(float(z), 2 / math.sqrt(30)) for z in (draws - 1) * math.sqrt(30)]
+    assert np.mean(np.array(p_values) < 1e-3) == pytest.approx(1e-3, abs=4e-4)

@@ -22,6 +22,7 @@ SCORE_CELLS = 256
 WRONG, RIGHT, UNKNOWN = 0, 1, 2  # columns of the score counts: did the class that was scored come true?
 POSITIVE = "1"
 OTHER = "(other)"
+LEAST_PROBABILITY = 1e-6  # a probability of exactly 0 or 1 would make one row outweigh all others
 _FORMAT = 1
 
 
@@ -35,6 +36,15 @@ def score_edges() -> Floats:
     edges = up / (up + up[::-1])
     edges.flags.writeable = False
     return edges
+
+
+@lru_cache(maxsize=1)
+def score_centres() -> Floats:
+    """The middle of each of the 256 cells, on the scale that they are equal on."""
+    up = (np.arange(SCORE_CELLS) + 0.5) ** 3
+    centres = up / (up + up[::-1])
+    centres.flags.writeable = False
+    return np.asarray(centres, dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +74,7 @@ class Answers:
         scores: class to 256 x 3 counts: cell of its probability by wrong, right, unknown. `1` alone for `binary`; else the
             predicted class. Rows without a probability in [0, 1] are in none.
         sums: name to a sum over labelled rows. For classes `log_loss`, `brier` and their squares (`log_loss_2`), over the rows that have
-            scores; for a regression with error e = prediction - label, y = label - centre: `abs`, `e`, `e2`, `e4`, `y`..`y4`, `e2y`, `e2y2`; and
+            scores; for a regression with error e = prediction - label, y = label - centre: `abs`, `e`, `e2`, `e4`, `e6`, `y`..`y4`, `e2y`, `e2y2`; and
             `ape`, `ape_2` of |e / label| with `ape_rows`, where the label is not 0.
     """
 

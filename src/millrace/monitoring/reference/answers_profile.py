@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from millrace.monitoring.reference.answers import AnswerLayout, Answers, Problem, added
+from millrace.monitoring.reference.answers import UNKNOWN, AnswerLayout, Answers, Problem, added
 from millrace.monitoring.reference.cells import Ints
 from millrace.monitoring.reference.count_answers import AnswerColumns, count_answers, layout_of
+from millrace.monitoring.reference.expected import Calibration, loss_figure
+from millrace.monitoring.reference.performance import area_of, loss_of
+from millrace.statistics.intervals import Estimate, mean
+
+LEAST_ROWS = 30
+_LEAST_WEEKS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +28,8 @@ class AnswersProfile:
         answers: all of the holdout's.
         weeks: in how many weeks they lie; 1 without timestamps. The same customers come back each week, so it is as if
             there were one week's worth of rows.
-        spread: name of a figure to the standard deviation of its weekly values beyond chance; without those that are not known.
+        spread: name of a figure (`loss`, `roc_auc`, `expected` loss by scores) to the standard deviation of its weekly values beyond chance; without those that
+            fewer than 3 weeks of 30 rows tell.
     """
 
     layout: AnswerLayout
@@ -54,7 +61,17 @@ class AnswersProfile:
         groups[known] = at
         found = count_answers(layout, columns, groups, len(present))
         total = added(found, layout.problem)
-        return cls(layout, total, sum(one.labelled > 0 for one in found)) if total.labelled else None
+        if not total.labelled:
+            return None
+        profile = cls(layout, total, sum(one.labelled > 0 for one in found))
+        return replace(profile, spread=_spreads(profile, found))
+
+    @property
+    def loss_name(self) -> str:
+        """What later answers are judged by: `log_loss` of a binary model with scores, `squared_error` of a regression, else `error`."""
+        if self.layout.problem == "regression":
+            return "squared_error"
+        return "log_loss" if self.layout.problem == "binary" and self.answers.scored else "error"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON takes it."""
@@ -79,3 +96,35 @@ class AnswersProfile:
             data["weeks"],
             dict(data["spread"]),
         )
+
+
+def beyond_chance(weekly: Sequence[Estimate]) -> float | None:
+    """Standard deviation of weekly figures beyond what their own errors explain; None with fewer than 3 of them.
+
+    The method of moments for random effects: variance of the figures less their mean sampling variance (DerSimonian & Laird 1986).
+    """
+    known = [week for week in weekly if week and week.rows >= LEAST_ROWS]
+    if len(known) < _LEAST_WEEKS:
+        return None
+    variance = np.var([week.value for week in known], ddof=1) - np.mean([week.error**2 for week in known])
+    return float(np.sqrt(max(float(variance), 0.0)))
+
+
+def _spreads(profile: AnswersProfile, weeks: Sequence[Answers]) -> Mapping[str, float]:
+    weekly = {
+        "loss": [loss_of(week, profile.loss_name) for week in weeks],
+        "roc_auc": [area.estimate for week in weeks if (area := area_of(week))],
+        "expected": _expected(profile, weeks),
+    }
+    found = {name: beyond_chance(figures) for name, figures in weekly.items()}
+    return {name: spread for name, spread in found.items() if spread is not None}
+
+
+def _expected(profile: AnswersProfile, weeks: Sequence[Answers]) -> Sequence[Estimate]:
+    """The expected loss of each week by its scores; none without scores."""
+    if not profile.answers.scored:
+        return []
+    calibration = Calibration.of(profile.answers, profile.weeks)
+    by_cell = loss_figure(calibration).expected(calibration)
+    counts = (calibration.counts(week)[..., :UNKNOWN].sum(axis=2) for week in weeks)
+    return [mean(float((n * by_cell).sum()), float((n * by_cell**2).sum()), int(n.sum())) for n in counts]

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from millrace.monitoring.reference.answers import (
+    LEAST_PROBABILITY,
     OTHER,
     POSITIVE,
     RIGHT,
@@ -26,10 +27,9 @@ from millrace.monitoring.reference.answers import (
 from millrace.monitoring.reference.cells import Bools, Floats, Ints, as_numbers, kind_of
 from millrace.statistics.exact import ExactSum, exact_sums
 
-LEAST_PROBABILITY = 1e-6  # a probability of exactly 0 or 1 would make one row outweigh all others
 _MOST_CLASSES = 50
 _CUT = 0.5
-_HUGE = 1e70  # its fourth power is a double; what is larger is no label and no prediction
+_HUGE = 1e50  # its sixth power is a double; what is larger is no label and no prediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,17 @@ def _regression(layout: AnswerLayout, columns: AnswerColumns, groups: Ints, coun
 
 def _powers(e: Floats, y: Floats) -> Mapping[str, Floats]:
     e2, y2 = e * e, y * y
-    powers = {"abs": np.abs(e), "e": e, "e2": e2, "e4": e2 * e2, "y": y, "y2": y2, "y3": y2 * y, "y4": y2 * y2}
+    powers = {
+        "abs": np.abs(e),
+        "e": e,
+        "e2": e2,
+        "e4": e2 * e2,
+        "e6": e2 * e2 * e2,
+        "y": y,
+        "y2": y2,
+        "y3": y2 * y,
+        "y4": y2 * y2,
+    }
     return powers | {"e2y": e2 * y, "e2y2": e2 * y2}
 
 

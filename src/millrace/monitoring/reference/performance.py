@@ -8,8 +8,18 @@ from math import isfinite
 
 import numpy as np
 
-from millrace.monitoring.reference.answers import OTHER, POSITIVE, RIGHT, SCORE_CELLS, UNKNOWN, WRONG, Answers
-from millrace.monitoring.reference.cells import Ints
+from millrace.monitoring.reference.answers import (
+    LEAST_PROBABILITY,
+    OTHER,
+    POSITIVE,
+    RIGHT,
+    SCORE_CELLS,
+    UNKNOWN,
+    WRONG,
+    Answers,
+    score_centres,
+)
+from millrace.monitoring.reference.cells import Floats, Ints
 from millrace.statistics.confusion import ConfusionFigures, PerClass, confusion_figures
 from millrace.statistics.intervals import Area, Estimate, area, mean
 from millrace.statistics.regression import RegressionFigures, regression_figures
@@ -68,6 +78,30 @@ def loss_of(answers: Answers, name: str) -> Estimate:
         wrong = sum(count for (said, true), count in answers.pairs.items() if true is not None and said != true)
         return mean(wrong, wrong, answers.labelled, least=0.0)
     return mean(answers.total(name), answers.total(f"{name}_2"), answers.scored, least=0.0)
+
+
+def cell_losses() -> tuple[Floats, Floats]:
+    """The log-loss in each of the 256 cells of a score where its class did not come true, and where it did."""
+    p = np.clip(score_centres(), LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    return -np.log(1 - p), -np.log(p)
+
+
+def loss_skewness(answers: Answers, name: str) -> float:
+    """The skewness of a row's loss; 0 where it is not known, or the loss is the same everywhere."""
+    if name == "squared_error":
+        rows = max(answers.labelled, 1)
+        first, second, third = (answers.total(power) / rows for power in ("e2", "e4", "e6"))
+    elif name == "error":
+        first = second = third = loss_of(answers, name).value if answers.labelled else 0.0
+    else:
+        counts, (wrong, right) = scores_of(answers), cell_losses()
+        rows = max(int(counts[:, :UNKNOWN].sum()), 1)
+        first, second, third = (
+            float(counts[:, WRONG] @ wrong**power + counts[:, RIGHT] @ right**power) / rows for power in (1, 2, 3)
+        )
+    variance = second - first * first
+    central = third - 3 * first * second + 2 * first**3
+    return central / variance**1.5 if variance > 0 else 0.0
 
 
 def area_of(answers: Answers) -> Area | None:

@@ -1,119 +1,188 @@
-"""Is the model worse than it was? The loss on labels that have come, over 1, 7 and 28 windows, against the reference."""
+"""Is the model worse than it was? Its loss, and its ROC AUC, on labels that have come, over several spans, against the reference."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import erfc, sqrt
-
-import numpy as np
+from math import sqrt
 
 from millrace.monitoring.counts.window_counts import WindowCounts
-from millrace.monitoring.reference.calibrate import LEAST_ROWS
-from millrace.monitoring.reference.profile import LossProfile
+from millrace.monitoring.reference.answers import Answers, added
+from millrace.monitoring.reference.answers_profile import LEAST_ROWS, AnswersProfile
+from millrace.monitoring.reference.performance import area_of, loss_of, loss_skewness
 from millrace.monitoring.types import MonitorSpec, Status, WindowVerdict
-from millrace.monitoring.verdicts.drift import BUDGET_SHARE, SCALES
+from millrace.monitoring.verdicts.budget import SCALES, alpha
+from millrace.monitoring.verdicts.maturity import answers_of, unripe
 from millrace.monitoring.windows import Granularity
+from millrace.statistics.intervals import Estimate
+from millrace.statistics.tests import upper_p_value
 
 RELATIVE_FLOOR = 0.03
-_NAMES = {"log_loss": "log-loss", "zero_one": "error rate"}
+AREA_FLOOR = 0.02
+_LEAST_OF_A_CLASS = 20
+_NAMES = {"log_loss": "log-loss", "error": "error rate", "squared_error": "squared error"}
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The loss over some windows against the reference. `relative` is the change as a share of the reference's loss."""
+    """One figure over some windows against the reference.
 
+    Attributes:
+        name: `log-loss`, `error rate`, `squared error` or `ROC AUC`.
+        scale: how many windows.
+        now, before: over these windows, and the reference's.
+        worse: by how much, as a share of the reference's loss, or in points of the area; negative is better.
+        floor: a change up to here is not called degraded.
+        p_value: the chance of so much worse an answer, were the model what it was.
+    """
+
+    name: str
     scale: int
-    rows: int
-    loss: float
-    relative: float
-    z: float
+    now: Estimate
+    before: Estimate
+    worse: float
+    floor: float
     p_value: float
+
+    def sentence(self, granularity: Granularity) -> str:
+        """The figures in words."""
+        shown = f"{self.worse:+.1%}" if self.name != "ROC AUC" else f"{-self.worse:+.3f}"
+        return (
+            f"{self.name} {self.now.value:.3f} [{self.now.low:.3f}, {self.now.high:.3f}] over {granularity.span(self.scale)} "
+            f"({self.now.rows:,} labels), {self.before.value:.3f} in the reference: {shown}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    """What each window is held against."""
+
+    profile: AnswersProfile
+    loss: Estimate
+    loss_sd: float
+    skewness: float
+    area: Estimate | None
+
+    @classmethod
+    def of(cls, profile: AnswersProfile) -> _Reference:
+        answers, name = profile.answers, profile.loss_name
+        loss, area = loss_of(answers, name), area_of(answers)
+        skewness, sd = loss_skewness(answers, name), loss.error * sqrt(loss.rows) if loss.rows > 1 else 0.0
+        return cls(
+            profile, loss, sd, skewness, area.estimate if area and _enough(area.negatives, area.positives) else None
+        )
 
 
 def judge_performance(
-    spec: MonitorSpec, version: str, windows: Sequence[WindowCounts], loss: LossProfile | None
+    spec: MonitorSpec, version: str, windows: Sequence[WindowCounts], reference: AnswersProfile | None
 ) -> Sequence[WindowVerdict]:
-    """A verdict for each window that has labels; none for one without, or without a reference loss.
+    """A verdict for each window; none without a reference that has labels.
 
-    Degraded where, at some scale, the loss is over the reference's by more than 3 % and the one-sided z-test's p-value is under the
-    budget (half of `false_alarms_per_year` over the windows of a year and the scales; drift has the other half). The test's variance holds that of both
-    means and, where the reference has weeks, how much its weeks differ. Windows whose labels cover less than `label_coverage`
-    of their rows have not matured: they count nowhere, and are `insufficient_data` themselves.
+    Degraded where, at some scale, the loss is over the reference's by more than 3 %, or the ROC AUC under it by more than 0.02,
+    and the chance of that is under the budget (`budget.alpha`, split over scales and the two figures). The loss is tested
+    one-sided by its mean, with the spread and skewness that it has in the reference, whose own uncertainty counts as well: that of
+    one week's worth of rows, and how much its weeks differ. The area is tested by DeLong's error.
+
+    Windows whose labels have not matured (`maturity.unripe`) count nowhere, and are `insufficient_data` themselves; so is one with under 30
+    labels over 28 windows.
 
     Args:
         spec: the monitor.
         version: the model version that all windows are of.
         windows: oldest first; the first ones serve as the past of the later ones.
-        loss: the reference's.
+        reference: the holdout's answers.
     """
-    if loss is None:
+    if reference is None:
         return []
-    granularity = Granularity.parse(spec.granularity)
-    mature = {window.number: window for window in windows if _matured(window, spec.label_coverage)}
-    alpha = spec.false_alarms_per_year * BUDGET_SHARE / granularity.windows_per_year / len(SCALES)
+    held, granularity = _Reference.of(reference), Granularity.parse(spec.granularity)
+    waiting = unripe(windows, spec.label_coverage)
+    mature = {window.number: answers_of(window) for window in windows if window.number not in waiting}
+    limit = alpha(spec, "performance") / len(SCALES) / (1 if held.area is None else 2)
     verdicts = []
     for window in windows:
-        if window.loss.labelled == 0:
-            continue
-        past = [mature[n] for n in range(window.number - SCALES[-1] + 1, window.number + 1) if n in mature]
-        changes = _changes(past, window.number, loss) if window.number in mature else []
-        verdicts.append(_verdict(version, granularity, window, reference=loss, changes=changes, alpha=alpha))
+        changes = [] if window.number in waiting else list(_changes(mature, window.number, held))
+        told = Told(version, granularity, window.number, answers_of(window))
+        if changes:
+            verdicts.append(_judged(told, changes, limit))
+        else:
+            reason = waiting.get(window.number) or f"fewer than {LEAST_ROWS} labels over {granularity.span(SCALES[-1])}"
+            verdicts.append(told.verdict("insufficient_data", None, reason, {}))
     return verdicts
 
 
-def _matured(window: WindowCounts, coverage: float) -> bool:
-    return window.loss.labelled >= coverage * window.rows
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Whose window a verdict is about."""
+
+    version: str
+    granularity: Granularity
+    number: int
+    answers: Answers
+
+    def verdict(self, status: Status, score: float | None, reason: str, figures: Mapping[str, float]) -> WindowVerdict:
+        """With the coverage of labels among its figures."""
+        start, end = self.granularity.start(self.number), self.granularity.start(self.number + 1)
+        known = {"labelled": float(self.answers.labelled), "coverage": self.answers.coverage}
+        return WindowVerdict("performance", self.version, start, end, status, score, (), reason, known | dict(figures))
 
 
-def _changes(past: Sequence[WindowCounts], number: int, reference: LossProfile) -> Sequence[Change]:
-    found = []
+def _changes(mature: Mapping[int, Answers], number: int, held: _Reference) -> Iterator[Change]:
+    """Each figure at each scale that has enough labels; a longer span that holds the same windows is not looked at again."""
+    total = Answers(held.profile.layout.problem)
+    reached = number + 1
     for scale in SCALES:
-        sums = [window.loss for window in past if window.number > number - scale]
-        rows = sum(one.labelled for one in sums)
-        if rows >= LEAST_ROWS:
-            total, squares = (float(np.sum([getattr(one, name) for one in sums])) for name in ("total", "squares"))
-            found.append(_change(scale, rows, total / rows, squares / rows, reference))
-    return found
+        first = number - scale + 1
+        newer = [mature[at] for at in range(first, reached) if at in mature]
+        reached = first
+        if newer:
+            total = added([total, *newer], total.problem)
+        if newer and total.labelled >= LEAST_ROWS:
+            yield from _against(total, scale, held)
 
 
-def _change(scale: int, rows: int, mean: float, mean_square: float, reference: LossProfile) -> Change:
-    variance = max(mean_square - mean * mean, 0.0)
-    error = sqrt(variance / rows + reference.mean_sd**2 + reference.between_sd**2)
-    difference = mean - reference.mean
-    z = difference / error if error > 0 else float(np.sign(difference)) * 1e3
-    relative = difference / reference.mean if reference.mean > 0 else float(difference > 0)
-    return Change(scale, rows, mean, relative, z, erfc(z / sqrt(2)) / 2)
+def _against(answers: Answers, scale: int, held: _Reference) -> Iterator[Change]:
+    now, spread = loss_of(answers, held.profile.loss_name), held.profile.spread
+    if now and now.rows >= LEAST_ROWS:
+        difference = now.value - held.loss.value
+        uncertain = held.loss.error**2 * held.profile.weeks + spread.get("loss", 0.0) ** 2
+        sampling = held.loss_sd**2 / now.rows
+        error = sqrt(sampling + uncertain)
+        # Only the window's mean is skewed as rows are.
+        skewness = held.skewness / sqrt(now.rows) * (sampling / error**2) ** 1.5 if error else 0.0
+        relative = difference / held.loss.value if held.loss.value > 0 else float(difference > 0)
+        name = _NAMES[held.profile.loss_name]
+        p_value = upper_p_value(_z(difference, error), skewness)
+        yield Change(name, scale, now, held.loss, relative, RELATIVE_FLOOR, p_value)
+    area = area_of(answers)
+    if held.area is not None and area and _enough(area.negatives, area.positives):
+        before = held.area
+        error = sqrt(area.estimate.error**2 + before.error**2 * held.profile.weeks + spread.get("roc_auc", 0.0) ** 2)
+        drop = before.value - area.estimate.value
+        yield Change("ROC AUC", scale, area.estimate, before, drop, AREA_FLOOR, upper_p_value(_z(drop, error)))
 
 
-def _verdict(
-    version: str,
-    granularity: Granularity,
-    window: WindowCounts,
-    *,
-    reference: LossProfile,
-    changes: Sequence[Change],
-    alpha: float,
-) -> WindowVerdict:
-    start, end = granularity.start(window.number), granularity.start(window.number + 1)
-    if not changes:
-        labelled = window.loss.labelled
-        reason = f"{labelled} of {window.rows} rows have labels: too few to judge, {LEAST_ROWS} are needed"
-        return WindowVerdict(
-            "performance", version, start, end, "insufficient_data", None, (), reason, {"rows": labelled}
-        )
-    bad = [change for change in changes if change.p_value < alpha and change.relative > RELATIVE_FLOOR]
+def _z(difference: float, error: float) -> float:
+    return difference / error if error > 0 else 1e3 if difference > 0 else 0.0
+
+
+def _enough(negatives: int, positives: int) -> bool:
+    return min(negatives, positives) >= _LEAST_OF_A_CLASS
+
+
+def _judged(told: Told, changes: Sequence[Change], limit: float) -> WindowVerdict:
+    bad = [change for change in changes if change.p_value < limit and change.worse > change.floor]
     worst = min(bad or changes, key=lambda change: change.p_value)
-    status: Status = "degraded" if bad else "ok"
-    reason = (
-        f"{_NAMES[reference.kind]} {worst.loss:.3f} over {granularity.span(worst.scale)} (n={worst.rows}), "
-        f"{reference.mean:.3f} in the reference: {worst.relative:+.1%}, z {worst.z:.1f}"
-    )
-    figures = {
-        "windows": float(worst.scale),
-        "rows": float(worst.rows),
-        "loss": worst.loss,
-        "reference_loss": reference.mean,
-        "p_value": worst.p_value,
-    }
-    return WindowVerdict("performance", version, start, end, status, worst.relative, (), reason, figures)
+    others = [change for change in changes if change.scale == worst.scale and change is not worst]
+    losses = [change for change in (worst, *others) if change.name != "ROC AUC"]
+    reason = "; ".join(change.sentence(told.granularity) for change in (worst, *others))
+    figures = {"windows": float(worst.scale), "rows": float(worst.now.rows), "p_value": worst.p_value, "p_limit": limit}
+    for change in (worst, *others):
+        key = "roc_auc" if change.name == "ROC AUC" else "loss"
+        figures |= {
+            key: change.now.value,
+            f"{key}_low": change.now.low,
+            f"{key}_high": change.now.high,
+            f"reference_{key}": change.before.value,
+        }
+    score = losses[0].worse if losses else None
+    return told.verdict("degraded" if bad else "ok", score, reason, figures)

@@ -10,7 +10,7 @@ import pytest
 
 from millrace.monitoring.reference.answers import AnswerLayout, Answers
 from millrace.monitoring.reference.count_answers import AnswerColumns, count_answers
-from millrace.monitoring.reference.performance import classified, loss_of, performance_columns, regressed
+from millrace.monitoring.reference.performance import classified, loss_of, loss_skewness, performance_columns, regressed
 
 
 def counted(problem: Any, labels: Any, predictions: Any, scores: Any = None) -> Answers:
@@ -88,3 +88,20 @@ def test_without_labels_or_with_one_class_the_rest_is_null() -> None:
     assert columns["accuracy_score"] == 0.5
     assert dict(columns["precision"]["one_vs_all"]) == {"0": 0.0, "1": 1.0}  # type: ignore[index]
     assert "log_loss" not in performance_columns(counted("binary", [1, 0], [1, 1]))
+
+
+def test_skewness_of_losses_is_scipys() -> None:
+    from scipy.stats import skew
+
+    rng = np.random.default_rng(8)
+    scores = rng.beta(2, 3, 5000)
+    labels = (rng.random(5000) < scores).astype(int)
+    answers = counted("binary", labels, None, scores)
+    losses = -np.log(np.where(labels == 1, scores, 1 - scores))
+    assert loss_skewness(answers, "log_loss") == pytest.approx(skew(losses), abs=0.02)
+    assert loss_skewness(answers, "error") == pytest.approx(skew((scores > 0.5) != labels))
+    errors = rng.normal(0, 2, 300)
+    regression = counted("regression", np.full(300, 5.0), 5.0 + errors)
+    assert loss_skewness(regression, "squared_error") == pytest.approx(skew(errors**2))
+    assert loss_skewness(Answers("binary"), "log_loss") == 0.0
+    assert loss_skewness(Answers("binary"), "error") == 0.0

@@ -16,7 +16,7 @@ from millrace.monitoring.reference.column import ColumnProfile
 from millrace.monitoring.reference.profile import LossProfile, ReferenceProfile
 from millrace.monitoring.types import MonitorSpec, WindowVerdict
 from millrace.monitoring.verdicts.drift import judge_drift
-from millrace.monitoring.verdicts.performance import judge_performance
+from millrace.monitoring.verdicts.loss_change import judge_loss
 from millrace.monitoring.windows import Granularity
 
 SPEC = MonitorSpec("logs.p", "metrics")
@@ -44,7 +44,7 @@ def performance_of(*windows: tuple[int, int, float], loss: LossProfile | None = 
         WindowCounts(at, rows, LossSums(labelled, labelled * mean, labelled * (mean**2 + 0.16)))
         for at, (rows, labelled, mean) in enumerate(windows)
     ]
-    return list(judge_performance(SPEC, "1", counted, loss))
+    return list(judge_loss(SPEC, "1", counted, loss))
 
 
 def test_a_shift_is_drift_and_its_reason_has_the_figures() -> None:
