@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from millrace.monitoring.counts.count import count_windows, log_losses
+from millrace.monitoring.counts.count import count_version
 from millrace.monitoring.counts.window_counts import WindowCounts, watched
 from millrace.monitoring.reference.cells import Ints, as_numbers
 from millrace.monitoring.reference.column import ColumnProfile
@@ -53,7 +53,7 @@ class VersionLog:
         columns = watched(spec, reference)
         times = as_numbers(rows.column(spec.timestamp_col), spec.timestamp_col).astype(np.int64)
         numbers = Granularity.parse(spec.granularity).numbers(times)
-        counted = count_windows(rows, numbers, columns, log_losses(rows, spec, reference))
+        counted = count_version(rows, numbers, spec, reference)
         windows = {window.number: window for window in counted}
         return cls(spec, version, reference, reference.fingerprint, columns, rows, numbers, first, windows)
 

@@ -54,7 +54,7 @@ def watch(pipeline: Pipeline, scene: Scene, trained: Trained, end: datetime) -> 
     windows = list(part.windows.values())
     verdicts = [
         *judge_drift(spec, part.version, windows, part.columns),
-        *judge_performance(spec, part.version, windows, trained.reference.loss),
+        *judge_performance(spec, part.version, windows, trained.reference.answers),
     ]
     late = pipeline.labels.known_after
     known = [Known(one.end + late if one.kind == _OF_LABELS else one.end, one) for one in verdicts]
