@@ -137,7 +137,7 @@ def reigns(run: Run, end: datetime) -> Sequence[tuple[Attempt, datetime]]:
     """Each promoted model with the time until which it answered: up to the end itself, which it answered too."""
     promoted = [attempt for attempt in run.attempts if attempt.version is not None]
     ends = [*(attempt.at for attempt in promoted[1:]), end + timedelta(microseconds=1)]
-    return list(zip(promoted, ends, strict=True))
+    return list(zip(promoted, ends, strict=False))  # where nothing was promoted, there is an end too many
 
 
 def row_loss(kind: str, labels: Floats, scores: Floats) -> Floats:

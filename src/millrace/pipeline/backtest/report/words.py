@@ -61,7 +61,8 @@ def _first_model(found: Document) -> Sequence[str]:
 
 def _unlabelled(found: Document) -> Sequence[str]:
     until, wait = found["labelled_until"], _days(found["known_after_days"])
-    rows = sum(each["rows"] - each["labelled"] for each in found["policies"][0]["quality"])
+    answered = [each for each in found["policies"][0]["quality"] if each["version"] is not None]
+    rows = sum(each["rows"] - each["labelled"] for each in answered)
     if not rows:
         return []
     return [
