@@ -1,161 +1,151 @@
-"""Refresh a monitor: count the log's windows, judge them, and bring the metric tables up to date."""
+"""Refresh a monitor: count what the log has new, judge its windows, and bring the metric tables up to date."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import cast
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from millrace.core.clock import utc
 from millrace.core.errors import InvalidInput
-from millrace.core.names import TableName, did_you_mean
+from millrace.core.names import TableName
 from millrace.lake.lake import Lake
-from millrace.lake.types import TableDefinition, TableVersion
-from millrace.monitoring.counts.window_counts import watched
+from millrace.monitoring.counts.update import Counted, commit_counts, count_new, stored_rows
+from millrace.monitoring.counts.view import View, bases
+from millrace.monitoring.judge import PAST, judge
+from millrace.monitoring.publish import around, granularities, publish, touched
 from millrace.monitoring.reference.profile import ReferenceProfile
-from millrace.monitoring.tables.schemas import (
-    MetricTables,
-    as_table,
-    drift_schema,
-    keys,
-    profile_schema,
-    summary_schema,
-)
-from millrace.monitoring.tables.statistics import Row
-from millrace.monitoring.tables.summary import Stored, read_stored, summary_row
+from millrace.monitoring.tables.schemas import MetricTables, summary_schema, verdicts_schema
+from millrace.monitoring.tables.verdict_table import read_verdicts, summary_rows, verdict_row
+from millrace.monitoring.tables.write import Rows, forget, write
 from millrace.monitoring.types import MonitorSpec, WindowVerdict
-from millrace.monitoring.verdicts.drift import SCALES
-from millrace.monitoring.version_log import VersionLog
 from millrace.monitoring.windows import Granularity
 
 _INSTANT = timedelta(microseconds=1)
-_BEFORE = SCALES[-1] - 1
-_TIME = pa.timestamp("us", tz="UTC")
-_DEFINITION = TableDefinition(description="Metrics of a monitor", role="metrics")
+_AT_ONCE = 400  # windows that are judged together
 
 
-@dataclass(slots=True)
-class _Found:
-    """What a refresh has to write, and what it says."""
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """What a refresh found.
 
-    profile: list[Row] = field(default_factory=list)
-    drift: list[Row] = field(default_factory=list)
-    summary: list[Row] = field(default_factory=list)
-    verdicts: list[WindowVerdict] = field(default_factory=list)
+    Attributes:
+        verdicts: oldest window first, by kind where they are of one window.
+        notes: what a user should hear that is no verdict: a slice with too many values, a metric that can't be computed.
+    """
+
+    verdicts: Sequence[WindowVerdict]
+    notes: Sequence[str] = ()
 
 
 def refresh(
     lake: Lake, spec: MonitorSpec, references: Mapping[str, ReferenceProfile], *, since: datetime, until: datetime
-) -> list[WindowVerdict]:
-    """Judge every window with rows in [since, until), per model version that has a reference, and store what changed.
+) -> Refreshed:
+    """Count what came since the last refresh, judge the windows in [since, until) and those that changed, and store what is new.
 
-    Windows are judged with up to 27 windows before them, whose counts an earlier refresh has stored. Rows and labels that came since are
-    counted: a changed window's rows in the metric tables are replaced, an unchanged one's are left alone, so doing it twice
-    is doing it once, and after a crash the next refresh of the same windows completes it. One commit per table at most.
-    Run one refresh of a monitor at a time.
+    Only rows that were added since are read, and those of windows that lost some; late rows and late labels reopen their windows, which are
+    judged again with those up to 28 later that look back at them. The counts are written last, in one commit, so doing it twice
+    is doing it once, and after a crash the next refresh completes it. Run one refresh of a monitor at a time.
 
     Args:
         lake: holds the log and the metric tables, which are made where they are missing.
         spec: the monitor.
         references: model version to its frozen reference; rows of other versions are left out.
-        since: the window that holds it is the first one.
-        until: rows from here on are not looked at; the last window may be unfinished.
-
-    Returns:
-        Verdicts, oldest window first: drift for each window and version with rows, performance where labels have come.
+        since: the window that holds it is judged whether or not it changed, and so are all later ones.
+        until: windows that begin from here on are counted and not judged; the last window may be unfinished.
 
     Raises:
         NotFound: there is no such log.
-        InvalidInput: the log lacks the timestamp or the model version, or the period is empty.
+        InvalidInput: the log lacks the timestamp or the model version, a slice or a metric can't be computed from its columns, or the period is empty.
     """
     since, until = utc(since), utc(until)
     if since >= until:
         raise InvalidInput("the period to refresh is empty", hint="give a since that is before until")
+    counted = count_new(lake, spec, references)
+    windows = {version: _to_judge(spec, counted, version, since, until) for version in references}
+    view = _view(lake, spec, counted, windows)
+    _forget(lake, spec, counted)
+    publish(lake, spec, references, counted, view)
+    verdicts = [
+        verdict
+        for version, reference in references.items()
+        for verdict in _judge(spec, (version, reference), view, windows[version], until)
+    ]
+    _store(lake, spec, verdicts)
+    commit_counts(lake, spec, counted)
+    ordered = sorted(verdicts, key=lambda verdict: (verdict.start, verdict.model_version, verdict.kind))
+    return Refreshed(ordered, counted.notes)
+
+
+def _to_judge(spec: MonitorSpec, counted: Counted, version: str, since: datetime, until: datetime) -> set[int]:
+    """Numbers of windows: those of the period, those that changed, and those that look back at one of these."""
     granularity = Granularity.parse(spec.granularity)
-    first, last = granularity.number(since), granularity.number(until - _INSTANT) + 1
-    pinned = lake.pin(spec.table)
-    log = _read_log(lake, spec, references, pinned=pinned, start=granularity.start(first - 1), until=until)
-    stored = read_stored(lake, spec, first - _BEFORE, last)
-    found = _Found()
-    versions = log.column(spec.model_id_col).cast(pa.string())
-    for version, reference in references.items():
-        part = VersionLog.of(spec, version, reference, rows=log.filter(pc.equal(versions, version)), first=first)
-        if part.now:
-            _take(part, stored, pinned.version, found)
-    if found.summary:
-        _write(lake, spec, stored, found)
-    return sorted(found.verdicts, key=lambda verdict: (verdict.start, verdict.model_version, verdict.kind))
+    first, last = granularity.number(since), granularity.number(until - _INSTANT)
+    changed = counted.changed.get(version, set()) | counted.answered.get(version, set())
+    reopened = {number + step for number in touched(counted, granularity, changed) for step in range(PAST)}
+    return set(range(first, last + 1)) | {number for number in reopened if number <= last}
 
 
-def _take(part: VersionLog, stored: Stored, log_version: int, found: _Found) -> None:
-    drift, performance = part.judge(stored)
-    found.verdicts += [*drift, *performance.values()]
-    profile_rows, drift_rows = part.changes(stored, log_version)
-    found.profile += profile_rows
-    found.drift += drift_rows
-    for window, verdict in zip(part.now, drift, strict=True):
-        row = summary_row(part.spec, window, part.baseline, verdict, performance.get(window.number))
-        if not stored.same((part.version, window.number), row):
-            found.summary.append(row)
+def _view(lake: Lake, spec: MonitorSpec, counted: Counted, judged: Mapping[str, set[int]]) -> View:
+    """The counts of all windows that something is said of, and of those that they are compared with."""
+    granularity = Granularity.parse(spec.granularity)
+    parts: list[tuple[int, int]] = []
+    for version, numbers in judged.items():
+        for first, last in _runs(numbers):
+            wanted = set(range(first - PAST, last + 1))
+            parts += bases(granularity, counted.base, wanted)
+        for one in granularities(spec):
+            parts += bases(one, counted.base, around(counted, version, one))
+    return View.of(stored_rows(lake, spec, counted.base, parts), counted.rows, counted.anew, counted.base)
 
 
-def _read_log(
-    lake: Lake,
-    spec: MonitorSpec,
-    references: Mapping[str, ReferenceProfile],
-    *,
-    pinned: TableVersion,
-    start: datetime,
-    until: datetime,
-) -> pa.Table:
-    schema = lake.schema(spec.table, pinned.version)
-    for name in (spec.timestamp_col, spec.model_id_col):
-        if name not in schema.names:
-            hint = did_you_mean(name, schema.names)
-            raise InvalidInput(f"the log {spec.table} has no column '{name}'", hint=hint, column=name)
-    wanted = {spec.timestamp_col, spec.model_id_col, spec.label_col, spec.prediction_col, spec.proba_col}
-    wanted |= {name for reference in references.values() for name in watched(spec, reference)}
-    kind = schema.field(spec.timestamp_col).type
-    at = pc.field(spec.timestamp_col)
-    where = (at >= pa.scalar(start, _TIME).cast(kind)) & (at < pa.scalar(until, _TIME).cast(kind))
-    return lake.read(spec.table, pinned.version, [name for name in schema.names if name in wanted], where)
+def _judge(
+    spec: MonitorSpec, of: tuple[str, ReferenceProfile], view: View, numbers: set[int], until: datetime
+) -> Iterator[WindowVerdict]:
+    version, reference = of
+    granularity = Granularity.parse(spec.granularity)
+    present = view.present(version, granularity)
+    for first, last in _runs(numbers):
+        wanted = present & set(range(first - PAST, last + 1))
+        windows = [window for _, window in view.windows(version, granularity, wanted, sliced=False)]
+        end = min(granularity.start(last + 1), until)
+        for verdict in judge(spec, version, reference, windows, until=end):
+            if granularity.number(verdict.start) in numbers and first <= granularity.number(verdict.start) <= last:
+                yield verdict
 
 
-def _write(lake: Lake, spec: MonitorSpec, stored: Stored, found: _Found) -> None:
-    """Profile, drift, then the summary: its row says that the window is complete in all three."""
+def _runs(numbers: set[int]) -> Iterator[tuple[int, int]]:
+    """Stretches of windows that are judged together: apart by more than they look back, and not too long."""
+    run: list[int] = []
+    for number in sorted(numbers):
+        if run and (number - run[-1] > PAST or number - run[0] >= _AT_ONCE):
+            yield run[0], run[-1]
+            run = []
+        run.append(number)
+    if run:
+        yield run[0], run[-1]
+
+
+def _store(lake: Lake, spec: MonitorSpec, verdicts: Sequence[WindowVerdict]) -> None:
+    """The verdicts that are not there yet, or are otherwise; their summary first, which is known to be there by them."""
     names = MetricTables.of(spec)
-    metrics = (
-        (names.profile, profile_schema(spec), found.profile, "profile_version"),
-        (names.drift, drift_schema(spec), found.drift, "drift_version"),
-    )
-    versions = {}
-    for name, schema, rows, recorded in metrics:
-        lake.ensure(name, schema, _DEFINITION)
-        # Nothing was written since the newest summary row was (by a refresh that broke off, say): then new rows are new.
-        complete = lake.pin(name).version == (stored.newest(recorded) or 0)
-        versions[recorded] = int(
-            _put(lake, spec, name, as_table(rows, schema), is_new=complete and _new(spec, stored, rows))
-        )
-    schema = summary_schema(spec)
-    lake.ensure(names.summary, schema, _DEFINITION)
-    summary = as_table([row | versions for row in found.summary], schema)
-    _put(lake, spec, names.summary, summary, is_new=_new(spec, stored, found.summary))
+    found = Rows(verdicts_schema(spec)), Rows(summary_schema(spec))
+    if verdicts:
+        starts = [verdict.start for verdict in verdicts]
+        there = read_verdicts(lake, spec, since=min(starts), until=max(starts) + _INSTANT)
+        known = {(one.start, one.model_version, one.kind): one for one in there}
+        new = [one for one in verdicts if known.get((one.start, one.model_version, one.kind)) != one]
+        windows = {(one.start, one.model_version) for one in new}
+        found[0].add([verdict_row(spec, one) for one in new])
+        found[1].add(summary_rows(spec, [one for one in verdicts if (one.start, one.model_version) in windows]))
+    for name, rows in ((names.summary, found[1]), (names.verdicts, found[0])):
+        write(lake, spec, name, rows.all())
 
 
-def _put(lake: Lake, spec: MonitorSpec, name: TableName, rows: pa.Table, *, is_new: bool) -> int:
-    """Write rows in one commit and return the table's version; appending is several times faster than merging."""
-    if not rows.num_rows:
-        return lake.pin(name).version
-    if is_new:
-        return lake.append(name, rows, "monitor refresh").version
-    return lake.merge(name, rows, keys(rows.schema, spec), "monitor refresh").version
-
-
-def _new(spec: MonitorSpec, stored: Stored, rows: Sequence[Row]) -> bool:
-    granularity = Granularity.parse(spec.granularity)
-    found = {(str(row[spec.model_id_col]), granularity.number(cast("datetime", row["window_start"]))) for row in rows}
-    return not found & set(stored.rows)
+def _forget(lake: Lake, spec: MonitorSpec, counted: Counted) -> None:
+    """Metrics of versions whose stored counts are of no use any more."""
+    names = MetricTables.of(spec)
+    tables: Sequence[TableName] = (names.profile, names.drift, names.verdicts, names.summary)
+    for version in sorted(counted.replaced):
+        for name in tables:
+            forget(lake, spec, name, version)

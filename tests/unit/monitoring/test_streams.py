@@ -12,10 +12,11 @@ import pyarrow as pa
 import pytest
 
 from millrace.core.clock import epoch_us
+from millrace.monitoring.counts.count import count_version
+from millrace.monitoring.judge import judge
 from millrace.monitoring.reference.profile import ReferenceProfile
-from millrace.monitoring.tables.summary import Stored
 from millrace.monitoring.types import MonitorSpec, WindowVerdict
-from millrace.monitoring.version_log import VersionLog
+from millrace.monitoring.windows import Granularity
 
 pytestmark = pytest.mark.slow
 
@@ -107,9 +108,11 @@ def live_through(seed: int, story: Story) -> tuple[Sequence[int], Sequence[int]]
     """Days on which an alert would be raised (2 of 3 windows bad): by drift, and by performance."""
     world = World(seed, story)
     profile = world.reference()
-    log = VersionLog.of(MonitorSpec("logs.p", "metrics"), "1", profile, rows=world.live(), first=0)
-    drift, performance = log.judge(Stored({}))
-    return alert_days(drift), alert_days(list(performance.values()))
+    spec, rows = MonitorSpec("logs.p", "metrics"), world.live()
+    days = Granularity(1, "day").numbers(rows["timestamp"].cast(pa.int64()).to_numpy())
+    found = judge(spec, "1", profile, count_version(rows, days, spec, profile))
+    drift, performance = ([one for one in found if one.kind == kind] for kind in ("drift", "performance"))
+    return alert_days(drift), alert_days(performance)
 
 
 def alert_days(verdicts: Sequence[WindowVerdict]) -> Sequence[int]:

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from millrace.monitoring.counts.sums import LossSums, Moments
+from millrace.monitoring.counts.kernel import count_batch, moments
+from millrace.monitoring.counts.sums import LossSums
 from millrace.monitoring.counts.window_counts import WindowCounts, watched
-from millrace.monitoring.reference.cells import Floats, Ints, as_numbers, as_text, count_cells, kind_of
+from millrace.monitoring.reference.cells import Floats, Ints, kind_of
 from millrace.monitoring.reference.column import ColumnProfile
 from millrace.monitoring.reference.count_answers import AnswerColumns, count_answers
 from millrace.monitoring.reference.losses import row_losses
 from millrace.monitoring.reference.profile import ReferenceProfile
+from millrace.monitoring.reference.tally import Tally
 from millrace.monitoring.types import MonitorSpec
 
 
@@ -38,24 +39,26 @@ def count_windows(
     """
     present, positions = np.unique(numbers, return_inverse=True)
     positions = positions.astype(np.int64)
-    readable = {name: profile for name, profile in columns.items() if _readable(log, name, profile)}
-    cells = {name: _cells(log, name, profile, positions, len(present)) for name, profile in columns.items()}
-    rows = np.bincount(positions, minlength=len(present))
-    counted = []
-    for at, number in enumerate(present):
-        here = positions == at
-        counted.append(
-            WindowCounts(
-                int(number),
-                int(rows[at]),
-                LossSums.of(losses[here]),
-                {name: counts[at] for name, counts in cells.items()},
-                {name: _moments(log, name, profile, here) for name, profile in readable.items()},
-                {name: int(rows[at]) for name in columns if name not in readable},
-                newest_us=None if times_us is None else int(times_us[here].max()),
-            )
+    size = len(present)
+    tallies = count_batch(
+        log, {name: profile for name, profile in columns.items() if _readable(log, name, profile)}, positions, size
+    )
+    rows = np.bincount(positions, minlength=size)
+    order = np.argsort(positions, kind="stable")
+    losses_of = np.split(losses[order], np.cumsum(rows)[:-1])
+    newest = None if times_us is None else np.maximum.reduceat(times_us[order], np.cumsum([0, *rows[:-1]]))
+    return [
+        WindowCounts(
+            int(number),
+            int(rows[at]),
+            LossSums.of(losses_of[at]),
+            {name: _cells(tallies, name, profile, at, int(rows[at])) for name, profile in columns.items()},
+            {name: moments(tally, at) for name, tally in tallies.items()},
+            {name: int(rows[at]) for name in columns if name not in tallies},
+            newest_us=None if newest is None else int(newest[at]),
         )
-    return counted
+        for at, number in enumerate(present)
+    ]
 
 
 def count_version(
@@ -109,20 +112,8 @@ def _of_kind(type_: pa.DataType, *, numeric: bool) -> bool:
     return not numeric or pa.types.is_null(type_) or kind_of(type_) == "numeric"
 
 
-def _cells(log: pa.Table, name: str, profile: ColumnProfile, positions: Ints, windows: int) -> Ints:
-    size = len(profile.counts)
-    if not _readable(log, name, profile):
-        return count_cells(np.full(log.num_rows, -1, dtype=np.int64), positions, windows, size)
-    return count_cells(profile.cells_of(log.column(name)), positions, windows, size)
-
-
-def _moments(log: pa.Table, name: str, profile: ColumnProfile, here: Any) -> Moments:
-    column = log.column(name).filter(pa.array(here))
-    return Moments.of(_values(column, profile), column.null_count)
-
-
-def _values(column: Any, profile: ColumnProfile) -> Floats:
-    """Numbers, or the lengths of texts; null is NaN."""
-    if profile.kind == "text":
-        return as_numbers(pc.utf8_length(as_text(column)), profile.name)
-    return as_numbers(column, profile.name)
+def _cells(tallies: Mapping[str, Tally], name: str, profile: ColumnProfile, at: int, rows: int) -> Ints:
+    if name in tallies:
+        counted: Ints = tallies[name].cells[at].copy()
+        return counted
+    return np.array([rows, *([0] * len(profile.counts))], dtype=np.int64)

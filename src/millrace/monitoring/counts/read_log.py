@@ -172,15 +172,27 @@ def base(spec: MonitorSpec) -> Granularity:
 
 
 def ranges(numbers: Iterable[int]) -> Sequence[tuple[int, int]]:
-    """Numbers as at most 30 ranges, both ends included, that hold them all: neighbours together, the smallest gaps closed first."""
-    ordered = sorted(numbers)
-    gaps = sorted((later - sooner, later) for sooner, later in pairwise(ordered))
-    cuts = sorted(later for gap, later in gaps[-(_MOST_RANGES - 1) :] if gap > 1)
-    starts = [*ordered[:1], *cuts]
-    return [
-        (first, max(number for number in ordered if number < after))
-        for first, after in zip(starts, [*cuts, ordered[-1] + 1 if ordered else 0], strict=True)
-    ]
+    """Numbers as at most 30 ranges, both ends included, that hold them all."""
+    return merged((number, number) for number in numbers)
+
+
+def merged(parts: Iterable[tuple[int, int]]) -> Sequence[tuple[int, int]]:
+    """At most 30 ranges, rising and apart, that hold all these: neighbours together, and the smallest gaps closed."""
+    apart: list[tuple[int, int]] = []
+    for first, last in sorted(parts):
+        if apart and first <= apart[-1][1] + 1:
+            apart[-1] = apart[-1][0], max(apart[-1][1], last)
+        else:
+            apart.append((first, last))
+    gaps = sorted((later[0] - sooner[1], later[0]) for sooner, later in pairwise(apart))
+    kept = {first for _, first in gaps[-(_MOST_RANGES - 1) :]}
+    found: list[tuple[int, int]] = []
+    for first, last in apart:
+        if found and first not in kept:
+            found[-1] = found[-1][0], last
+        else:
+            found.append((first, last))
+    return found
 
 
 def _put(counts: Counts, part: Part, window: WindowCounts) -> None:

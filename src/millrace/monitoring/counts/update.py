@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from millrace.core.names import TableName
 from millrace.lake.lake import Lake
 from millrace.lake.types import TableDefinition
-from millrace.monitoring.counts.read_log import Counts, LogReader, ranges
+from millrace.monitoring.counts.read_log import Counts, LogReader, merged, ranges
 from millrace.monitoring.counts.sums import LossSums, Moments
 from millrace.monitoring.counts.table import KEYS, SCHEMA, Part, Stamp, decoded, encoded
 from millrace.monitoring.counts.window_counts import WindowCounts, watched
@@ -45,6 +45,7 @@ class Counted:
         changed: model version to the base windows that have other rows than before.
         answered: model version to those where only labels came.
         anew: versions of which nothing that was stored holds any more.
+        replaced: those of them that had been counted before.
         notes: what a user should hear.
     """
 
@@ -54,6 +55,7 @@ class Counted:
     changed: dict[str, set[int]] = field(default_factory=dict)
     answered: dict[str, set[int]] = field(default_factory=dict)
     anew: set[str] = field(default_factory=set)
+    replaced: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
 
@@ -84,6 +86,7 @@ def count_new(lake: Lake, spec: MonitorSpec, references: Mapping[str, ReferenceP
     for cursor, versions in by_cursor.items():
         if cursor is None or not _catch_up(lake, spec, reader, counted, stamps, cursor=cursor, versions=versions):
             _count_all(reader, counted, stamps, versions)
+    counted.replaced = counted.anew & set(state.column("model_version").to_pylist())
     counted.notes += reader.slices.notes()
     return counted
 
@@ -112,13 +115,13 @@ def commit_counts(lake: Lake, spec: MonitorSpec, counted: Counted) -> None:
             lake.merge(name, rest, KEYS, "monitor refresh")
 
 
-def stored_rows(lake: Lake, spec: MonitorSpec, base: Granularity, windows: Iterable[int]) -> pa.Table:
-    """The table's rows of these base windows, and perhaps of some between them."""
+def stored_rows(lake: Lake, spec: MonitorSpec, base: Granularity, windows: Iterable[tuple[int, int]]) -> pa.Table:
+    """The table's rows of ranges of base windows, both ends included, and perhaps of some between them."""
     name, wanted = counts_table(spec), list(windows)
     if not wanted or not lake.exists(name):
         return SCHEMA.empty_table()
     at, where = pc.field("window_start"), None
-    for first, last in ranges(wanted):
+    for first, last in merged(wanted):
         low, high = (pa.scalar(base.start(n), SCHEMA.field("window_start").type) for n in (first, last + 1))
         inside = (at >= low) & (at < high)
         where = inside if where is None else where | inside
@@ -197,7 +200,7 @@ def _catch_up(
     touched = reader.windows_of(changes.removed, versions)
     added = reader.rows_of(changes.added, touched)
     windows = {number for _, number in added} | set().union(*touched.values())
-    before = _by_key(stored_rows(lake, spec, reader.base, windows), reader.base)
+    before = _by_key(stored_rows(lake, spec, reader.base, ranges(windows)), reader.base)
     found = {key: before[key] + window if key in before else window for key, window in added.items()}
     again = sorted(set().union(*touched.values()))
     for first in range(0, len(again), _AT_ONCE):
@@ -231,7 +234,7 @@ def _note_cursor(lake: Lake, spec: MonitorSpec, base: Granularity, versions: Abs
         mine = state.filter(pc.equal(state.column("model_version"), version))
         number = base.number(pc.max(mine.column("window_start")).as_py())
         key = Part(version), number
-        found[key] = _by_key(stored_rows(lake, spec, base, [number]), base)[key]
+        found[key] = _by_key(stored_rows(lake, spec, base, [(number, number)]), base)[key]
 
 
 def _enter(counted: Counted, counts: Counts, stamps: Mapping[str, Stamp]) -> None:

@@ -26,9 +26,9 @@ def baseline_counts(profile: ColumnProfile) -> Ints:
 
 
 def baseline_row(profile: ColumnProfile) -> Row:
-    """Those statistics of the reference that deltas are taken of."""
+    """Those statistics of the reference that deltas are taken of, from its cells as a window's are."""
     rows = max(profile.rows, 1)
-    shares: Row = {"percent_distinct": 100.0 * profile.distinct / rows}
+    shares: Row = {"percent_distinct": 100.0 * int(np.count_nonzero(profile.counts)) / rows}
     if profile.kind == "numeric":
         shares |= {"avg": profile.mean, "percent_zeros": 100.0 * profile.zeros / rows}
     return shares

@@ -1,80 +1,108 @@
-"""One window of one model version as rows of the profile and drift tables."""
+"""One window of one model version, or of a slice of it, as rows of the profile and drift tables."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import pyarrow as pa
-
+from millrace.monitoring.counts.table import Part
 from millrace.monitoring.counts.window_counts import WindowCounts
 from millrace.monitoring.reference.cells import Kind
 from millrace.monitoring.reference.column import ColumnProfile
+from millrace.monitoring.tables.answer_row import table_row
 from millrace.monitoring.tables.compare import baseline_counts, baseline_row, compare, deltas
-from millrace.monitoring.tables.statistics import Row, column_row, table_row
+from millrace.monitoring.tables.statistics import Row, column_row
 from millrace.monitoring.types import MonitorSpec
 from millrace.monitoring.windows import Granularity
 
 WHOLE = ":table"
 _MONITOR_VERSION = 0
-_TYPES = {"int64": "bigint", "int32": "int", "bool": "boolean", "date32[day]": "date", "large_string": "string"}
 _OF_KIND: Mapping[Kind, str] = {"numeric": "double", "text": "string"}
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """A window with its rows at hand.
+class Frame:
+    """What the rows of a version's windows have in common.
 
     Attributes:
-        log_rows: the window's rows of the log.
-        statistics: watched column to its profile statistics.
+        columns: watched columns with their profiles.
+        label: that of the label, whose distribution windows have as one more column; None where it is not known.
+        types: column of the log to its type, as SQL names it.
+        log_version: the version of the log that was counted.
     """
 
-    counts: WindowCounts
-    log_rows: pa.Table
-    statistics: Mapping[str, Row]
+    spec: MonitorSpec
+    granularity: Granularity
+    columns: Mapping[str, ColumnProfile]
+    label: ColumnProfile | None
+    types: Mapping[str, str]
+    log_version: int
 
-    @classmethod
-    def of(cls, counts: WindowCounts, log_rows: pa.Table, columns: Mapping[str, ColumnProfile]) -> Window:
-        """Take the statistics of each watched column; one that the log lacks is null in every row."""
-        statistics = {name: column_row(_column(log_rows, name), profile) for name, profile in columns.items()}
-        return cls(counts, log_rows, statistics)
+    def profile_rows(self, part: Part, window: WindowCounts, *, columns: bool) -> Iterator[Row]:
+        """The `:table` row first, then one per watched column unless those did not change."""
+        same = self._same(part, window) | {"log_type": "INPUT", "logging_table_commit_version": self.log_version}
+        yield same | {"column_name": WHOLE} | table_row(window, self.columns)
+        for name, profile in self.columns.items() if columns else ():
+            yield same | {"column_name": name, "data_type": self.types.get(name)} | column_row(window, name, profile)
 
+    def drift_rows(self, part: Part, window: WindowCounts, before: WindowCounts | None) -> Iterator[Row]:
+        """BASELINE rows against the reference and, where the window before has rows, CONSECUTIVE rows against it.
 
-def profile_rows(spec: MonitorSpec, version: str, window: Window, log_version: int) -> Iterator[Row]:
-    """The `:table` row first, then one per watched column."""
-    same = _same(spec, version, window) | {"log_type": "INPUT", "logging_table_commit_version": log_version}
-    yield same | {"column_name": WHOLE} | table_row(window.log_rows, spec)
-    for name, statistics in window.statistics.items():
-        yield same | {"column_name": name, "data_type": _type(window.log_rows, name)} | statistics
+        A slice has none against the reference, which is not sliced.
+        """
+        yield from self._compared(part, window, before, self._drifting)
+        same = self._same(part, window)
+        if part.whole:
+            present = [name for name, profile in self.columns.items() if profile.missing < profile.rows]
+            rows = max((profile.rows for profile in self.columns.values()), default=0)
+            yield same | _whole("BASELINE", window.rows - rows, present, self._present(window))
+        if before is not None:
+            row = _whole("CONSECUTIVE", window.rows - before.rows, self._present(before), self._present(window))
+            yield same | {"window_cmp": self._period(before.number)} | row
 
+    def label_rows(self, part: Part, window: WindowCounts, before: WindowCounts | None) -> Iterator[Row]:
+        """Those of the rows that change when labels come."""
+        yield from self._compared(part, window, before, {} if self.label is None else {self.label.name: self.label})
 
-def drift_rows(
-    spec: MonitorSpec, version: str, window: Window, before: Window | None, columns: Mapping[str, ColumnProfile]
-) -> Iterator[Row]:
-    """BASELINE rows against the reference and, where the window before has rows, CONSECUTIVE rows against it."""
-    same = _same(spec, version, window)
-    yield from (same | row for row in _baseline(window, columns))
-    if before is not None:
-        compared = _period(spec, before.counts.number)
-        yield from (same | {"window_cmp": compared} | row for row in _consecutive(window, before, columns))
+    def key(self, part: Part, number: int) -> Row:
+        """What identifies all rows of a window."""
+        return {
+            "window_start": self.granularity.start(number),
+            "granularity": str(self.granularity),
+            self.spec.model_id_col: part.version,
+            "slice_key": part.slice_key,
+            "slice_value": part.slice_value,
+        }
 
+    @property
+    def _drifting(self) -> Mapping[str, ColumnProfile]:
+        return self.columns if self.label is None else {**self.columns, self.label.name: self.label}
 
-def _baseline(window: Window, columns: Mapping[str, ColumnProfile]) -> Iterator[Row]:
-    present = [name for name, profile in columns.items() if profile.missing < profile.rows]
-    rows = max((profile.rows for profile in columns.values()), default=0)
-    yield _whole("BASELINE", window.counts.rows - rows, present, _present(window))
-    for name, profile in columns.items():
-        row = compare(profile, baseline_counts(profile), window.counts.cells[name])
-        yield _of_column("BASELINE", name, profile) | row | deltas(baseline_row(profile), window.statistics[name])
+    def _compared(
+        self, part: Part, window: WindowCounts, before: WindowCounts | None, columns: Mapping[str, ColumnProfile]
+    ) -> Iterator[Row]:
+        same = self._same(part, window)
+        for name, profile in columns.items():
+            now = column_row(window, name, profile)
+            if part.whole:
+                row = compare(profile, baseline_counts(profile), window.cells[name])
+                yield same | _of_column("BASELINE", name, profile) | row | deltas(baseline_row(profile), now)
+            if before is not None:
+                row = compare(profile, before.cells[name], window.cells[name])
+                row |= {"window_cmp": self._period(before.number)} | deltas(column_row(before, name, profile), now)
+                yield same | _of_column("CONSECUTIVE", name, profile) | row
 
+    def _present(self, window: WindowCounts) -> Sequence[str]:
+        return [name for name in self.columns if window.cells[name][1:].any()]
 
-def _consecutive(window: Window, before: Window, columns: Mapping[str, ColumnProfile]) -> Iterator[Row]:
-    yield _whole("CONSECUTIVE", window.counts.rows - before.counts.rows, _present(before), _present(window))
-    for name, profile in columns.items():
-        row = compare(profile, before.counts.cells[name], window.counts.cells[name])
-        yield _of_column("CONSECUTIVE", name, profile) | row | deltas(before.statistics[name], window.statistics[name])
+    def _same(self, part: Part, window: WindowCounts) -> Row:
+        return self.key(part, window.number) | {
+            "window": self._period(window.number),
+            "monitor_version": _MONITOR_VERSION,
+        }
+
+    def _period(self, number: int) -> Row:
+        return {"start": self.granularity.start(number), "end": self.granularity.start(number + 1)}
 
 
 def _whole(drift_type: str, count_delta: int, before: Sequence[str], now: Sequence[str]) -> Row:
@@ -89,34 +117,3 @@ def _whole(drift_type: str, count_delta: int, before: Sequence[str], now: Sequen
 
 def _of_column(drift_type: str, name: str, profile: ColumnProfile) -> Row:
     return {"drift_type": drift_type, "column_name": name, "data_type": _OF_KIND[profile.kind]}
-
-
-def _same(spec: MonitorSpec, version: str, window: Window) -> Row:
-    granularity, number = Granularity.parse(spec.granularity), window.counts.number
-    return {
-        "window": _period(spec, number),
-        "window_start": granularity.start(number),
-        "monitor_version": _MONITOR_VERSION,
-        "granularity": str(granularity),
-        spec.model_id_col: version,
-    }
-
-
-def _period(spec: MonitorSpec, number: int) -> Row:
-    granularity = Granularity.parse(spec.granularity)
-    return {"start": granularity.start(number), "end": granularity.start(number + 1)}
-
-
-def _present(window: Window) -> Sequence[str]:
-    return [name for name, cells in window.counts.cells.items() if cells[1:].sum()]
-
-
-def _column(rows: pa.Table, name: str) -> Any:
-    return rows.column(name) if name in rows.column_names else pa.nulls(rows.num_rows)
-
-
-def _type(rows: pa.Table, name: str) -> str | None:
-    if name not in rows.column_names:
-        return None
-    shown = str(rows.column(name).type)
-    return _TYPES.get(shown, shown)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import pyarrow as pa
 
 from millrace.core.names import TableName
 from millrace.monitoring.tables.statistics import Row
-from millrace.monitoring.types import MonitorSpec
+from millrace.monitoring.types import Kind, MonitorSpec
 
 _TIME = pa.timestamp("us", tz="UTC")
 _WINDOW = pa.struct([("start", _TIME), ("end", _TIME)])
@@ -21,7 +22,9 @@ _ITEM = pa.struct([("item", pa.string()), ("count", pa.int64())])
 _CONFUSION = pa.struct([("prediction", pa.string()), ("label", pa.string()), ("count", pa.int64())])
 _CHANGED = pa.struct([("added", pa.int32()), ("missing", pa.int32())])
 _FIGURES = pa.map_(pa.string(), pa.float64())
-_CELLS = pa.struct([("column_name", pa.string()), ("counts", pa.list_(pa.int64()))])
+_PER_CLASS = pa.map_(pa.string(), pa.float64())
+FAIRNESS = ("predictive_parity", "predictive_equality", "equal_opportunity", "statistical_parity")
+KINDS = get_args(Kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +34,14 @@ class MetricTables:
     profile: TableName
     drift: TableName
     summary: TableName
+    verdicts: TableName
 
     @classmethod
     def of(cls, spec: MonitorSpec) -> MetricTables:
-        """`<output_schema>.<table>_profile_metrics`, `_drift_metrics`, `_drift_summary`."""
+        """`<output_schema>.<table>_profile_metrics`, `_drift_metrics`, `_drift_summary`, `_verdicts`."""
         prefix = f"{spec.output_schema}.{TableName.parse(spec.table).table}"
-        names = (TableName.parse(f"{prefix}_{kind}") for kind in ("profile_metrics", "drift_metrics", "drift_summary"))
+        kinds = ("profile_metrics", "drift_metrics", "drift_summary", "verdicts")
+        names = (TableName.parse(f"{prefix}_{kind}") for kind in kinds)
         return cls(*names)
 
 
@@ -64,6 +69,10 @@ def profile_schema(spec: MonitorSpec) -> pa.Schema:
             *_of(pa.list_(_CONFUSION), "confusion_matrix"),
             *_of(_BY_CLASS, "precision", "recall", "f1_score"),
             *_of(pa.float64(), "log_loss", "roc_auc_score"),
+            *_of(pa.float64(), "mean_squared_error", "root_mean_squared_error", "mean_average_error"),
+            *_of(pa.float64(), "mean_absolute_percentage_error", "r2_score"),
+            *_of(_PER_CLASS, *FAIRNESS),
+            *_of(pa.float64(), *(metric.name for metric in spec.metrics if metric.kind != "drift")),
             *_of(_TIME, "window_start"),
         ]
     )
@@ -86,18 +95,34 @@ def drift_schema(spec: MonitorSpec) -> pa.Schema:
             *_of(pa.float64(), "wasserstein_distance", "population_stability_index"),
             *_of(_TEST, "chi_squared_test"),
             *_of(pa.float64(), "tv_distance", "l_infinity_distance"),
+            *_of(pa.float64(), *(metric.name for metric in spec.metrics if metric.kind == "drift")),
+            *_of(_TIME, "window_start"),
+        ]
+    )
+
+
+def verdicts_schema(spec: MonitorSpec) -> pa.Schema:
+    """One row per window, model version and kind of verdict."""
+    return pa.schema(
+        [
+            *_of(_WINDOW, "window"),
+            *_of(pa.string(), "granularity", spec.model_id_col, "kind", "status", "severity"),
+            *_of(pa.float64(), "score"),
+            *_of(pa.list_(pa.string()), "columns"),
+            *_of(pa.string(), "reason"),
+            *_of(_FIGURES, "figures"),
             *_of(_TIME, "window_start"),
         ]
     )
 
 
 def summary_schema(spec: MonitorSpec) -> pa.Schema:
-    """One row per window and model version: both verdicts, and the counts that they came from.
+    """One row per window and model version, for a person or an alert to read.
 
-    `drift_score` and `status` (`ok`, `drift`, `insufficient_data`) are of the drift verdict; the `performance_...` columns are
-    null until labels come. `cells` holds each column's counts, missing first, in the cells of the profile `baseline`.
-    `profile_version` and `drift_version` are the versions of the other tables that hold the window.
+    `drift_score`, `drifted_columns`, `status` (`ok`, `explained`, `drift`, `insufficient_data`) and `reason` are of the drift verdict; for each other
+    kind there are `<kind>_status` and `<kind>_reason`, null where it says nothing (no labels yet, say).
     """
+    others = [name for kind in KINDS if kind != "drift" for name in (f"{kind}_status", f"{kind}_reason")]
     return pa.schema(
         [
             *_of(pa.date32(), "date"),
@@ -106,28 +131,24 @@ def summary_schema(spec: MonitorSpec) -> pa.Schema:
             *_of(pa.float64(), "drift_score"),
             *_of(pa.list_(pa.string()), "drifted_columns"),
             *_of(pa.string(), "status", "reason"),
-            *_of(_FIGURES, "figures"),
             *_of(pa.float64(), "performance_score"),
-            *_of(pa.string(), "performance_status", "performance_reason"),
-            *_of(_FIGURES, "performance_figures"),
-            *_of(pa.int64(), "rows", "labelled"),
-            *_of(pa.float64(), "loss_sum", "loss_squares"),
-            *_of(pa.string(), "baseline"),
-            *_of(pa.list_(_CELLS), "cells"),
+            *_of(pa.string(), *others),
             *_of(_TIME, "window_start"),
-            *_of(pa.int64(), "profile_version", "drift_version"),
         ]
     )
 
 
 def keys(schema: pa.Schema, spec: MonitorSpec) -> Sequence[str]:
-    """The columns that identify a row of a metric table, as long as it has no slices."""
+    """The columns that identify a row of one of these tables."""
     identity = (
         "window_start",
         "granularity",
         spec.model_id_col,
+        "slice_key",
+        "slice_value",
         "column_name",
         "drift_type",
+        "kind",
     )
     return [name for name in identity if name in schema.names]
 

@@ -125,7 +125,7 @@ def _judge(context: RunContext, today: datetime) -> list[WindowVerdict]:
     if since >= today:  # the first predictions are of today: no day is over yet
         return []
     references = {str(champion.version): reference_of(services, str(champion.verdict["run_id"]))}
-    return refresh(services.lake, monitor_spec(pipeline), references, since=since, until=today)
+    return list(refresh(services.lake, monitor_spec(pipeline), references, since=since, until=today).verdicts)
 
 
 def _since(context: RunContext, today: datetime) -> datetime:

@@ -2,23 +2,40 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from millrace.monitoring.counts.count import count_version
+from millrace.monitoring.counts.window_counts import WindowCounts
 from millrace.monitoring.reference.profile import ReferenceProfile
+from millrace.monitoring.tables.answer_row import table_row
 from millrace.monitoring.tables.compare import baseline_counts, baseline_row, compare, deltas
-from millrace.monitoring.tables.statistics import column_row, table_row
+from millrace.monitoring.tables.statistics import Row, column_row
 from millrace.monitoring.types import MonitorSpec
 
 SPEC = MonitorSpec("logs.p", "metrics")
 VALUES = [4.0, 0.0, None, 1.0, 1.0, float("nan"), 10.0, 0.5]
 
 
+def counted(rows: pa.Table, reference: ReferenceProfile) -> WindowCounts:
+    (window,) = count_version(rows, np.zeros(rows.num_rows, dtype=np.int64), SPEC, reference)
+    return window
+
+
+def statistics_of(values: Any, reference: Any) -> Row:
+    """A column's row, where the reference has these values."""
+    profile = ReferenceProfile.build(pa.table({"x": reference}))
+    return column_row(counted(pa.table({"x": values}), profile), "x", profile.columns[0])
+
+
 def test_a_number_s_row_is_what_plain_python_counts() -> None:
-    profile = ReferenceProfile.build(pa.table({"x": [1.0, 2.0]})).columns[0]
-    row = column_row(pa.chunked_array([VALUES]), profile)
+    row = statistics_of(VALUES, [4.0, 0.0, 1.0, 10.0, 0.5])
     known = sorted([4.0, 0.0, 1.0, 1.0, 10.0, 0.5])
     assert {name: row[name] for name in ("count", "num_nulls", "num_nan", "num_zeros", "distinct_count")} == {
         "count": 7,
@@ -30,15 +47,27 @@ def test_a_number_s_row_is_what_plain_python_counts() -> None:
     assert (row["percent_null"], row["percent_zeros"], row["percent_distinct"]) == (12.5, 12.5, 62.5)
     assert row["avg"] == pytest.approx(statistics.fmean(known))
     assert row["stddev"] == pytest.approx(statistics.stdev(known))
-    assert (row["min"], row["max"], row["median"]) == (0.0, 10.0, 1.0)
+    assert (row["min"], row["max"]) == (0.0, 10.0)
     quantiles = row["quantiles"]
     assert isinstance(quantiles, list)
-    assert (len(quantiles), quantiles[0], quantiles[10], quantiles[20]) == (21, 0.0, 1.0, 10.0)
+    assert (len(quantiles), quantiles[0], quantiles[20], quantiles[10]) == (21, 0.0, 10.0, row["median"])
+
+
+@given(st.lists(st.floats(-100, 100), min_size=60, max_size=200))
+@settings(max_examples=40, deadline=None)
+def test_quantiles_have_their_share_of_the_values_below_them(values: list[float]) -> None:
+    quantiles = statistics_of(values, values)["quantiles"]
+    assert isinstance(quantiles, list)
+    ordered, n = sorted(values), len(values)
+    for at, value in enumerate(quantiles):
+        # Each value has a cell of its own here, so a quantile lies between the values on both sides of its rank.
+        rank = at / 20 * n
+        low, high = ordered[max(math.ceil(rank) - 2, 0)], ordered[min(math.ceil(rank), n - 1)]
+        assert low - 1e-9 <= value <= high + 1e-9
 
 
 def test_a_text_s_row_is_what_plain_python_counts() -> None:
-    profile = ReferenceProfile.build(pa.table({"t": ["north"]})).columns[0]
-    row = column_row(pa.chunked_array([["north", "north", None, "east", "at"]]), profile)
+    row = statistics_of(["north", "north", None, "east", "at"], ["north", "east", "at"])
     assert row["frequent_items"] == [
         {"item": "north", "count": 2},
         {"item": "at", "count": 1},
@@ -50,13 +79,12 @@ def test_a_text_s_row_is_what_plain_python_counts() -> None:
 
 @pytest.mark.parametrize("values", [[None, None], [float("nan")]])
 def test_a_column_without_values_has_no_statistics(values: list[float | None]) -> None:
-    profile = ReferenceProfile.build(pa.table({"x": [1.0, 2.0]})).columns[0]
-    row = column_row(pa.chunked_array([pa.array(values, pa.float64())]), profile)
+    row = statistics_of(pa.array(values, pa.float64()), [1.0, 2.0])
     assert "avg" not in row
     assert row["distinct_count"] == 0
 
 
-def answers(labels: list[int | None]) -> pa.Table:
+def answers(labels: Sequence[int | None]) -> pa.Table:
     return pa.table(
         {
             "actual_label": pa.array(labels, pa.int64()),
@@ -66,8 +94,18 @@ def answers(labels: list[int | None]) -> pa.Table:
     )
 
 
+def quality(rows: pa.Table, reference: pa.Table) -> Row:
+    profile = ReferenceProfile.build(
+        pa.table({"x": [0.0] * reference.num_rows}),
+        reference["probability"] if "probability" in reference.column_names else None,
+        reference["actual_label"],
+        predictions=reference["prediction"],
+    )
+    return table_row(counted(rows, profile), [])
+
+
 def test_the_table_s_row_has_the_quality_of_the_answers() -> None:
-    row = table_row(answers([1, 0, 0, 1, None]), SPEC)
+    row = quality(answers([1, 0, 0, 1, None]), answers([1, 1, 0, 1, 0]))
     assert row["count"] == 5
     assert row["accuracy_score"] == 0.75
     assert row["confusion_matrix"] == [
@@ -86,15 +124,28 @@ def test_the_table_s_row_has_the_quality_of_the_answers() -> None:
 
 
 def test_the_quality_is_null_without_labels_and_the_auc_with_one_class() -> None:
-    assert "accuracy_score" not in table_row(answers([None] * 5), SPEC)
-    row = table_row(answers([1, 1, None, None, None]), SPEC)
+    reference = answers([1, 1, 0, 1, 0])
+    assert quality(answers([None] * 5), reference) == {"count": 5, "non_null_columns": []}
+    row = quality(answers([1, 1, None, None, None]), reference)
     assert (row["accuracy_score"], row["roc_auc_score"]) == (1.0, None)
-    assert table_row(pa.table({"x": [1.0, 2.0]}), SPEC) == {"count": 2, "non_null_columns": ["x"]}
 
 
 def test_text_labels_are_compared_as_text() -> None:
     rows = pa.table({"actual_label": ["yes", "no"], "prediction": ["yes", "yes"]})
-    assert table_row(rows, SPEC)["accuracy_score"] == 0.5
+    assert quality(rows, rows)["accuracy_score"] == 0.5
+
+
+def test_a_regression_has_its_errors() -> None:
+    rows = pa.table({"actual_label": [1.0, 2.0, 4.0, None], "prediction": [1.5, 2.0, 3.0, 9.0]})
+    row = quality(rows, rows)
+    errors, labels = [0.5, 0.0, -1.0], [1.0, 2.0, 4.0]
+    squared = statistics.fmean(e * e for e in errors)
+    assert row["mean_squared_error"] == pytest.approx(squared)
+    assert row["root_mean_squared_error"] == pytest.approx(math.sqrt(squared))
+    assert row["mean_average_error"] == pytest.approx(0.5)
+    assert row["mean_absolute_percentage_error"] == pytest.approx(statistics.fmean([0.5, 0.0, 0.25]))
+    assert row["r2_score"] == pytest.approx(1 - squared / statistics.pvariance(labels))
+    assert "accuracy_score" not in row
 
 
 def test_distances_of_a_number_are_those_of_its_cells() -> None:
@@ -124,7 +175,7 @@ def test_a_side_without_values_has_no_distance() -> None:
 
 def test_deltas_are_now_less_before() -> None:
     profile = ReferenceProfile.build(pa.table({"x": [0.0, 2.0, 4.0, 6.0]})).columns[0]
-    now = column_row(pa.chunked_array([[0.0, 0.0, 8.0, 8.0]]), profile)
+    now = statistics_of([0.0, 0.0, 8.0, 8.0], [0.0, 2.0, 4.0, 6.0])
     assert deltas(baseline_row(profile), now) == {
         "avg_delta": 1.0,
         "percent_zeros_delta": 25.0,
