@@ -11,10 +11,9 @@ import numpy as np
 
 from millrace.core.clock import epoch_us
 from millrace.features.matrix import model_frame
+from millrace.monitoring.counts.count import count_version
+from millrace.monitoring.judge import judge
 from millrace.monitoring.types import WindowVerdict
-from millrace.monitoring.verdicts.drift import judge_drift
-from millrace.monitoring.verdicts.performance import judge_performance
-from millrace.monitoring.version_log import VersionLog
 from millrace.monitoring.windows import Granularity
 from millrace.pipeline.backtest.trained import Trained
 from millrace.pipeline.backtest.types import Scene
@@ -49,12 +48,14 @@ def watch(pipeline: Pipeline, scene: Scene, trained: Trained, end: datetime) -> 
     if not len(rows):
         return []
     log = _log(pipeline, scene, trained, rows)
-    first = Granularity.parse(spec.granularity).number(trained.model.at)
-    part = VersionLog.of(spec, f"{trained.model.at:%Y-%m-%d}", trained.reference, rows=log, first=first)
-    windows = list(part.windows.values())
-    verdicts = [
-        *judge_drift(spec, part.version, windows, part.columns),
-        *judge_performance(spec, part.version, windows, trained.reference.answers),
+    numbers, version = Granularity.parse(spec.granularity).numbers(scene.times_us[rows]), f"{trained.model.at:%Y-%m-%d}"
+    # Labels come later: what is said without them is said of windows that have none.
+    unlabelled, labelled = (
+        judge(spec, version, trained.reference, count_version(part, numbers, spec, trained.reference), until=end)
+        for part in (log.drop_columns([spec.label_col]), log)
+    )
+    verdicts = [one for one in unlabelled if one.kind != _OF_LABELS] + [
+        one for one in labelled if one.kind == _OF_LABELS
     ]
     late = pipeline.labels.known_after
     known = [Known(one.end + late if one.kind == _OF_LABELS else one.end, one) for one in verdicts]
