@@ -16,6 +16,7 @@ from millrace.monitoring.reference.profile import ReferenceProfile
 from millrace.monitoring.types import MonitorSpec, WindowVerdict
 from millrace.monitoring.verdicts.budget import SCALES
 from millrace.monitoring.verdicts.drift import judge_drift
+from millrace.monitoring.verdicts.estimate import judge_estimate
 from millrace.monitoring.verdicts.performance import judge_performance
 
 # A window looks so far back; one more, because the first window of a log is seldom whole and counts for little.
@@ -44,7 +45,8 @@ def judge(
     columns, seen = with_labels(spec, reference, windows)
     verdicts = [
         *judge_drift(spec, version, seen, columns),
-        *judge_performance(spec, version, windows, reference.loss),
+        *judge_performance(spec, version, windows, reference.answers),
+        *judge_estimate(spec, version, windows, reference.answers),
     ]
     return sorted(verdicts, key=lambda verdict: (verdict.start, verdict.kind))
 

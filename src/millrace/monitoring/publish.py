@@ -14,6 +14,7 @@ from millrace.monitoring.counts.update import Counted
 from millrace.monitoring.counts.view import View
 from millrace.monitoring.counts.window_counts import WindowCounts, watched
 from millrace.monitoring.judge import label_profile, with_labels
+from millrace.monitoring.reference.answers import Answers
 from millrace.monitoring.reference.profile import ReferenceProfile
 from millrace.monitoring.tables.metric_rows import Frame
 from millrace.monitoring.tables.schemas import MetricTables, drift_schema, profile_schema
@@ -75,13 +76,17 @@ def _version(frame: Frame, of: tuple[str, ReferenceProfile], counted: Counted, v
     answered = touched(counted, frame.granularity, counted.answered.get(version, set()))
     needed = around(counted, version, frame.granularity)
     seen: set[tuple[Part, int]] = set()
+    others: dict[tuple[str | None, int], Answers] = {}
     for sliced in (False, True) if needed and frame.spec.slices else (False,):
         windows = view.windows(version, frame.granularity, needed, sliced=sliced)
         for part, window, before in _with_before(_labelled(frame, reference, windows)):
             seen.add((part, window.number))
             here = {window.number} if before is None else {window.number, before.number}
+            if part.slice_value == "false" and window.answers is not None:
+                others[part.slice_key, window.number] = window.answers
             if window.number in changed | answered:
-                changes.profile.add(frame.profile_rows(part, window, columns=window.number in changed))
+                other = others.get((part.slice_key, window.number)) if part.slice_value == "true" else None
+                changes.profile.add(frame.profile_rows(part, window, other, columns=window.number in changed))
             if here & changed:
                 changes.drift.add(frame.drift_rows(part, window, before))
             elif here & answered:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from millrace.monitoring.counts.table import Part
 from millrace.monitoring.counts.window_counts import WindowCounts
+from millrace.monitoring.reference.answers import Answers
 from millrace.monitoring.reference.cells import Kind
 from millrace.monitoring.reference.column import ColumnProfile
 from millrace.monitoring.tables.answer_row import table_row
@@ -38,10 +39,15 @@ class Frame:
     types: Mapping[str, str]
     log_version: int
 
-    def profile_rows(self, part: Part, window: WindowCounts, *, columns: bool) -> Iterator[Row]:
-        """The `:table` row first, then one per watched column unless those did not change."""
+    def profile_rows(
+        self, part: Part, window: WindowCounts, others: Answers | None = None, *, columns: bool
+    ) -> Iterator[Row]:
+        """The `:table` row first, then one per watched column unless those did not change.
+
+        `others` are the answers for which a boolean slice is false: with them the row has the fairness figures of the slice.
+        """
         same = self._same(part, window) | {"log_type": "INPUT", "logging_table_commit_version": self.log_version}
-        yield same | {"column_name": WHOLE} | table_row(window, self.columns)
+        yield same | {"column_name": WHOLE} | table_row(window, self.columns, others)
         for name, profile in self.columns.items() if columns else ():
             yield same | {"column_name": name, "data_type": self.types.get(name)} | column_row(window, name, profile)
 
