@@ -10,10 +10,10 @@ import math
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, cast
 
 from millrace.core.errors import InvalidInput
-from millrace.core.names import TableName, did_you_mean
+from millrace.core.names import TableName
 
 Value: TypeAlias = float | str | bool | None
 Operator = Literal["=", "!=", ">", ">=", "<", "<=", "is null", "is not null"]
@@ -88,6 +88,40 @@ class Condition:
         return f"SELECT * FROM {_table(str(self.table))}{where}"
 
 
+def parse_operator(text: str) -> Operator:
+    """Read an operator: as it is written here, `==` or `<>`, or by its name in AlertV2, as `GREATER_THAN`.
+
+    Raises:
+        InvalidInput: there is no such operator.
+    """
+    given = " ".join(text.lower().replace("_", " ").split())
+    found = _ALSO.get(given, given)
+    _one_of("operator", found if found in OPERATORS else text, OPERATORS)
+    return cast("Operator", found)
+
+
+def parse_threshold(text: str) -> float | str | bool:
+    """A threshold from text: a number, `true` or `false`, else the text itself."""
+    if text.lower() in {"true", "false"}:
+        return text.lower() == "true"
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+_ALSO = {
+    "==": "=",
+    "<>": "!=",
+    "equal": "=",
+    "not equal": "!=",
+    "greater than": ">",
+    "greater than or equal": ">=",
+    "less than": "<",
+    "less than or equal": "<=",
+}
+
+
 def is_bad(condition: Condition, value: object, threshold: object) -> bool | None:
     """Whether a value is bad; None where there is nothing to compare: a null or NaN.
 
@@ -150,4 +184,4 @@ def _table(name: str) -> str:
 def _one_of(name: str, given: object, known: tuple[object, ...]) -> None:
     if given not in known:
         names = [str(each) for each in known if each is not None]
-        raise InvalidInput(f"{name} is '{given}'", hint=f"{did_you_mean(str(given), names)} (of: {', '.join(names)})")
+        raise InvalidInput(f"{name} is '{given}'", hint=f"write one of: {', '.join(names)}")

@@ -7,8 +7,10 @@ from datetime import timedelta
 from typing import Final
 
 from millrace.alerts.channel_names import url_of
+from millrace.alerts.messages import TYPE
 from millrace.alerts.port import AlertDesk
-from millrace.alerts.types import Delivery
+from millrace.alerts.types import Delivery, Notification
+from millrace.core.clock import epoch_us
 from millrace.core.errors import InvalidState, MillraceError
 
 # Standard Webhooks' schedule, https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md:
@@ -42,6 +44,20 @@ def deliver(desk: AlertDesk) -> Delivered:
     """
     with desk.outbox.alone() as mine:
         return _deliver(desk) if mine else Delivered()
+
+
+def send_test(desk: AlertDesk, channel: str) -> str:
+    """Send a test notification to a channel, past the outbox; its key.
+
+    Raises:
+        MillraceError: the channel did not take it.
+    """
+    now = desk.clock.now()
+    key = f"test/{epoch_us(now)}"
+    data = {"type": f"{TYPE}test", "rule": "test", "subject": channel}
+    message = Notification(key, "Test of a channel", f"Millrace can reach {channel}.", (channel,), now, data)
+    desk.channels.send(message, url_of(desk.book, channel))
+    return key
 
 
 def _deliver(desk: AlertDesk) -> Delivered:

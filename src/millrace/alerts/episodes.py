@@ -13,6 +13,7 @@ from typing import cast
 from millrace.alerts.types import AlertRule, Episode, EpisodeId, Observation, Owed
 from millrace.core.clock import iso, parse_time
 
+SUPPRESSED = "suppressed"  # in an episode's data: why it is not told
 _UNNUMBERED = EpisodeId(0)
 
 
@@ -72,9 +73,11 @@ def clean(episode: Episode) -> int:
 
 
 def resolved(rule: AlertRule, episode: Episode, now: datetime, why: str = "") -> Episode:
-    """The episode, over. If its beginning was not told yet, that is still owed; else its end is, where the rule wants that."""
+    """The episode, over. Where its beginning was suppressed, it is never told; where it was just not told yet, that is still owed."""
     data = {**episode.data, "resolved_because": why} if why else episode.data
-    owed = "opened" if episode.owed == "opened" else end_owed(rule)
+    owed = episode.owed if episode.owed == "opened" else end_owed(rule)
+    if owed == "opened" and SUPPRESSED in data:
+        owed = ""
     return replace(episode, status="resolved", closed_at=now, data=data, owed=owed)
 
 

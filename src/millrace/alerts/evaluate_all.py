@@ -41,12 +41,20 @@ class AlertReport:
 
 
 def evaluate_all(
-    desk: AlertDesk, declared: Declared | None = None, observations: Sequence[Observation] = ()
+    desk: AlertDesk,
+    declared: Declared | None = None,
+    observations: Sequence[Observation] = (),
+    *,
+    only: str | None = None,
 ) -> AlertReport:
     """Let a pipeline's rule hear its monitor's observations, evaluate every rule with a condition, tell, and deliver.
 
     Without a pipeline only the rules with a condition are evaluated; what waits for a silence's end, or in the outbox, goes out
-    in any case. May be called at any time, by several processes.
+    in any case. May be called at any time, by several processes. With `only` the one rule of that name is evaluated, also where its
+    `every` has not passed.
+
+    Raises:
+        NotFound: there is no rule `only`.
     """
     if declared is not None:
         keep(desk, declared)
@@ -55,8 +63,9 @@ def evaluate_all(
         for subject in sorted({one.subject for one in observations}):
             heard = [one for one in observations if one.subject == subject]
             evaluate(desk.episodes, desk.events, desk.clock, declared.rule, heard)
-    rules = [kept for kept in desk.rules.list() if kept.rule.condition is not None]
-    states = {kept.rule.name: ask_rule(desk, kept) for kept in rules}
+    rules = desk.rules.list() if only is None else [desk.rules.get(only)]
+    asking = [kept for kept in rules if kept.rule.condition is not None]
+    states = {kept.rule.name: ask_rule(desk, kept, at_once=only is not None) for kept in asking}
     posted += tell(desk)
     return AlertReport(desk.episodes.open_now(), states, posted, deliver(desk))
 

@@ -16,7 +16,6 @@ from millrace.core.errors import Conflict
 from millrace.core.principal import Principal, system
 
 _BY = str(system("alerts"))
-_SUPPRESSED = "suppressed"
 
 
 def tell(desk: AlertDesk) -> int:
@@ -76,7 +75,7 @@ def _tell_one(desk: AlertDesk, look: _Look, episode: Episode, change: Change) ->
 
 
 def _tell_change(desk: AlertDesk, kept: KeptRule, episode: Episode, change: Change, now: datetime) -> int:
-    data = {key: value for key, value in episode.data.items() if key != _SUPPRESSED} | {"told_at": iso(now)}
+    data = {key: value for key, value in episode.data.items() if key != episodes.SUPPRESSED} | {"told_at": iso(now)}
     is_late = change == "opened" and episode.status == "resolved"  # its end was faster
     after = replace(episode, data=data, owed=episodes.end_owed(kept.rule) if is_late else "")
     after = desk.episodes.update(after, notification(kept.rule, episode, change, now))
@@ -88,7 +87,7 @@ def _hold(desk: AlertDesk, look: _Look, episode: Episode, change: Change, why: s
     is_over = change == "opened" and episode.status == "resolved"
     text = f"{'it ended untold' if is_over else f'{change}, not told'}: {why}"
     desk.episodes.note(episode.id, Note(look.now, _BY, text))
-    if is_over or episode.data.get(_SUPPRESSED) != why:
-        held = replace(episode, data={**episode.data, _SUPPRESSED: why}, owed="" if is_over else episode.owed)
+    if is_over or episode.data.get(episodes.SUPPRESSED) != why:
+        held = replace(episode, data={**episode.data, episodes.SUPPRESSED: why}, owed="" if is_over else episode.owed)
         desk.episodes.update(held)
     return 0

@@ -30,6 +30,7 @@ _COMMANDS = {
     "table": "millrace.cli.table:app",
     "features": "millrace.cli.features:app",
     "endpoint": "millrace.cli.endpoint:app",
+    "alert": "millrace.cli.alert:app",
     "labels": "millrace.cli.labels:app",
     "token": "millrace.cli.token:app",
 }
@@ -46,6 +47,7 @@ _SHORT = {
     "table": "Import, list, show and preview tables.",
     "features": "List, show, refresh, publish and audit feature tables.",
     "endpoint": "List endpoints, ask one, and decide who takes its traffic.",
+    "alert": "Alerts over verdicts, metrics and SQL: rules, silences, channels, history.",
     "labels": "Join late labels to predictions.",
     "token": "Make, list and revoke tokens for programs.",
 }

@@ -121,14 +121,6 @@ def parse(url: str) -> Target:
     return Target(urlunsplit((parts.scheme, netloc, parts.path or "/", rest, "")), _secret(parts.username, url))
 
 
-def with_secret(url: str, secret: bytes) -> str:
-    """The channel's URL with a secret before its host."""
-    parts = urlsplit(url)
-    return urlunsplit(
-        parts._replace(netloc=f"{quote(_SECRET + base64.b64encode(secret).decode(), safe='')}@{parts.netloc}")
-    )
-
-
 def _secret(text: str | None, url: str) -> bytes:
     given = unquote(text or "")
     try:

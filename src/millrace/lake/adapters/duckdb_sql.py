@@ -46,12 +46,7 @@ class DuckDbSql:
             files = [path for entry in entries for path in self._add(connection, entry)]
             _shut(connection, files)
             with _interrupted(connection, self.timeout_s), self._explained(entries):
-                return (
-                    connection.execute(_short_names(sql, entries))
-                    .to_arrow_reader(max(1, limit))
-                    .read_all()
-                    .slice(0, limit)
-                )
+                return _first_rows(connection.sql(_short_names(sql, entries)).to_arrow_reader(limit), limit)
 
     def _add(self, connection: duckdb.DuckDBPyConnection, entry: TableEntry) -> list[str]:
         """Make a table readable under its names; its files."""
@@ -99,6 +94,16 @@ class DuckDbSql:
             return did_you_mean(missing[1], [str(entry.name) for entry in self.lake.catalog.list()])
         candidates = next((line for line in message.splitlines() if "andidate bindings" in line), "")
         return candidates.strip() or "try it at the tables' newest versions"
+
+
+def _first_rows(reader: pa.RecordBatchReader, limit: int) -> pa.Table:
+    batches, rows = [], 0
+    for batch in reader:
+        batches.append(batch)
+        rows += len(batch)
+        if rows >= limit:
+            break
+    return pa.Table.from_batches(batches, reader.schema).slice(0, limit)
 
 
 def _check_is_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
