@@ -6,7 +6,7 @@ bin := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 sources := src tests $(wildcard scripts benchmarks examples)
 
-.PHONY: help setup setup-dev quickstart check test test-all test-nightly bench-quickstart bench-features bench-serving format lock clean
+.PHONY: help setup setup-dev quickstart check test test-all test-nightly bench-quickstart bench-features bench-serving bench-monitoring format lock clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -49,6 +49,9 @@ bench-features: setup-dev  ## measure training sets beside DuckDB's own join and
 bench-serving: setup-dev  ## measure serving beside MLflow, MLServer, BentoML, Ray Serve and Feast (each gets its own .venv); needs Debian's wrk; writes docs/benchmarks.md
 	scripts/debian_packages.sh wrk
 	$(bin)/python benchmarks/serving.py $(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench-monitoring: setup-dev  ## measure the counting pass of monitors beside Evidently and NannyML (each gets its own .venv); writes docs/benchmarks.md
+	$(bin)/python benchmarks/monitoring.py
 
 format: setup-dev  ## put all code into its form
 	$(bin)/ruff format $(sources)

@@ -75,6 +75,12 @@ def memory(pids: Iterable[int]) -> Memory:
     return Memory(rss / _KB, pss / _KB, count)
 
 
+def peak_mb() -> float:
+    """The most memory that this process has held. What `getrusage` tells includes its parent's, from before the program was loaded."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / _KB
+
+
 def kill(pid: int, number: int) -> None:
     """Send a signal; nothing where it ended already."""
     with suppress(ProcessLookupError):

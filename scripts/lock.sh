@@ -27,6 +27,7 @@ peer mlflow mlflow==3.17.2
 peer mlserver mlserver==1.7.1 mlserver-xgboost==1.7.1 scikit-learn
 peer bentoml bentoml==1.4.40 scikit-learn
 peer ray 'ray[serve]==2.60.0' scikit-learn
-# The peers of the monitoring benchmark. Evidently does not start with pandas 3.1; NannyML's newest kaleido is for ARM only.
+# The peers of the monitoring benchmark. Evidently does not start with pandas 3.1; NannyML does not say that it needs statsmodels, and the
+# newest kaleido that it allows is for ARM only.
 printf '%s\n' evidently==0.7.23 'pandas<3.1' | compile - -o requirements/bench-monitoring-evidently.txt
-printf '%s\n' nannyml==0.13.1 kaleido==0.2.1 | compile - -o requirements/bench-monitoring-nannyml.txt
+printf '%s\n' nannyml==0.13.1 kaleido==0.2.1 statsmodels | compile - -o requirements/bench-monitoring-nannyml.txt
