@@ -16,6 +16,7 @@ from millrace.monitoring.counts.window_counts import WindowCounts, watched
 from millrace.monitoring.judge import label_profile, with_labels
 from millrace.monitoring.reference.answers import Answers
 from millrace.monitoring.reference.profile import ReferenceProfile
+from millrace.monitoring.tables.custom import Metrics, Values
 from millrace.monitoring.tables.metric_rows import Frame
 from millrace.monitoring.tables.schemas import MetricTables, drift_schema, profile_schema
 from millrace.monitoring.tables.statistics import Row
@@ -58,40 +59,69 @@ def publish(
 ) -> None:
     """Write the profile and the drift rows of all windows that changed, one commit a table at most."""
     names, changes = MetricTables.of(spec), Changes(Rows(profile_schema(spec)), Rows(drift_schema(spec)))
+    metrics = Metrics(lake, spec, counted.log_version)
     types = _log_types(lake, spec, counted.log_version)
     for version, reference in references.items():
         for granularity in granularities(spec):
             columns, label = watched(spec, reference), label_profile(spec, reference)
             frame = Frame(spec, granularity, columns, label, types, counted.log_version)
-            _version(frame, (version, reference), counted, view, changes)
+            _Publisher(frame, version, reference, counted, metrics, changes).publish(view)
     remove(lake, names.drift, changes.uncompared)
     for name, rows in ((names.profile, changes.profile), (names.drift, changes.drift)):
         remove(lake, name, changes.gone)
         write(lake, spec, name, rows.all())
+    counted.notes += metrics.notes()
 
 
-def _version(frame: Frame, of: tuple[str, ReferenceProfile], counted: Counted, view: View, changes: Changes) -> None:
-    version, reference = of
-    changed = touched(counted, frame.granularity, counted.changed.get(version, set()))
-    answered = touched(counted, frame.granularity, counted.answered.get(version, set()))
-    needed = around(counted, version, frame.granularity)
-    seen: set[tuple[Part, int]] = set()
-    others: dict[tuple[str | None, int], Answers] = {}
-    for sliced in (False, True) if needed and frame.spec.slices else (False,):
-        windows = view.windows(version, frame.granularity, needed, sliced=sliced)
-        for part, window, before in _with_before(_labelled(frame, reference, windows)):
-            seen.add((part, window.number))
-            here = {window.number} if before is None else {window.number, before.number}
-            if part.slice_value == "false" and window.answers is not None:
-                others[part.slice_key, window.number] = window.answers
-            if window.number in changed | answered:
-                other = others.get((part.slice_key, window.number)) if part.slice_value == "true" else None
-                changes.profile.add(frame.profile_rows(part, window, other, columns=window.number in changed))
-            if here & changed:
-                changes.drift.add(frame.drift_rows(part, window, before))
-            elif here & answered:
-                changes.drift.add(frame.label_rows(part, window, before))
-    _take_lost(frame, version, counted, seen, changes)
+@dataclass(slots=True)
+class _Publisher:
+    """Makes the rows of one version's windows of one length."""
+
+    frame: Frame
+    version: str
+    reference: ReferenceProfile
+    counted: Counted
+    metrics: Metrics
+    changes: Changes
+    changed: set[int] = field(default_factory=set)
+    answered: set[int] = field(default_factory=set)
+    own: Mapping[tuple[Part, int], Values] = field(default_factory=dict)
+    others: dict[tuple[str | None, int], Answers] = field(default_factory=dict)
+
+    def publish(self, view: View) -> None:
+        granularity, spec = self.frame.granularity, self.frame.spec
+        self.changed = touched(self.counted, granularity, self.counted.changed.get(self.version, set()))
+        self.answered = touched(self.counted, granularity, self.counted.answered.get(self.version, set()))
+        if spec.metrics:  # which may read the labels
+            self.changed |= self.answered
+        needed, seen = around(self.counted, self.version, granularity), set[tuple[Part, int]]()
+        self.own = self.metrics.windows(self.version, granularity, needed)
+        for sliced in (False, True) if needed and spec.slices else (False,):
+            windows = view.windows(self.version, granularity, needed, sliced=sliced)
+            for part, window, before in _with_before(_labelled(self.frame, self.reference, windows)):
+                seen.add((part, window.number))
+                self._profile(part, window)
+                self._drift(part, window, before)
+        _take_lost(self.frame, self.version, self.counted, seen, self.changes)
+
+    def _profile(self, part: Part, window: WindowCounts) -> None:
+        if part.slice_value == "false" and window.answers is not None:
+            self.others[part.slice_key, window.number] = window.answers
+        if window.number not in self.changed | self.answered:
+            return
+        others = self.others.get((part.slice_key, window.number)) if part.slice_value == "true" else None
+        own, columns = self.own.get((part, window.number), {}), window.number in self.changed
+        self.changes.profile.add(self.frame.profile_rows(part, window, others, own, columns=columns))
+
+    def _drift(self, part: Part, window: WindowCounts, before: WindowCounts | None) -> None:
+        here = {window.number} if before is None else {window.number, before.number}
+        if here & self.changed:
+            own = self.own.get((part, window.number))
+            base = None if before is None else self.own.get((part, before.number))
+            compared = {} if own is None or base is None else self.metrics.drift(base, own)
+            self.changes.drift.add(self.frame.drift_rows(part, window, before, compared))
+        elif here & self.answered:
+            self.changes.drift.add(self.frame.label_rows(part, window, before))
 
 
 def _labelled(

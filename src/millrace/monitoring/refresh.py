@@ -15,6 +15,7 @@ from millrace.monitoring.counts.view import View, bases
 from millrace.monitoring.judge import PAST, judge
 from millrace.monitoring.publish import around, granularities, publish, touched
 from millrace.monitoring.reference.profile import ReferenceProfile
+from millrace.monitoring.tables.custom import check
 from millrace.monitoring.tables.schemas import MetricTables, summary_schema, verdicts_schema
 from millrace.monitoring.tables.verdict_table import read_verdicts, summary_rows, verdict_row
 from millrace.monitoring.tables.write import Rows, forget, write
@@ -61,6 +62,7 @@ def refresh(
     since, until = utc(since), utc(until)
     if since >= until:
         raise InvalidInput("the period to refresh is empty", hint="give a since that is before until")
+    check(spec)
     counted = count_new(lake, spec, references)
     windows = {version: _to_judge(spec, counted, version, since, until) for version in references}
     view = _view(lake, spec, counted, windows)

@@ -40,18 +40,21 @@ class Frame:
     log_version: int
 
     def profile_rows(
-        self, part: Part, window: WindowCounts, others: Answers | None = None, *, columns: bool
+        self, part: Part, window: WindowCounts, others: Answers | None, metrics: Mapping[str, object], *, columns: bool
     ) -> Iterator[Row]:
         """The `:table` row first, then one per watched column unless those did not change.
 
         `others` are the answers for which a boolean slice is false: with them the row has the fairness figures of the slice.
+        `metrics` are the user's own.
         """
         same = self._same(part, window) | {"log_type": "INPUT", "logging_table_commit_version": self.log_version}
-        yield same | {"column_name": WHOLE} | table_row(window, self.columns, others)
+        yield same | {"column_name": WHOLE} | table_row(window, self.columns, others) | dict(metrics)
         for name, profile in self.columns.items() if columns else ():
             yield same | {"column_name": name, "data_type": self.types.get(name)} | column_row(window, name, profile)
 
-    def drift_rows(self, part: Part, window: WindowCounts, before: WindowCounts | None) -> Iterator[Row]:
+    def drift_rows(
+        self, part: Part, window: WindowCounts, before: WindowCounts | None, metrics: Mapping[str, object]
+    ) -> Iterator[Row]:
         """BASELINE rows against the reference and, where the window before has rows, CONSECUTIVE rows against it.
 
         A slice has none against the reference, which is not sliced.
@@ -64,7 +67,7 @@ class Frame:
             yield same | _whole("BASELINE", window.rows - rows, present, self._present(window))
         if before is not None:
             row = _whole("CONSECUTIVE", window.rows - before.rows, self._present(before), self._present(window))
-            yield same | {"window_cmp": self._period(before.number)} | row
+            yield same | {"window_cmp": self._period(before.number)} | row | dict(metrics)
 
     def label_rows(self, part: Part, window: WindowCounts, before: WindowCounts | None) -> Iterator[Row]:
         """Those of the rows that change when labels come."""
