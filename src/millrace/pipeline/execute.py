@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from millrace.alerts.evaluate_all import tell_all
 from millrace.core.errors import Conflict
 from millrace.core.events import Event
 from millrace.core.processes import is_alive
@@ -79,6 +80,8 @@ def run_pipeline(
             reports += done
             if any(stage.status in {"refused", "waiting"} for stage in done):
                 break
+        if request.parts >= _LOOP:
+            tell_all(services.alerts)  # what a promotion ended, and what could not be sent before
         return _report(services, pipeline, request, reports, resumed=resumed)
 
 

@@ -25,7 +25,22 @@ from millrace.pipeline.audit.rules import TableRule
 
 # What happened in a home, and what runs in it, is not part of what its tables say.
 _LEFT_OUT = frozenset(
-    {"events", "runs", "stage_runs", "leases", "promotions", "endpoints", "episodes", "outbox", "tables"}
+    [
+        "events",
+        "runs",
+        "stage_runs",
+        "leases",
+        "promotions",
+        "endpoints",
+        "tables",
+        "episodes",
+        "episode_notes",
+        "outbox",
+        "deliveries",
+        "alert_rules",
+        "alert_channels",
+        "silences",
+    ]
 )
 _PLACE = "home"  # the setting that says where a home was made
 _LOG = "_delta_log"
