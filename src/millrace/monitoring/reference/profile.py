@@ -186,7 +186,7 @@ def _bare(column: ColumnProfile) -> ColumnProfile:
 def _answers(probabilities: Any, predictions: Any, labels: Any, when: Mapping[int, Ints]) -> AnswersProfile | None:
     if labels is None or (probabilities is None and predictions is None):
         return None
-    return AnswersProfile.build(AnswerColumns(labels, predictions, probabilities), when.get(7))
+    return AnswersProfile.build(AnswerColumns(labels, predictions, probabilities), when)
 
 
 def _loss(probabilities: Any, predictions: Any, labels: Any, when: Mapping[int, Ints]) -> LossProfile | None:

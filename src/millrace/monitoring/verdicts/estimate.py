@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from math import erfc, sqrt
 
@@ -24,13 +26,13 @@ from millrace.monitoring.reference.expected import (
 )
 from millrace.monitoring.types import MonitorSpec, Status, WindowVerdict
 from millrace.monitoring.verdicts.budget import SCALES, alpha
-from millrace.monitoring.verdicts.maturity import answers_of, unripe
+from millrace.monitoring.verdicts.maturity import Labels, answers_of
 from millrace.monitoring.windows import Granularity
 from millrace.statistics.intervals import Estimate, proportion
 from millrace.statistics.tests import upper_p_value
 
 RELATIVE_FLOOR = 0.05
-STRETCH = 7  # windows with labels that the estimate is held against together
+STRETCH = 7  # windows whose labels the estimate is held against together
 CHECKED = 4  # newest stretches that decide whether it is trusted
 REMEMBERED = 12  # and those that its record tells of
 _LEAST_REFERENCE = 100
@@ -97,10 +99,10 @@ class Check:
     """The estimate against what was measured, on the same labelled rows.
 
     Attributes:
-        windows: windows with labels that were looked at: up to 12 stretches of 7.
+        windows: windows with labels that were looked at: those of up to 12 stretches of 7 windows.
         estimated, measured: accuracy.
         worst: the largest difference in one stretch, in either direction.
-        trusted: False where, over the newest 4 stretches, the loss differs by more than 5 % and the chance of that is under 0.0001.
+        trusted: False where, over the newest 4 stretches that have labels, the loss differs by more than 5 % and the chance of that is under 0.0001.
     """
 
     windows: int
@@ -111,25 +113,24 @@ class Check:
 
 
 class Record:
-    """Windows with labels, as they come, for holding the estimate against them."""
+    """Windows with labels, as they come, for holding the estimate against them. Stretches begin at multiples of 7, whatever is the first window."""
 
     def __init__(self, held: _Scores) -> None:
         self._held = held
-        self._stretches: list[tuple[int, Answers, float]] = []
+        self._stretches: dict[int, tuple[int, Answers, float]] = {}
 
-    def take(self, answers: Answers) -> None:
+    def take(self, number: int, answers: Answers) -> None:
         """The next window."""
-        windows, before = 0, Answers(answers.problem)
-        if self._stretches and self._stretches[-1][0] < STRETCH:
-            windows, before, _ = self._stretches.pop()
+        stretch = number // STRETCH
+        windows, before, _ = self._stretches.get(stretch, (0, Answers(answers.problem), 0.0))
         together = before + answers
         estimated, measured = _accuracies(self._held, together)
         gap = abs(estimated - measured.value) if together.scored >= LEAST_ROWS else 0.0
-        self._stretches.append((windows + 1, together, gap))
+        self._stretches[stretch] = windows + 1, together, gap
 
     def check(self) -> Check | None:
         """What they say of the estimate; None with fewer than 30 labels."""
-        remembered = self._stretches[-REMEMBERED:]
+        remembered = list(self._stretches.values())[-REMEMBERED:]
         problem = self._held.profile.layout.problem
         total = added([answers for _, answers, _ in remembered], problem)
         if total.scored < LEAST_ROWS:
@@ -141,7 +142,13 @@ class Record:
 
 
 def judge_estimate(
-    spec: MonitorSpec, version: str, windows: Sequence[WindowCounts], reference: AnswersProfile | None
+    spec: MonitorSpec,
+    version: str,
+    windows: Sequence[WindowCounts],
+    reference: AnswersProfile | None,
+    *,
+    labelled: Sequence[WindowCounts] | None = None,
+    labels_after: int = 0,
 ) -> Sequence[WindowVerdict]:
     """A verdict for each window of a classifier with scores; none without a reference for it.
 
@@ -156,23 +163,36 @@ def judge_estimate(
         version: the model version that all windows are of.
         windows: oldest first; the first ones serve as the past of the later ones.
         reference: the holdout's answers.
+        labelled: windows whose labels the estimate is held against, oldest first, back to `REMEMBERED` stretches that have labels; of what
+            they say, a window hears that of those up to its own. None: `windows`.
+        labels_after: by so many windows labels come late, where a replay gives them all at once.
     """
     if reference is None or reference.layout.problem == "regression" or not reference.answers.scored:
         return []
     held, granularity = _Scores(reference), Granularity.parse(spec.granularity)
-    waiting = unripe(windows, spec.label_coverage)
     limit = alpha(spec, "estimate") / len(SCALES)
     every = {window.number: answers_of(window) for window in windows}
-    record, check = Record(held), None
+    checks = _checks(held, windows if labelled is None else labelled, spec.label_coverage)
     verdicts = []
     for window in windows:
-        if window.number not in waiting and every[window.number].scored:
-            record.take(every[window.number])
-            check = record.check()
-        found = list(_expectations(every, window.number, held))
-        told = _Told(version, granularity, window.number, check)
-        verdicts.append(told.judged(found, limit) if held.rows.sum() >= _LEAST_REFERENCE else told.too_little(held))
+        at = bisect_right(checks, window.number - labels_after, key=lambda one: one[0])
+        told = _Told(version, granularity, window.number, checks[at - 1][1] if at else None)
+        if held.rows.sum() < _LEAST_REFERENCE:
+            verdicts.append(told.too_little(held))
+        else:
+            found = list(_expectations(every, window.number, held, granularity.length))
+            verdicts.append(told.judged(found, limit))
     return verdicts
+
+
+def _checks(held: _Scores, labelled: Sequence[WindowCounts], coverage: float) -> Sequence[tuple[int, Check | None]]:
+    """What is known of the estimate once a window's labels have come, by its number, rising."""
+    labels, record, found = Labels(labelled, coverage), Record(held), []
+    for number, answers in labels.answers.items():
+        if answers.scored and labels.unripe(number, number) is None:
+            record.take(number, answers)
+            found.append((number, record.check()))
+    return found
 
 
 def _accuracies(held: _Scores, answers: Answers) -> tuple[float, Estimate]:
@@ -199,7 +219,7 @@ def _is_wrong(held: _Scores, answers: Answers) -> bool:
     return erfc(z / sqrt(2)) < _DISTRUST and abs(measured - expected) > RELATIVE_FLOOR * expected
 
 
-def _expectations(every: dict[int, Answers], number: int, held: _Scores) -> Iterator[Expectation]:
+def _expectations(every: dict[int, Answers], number: int, held: _Scores, window: timedelta) -> Iterator[Expectation]:
     total, reached = Answers(held.profile.layout.problem), number + 1
     for scale in SCALES:
         first = number - scale + 1
@@ -207,12 +227,12 @@ def _expectations(every: dict[int, Answers], number: int, held: _Scores) -> Iter
         reached = first
         if newer:
             total = added([total, *newer], total.problem)
-            rows = held.cells(total).sum(axis=2)
-            if rows.sum() >= LEAST_ROWS:
-                yield _expected(held, total, rows, scale)
+            if held.cells(total).sum() >= LEAST_ROWS:
+                yield _expected(held, total, scale, scale * window)
 
 
-def _expected(held: _Scores, answers: Answers, rows: Floats, scale: int) -> Expectation:
+def _expected(held: _Scores, answers: Answers, scale: int, span: timedelta) -> Expectation:
+    rows = held.cells(answers).sum(axis=2)
     mean, variance, skewness = held.moments
     n, weeks = float(rows.sum()), held.profile.weeks
     loss = estimate(held.calibration, held.loss, rows)
@@ -220,10 +240,10 @@ def _expected(held: _Scores, answers: Answers, rows: Floats, scale: int) -> Expe
     found = expected_area(held.calibration, rows)
     moved = (rows / n - held.rows / held.rows.sum()) ** 2
     of_map = float((moved * outcome_variance(held.calibration, held.loss) / held.calibration.rows).sum())
-    spread = held.profile.spread.get("expected", 0.0)
+    granted, spread = held.profile.allowance("expected", span, RELATIVE_FLOOR * mean)
     sampling = variance / n
     error = sqrt(sampling + variance * weeks / held.rows.sum() + of_map + spread**2)
-    z = (loss.value - mean) / error if error > 0 else 0.0
+    z = (loss.value - mean - granted) / error if error > 0 else 0.0
     skew = skewness / sqrt(n) * (sampling / error**2) ** 1.5 if error > 0 else 0.0
     worse = (loss.value - mean) / mean if mean > 0 else 0.0
     return Expectation(scale, int(n), loss, accuracy, found.estimate if found else None, worse, upper_p_value(z, skew))

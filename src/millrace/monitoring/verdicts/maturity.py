@@ -9,6 +9,7 @@ import numpy as np
 from millrace.monitoring.counts.window_counts import WindowCounts
 from millrace.monitoring.reference.answers import UNKNOWN, Answers
 from millrace.monitoring.reference.performance import scores_of
+from millrace.monitoring.verdicts.budget import SCALES
 from millrace.statistics.distances import ks_from_counts
 from millrace.statistics.tests import ks_p_value
 
@@ -17,42 +18,53 @@ _SURE = 1e-3
 _ALMOST = 0.9
 
 
-def unripe(windows: Sequence[WindowCounts], coverage: float) -> Mapping[int, str]:
-    """Number of each window whose labels can't be judged by yet, with the reason; the others have matured.
+class Labels:
+    """Which of a version's windows have matured labels.
 
-    Not matured: no labels; labels of less than the asked share of rows; or, while fewer have come than in older windows
-    (under 9/10 of the best of them), labelled rows whose scores are unlike those of the others (KS over 0.1, p under 0.001):
-    labels that come early do so because of what they say. A selection that stays (only granted loans have labels) is no
+    Not matured: no labels; labels of less than the asked share of rows; or, while fewer have come than in another window of the
+    last 28 (under 9/10 of the best of them), labelled rows whose scores are unlike those of the others (KS over 0.1, p under
+    0.001): labels that come early do so because of what they say. A selection that stays (only granted loans have labels) is no
     reason, since the reference has it too.
-
-    Args:
-        windows: of one version, oldest first.
-        coverage: least share of rows with labels, in (0, 1].
     """
-    found, best = {}, 0.0
-    for window in windows:
-        answers = answers_of(window)
-        if reason := _reason(answers, coverage, best):
-            found[window.number] = reason
-        best = max(best, answers.coverage)
-    return found
+
+    def __init__(self, windows: Sequence[WindowCounts], coverage: float) -> None:
+        """Windows of one version, oldest first; and the least share of rows with labels, in (0, 1]."""
+        self.answers: Mapping[int, Answers] = {window.number: answers_of(window) for window in windows}
+        self._coverage = coverage
+        self._unlike: dict[int, float] = {}
+
+    def seen(self, at: int) -> range:
+        """Numbers of the windows that a judge of this one looks at."""
+        return range(at - SCALES[-1] + 1, at + 1)
+
+    def unripe(self, number: int, at: int) -> str | None:
+        """Why a window's labels can't be used in judging the window `at`; None where they can."""
+        answers = self.answers[number]
+        share = f"{answers.labelled:,} of {answers.rows:,} rows have labels"
+        if not answers.labelled:
+            return f"none of {answers.rows:,} rows has a label yet"
+        if answers.coverage < self._coverage:
+            return f"{share} ({answers.coverage:.0%}), {self._coverage:.0%} are needed"
+        best = max(self.answers[other].coverage for other in self.seen(at) if other in self.answers)
+        if answers.coverage < _ALMOST * best and (distance := self._distance(number)):
+            rest = f"their scores are unlike those of the rest (KS {distance:.2f})"
+            return f"{share}, and {rest}: the early labels are not like all"
+        return None
+
+    def ripe(self, at: int) -> Mapping[int, Answers]:
+        """The answers of the windows that may be used in judging the window `at`, itself among them, oldest first."""
+        numbers = (number for number in self.seen(at) if number in self.answers)
+        return {number: self.answers[number] for number in numbers if self.unripe(number, at) is None}
+
+    def _distance(self, number: int) -> float:
+        if number not in self._unlike:
+            self._unlike[number] = _unlike(self.answers[number])
+        return self._unlike[number]
 
 
 def answers_of(window: WindowCounts) -> Answers:
     """What was counted; without anything, rows of which nothing is known."""
     return Answers("binary", window.rows) if window.answers is None else window.answers
-
-
-def _reason(answers: Answers, coverage: float, best: float) -> str | None:
-    labelled, rows = answers.labelled, answers.rows
-    share = f"{labelled:,} of {rows:,} rows have labels"
-    if not labelled:
-        return f"none of {rows:,} rows has a label yet"
-    if answers.coverage < coverage:
-        return f"{share} ({answers.coverage:.0%}), {coverage:.0%} are needed"
-    if answers.coverage < _ALMOST * best and (distance := _unlike(answers)):
-        return f"{share}, and their scores are unlike those of the rest (KS {distance:.2f}): the early labels are not like all"
-    return None
 
 
 def _unlike(answers: Answers) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from math import sqrt
 
 from millrace.monitoring.counts.window_counts import WindowCounts
@@ -12,7 +13,7 @@ from millrace.monitoring.reference.answers_profile import LEAST_ROWS, AnswersPro
 from millrace.monitoring.reference.performance import area_of, loss_of, loss_skewness
 from millrace.monitoring.types import MonitorSpec, Status, WindowVerdict
 from millrace.monitoring.verdicts.budget import SCALES, alpha
-from millrace.monitoring.verdicts.maturity import answers_of, unripe
+from millrace.monitoring.verdicts.maturity import Labels
 from millrace.monitoring.windows import Granularity
 from millrace.statistics.intervals import Estimate
 from millrace.statistics.tests import upper_p_value
@@ -81,9 +82,10 @@ def judge_performance(
     Degraded where, at some scale, the loss is over the reference's by more than 3 %, or the ROC AUC under it by more than 0.02,
     and the chance of that is under the budget (`budget.alpha`, split over scales and the two figures). The loss is tested
     one-sided by its mean, with the spread and skewness that it has in the reference, whose own uncertainty counts as well: that of
-    one week's worth of rows, and how much its weeks differ. The area is tested by DeLong's error.
+    one week's worth of rows, and how much its days or weeks differ (where it has none, three quarters of each floor are granted before).
+    The area is tested by DeLong's error.
 
-    Windows whose labels have not matured (`maturity.unripe`) count nowhere, and are `insufficient_data` themselves; so is one with under 30
+    Windows whose labels have not matured (`maturity.Labels`) count nowhere, and are `insufficient_data` themselves; so is one with under 30
     labels over 28 windows.
 
     Args:
@@ -95,17 +97,17 @@ def judge_performance(
     if reference is None:
         return []
     held, granularity = _Reference.of(reference), Granularity.parse(spec.granularity)
-    waiting = unripe(windows, spec.label_coverage)
-    mature = {window.number: answers_of(window) for window in windows if window.number not in waiting}
+    labels = Labels(windows, spec.label_coverage)
     limit = alpha(spec, "performance") / len(SCALES) / (1 if held.area is None else 2)
     verdicts = []
-    for window in windows:
-        changes = [] if window.number in waiting else list(_changes(mature, window.number, held))
-        told = Told(version, granularity, window.number, answers_of(window))
-        if changes:
+    for number, answers in labels.answers.items():
+        told = Told(version, granularity, number, answers)
+        if reason := labels.unripe(number, number):
+            verdicts.append(told.verdict("insufficient_data", None, reason, {}))
+        elif changes := list(_changes(labels.ripe(number), number, held, granularity.length)):
             verdicts.append(_judged(told, changes, limit))
         else:
-            reason = waiting.get(window.number) or f"fewer than {LEAST_ROWS} labels over {granularity.span(SCALES[-1])}"
+            reason = f"fewer than {LEAST_ROWS} labels over {granularity.span(SCALES[-1])}"
             verdicts.append(told.verdict("insufficient_data", None, reason, {}))
     return verdicts
 
@@ -126,7 +128,7 @@ class Told:
         return WindowVerdict("performance", self.version, start, end, status, score, (), reason, known | dict(figures))
 
 
-def _changes(mature: Mapping[int, Answers], number: int, held: _Reference) -> Iterator[Change]:
+def _changes(mature: Mapping[int, Answers], number: int, held: _Reference, window: timedelta) -> Iterator[Change]:
     """Each figure at each scale that has enough labels; a longer span that holds the same windows is not looked at again."""
     total = Answers(held.profile.layout.problem)
     reached = number + 1
@@ -137,28 +139,38 @@ def _changes(mature: Mapping[int, Answers], number: int, held: _Reference) -> It
         if newer:
             total = added([total, *newer], total.problem)
         if newer and total.labelled >= LEAST_ROWS:
-            yield from _against(total, scale, held)
+            yield from _against(total, scale, held, scale * window)
 
 
-def _against(answers: Answers, scale: int, held: _Reference) -> Iterator[Change]:
-    now, spread = loss_of(answers, held.profile.loss_name), held.profile.spread
+def _against(answers: Answers, scale: int, held: _Reference, span: timedelta) -> Iterator[Change]:
+    now = loss_of(answers, held.profile.loss_name)
     if now and now.rows >= LEAST_ROWS:
         difference = now.value - held.loss.value
-        uncertain = held.loss.error**2 * held.profile.weeks + spread.get("loss", 0.0) ** 2
+        granted, spread = held.profile.allowance("loss", span, RELATIVE_FLOOR * held.loss.value)
+        uncertain = held.loss.error**2 * held.profile.weeks + spread**2
         sampling = held.loss_sd**2 / now.rows
         error = sqrt(sampling + uncertain)
         # Only the window's mean is skewed as rows are.
         skewness = held.skewness / sqrt(now.rows) * (sampling / error**2) ** 1.5 if error else 0.0
         relative = difference / held.loss.value if held.loss.value > 0 else float(difference > 0)
         name = _NAMES[held.profile.loss_name]
-        p_value = upper_p_value(_z(difference, error), skewness)
+        p_value = upper_p_value(_z(difference - granted, error), skewness)
         yield Change(name, scale, now, held.loss, relative, RELATIVE_FLOOR, p_value)
     area = area_of(answers)
     if held.area is not None and area and _enough(area.negatives, area.positives):
         before = held.area
-        error = sqrt(area.estimate.error**2 + before.error**2 * held.profile.weeks + spread.get("roc_auc", 0.0) ** 2)
+        granted, spread = held.profile.allowance("roc_auc", span, AREA_FLOOR)
+        error = sqrt(area.estimate.error**2 + before.error**2 * held.profile.weeks + spread**2)
         drop = before.value - area.estimate.value
-        yield Change("ROC AUC", scale, area.estimate, before, drop, AREA_FLOOR, upper_p_value(_z(drop, error)))
+        yield Change(
+            "ROC AUC",
+            scale,
+            area.estimate,
+            before,
+            drop,
+            AREA_FLOOR,
+            upper_p_value(_z(drop - granted, error)),
+        )
 
 
 def _z(difference: float, error: float) -> float:

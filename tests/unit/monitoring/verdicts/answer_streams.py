@@ -22,14 +22,15 @@ MILD = 0.72  # the share of its steepness that the world keeps: an AUC of 0.79
 
 @dataclass(frozen=True)
 class World:
-    """How scores and labels come about: log-odds `-1 + 1.85 z`, of which the world keeps a share `truth`, z from N(mean, 1)."""
+    """How scores and labels come about: log-odds `-1 + 1.85 z`, of which the world keeps a share `truth`, z from N(mean, sd)."""
 
     truth: float = 1.0
     mean: float = 0.0
+    sd: float = 1.0
 
     def draw(self, rng: np.random.Generator, rows: int) -> tuple[Any, Any]:
         """Scores and labels."""
-        z = rng.normal(self.mean, 1, rows)
+        z = rng.normal(self.mean, self.sd, rows)
         truth = _chance(_LEVEL * (0.5 + 0.5 * self.truth) + _STEEP * self.truth * z)
         return _chance(_LEVEL + _STEEP * z), (rng.random(rows) < truth).astype(float)
 

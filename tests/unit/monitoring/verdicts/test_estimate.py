@@ -20,7 +20,7 @@ from millrace.statistics.calibration import isotonic, log_odds_line
 from tests.unit.monitoring.verdicts.answer_streams import MILD, SAME, SPEC, World, counted, reference, stream, window
 
 PROFILE = reference()
-HARDER = World(mean=0.6)
+HARDER = World(mean=0.5, sd=0.7)  # more scores near a half
 
 
 def judged(windows: Sequence[Any], profile: AnswersProfile = PROFILE) -> Sequence[WindowVerdict]:
@@ -71,6 +71,28 @@ def test_it_tells_how_right_it_has_been() -> None:
     assert figures["checked_worst_difference"] < 0.04
     assert "over the newest 30 days with labels it said" in verdict.reason
     assert f"never more than {figures['checked_worst_difference'] * 100:.1f} points apart over 7 days" in verdict.reason
+
+
+def test_old_labels_are_heard_where_labels_come_late() -> None:
+    windows = stream(PROFILE, seed=13, a_day=1000, days=[World(MILD)] * 40)
+    bare = stream(PROFILE, seed=13, a_day=1000, days=[World(MILD)] * 40, labelled=False)
+    told = judge_estimate(SPEC, "1", bare, PROFILE, labelled=windows[:10])
+    assert told[0].figures["checked_windows"] == 1.0
+    assert told[-1].figures["checked_windows"] == 10.0
+    assert told[-1].status == "insufficient_data"
+    # A replay has all labels at once; each window hears of those that had come when it ended.
+    late = judge_estimate(SPEC, "1", bare, PROFILE, labelled=windows, labels_after=30)
+    assert [verdict.figures.get("checked_windows", 0.0) for verdict in late] == [0.0] * 30 + [
+        float(n) for n in range(1, 11)
+    ]
+    assert [verdict.status for verdict in late[:30]] == ["ok"] * 30
+    assert late[-1].status == "insufficient_data"
+
+
+def test_what_is_said_of_a_window_does_not_depend_on_where_the_log_begins() -> None:
+    windows = stream(PROFILE, seed=14, a_day=50, days=[SAME] * 130)
+    whole, part = judged(windows), judged(windows[31:])
+    assert part[-1] == whole[-1]
 
 
 def test_a_good_stream_is_left_alone() -> None:
