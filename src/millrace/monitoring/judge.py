@@ -18,6 +18,8 @@ from millrace.monitoring.verdicts.budget import SCALES
 from millrace.monitoring.verdicts.drift import judge_drift
 from millrace.monitoring.verdicts.estimate import judge_estimate
 from millrace.monitoring.verdicts.performance import judge_performance
+from millrace.monitoring.verdicts.quality import judge_quality
+from millrace.monitoring.verdicts.volume import judge_volume
 
 # A window looks so far back; one more, because the first window of a log is seldom whole and counts for little.
 PAST = SCALES[-1] + 1
@@ -29,7 +31,7 @@ def judge(
     reference: ReferenceProfile,
     windows: Sequence[WindowCounts],
     *,
-    until: datetime | None = None,  # noqa: ARG001 - for the verdict on volume
+    until: datetime | None = None,
 ) -> Sequence[WindowVerdict]:
     """All verdicts on windows, oldest window first.
 
@@ -44,7 +46,9 @@ def judge(
         return []
     columns, seen = with_labels(spec, reference, windows)
     verdicts = [
-        *judge_drift(spec, version, seen, columns),
+        *judge_drift(spec, version, seen, columns, importances=reference.importances),
+        *judge_quality(spec, version, windows, watched(spec, reference), importances=reference.importances),
+        *judge_volume(spec, version, windows, until=until),
         *judge_performance(spec, version, windows, reference.answers),
         *judge_estimate(spec, version, windows, reference.answers),
     ]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _WEEK = timedelta(days=7)
-_BAD, _GOOD = {"drift", "degraded"}, {"ok"}
+_BAD, _GOOD = {"drift", "broken", "degraded"}, {"ok", "explained"}
 JOIN = "join labels"
 
 
@@ -142,7 +142,7 @@ def _since(context: RunContext, today: datetime) -> datetime:
 
 def _observation(pipeline: Pipeline, verdict: WindowVerdict) -> Observation:
     bad = True if verdict.status in _BAD else False if verdict.status in _GOOD else None
-    data = {"columns": list(verdict.columns), "score": verdict.score, **verdict.figures}
+    data = {"columns": list(verdict.columns), "score": verdict.score, "severity": verdict.severity, **verdict.figures}
     return Observation(subject(pipeline, verdict.model_version), verdict.kind, verdict.end, bad, verdict.reason, data)
 
 

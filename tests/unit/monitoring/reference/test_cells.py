@@ -23,7 +23,7 @@ from millrace.monitoring.reference.cells import (
     quantile_edges,
     text_cells,
 )
-from millrace.monitoring.reference.effects import chance_distances, distances, effects, rolling
+from millrace.monitoring.reference.effects import chance_distances, distances, effects, summed
 
 _NUMBERS = st.one_of(st.integers(-5, 5).map(float), st.floats(-100, 100), st.sampled_from([0.0, 1.5, 1e9]))
 
@@ -126,7 +126,7 @@ def test_counts_of_windows_add_up_to_the_counts_of_the_whole(rows: list[tuple[in
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=40), st.integers(1, 30))
 @settings(max_examples=60, deadline=None)
 def test_rolling_sums_are_sums_of_the_last_windows(counts: list[int], scale: int) -> None:
-    found = rolling(np.array(counts)[:, None], scale)[:, 0]
+    found = summed(np.array(counts)[:, None], np.arange(len(counts)), scale)[:, 0]
     assert list(found) == [sum(counts[max(0, at - scale + 1) : at + 1]) for at in range(len(counts))]
 
 

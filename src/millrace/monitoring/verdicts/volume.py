@@ -1,0 +1,130 @@
+"""Does the log still grow as it did? Windows without rows, and with far fewer or far more than those before them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from millrace.monitoring.counts.window_counts import WindowCounts
+from millrace.monitoring.reference.cells import Floats, Ints
+from millrace.monitoring.types import MonitorSpec, Severity, Status, WindowVerdict
+from millrace.monitoring.verdicts.budget import alpha
+from millrace.monitoring.windows import Granularity
+
+LEAST_WINDOWS = 14
+_PAST = 28
+_LEAST_EXPECTED = 30
+_LEAST_OF_A_WEEKDAY = 3
+_FACTOR = 2.0
+_FAR = 10.0
+_DAY = timedelta(days=1)
+_INSTANT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Usual:
+    """What the past lets expect: rows, and how far logarithms of rows are from it (their number and standard deviation)."""
+
+    rows: float
+    windows: int
+    spread: float
+
+
+def judge_volume(
+    spec: MonitorSpec, version: str, windows: Sequence[WindowCounts], *, until: datetime | None = None
+) -> Sequence[WindowVerdict]:
+    """A verdict for each window from the first to the last, those without any rows too.
+
+    Broken where a window has under half or over twice the rows that the 28 windows before it let expect (their median, or that of their weekday), and
+    this is sure by the budget's share of volume: a t-test on logarithms of rows, with Poisson's variance added. Fewer than 14 windows before it, or fewer than 30
+    rows expected, are too few to say. The first window is seldom whole: it counts nowhere.
+
+    Args:
+        spec: the monitor.
+        version: the model version that all windows are of.
+        windows: oldest first, numbers rising; gaps are windows without rows.
+        until: rows are known up to here: windows that end by then and have no rows are judged too. None: up to the newest window with rows.
+    """
+    if not windows:
+        return []
+    granularity = Granularity.parse(spec.granularity)
+    first, last = windows[0].number, windows[-1].number
+    if until is not None:
+        last = max(last, granularity.number(until - _INSTANT))
+    rows = np.zeros(last - first + 1, dtype=np.int64)
+    for window in windows:
+        rows[window.number - first] = window.rows
+    judge = _Judge(version, granularity, alpha(spec, "volume") / 2)
+    weekdays = granularity.length == _DAY
+    return [
+        judge.verdict(first + at, int(rows[at]), _usual(rows[1:at], weekdays=weekdays))
+        for at in range(len(rows))
+        if until is None or granularity.start(first + at + 1) <= until
+    ]
+
+
+def _usual(before: Ints, *, weekdays: bool) -> _Usual | None:
+    """From the windows before, the newest last; None where they are too few."""
+    past = before[-_PAST:]
+    if len(past) < LEAST_WINDOWS:
+        return None
+    expected = float(np.median(past))
+    same = past[-7::-7] if weekdays else past[:0]
+    if len(same) >= _LEAST_OF_A_WEEKDAY:
+        expected = float(np.median(same))
+    logs = np.log(past + 0.5)
+    away: Floats = logs - (_by_weekday(logs) if len(same) >= _LEAST_OF_A_WEEKDAY else np.median(logs))
+    # The middle of the distances, not their squares: an outage in the past must not hide the next one.
+    spread = float(np.median(np.abs(away)) * 1.4826)
+    return _Usual(expected, len(past), spread)
+
+
+def _by_weekday(logs: Floats) -> Floats:
+    found = np.empty_like(logs)
+    for day in range(7):
+        found[day::7] = np.median(logs[day::7])
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    version: str
+    granularity: Granularity
+    chance: float
+
+    def verdict(self, number: int, rows: int, usual: _Usual | None) -> WindowVerdict:
+        figures = {"rows": float(rows)}
+        if usual is None or usual.rows < _LEAST_EXPECTED:
+            reason = (
+                f"{LEAST_WINDOWS} windows before it are needed to know how many rows are usual"
+                if usual is None
+                else f"{usual.rows:.0f} rows are usual: too few to say whether some are missing"
+            )
+            return self._told(number, "insufficient_data", reason, figures)
+        p_value, span = _p_value(rows, usual), self.granularity.span(1)
+        figures |= {"expected": usual.rows, "p_value": p_value, "alpha": self.chance}
+        ratio = (rows + 0.5) / (usual.rows + 0.5)
+        reason = f"{rows or 'no':{',' if rows else ''}} rows in {span}, {usual.rows:,.0f} are usual"
+        if 1 / _FACTOR <= ratio <= _FACTOR or p_value >= self.chance:
+            return self._told(number, "ok", reason, figures, ratio)
+        return self._told(number, "broken", reason, figures, ratio)
+
+    def _told(
+        self, number: int, status: Status, reason: str, figures: Mapping[str, float], ratio: float | None = None
+    ) -> WindowVerdict:
+        how: Severity = "warning" if ratio is None or 1 / _FAR <= ratio <= _FAR else "critical"
+        start, end = self.granularity.start(number), self.granularity.start(number + 1)
+        return WindowVerdict("volume", self.version, start, end, status, ratio, (), reason, figures, how)
+
+
+def _p_value(rows: int, usual: _Usual) -> float:
+    """One-sided chance of rows so far from what is usual: Student's t of the logarithm, or Poisson's own where that is larger."""
+    from scipy.special import pdtr, pdtrc, stdtr
+
+    distance = abs(np.log(rows + 0.5) - np.log(usual.rows + 0.5))
+    error = np.sqrt(usual.spread**2 * (1 + 1 / usual.windows) + 1 / usual.rows)
+    poisson = pdtr(rows, usual.rows) if rows < usual.rows else pdtrc(rows - 1, usual.rows)
+    return float(max(stdtr(usual.windows - 1, -distance / error), poisson))
