@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,7 @@ from millrace.core.clock import epoch_us
 from millrace.features.matrix import model_frame
 from millrace.monitoring.counts.count import count_version
 from millrace.monitoring.judge import judge
-from millrace.monitoring.types import WindowVerdict
+from millrace.monitoring.types import MonitorSpec, WindowVerdict
 from millrace.monitoring.windows import Granularity
 from millrace.pipeline.backtest.trained import Trained
 from millrace.pipeline.backtest.types import Scene
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _CUT = 0.5
-_OF_LABELS = "performance"
+_OF_LABELS, _MADE_UP = ("performance", "estimate"), ("volume",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,40 +39,62 @@ def watch(pipeline: Pipeline, scene: Scene, trained: Trained, end: datetime) -> 
     """All verdicts on a model from its promotion to the end, by when they could be known.
 
     A verdict is of its window and those before it, so that it does not matter that later ones are judged in the same pass. Labels
-    are known `known_after` their time; a window's verdict on them comes when its last ones are.
+    are known `known_after` their time: what is said without them is said of windows that have none, and a window's verdict on
+    them comes when its last ones are. How many ask is made up, so nothing is said of the volume.
     """
-    if pipeline.monitor is None:
-        return []
-    spec = monitor_spec(pipeline)
     rows = np.flatnonzero(scene.times_us >= epoch_us(trained.model.at))
-    if not len(rows):
+    if pipeline.monitor is None or not len(rows):
         return []
-    log = _log(pipeline, scene, trained, rows)
-    numbers, version = Granularity.parse(spec.granularity).numbers(scene.times_us[rows]), f"{trained.model.at:%Y-%m-%d}"
-    # Labels come later: what is said without them is said of windows that have none.
-    unlabelled, labelled = (
+    spec, version, late = monitor_spec(pipeline), f"{trained.model.at:%Y-%m-%d}", pipeline.labels.known_after
+    log = _log(spec, scene, trained, rows)
+    numbers = Granularity.parse(spec.granularity).numbers(scene.times_us[rows])
+    blind, held = (
         judge(spec, version, trained.reference, count_version(part, numbers, spec, trained.reference), until=end)
         for part in (log.drop_columns([spec.label_col]), log)
     )
-    verdicts = [one for one in unlabelled if one.kind != _OF_LABELS] + [
-        one for one in labelled if one.kind == _OF_LABELS
-    ]
-    late = pipeline.labels.known_after
-    known = [Known(one.end + late if one.kind == _OF_LABELS else one.end, one) for one in verdicts]
-    return sorted(
-        (one for one in known if one.at <= end), key=lambda one: (one.at, one.verdict.start, one.verdict.kind)
-    )
+    others = [one for one in blind if one.kind not in {*_OF_LABELS, *_MADE_UP}]
+    known = [Known(one.end, one) for one in [*others, *_estimates(_of(blind, "estimate"), _of(held, "estimate"), late)]]
+    known += [Known(one.end + late, one) for one in _of(held, "performance")]
+    return sorted((one for one in known if one.at <= end), key=_order)
 
 
-def _log(pipeline: Pipeline, scene: Scene, trained: Trained, rows: np.ndarray) -> pa.Table:
+def _of(verdicts: Sequence[WindowVerdict], kind: str) -> Sequence[WindowVerdict]:
+    return [one for one in verdicts if one.kind == kind]
+
+
+def _estimates(
+    blind: Sequence[WindowVerdict], held: Sequence[WindowVerdict], late: timedelta
+) -> Sequence[WindowVerdict]:
+    """The estimate at each window's end, held against those labels only that were known by then.
+
+    Whether the estimate is trusted is the one thing about it that labels decide. So it is made without any (`blind`), and believed
+    as far as the newest window whose labels were known allows (`held`).
+    """
+    found = []
+    for one in blind:
+        checked = next((each for each in reversed(held) if each.end + late <= one.end), None)
+        found.append(one if checked is None else _held_against(one, checked))
+    return found
+
+
+def _held_against(one: WindowVerdict, checked: WindowVerdict) -> WindowVerdict:
+    figures = {
+        name: value for name, value in checked.figures.items() if name.startswith("checked_") or name == "trusted"
+    }
+    if not figures:
+        return one
+    reason = one.reason.rpartition("; ")[0] + "; " + checked.reason.rpartition("; ")[2]
+    status = one.status if figures.get("trusted", 1.0) else "insufficient_data"
+    return replace(one, status=status, reason=reason, figures={**one.figures, **figures})
+
+
+def _log(spec: MonitorSpec, scene: Scene, trained: Trained, rows: np.ndarray) -> pa.Table:
     """The inference log that production would have: features as the model sees them, answers, and labels, which come late."""
     import pyarrow as pa
 
-    spec, scores = monitor_spec(pipeline), trained.scores[rows]
+    scores, labels = trained.scores[rows], scene.labels[rows]
     taken = scene.features.take(pa.array(rows))
-    frame = model_frame(taken, taken.column_names)
-    log = pa.Table.from_pandas(frame, preserve_index=False)
-    labels = scene.labels[rows]
+    log = pa.Table.from_pandas(model_frame(taken, taken.column_names), preserve_index=False)
     answers = {
         spec.timestamp_col: pa.array(scene.times_us[rows]).cast(pa.timestamp("us", "UTC")),
         spec.proba_col: pa.array(scores),
@@ -82,3 +104,7 @@ def _log(pipeline: Pipeline, scene: Scene, trained: Trained, rows: np.ndarray) -
     for name, values in answers.items():
         log = log.append_column(name, values)
     return log
+
+
+def _order(one: Known) -> tuple[datetime, datetime, str]:
+    return one.at, one.verdict.start, one.verdict.kind
