@@ -32,7 +32,7 @@ def kind_of(type_: pa.DataType) -> Kind:
 
 
 def as_numbers(column: Any, name: str) -> Floats:
-    """Arrow numbers (integers, decimals, booleans, dates and times too) as float64; null is NaN. Not to be written to.
+    """Arrow numbers (integers, decimals, booleans, and in microseconds dates, times and durations too) as float64; null is NaN. Not to be written to.
 
     Raises:
         InvalidInput: the column holds something else.
@@ -41,7 +41,7 @@ def as_numbers(column: Any, name: str) -> Floats:
         column = column.combine_chunks()
     try:
         if pa.types.is_temporal(column.type):
-            column = column.cast(pa.timestamp("us")).cast(pa.int64())
+            column = column.cast(_in_microseconds(column.type), safe=False).cast(pa.int64())
         if pa.types.is_boolean(column.type):
             column = column.cast(pa.int8())
         column = column.cast(pa.float64(), safe=False)
@@ -162,6 +162,12 @@ def count_cells(cells: Ints, windows: Ints, window_count: int, cell_count: int) 
     flat = windows * (cell_count + 1) + cells + 1
     counted = np.bincount(flat, minlength=window_count * (cell_count + 1))
     return counted.reshape(window_count, cell_count + 1).astype(np.int64)
+
+
+def _in_microseconds(type_: pa.DataType) -> pa.DataType:
+    if pa.types.is_duration(type_):
+        return pa.duration("us")
+    return pa.time64("us") if pa.types.is_time(type_) else pa.timestamp("us")
 
 
 def _below(value: float) -> float:

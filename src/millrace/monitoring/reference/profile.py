@@ -92,9 +92,12 @@ class ReferenceProfile:
             timestamps: n times of the rows. With them the reference's own ups and downs set how large a distance must be to be drift.
 
         Raises:
-            InvalidInput: no rows, an unknown column, arrays of another length, or a column that is neither numbers nor text.
+            InvalidInput: no rows, rows without a time where times are given, an unknown column, arrays of another length, or a column that is neither numbers nor text.
         """
         _check(features, columns, (probabilities, labels, predictions, timestamps))
+        if timestamps is not None and timestamps.null_count:
+            missing = timestamps.null_count
+            raise InvalidInput(f"{missing} rows of the reference have no time", hint="leave these rows out")
         when = spans(timestamps) if timestamps is not None else {}
         past, names = Past.of(when), tuple(columns) or tuple(features.column_names)
         return cls(

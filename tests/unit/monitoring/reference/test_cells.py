@@ -145,6 +145,9 @@ def test_categories_are_the_most_frequent_and_all_others_share_a_cell() -> None:
         (pa.array([Decimal("1.25"), None]), [1.25, None]),
         (pa.array([0, 1], pa.timestamp("ms", "UTC")), [0.0, 1000.0]),
         (pa.array([1.5, float("nan")]), [1.5, None]),
+        (pa.array([1_999, None], pa.timestamp("ns")), [1.0, None]),
+        (pa.array([2], pa.duration("ms")), [2000.0]),
+        (pa.array([3], pa.time32("s")), [3_000_000.0]),
     ],
 )
 def test_stored_types_become_numbers(column: pa.Array, expected: list[float | None]) -> None:

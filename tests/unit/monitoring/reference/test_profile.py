@@ -94,6 +94,11 @@ def test_losses_are_finite_at_certainty_and_compare_numbers_as_numbers() -> None
         (pa.table({"x": [1.0]}), {"columns": ["y"]}, "no column 'y'"),
         (pa.table({"x": [1.0]}), {"probabilities": pa.array([0.1, 0.2])}, r"\[2\] values beside 1 rows"),
         (pa.table({"x": [[1.0]]}), {}, "can't be monitored as a number"),
+        (
+            pa.table({"x": [1.0]}),
+            {"timestamps": pa.nulls(1, pa.timestamp("us"))},
+            "1 rows of the reference have no time",
+        ),
     ],
 )
 def test_a_bad_reference_is_refused(table: pa.Table, arguments: dict[str, object], message: str) -> None:
