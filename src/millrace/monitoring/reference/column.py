@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from millrace.monitoring.reference import cells as cell
-from millrace.monitoring.reference.calibrate import Variation, column_variation
 from millrace.monitoring.reference.cells import Floats, Ints, Kind
 from millrace.monitoring.reference.past import Past, ReferenceWindows, told
 from millrace.monitoring.reference.tally import Groups, Tally, tally_codes, tally_numbers
@@ -31,9 +30,6 @@ class ColumnProfile:
         distinct: how many different values.
         zeros: rows that are 0; 0 for text.
         mean, sd, low, high: of finite numbers; None for text, for a column without values, and where they are beyond floats.
-        variation: span in days (1, 7) to how far the reference's own windows of that span are from the rest of it, less
-            what chance shows; empty without timestamps, or with too few windows.
-        missing_variation: the same for the share of missing values.
         windows: span in days (1, 7) to the newest of these windows: 400 days, 60 weeks; empty without timestamps.
     """
 
@@ -49,8 +45,6 @@ class ColumnProfile:
     sd: float | None
     low: float | None
     high: float | None
-    variation: Mapping[int, Variation] = field(default_factory=dict)
-    missing_variation: Mapping[int, Variation] = field(default_factory=dict)
     windows: Mapping[int, ReferenceWindows] = field(default_factory=dict)
 
     @classmethod
@@ -69,19 +63,14 @@ class ColumnProfile:
             profile = cls._of_numbers(name, values)
         if past is None:
             return profile
-        windows = past.windows(profile.tally(column, past.groups, coarse=True), values)
-        varies, missing_varies = column_variation(profile.kind, windows)
-        return replace(profile, windows=windows, variation=varies, missing_variation=missing_varies)
+        return replace(profile, windows=past.windows(profile.tally(column, past.groups, coarse=True), values))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """From what JSON made of it."""
-        variation = {
-            key: {int(span): Variation(**value) for span, value in data[key].items()}
-            for key in ("variation", "missing_variation")
-        }
+        """From what JSON made of it; what is not known any more is left out."""
+        known = {one.name: data[one.name] for one in fields(cls) if one.name in data}
         windows = {int(span): ReferenceWindows.from_json(value) for span, value in data.get("windows", {}).items()}
-        return cls(**{**data, **{key: tuple(data[key]) for key in _TUPLES}, **variation, "windows": windows})
+        return cls(**{**known, **{key: tuple(data[key]) for key in _TUPLES}, "windows": windows})
 
     @property
     def rows(self) -> int:

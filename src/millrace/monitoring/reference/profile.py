@@ -183,7 +183,7 @@ def _known(name: str, column: Any, when: Mapping[int, Ints]) -> ColumnProfile:
 
 def _bare(column: ColumnProfile) -> ColumnProfile:
     """Without what no count is compared with."""
-    return replace(column, variation={}, missing_variation={}, windows={})
+    return replace(column, windows={})
 
 
 def _answers(probabilities: Any, predictions: Any, labels: Any, when: Mapping[int, Ints]) -> AnswersProfile | None:

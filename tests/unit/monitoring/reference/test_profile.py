@@ -13,10 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace.core.errors import InvalidInput
-from millrace.monitoring.reference.calibrate import Variation, column_variation, loss_spread, spans
-from millrace.monitoring.reference.cells import Ints, count_cells
+from millrace.monitoring.reference.calibrate import loss_spread, spans
 from millrace.monitoring.reference.losses import row_losses
-from millrace.monitoring.reference.past import ReferenceWindows
 from millrace.monitoring.reference.profile import ReferenceProfile
 
 _FLOATS = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True, width=64))
@@ -121,6 +119,7 @@ def test_what_an_earlier_millrace_wrote_is_read() -> None:
     data = json.loads(profile.to_json())
     for column in data["columns"]:
         del column["windows"]
+        column["variation"] = {"7": {"windows": 6, "mean": 0.1, "sd": 0.1}}
     del data["importances"]
     assert ReferenceProfile.from_json(json.dumps(data | {"format": 1})) == profile
 
@@ -207,35 +206,6 @@ def test_moments_beyond_floats_are_not_told() -> None:
     times = pa.array([datetime(2025, 1, 1, tzinfo=UTC)] * 2)
     (x,) = ReferenceProfile.build(pa.table({"x": [1e308, -1.7e308]}), timestamps=times).columns
     assert (x.sd, x.high, x.windows[1].sds) == (None, 1e308, (None,))
-
-
-def weekly(cells: Ints, size: int, weeks: Ints) -> dict[int, ReferenceWindows]:
-    counts = count_cells(cells, weeks, int(weeks[-1]) + 1, size)
-    none = (None,) * len(counts)
-    numbers, rows, missing = range(len(counts)), counts.sum(axis=1).tolist(), counts[:, 0].tolist()
-    return {7: ReferenceWindows(tuple(numbers), rows, missing, none, none, tuple(map(tuple, counts[:, 1:].tolist())))}
-
-
-def test_variation_of_weeks_that_differ_is_found_and_that_of_equal_weeks_is_not() -> None:
-    rng = np.random.default_rng(2)
-    weeks = np.repeat(np.arange(10), 400)
-    same = rng.integers(0, 20, 4000)
-    moved = np.minimum(same + 5 * (weeks % 2), 19)
-    quiet, _ = column_variation("numeric", weekly(same, 20, weeks))
-    loud, _ = column_variation("numeric", weekly(moved, 20, weeks))
-    assert quiet[7].windows == loud[7].windows == 10
-    assert quiet[7].limit < 0.1
-    # Half of the weeks lie a quarter of the range higher: each is about that far from the others, less its own half.
-    assert 0.1 < loud[7].mean < 0.25
-
-
-def test_missing_shares_vary_too_and_short_references_say_nothing() -> None:
-    weeks = np.repeat(np.arange(8), 100)
-    cells = np.where(np.arange(800) % 100 < 10 * (weeks % 2), -1, 0)
-    _, missing = column_variation("text", weekly(cells, 2, weeks))
-    assert missing[7].mean == pytest.approx(0.4 / 7 / 1, abs=0.02)
-    assert column_variation("text", weekly(cells[:300], 2, weeks[:300])) == ({}, {})
-    assert Variation(8, 0.1, 0.02).limit == pytest.approx(0.22)
 
 
 def test_loss_spread_is_what_weeks_differ_by_beyond_chance() -> None:
