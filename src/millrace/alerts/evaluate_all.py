@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from millrace.alerts.ask import ask_rule
@@ -11,7 +12,8 @@ from millrace.alerts.deliver import Delivered, deliver
 from millrace.alerts.evaluate import evaluate, resolve
 from millrace.alerts.port import AlertDesk
 from millrace.alerts.tell import tell
-from millrace.alerts.types import AlertRule, Episode, Observation, RuleState
+from millrace.alerts.types import AlertRule, Episode, KeptRule, Observation, RuleState
+from millrace.core.errors import NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,10 @@ def evaluate_all(
             evaluate(desk.episodes, desk.events, desk.clock, declared.rule, heard)
     rules = desk.rules.list() if only is None else [desk.rules.get(only)]
     asking = [kept for kept in rules if kept.rule.condition is not None]
-    states = {kept.rule.name: ask_rule(desk, kept, at_once=only is not None) for kept in asking}
+    states = {}
+    for kept in asking:
+        with suppress(NotFound):  # it was deleted at this moment
+            states[kept.rule.name] = ask_rule(desk, kept, at_once=only is not None)
     posted += tell(desk)
     return AlertReport(desk.episodes.open_now(), states, posted, deliver(desk))
 
@@ -83,10 +88,18 @@ def keep(desk: AlertDesk, declared: Declared) -> None:
         kept = replace(rule, channels=named(desk, rule.channels))
         found = desk.rules.find(rule.name)
         if found is None or (found.rule, found.pipeline) != (kept, declared.pipeline):
-            desk.rules.put(kept, str(desk.principal), desk.clock.now(), declared.pipeline)
+            change(desk, kept, declared.pipeline)
     for found in desk.rules.list():
         if found.pipeline == declared.pipeline and found.rule.name not in rules:
             remove(desk, found.rule.name, "the pipeline's file does not declare the rule any more")
+
+
+def change(desk: AlertDesk, rule: AlertRule, pipeline: str | None = None) -> KeptRule:
+    """Write a rule. Where it asks something else than before, what was answered before does not count."""
+    found = desk.rules.find(rule.name)
+    if found is not None and found.rule.condition != rule.condition:
+        desk.rules.set_state(rule.name, None)
+    return desk.rules.put(rule, str(desk.principal), desk.clock.now(), pipeline)
 
 
 def remove(desk: AlertDesk, name: str, why: str) -> None:

@@ -102,6 +102,7 @@ def _made(desk: AlertDesk, rule: AlertRule, channels: list[str], *, replace: boo
 
     from millrace.alerts.ask import ask
     from millrace.alerts.channel_names import named
+    from millrace.alerts.evaluate_all import change
     from millrace.alerts.show import rule_json
 
     _check_name(desk, rule.name, replace=replace)
@@ -111,7 +112,7 @@ def _made(desk: AlertDesk, rule: AlertRule, channels: list[str], *, replace: boo
             f"the rule can't be evaluated: {answer.reason}", hint="mend it, or make it so with --unchecked"
         )
     rule = changed(rule, channels=named(desk, channels, strict=True))
-    kept = desk.rules.put(rule, str(desk.principal), desk.clock.now())
+    kept = change(desk, rule)
     if json:
         print_json({**rule_json(kept), "would_be": answer.state, "value": answer.value})
     else:

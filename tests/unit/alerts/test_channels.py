@@ -149,6 +149,7 @@ def test_errors_name_the_channel_without_its_secrets(hook: Hook, caplog: pytest.
         f"webhook+https://host/{SECRET}",
         f"webhook+ftp://{SECRET}@host",
         f"webhook+https://{SECRET}@[nohost/",
+        f"webhook+http://{WHSEC}@127.0.0.1:9/\x01{SECRET}",
     ]
     for url in bad:
         with pytest.raises(MillraceError) as raised:

@@ -11,7 +11,7 @@ from millrace.alerts.condition import Condition
 from millrace.alerts.deliver import Delivered
 from millrace.alerts.documents import rule_document, rule_of
 from millrace.alerts.evaluate import evaluate
-from millrace.alerts.evaluate_all import AlertReport, Declared, evaluate_all, keep, remove, tell_all
+from millrace.alerts.evaluate_all import AlertReport, Declared, change, evaluate_all, keep, remove, tell_all
 from millrace.alerts.types import METRIC, AlertRule, Mute
 from millrace.core.errors import InvalidInput, NotFound
 from millrace.testing.alert_rules import rule as full_rule
@@ -94,6 +94,18 @@ def test_of_a_long_history_only_the_last_is_kept() -> None:
     state = free.desk.rules.get("spend").state
     assert state is not None
     assert [one.at for one in state.recent] == [START + n * DAY for n in range(11, 31)]
+
+
+def test_what_another_question_was_answered_with_does_not_count() -> None:
+    free = Free()
+    free.day(6)
+    free.desk.rules.put(replace(RULE, labels={"team": "risk"}), "user:ada", START)
+    change(free.desk, replace(RULE, labels={}))
+    assert free.desk.rules.get("spend").state is not None  # it asks the same
+    change(free.desk, replace(RULE, condition=Condition(">", 0, sql="q")))
+    assert free.desk.rules.get("spend").state is None
+    assert free.day(6).are_open == []
+    assert len(free.day(6).are_open) == 1
 
 
 def pipeline_alerts(**changes: object) -> Declared:

@@ -42,7 +42,7 @@ class DuckDbSql:
         with duckdb.connect(":memory:", config=config) as connection:
             _check_is_select(connection, sql)
             _set_time(connection, now)
-            entries = [entry for entry in self.lake.catalog.list() if entry.name.table.lower() in sql.lower()]
+            entries = [entry for entry in self.lake.catalog.list() if _names(sql, entry)]
             files = [path for entry in entries for path in self._add(connection, entry)]
             _shut(connection, files)
             with _interrupted(connection, self.timeout_s), self._explained(entries):
@@ -94,6 +94,11 @@ class DuckDbSql:
             return did_you_mean(missing[1], [str(entry.name) for entry in self.lake.catalog.list()])
         candidates = next((line for line in message.splitlines() if "andidate bindings" in line), "")
         return candidates.strip() or "try it at the tables' newest versions"
+
+
+def _names(sql: str, entry: TableEntry) -> bool:
+    """Whether a table's own name is a word of the text; one too many does no harm."""
+    return re.search(rf"(?<!\w){re.escape(entry.name.table)}(?!\w)", sql, re.IGNORECASE) is not None
 
 
 def _first_rows(reader: pa.RecordBatchReader, limit: int) -> pa.Table:
