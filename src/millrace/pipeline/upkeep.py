@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Literal, cast
@@ -60,7 +60,7 @@ class MetricAlert:
     resolve_after: int = 1
     repeat_after: timedelta | None = None
     notify_on_ok: bool = True
-    channels: tuple[str, ...] | None = None
+    channels: Sequence[str] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     every: timedelta | None = None
 
@@ -76,7 +76,7 @@ class MetricAlert:
             out_of=self.out_of,
             resolve_after=self.resolve_after,
             repeat_after=self.repeat_after,
-            channels=alert.channels if self.channels is None else tuple(self.channels),
+            channels=tuple(alert.channels if self.channels is None else self.channels),
             notify_on_ok=self.notify_on_ok,
             labels={"pipeline": pipeline, **alert.labels, **self.labels},
             inhibitions=(),
@@ -111,15 +111,17 @@ class Alert:
     out_of: int = 3
     resolve_after: int = 7
     repeat_after: timedelta | None = None
-    channels: tuple[str, ...] = field(default=(), repr=False)  # a URL may hold a secret
+    channels: Sequence[str] = field(default=(), repr=False)  # a URL may hold a secret
     notify_on_ok: bool = True
     critical_at_once: bool = True
     labels: Mapping[str, str] = field(default_factory=dict)
     inhibitions: tuple[Inhibition, ...] = INHIBITIONS
-    quiet: tuple[str, ...] = ()
-    rules: tuple[MetricAlert, ...] = ()
+    quiet: Sequence[str] = ()
+    rules: Sequence[MetricAlert] = ()
 
     def __post_init__(self) -> None:
+        for name in ("on", "channels", "quiet"):
+            _check_is_list(name, getattr(self, name))
         for kind in self.on:
             if kind not in KINDS:
                 raise InvalidInput(f"'{kind}' is no kind of verdict", hint=did_you_mean(kind, KINDS))
@@ -201,6 +203,11 @@ class Retrain:
     def causes(self) -> tuple[frozenset[str], ...]:
         """`on`, with the kinds of each cause apart."""
         return tuple(frozenset(cause.split("+")) for cause in self.on)
+
+
+def _check_is_list(name: str, given: object) -> None:
+    if isinstance(given, str):  # it may hold a secret
+        raise InvalidInput(f"{name} is one text", hint=f"give a list: {name}=[...]")
 
 
 def _check_causes(on: object) -> None:

@@ -172,9 +172,9 @@ def test_what_failed_goes_out_with_nothing_to_evaluate() -> None:
 
 
 def test_an_alert_of_a_pipeline_is_checked_where_it_is_written() -> None:
-    for wrong in ({"on": ("drfit",)}, {"quiet": ("night",)}):
+    for wrong in ({"on": ("drfit",)}, {"quiet": ("night",)}, {"channels": "slack://s3cret"}, {"on": "drift"}):
         with pytest.raises(InvalidInput):
-            mr.Alert(**wrong)  # type: ignore[arg-type]
+            mr.Alert(**wrong)
     one = mr.MetricAlert("a", operator=">", threshold=1, sql="SELECT 1")
     with pytest.raises(InvalidInput, match="one name"):
         mr.Alert(rules=(one, one))
