@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import Connection, Engine, inspect, text
 
 from millrace.database.engine import open_database
-from millrace.database.migrations import STEPS, VERSION_KEY, version
+from millrace.database.migrations import STEPS, version
 from millrace.database.settings import HomeSettings
+from millrace.database.version import VERSION_KEY
 
 if TYPE_CHECKING:
     from millrace.testing.postgres import PostgresServer

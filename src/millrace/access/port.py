@@ -9,7 +9,18 @@ from typing import Protocol
 from millrace.access.types import Token, TokenName
 
 
-class TokenStore(Protocol):
+class TokenReader(Protocol):
+    """Tokens, read. Process-safe: what a store has written is seen by every reader that begins afterwards."""
+
+    def list(self, *, revoked: bool = False) -> Sequence[Token]:
+        """Tokens that are not revoked (expired ones are among them), or all; sorted by name, then by age, oldest first.
+
+        Workers ask every second: it has to be cheap.
+        """
+        ...
+
+
+class TokenStore(TokenReader, Protocol):
     """Tokens by name. Process-safe; what returned is durable, and seen by every reader that begins afterwards.
 
     A name belongs to one token at a time: it is free again when that token is revoked, even where it has expired. Each
@@ -18,13 +29,6 @@ class TokenStore(Protocol):
 
     def add(self, token: Token) -> None:
         """Enter a new token. Raises AlreadyExists where one of that name is not revoked."""
-        ...
-
-    def list(self, *, revoked: bool = False) -> Sequence[Token]:
-        """Tokens that are not revoked (expired ones are among them), or all; sorted by name, then by age, oldest first.
-
-        Workers ask every second: it has to be cheap.
-        """
         ...
 
     def revoke(self, name: TokenName, at: datetime) -> Token:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from millrace.access.issue import digest_of
-from millrace.access.port import TokenStore
+from millrace.access.port import TokenReader
 from millrace.access.types import Caller, Rights, Token, owner
 from millrace.api.auth import Credentials
 from millrace.core.clock import Clock
@@ -66,7 +66,7 @@ class Callers:
         return None if expired else known.caller
 
 
-async def follow(callers: Callers, store: TokenStore) -> None:
+async def follow(callers: Callers, store: TokenReader) -> None:
     """Keep the callers as the store has them, whoever changes it, until cancelled.
 
     While the store can't be read, the tokens that were read last count: a database that is away stops no answers.

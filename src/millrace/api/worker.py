@@ -29,10 +29,10 @@ from millrace.core.errors import InvalidState, NotFound
 from millrace.core.principal import current_user
 from millrace.serving.capture.capture_log import CaptureLog
 from millrace.serving.models.processes.environments import Environments
-from millrace.serving.port import EndpointStore
+from millrace.serving.port import EndpointReader
 from millrace.serving.requests.hot import HotApp
 from millrace.serving.types import Endpoint, EndpointName
-from millrace.workspace import open_workspace
+from millrace.workspace.serving_home import open_serving_home
 
 if TYPE_CHECKING:
     from millrace.api.channel import Message
@@ -73,7 +73,7 @@ class WorkerApp:
 class Commands:
     """What control may ask of a worker. Changes are taken one at a time, after the stored endpoints are loaded."""
 
-    def __init__(self, hot: HotApp, capture: CaptureLog, store: EndpointStore, restarts: int = 0) -> None:
+    def __init__(self, hot: HotApp, capture: CaptureLog, store: EndpointReader, restarts: int = 0) -> None:
         self._hot, self._capture, self._store, self._restarts = hot, capture, store, restarts
         self._changing = asyncio.Lock()
         self._loaded = False
@@ -191,23 +191,23 @@ async def main(options: ChildOptions) -> None:
     """Serve until SIGTERM or the end of the lifeline."""
     lifeline.hold(options.lifeline_fd)
     home, sockets = Path(options.home), Path(options.sockets)
-    workspace = open_workspace(home)
+    opened = open_serving_home(home)
     credentials = Credentials.of(home_token(home))
     callers = Callers(credentials, str(current_user()), SystemClock())
-    callers.know(workspace.tokens.list())
+    callers.know(opened.tokens.list())
     capture = CaptureLog(
-        workspace.capture_root,
+        opened.capture_root,
         f"worker-{options.slot}-{os.getpid()}",
-        workspace.clock,
-        durability=workspace.settings.capture_durability,
-        quota_bytes=workspace.settings.capture_quota_bytes,
+        opened.clock,
+        durability=opened.settings.capture_durability,
+        quota_bytes=opened.settings.capture_quota_bytes,
     )
-    environments, proofs = Environments.of(home), workspace.proofs_root
-    hot = HotApp(workspace.clock, workspace.online, capture, environments=environments, proofs=proofs)
-    commands = Commands(hot, capture, workspace.endpoints, options.restarts)
+    environments, proofs = Environments.of(home), opened.proofs_root
+    hot = HotApp(opened.clock, opened.online, capture, environments=environments, proofs=proofs)
+    commands = Commands(hot, capture, opened.endpoints, options.restarts)
     # Listening before reading the store: an activation that this reading misses is then sent to us.
     server = await channel.listen(worker_channel(sockets, options.slot), commands.handle)
-    work = (commands.mend(), commands.rest(), follow(callers, workspace.tokens))
+    work = (commands.mend(), commands.rest(), follow(callers, opened.tokens))
     beside = [asyncio.create_task(each) for each in work]
     for task in beside:
         task.add_done_callback(_note_end)
@@ -216,7 +216,7 @@ async def main(options: ChildOptions) -> None:
         app = WorkerApp(hot, control_socket(sockets), options.instance)
         guard = Guard(app, credentials, callers, options.hosts)
         assert options.listen_fd is not None  # noqa: S101 - the supervisor gives one to each worker
-        logged = workspace.settings.access_log
+        logged = opened.settings.access_log
         served = AccessLog(guard) if logged else guard
         # The short way writes no line for each request.
         connection = None if logged else partial(LaneProtocol, hot.lane, guard.caller)
@@ -227,7 +227,7 @@ async def main(options: ChildOptions) -> None:
             task.cancel()
         server.close()
         capture.close()
-        workspace.close()
+        opened.close()
 
 
 if __name__ == "__main__":

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from millrace.core.clock import SystemClock, epoch_us, from_epoch_us
-from millrace.database.settings import HomeSettings
+
+if TYPE_CHECKING:
+    from millrace.database.settings import HomeSettings
 
 _KEY = "virtual_clock_us"
 
 
-class HomeClock:
+class _Remembered(Protocol):
+    def get(self, key: str) -> object: ...
+
+
+class HomeTime:
     """Tells virtual time where the home has one, else the machine's.
 
     Whether a home is virtual is decided when the clock is opened; where the virtual clock stands is read each time, so
     that a move by one process is seen by all at once.
     """
 
-    def __init__(self, settings: HomeSettings) -> None:
+    def __init__(self, settings: _Remembered) -> None:
         self._settings = settings
         self._system = SystemClock()
         self._virtual = settings.get(_KEY) is not None
@@ -34,7 +40,15 @@ class HomeClock:
             return self._system.now()
         return from_epoch_us(cast("int", self._settings.get(_KEY)))
 
+
+class HomeClock(HomeTime):
+    """The same, and it can be put to a time."""
+
+    def __init__(self, settings: HomeSettings) -> None:
+        super().__init__(settings)
+        self._kept = settings
+
     def set(self, to: datetime) -> None:
         """Put the home into virtual time, at `to`. Processes that are already open in real time don't notice: set it first."""
-        self._settings.set(_KEY, epoch_us(to))
+        self._kept.set(_KEY, epoch_us(to))
         self._virtual = True

@@ -8,8 +8,7 @@ from sqlalchemy import Connection, insert, inspect, select, update
 
 from millrace.core.errors import NewerHome
 from millrace.database import schema
-
-VERSION_KEY = "schema_version"
+from millrace.database.version import VERSION_KEY
 
 Step = Callable[[Connection], None]
 
@@ -110,7 +109,8 @@ CREATE TABLE alert_channels (name VARCHAR(200) NOT NULL PRIMARY KEY, url TEXT NO
 
 
 # Append only. The first step leads from schema version 1 to 2, and so on. A new database gets today's schema at once, so
-# each change to `schema.py` is made twice: there, and as a step here that brings older databases to the same state.
+# each change to `schema.py` is made twice: there, and as a step here that brings older databases to the same state. `version.py`
+# counts them.
 STEPS: Sequence[Step] = (_add_feature_functions, _add_tokens, _add_canaries, _add_alerts)
 
 

@@ -33,7 +33,20 @@ class Captured:
     prediction: Prediction | None = None
 
 
-class EndpointStore(Protocol):
+class EndpointReader(Protocol):
+    """Endpoints, read. Process-safe: what a store has written is seen by every reader that begins afterwards.
+
+    Raises: NotFound for an unknown name with the nearest as hint.
+    """
+
+    def get(self, name: EndpointName) -> Endpoint: ...
+
+    def list(self) -> Sequence[Endpoint]:
+        """Sorted by name."""
+        ...
+
+
+class EndpointStore(EndpointReader, Protocol):
     """Endpoints by name. Process-safe; what returned is durable, with the events that tell of it.
 
     Raises: NotFound for an unknown name with the nearest as hint; AlreadyExists from `add`; Conflict from `update`
@@ -41,12 +54,6 @@ class EndpointStore(Protocol):
     """
 
     def add(self, endpoint: Endpoint, *events: Event) -> None: ...
-
-    def get(self, name: EndpointName) -> Endpoint: ...
-
-    def list(self) -> Sequence[Endpoint]:
-        """Sorted by name."""
-        ...
 
     def update(self, endpoint: Endpoint, expected_generation: int, *events: Event) -> None: ...
 

@@ -7,21 +7,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine
-
 from millrace.core.errors import InvalidState, NotFound
 from millrace.core.events import EventLog
 from millrace.core.principal import Principal, current_user
 from millrace.core.settings import Settings
 from millrace.database.clock import HomeClock
-from millrace.database.engine import open_database
-from millrace.database.events import SqlEventLog
-from millrace.database.settings import HomeSettings
 from millrace.workspace.engines import acquire, release
+from millrace.workspace.place import PLACE, is_in_home, place_of, refuse_moved
+from millrace.workspace.stores import online_store
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from millrace.access.port import TokenStore
     from millrace.alerts.port import AlertDesk, EpisodeStore
+    from millrace.database.settings import HomeSettings
     from millrace.features.functions.store import FeatureSpecStore, FunctionStore
     from millrace.features.port import AsOfJoin, OnlineStore
     from millrace.features.windows import WindowEngine
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from millrace.serving.port import EndpointStore
     from millrace.targets.port import DeploymentTarget, FeatureTarget
     from millrace.tracking.port import Tracking
-
-_PLACE = "home"  # where a home was made
 
 
 @dataclass(frozen=True)
@@ -116,13 +114,7 @@ class Workspace:
     @cached_property
     def online(self) -> OnlineStore:
         """Features for lookups inside a request: in the home, or on the server that the settings name."""
-        if self.settings.online_url:
-            from millrace.features.adapters.redis_online import RedisOnlineStore
-
-            return RedisOnlineStore(self.settings.online_url)
-        from millrace.features.adapters.lmdb_online import LmdbOnlineStore
-
-        return LmdbOnlineStore(self.home / "online")
+        return online_store(self.settings)
 
     @cached_property
     def functions(self) -> FunctionStore:
@@ -254,6 +246,10 @@ def open_workspace(home: str | Path | None = None, *, principal: Principal | Non
             f"the home {settings.home} can't be made: {error.strerror}",
             hint="choose another with --home or MILLRACE_HOME",
         ) from error
+    from millrace.database.engine import open_database  # not where the database is only read: see `serving_home.py`
+    from millrace.database.events import SqlEventLog
+    from millrace.database.settings import HomeSettings
+
     engine = open_database(settings.database_url)
     kept = HomeSettings(engine)
     _check_place(settings, kept)
@@ -276,15 +272,7 @@ def require_home(home: str | Path | None = None, *, principal: Principal | None 
 
 
 def _check_place(settings: Settings, kept: HomeSettings) -> None:
-    """Refuse a home that was moved or copied: its tables and models are known by their whole paths, which lead to the original."""
-    if f"{settings.home}/" not in settings.database_url:
-        return  # a database that several homes share
-    here, made = str(settings.home.resolve()), kept.get(_PLACE)
-    if made is None:
-        kept.set(_PLACE, here)
-    elif made != here:
-        raise InvalidState(
-            f"the home at {here} was made at {made}, where its tables and models are",
-            hint="move or mount it back there, or make a new home and import the tables",
-            made=made,
-        )
+    """Write down where the home was made, and refuse one that was moved."""
+    if is_in_home(settings) and kept.get(PLACE) is None:
+        kept.set(PLACE, place_of(settings))
+    refuse_moved(settings, kept.get(PLACE))

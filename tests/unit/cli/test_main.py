@@ -12,8 +12,8 @@ from millrace.cli import init as init_module
 from millrace.cli.main import main
 from millrace.core.errors import LawBroken
 from millrace.database.engine import open_database
-from millrace.database.migrations import VERSION_KEY
 from millrace.database.schema import settings
+from millrace.database.version import VERSION_KEY
 from tests.unit.cli.conftest import Cli
 
 READING = (

@@ -9,8 +9,9 @@ from sqlalchemy import Connection, Engine, inspect, text
 from millrace.core.errors import InvalidState, NewerHome, UsageError
 from millrace.database import schema
 from millrace.database.engine import open_database
-from millrace.database.migrations import STEPS, VERSION_KEY, migrate, version
+from millrace.database.migrations import STEPS, migrate, version
 from millrace.database.settings import HomeSettings
+from millrace.database.version import NEWEST, VERSION_KEY
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def test_a_new_database_has_every_table_and_a_version(url: str) -> None:
     engine = reopened(url)
     with engine.connect() as connection:
         assert set(inspect(connection).get_table_names()) == set(schema.METADATA.tables)
-        assert version(connection) == 1 + len(STEPS)
+        assert version(connection) == 1 + len(STEPS) == NEWEST
     engine.dispose()
 
 
@@ -81,7 +82,7 @@ def test_a_step_that_fails_leaves_the_home_as_it_was(url: str) -> None:
     with pytest.raises(RuntimeError, match="power cut"), engine.begin() as connection:
         migrate(connection, (*STEPS, breaks))
     with engine.connect() as connection:
-        assert version(connection) == 1 + len(STEPS)
+        assert version(connection) == 1 + len(STEPS) == NEWEST
         assert "colour" not in _columns(connection)
     engine.dispose()
 

@@ -1,0 +1,82 @@
+"""A home as a serving process has it: few parts, read only, and without SQLAlchemy where the database is a file.
+
+There is one such process for each core: what it imports, it imports that often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from millrace.core.settings import Settings
+from millrace.database.clock import HomeTime
+from millrace.database.reading import DatabaseReader, reader
+from millrace.workspace.place import PLACE, refuse_moved
+from millrace.workspace.stores import online_store
+from millrace.workspace.workspace import open_workspace
+
+if TYPE_CHECKING:
+    from millrace.access.port import TokenReader
+    from millrace.features.port import OnlineStore
+    from millrace.serving.port import EndpointReader
+
+
+@dataclass(frozen=True)
+class ServingHome:
+    """One home, opened to serve. `close` is idempotent."""
+
+    settings: Settings
+    clock: HomeTime
+    endpoints: EndpointReader
+    tokens: TokenReader
+    online: OnlineStore
+    close: Callable[[], None]
+
+    @property
+    def capture_root(self) -> Path:
+        """Where workers write what they served, before it is drained into the lake."""
+        return self.settings.home / "capture"
+
+    @property
+    def proofs_root(self) -> Path:
+        """Where is kept which predict path each served model may take."""
+        return self.settings.home / "serving"
+
+
+def open_serving_home(home: str | Path) -> ServingHome:
+    """Open a home, making or migrating it where that is needed.
+
+    Raises:
+        MillraceError: as `open_workspace`.
+    """
+    settings = Settings.load(home)
+    database = reader(settings.database_url)
+    if database is not None and database.get(PLACE) is not None:
+        return _light(settings, database)
+    if database is not None:
+        database.close()
+    workspace = open_workspace(home)
+    return ServingHome(
+        settings, workspace.clock, workspace.endpoints, workspace.tokens, workspace.online, workspace.close
+    )
+
+
+def _light(settings: Settings, database: DatabaseReader) -> ServingHome:
+    from millrace.access.adapters.sqlite_tokens import SqliteTokenReader
+    from millrace.serving.adapters.sqlite_endpoints import SqliteEndpointReader
+
+    try:
+        refuse_moved(settings, database.get(PLACE))
+    except BaseException:
+        database.close()
+        raise
+    online = online_store(settings)
+
+    def close() -> None:
+        online.close()
+        database.close()
+
+    endpoints, tokens = SqliteEndpointReader(database), SqliteTokenReader(database)
+    return ServingHome(settings, HomeTime(database), endpoints, tokens, online, close)
