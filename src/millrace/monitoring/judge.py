@@ -23,6 +23,8 @@ from millrace.monitoring.verdicts.volume import judge_volume
 
 # A window looks so far back; one more, because the first window of a log is seldom whole and counts for little.
 PAST = SCALES[-1] + 1
+# So old may the labels be that an estimate is held against.
+LABELS_PAST = 120
 
 
 def judge(
@@ -32,6 +34,8 @@ def judge(
     windows: Sequence[WindowCounts],
     *,
     until: datetime | None = None,
+    labelled: Sequence[WindowCounts] | None = None,
+    labels_after: int = 0,
 ) -> Sequence[WindowVerdict]:
     """All verdicts on windows, oldest window first.
 
@@ -41,6 +45,8 @@ def judge(
         reference: its reference.
         windows: whole ones by `spec.granularity`, oldest first, numbers rising; the first `PAST` serve as the past of the later ones.
         until: rows are known up to here; None: up to the newest window.
+        labelled: windows, older ones too, whose answers the estimate is held against; None: `windows`.
+        labels_after: by so many windows labels come late, where a replay gives them all at once.
     """
     if not windows:
         return []
@@ -50,7 +56,7 @@ def judge(
         *judge_quality(spec, version, windows, watched(spec, reference), importances=reference.importances),
         *judge_volume(spec, version, windows, until=until),
         *judge_performance(spec, version, windows, reference.answers),
-        *judge_estimate(spec, version, windows, reference.answers),
+        *judge_estimate(spec, version, windows, reference.answers, labelled=labelled, labels_after=labels_after),
     ]
     return sorted(verdicts, key=lambda verdict: (verdict.start, verdict.kind))
 

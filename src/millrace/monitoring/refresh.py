@@ -12,7 +12,7 @@ from millrace.core.names import TableName
 from millrace.lake.lake import Lake
 from millrace.monitoring.counts.update import Counted, commit_counts, count_new, stored_rows
 from millrace.monitoring.counts.view import View, bases
-from millrace.monitoring.judge import PAST, judge
+from millrace.monitoring.judge import LABELS_PAST, PAST, judge
 from millrace.monitoring.publish import around, granularities, publish, touched
 from millrace.monitoring.reference.profile import ReferenceProfile
 from millrace.monitoring.tables.custom import check
@@ -65,13 +65,13 @@ def refresh(
     check(spec)
     counted = count_new(lake, spec, references)
     windows = {version: _to_judge(spec, counted, version, since, until) for version in references}
-    view = _view(lake, spec, counted, windows)
+    view, answers = _view(lake, spec, counted, windows), _answers(lake, spec, counted, windows)
     _forget(lake, spec, counted)
     publish(lake, spec, references, counted, view)
     verdicts = [
         verdict
         for version, reference in references.items()
-        for verdict in _judge(spec, (version, reference), view, windows[version], until)
+        for verdict in _judge(spec, (version, reference), (view, answers), windows[version], until)
     ]
     _store(lake, spec, verdicts)
     commit_counts(lake, spec, counted)
@@ -101,17 +101,30 @@ def _view(lake: Lake, spec: MonitorSpec, counted: Counted, judged: Mapping[str, 
     return View.of(stored_rows(lake, spec, counted.base, parts), counted.rows, counted.anew, counted.base)
 
 
-def _judge(
-    spec: MonitorSpec, of: tuple[str, ReferenceProfile], view: View, numbers: set[int], until: datetime
-) -> Iterator[WindowVerdict]:
-    version, reference = of
+def _answers(lake: Lake, spec: MonitorSpec, counted: Counted, judged: Mapping[str, set[int]]) -> View:
+    """The answers, and nothing else, of windows whose labels an estimate is held against: late ones are of old windows."""
     granularity = Granularity.parse(spec.granularity)
-    present = view.present(version, granularity)
+    parts: list[tuple[int, int]] = []
+    for numbers in judged.values():
+        for first, last in _runs(numbers):
+            parts += bases(granularity, counted.base, set(range(first - LABELS_PAST, last + 1)))
+    stored = stored_rows(lake, spec, counted.base, parts, answers_only=True)
+    return View.of(stored, counted.rows, counted.anew, counted.base)
+
+
+def _judge(
+    spec: MonitorSpec, of: tuple[str, ReferenceProfile], views: tuple[View, View], numbers: set[int], until: datetime
+) -> Iterator[WindowVerdict]:
+    (version, reference), (view, answers) = of, views
+    granularity = Granularity.parse(spec.granularity)
+    present, known = view.present(version, granularity), answers.present(version, granularity)
     for first, last in _runs(numbers):
         wanted = present & set(range(first - PAST, last + 1))
         windows = [window for _, window in view.windows(version, granularity, wanted, sliced=False)]
         end = min(granularity.start(last + 1), until)
-        for verdict in judge(spec, version, reference, windows, until=end):
+        wanted = known & set(range(first - LABELS_PAST, last + 1))
+        labelled = [window for _, window in answers.windows(version, granularity, wanted, sliced=False)]
+        for verdict in judge(spec, version, reference, windows, until=end, labelled=labelled):
             if granularity.number(verdict.start) in numbers and first <= granularity.number(verdict.start) <= last:
                 yield verdict
 

@@ -115,8 +115,18 @@ def commit_counts(lake: Lake, spec: MonitorSpec, counted: Counted) -> None:
             lake.merge(name, rest, KEYS, "monitor refresh")
 
 
-def stored_rows(lake: Lake, spec: MonitorSpec, base: Granularity, windows: Iterable[tuple[int, int]]) -> pa.Table:
-    """The table's rows of ranges of base windows, both ends included, and perhaps of some between them."""
+def stored_rows(
+    lake: Lake,
+    spec: MonitorSpec,
+    base: Granularity,
+    windows: Iterable[tuple[int, int]],
+    *,
+    answers_only: bool = False,
+) -> pa.Table:
+    """The table's rows of ranges of base windows, both ends included, and perhaps of some between them.
+
+    With `answers_only` the counts of columns, which are most of a row, are left out, and so are slices.
+    """
     name, wanted = counts_table(spec), list(windows)
     if not wanted or not lake.exists(name):
         return SCHEMA.empty_table()
@@ -125,7 +135,13 @@ def stored_rows(lake: Lake, spec: MonitorSpec, base: Granularity, windows: Itera
         low, high = (pa.scalar(base.start(n), SCHEMA.field("window_start").type) for n in (first, last + 1))
         inside = (at >= low) & (at < high)
         where = inside if where is None else where | inside
-    rows = lake.read(name, where=where).select(SCHEMA.names).cast(SCHEMA)
+    if answers_only:
+        plain = [column for column in SCHEMA.names if column != "columns"]
+        rows = lake.read(name, columns=plain, where=where & pc.is_null(pc.field("slice_key")))
+        rows = rows.append_column("columns", pa.nulls(rows.num_rows, SCHEMA.field("columns").type))
+    else:
+        rows = lake.read(name, where=where)
+    rows = rows.select(SCHEMA.names).cast(SCHEMA)
     return rows.filter(pc.equal(rows.column("granularity"), str(base)))
 
 

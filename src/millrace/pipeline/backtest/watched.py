@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _CUT = 0.5
-_OF_LABELS, _MADE_UP = ("performance", "estimate"), ("volume",)
+_OF_LABELS, _MADE_UP = "performance", "volume"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,45 +47,27 @@ def watch(pipeline: Pipeline, scene: Scene, trained: Trained, end: datetime) -> 
         return []
     spec, version, late = monitor_spec(pipeline), f"{trained.model.at:%Y-%m-%d}", pipeline.labels.known_after
     log = _log(spec, scene, trained, rows)
-    numbers = Granularity.parse(spec.granularity).numbers(scene.times_us[rows])
+    granularity = Granularity.parse(spec.granularity)
+    numbers = granularity.numbers(scene.times_us[rows])
+    counted = [
+        count_version(part, numbers, spec, trained.reference) for part in (log.drop_columns([spec.label_col]), log)
+    ]
+    # The estimate is made without labels, and held against those only that were known at its window's end.
     blind, held = (
-        judge(spec, version, trained.reference, count_version(part, numbers, spec, trained.reference), until=end)
-        for part in (log.drop_columns([spec.label_col]), log)
+        judge(
+            spec,
+            version,
+            trained.reference,
+            part,
+            until=end,
+            labelled=counted[1],
+            labels_after=-(-late // granularity.length),
+        )
+        for part in counted
     )
-    others = [one for one in blind if one.kind not in {*_OF_LABELS, *_MADE_UP}]
-    known = [Known(one.end, one) for one in [*others, *_estimates(_of(blind, "estimate"), _of(held, "estimate"), late)]]
-    known += [Known(one.end + late, one) for one in _of(held, "performance")]
+    known = [Known(one.end, one) for one in blind if one.kind not in {_OF_LABELS, _MADE_UP}]
+    known += [Known(one.end + late, one) for one in held if one.kind == _OF_LABELS]
     return sorted((one for one in known if one.at <= end), key=_order)
-
-
-def _of(verdicts: Sequence[WindowVerdict], kind: str) -> Sequence[WindowVerdict]:
-    return [one for one in verdicts if one.kind == kind]
-
-
-def _estimates(
-    blind: Sequence[WindowVerdict], held: Sequence[WindowVerdict], late: timedelta
-) -> Sequence[WindowVerdict]:
-    """The estimate at each window's end, held against those labels only that were known by then.
-
-    Whether the estimate is trusted is the one thing about it that labels decide. So it is made without any (`blind`), and believed
-    as far as the newest window whose labels were known allows (`held`).
-    """
-    found = []
-    for one in blind:
-        checked = next((each for each in reversed(held) if each.end + late <= one.end), None)
-        found.append(one if checked is None else _held_against(one, checked))
-    return found
-
-
-def _held_against(one: WindowVerdict, checked: WindowVerdict) -> WindowVerdict:
-    figures = {
-        name: value for name, value in checked.figures.items() if name.startswith("checked_") or name == "trusted"
-    }
-    if not figures:
-        return one
-    reason = one.reason.rpartition("; ")[0] + "; " + checked.reason.rpartition("; ")[2]
-    status = one.status if figures.get("trusted", 1.0) else "insufficient_data"
-    return replace(one, status=status, reason=reason, figures={**one.figures, **figures})
 
 
 def _log(spec: MonitorSpec, scene: Scene, trained: Trained, rows: np.ndarray) -> pa.Table:
