@@ -7,7 +7,7 @@ What a pipeline's page is made of (`docs/pipelines.md` explains each):
 - functions as features: `feature_function` registers one, `FeatureFunction` uses it
 - candidates: `XGBoost`, `LightGBM`, `Linear`, `Dummy`, `Custom`
 - gates: `AtLeast`, `AtMost`, `BeatsBaselines`, `BeatsChampion`
-- the rest of the loop: `Deployment`, `Rollout` with `CanaryLimits`, `Monitor`, `Alert` with `MetricAlert`s, `Retrain`, and `Pipeline` around it all
+- the rest of the loop: `Deployment`, `Rollout` with `CanaryLimits`, `Monitor` with `Metric`s, `Alert` with `MetricAlert`s, `Retrain`, and `Pipeline` around it all
 
 For notebooks and tests: `open_workspace` opens a home, `spark` is a PySpark session over its tables, `preview` tries a
 feature or label function at one time. The client with the steps one by one is
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from millrace.features.functions.store import feature_function
     from millrace.features.types import FeatureFunction, FeatureLookup
     from millrace.features.windows import Count, CountDistinct, Last, Max, Mean, Min, Stddev, Sum
+    from millrace.monitoring.types import Metric
     from millrace.pipeline.declare import (
         Alert,
         Deployment,
@@ -53,6 +54,7 @@ _FROM = {
     "millrace.features.functions.store": ("feature_function",),
     "millrace.features.types": ("FeatureFunction", "FeatureLookup"),
     "millrace.features.windows": ("Count", "CountDistinct", "Last", "Max", "Mean", "Min", "Stddev", "Sum"),
+    "millrace.monitoring.types": ("Metric",),
     "millrace.pipeline.declare": (
         "Alert",
         "Deployment",
@@ -97,6 +99,7 @@ __all__ = [
     "Linear",
     "Max",
     "Mean",
+    "Metric",
     "MetricAlert",
     "Min",
     "Monitor",

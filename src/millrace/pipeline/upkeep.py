@@ -13,16 +13,54 @@ from millrace.alerts.quiet import parse_quiet
 from millrace.alerts.types import INHIBITIONS, KINDS, METRIC, AlertRule, Inhibition
 from millrace.core.errors import InvalidInput
 from millrace.core.names import did_you_mean
+from millrace.monitoring.types import Metric, MonitorSpec
+from millrace.monitoring.windows import Granularity, base_of
 
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """What is watched: each day's features and predictions against the training reference, and losses against late labels."""
+    """What is watched: each day's features and predictions against the training reference, and losses against late labels.
+
+    Attributes:
+        granularity: the window that is judged, from `5 minutes` to `1 year`.
+        false_alarms_per_year: the budget that all limits follow from.
+        effect_floor: the smallest distance (KS, total variation) that is called drift.
+        schema: where the tables go.
+        granularities: more windows that the metric tables have rows for.
+        slices: columns of the log, or SQL expressions over them as `amount > 100`: the metric tables have rows for each value.
+        metrics: of your own, in SQL: `mr.Metric("north_spend", "avg(spend) FILTER (region = 'north')")`.
+        features: the columns whose distribution is watched; empty: all that the model takes.
+        label_coverage: a window counts for performance when at least this share of its rows has a label.
+    """
 
     granularity: str = "1 day"
     false_alarms_per_year: float = 1.0
     effect_floor: float = 0.1
     schema: str = "ml.monitoring"
+    granularities: tuple[str, ...] = ()
+    slices: tuple[str, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    features: tuple[str, ...] = ()
+    label_coverage: float = 0.5
+
+    def __post_init__(self) -> None:
+        base_of([Granularity.parse(text) for text in (self.granularity, *self.granularities)])
+        self.spec("of.any.log")
+
+    def spec(self, log: str) -> MonitorSpec:
+        """As a monitor over a log."""
+        return MonitorSpec(
+            log,
+            self.schema,
+            granularity=self.granularity,
+            granularities=tuple(self.granularities),
+            slices=tuple(self.slices),
+            metrics=tuple(self.metrics),
+            feature_cols=tuple(self.features),
+            false_alarms_per_year=self.false_alarms_per_year,
+            effect_floor=self.effect_floor,
+            label_coverage=self.label_coverage,
+        )
 
 
 @dataclass(frozen=True, slots=True)

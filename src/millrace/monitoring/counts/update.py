@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from millrace.core.names import TableName
 from millrace.lake.lake import Lake
-from millrace.lake.types import TableDefinition
+from millrace.lake.types import TableDefinition, TableEntry
 from millrace.monitoring.counts.read_log import Counts, LogReader, merged, ranges
 from millrace.monitoring.counts.sums import LossSums, Moments
 from millrace.monitoring.counts.table import KEYS, SCHEMA, Part, Stamp, decoded, encoded
@@ -64,6 +64,12 @@ def counts_table(spec: MonitorSpec) -> TableName:
     return TableName.parse(f"{spec.output_schema}.{TableName.parse(spec.table).table}_window_counts")
 
 
+def ensure_counts(lake: Lake, spec: MonitorSpec) -> TableEntry:
+    """The table of counts, made where it is missing."""
+    definition = TableDefinition(description=f"Counts of {spec.table} by window", role="metrics")
+    return lake.ensure(counts_table(spec), SCHEMA, definition)
+
+
 def count_new(lake: Lake, spec: MonitorSpec, references: Mapping[str, ReferenceProfile]) -> Counted:
     """Count what the log has new for each of the versions; nothing is written.
 
@@ -93,8 +99,7 @@ def count_new(lake: Lake, spec: MonitorSpec, references: Mapping[str, ReferenceP
 
 def commit_counts(lake: Lake, spec: MonitorSpec, counted: Counted) -> None:
     """Write what was found, a commit for each version that was counted anew and one for all others."""
-    name = counts_table(spec)
-    lake.ensure(name, SCHEMA, TableDefinition(description=f"Counts of {spec.table} by window", role="metrics"))
+    name = ensure_counts(lake, spec).name
     of = counted.rows.column("model_version")
     for version in sorted(counted.anew):
         rows = counted.rows.filter(pc.equal(of, version))

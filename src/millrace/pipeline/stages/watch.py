@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 from millrace.alerts.evaluate_all import evaluate_all, tell_all
 from millrace.alerts.types import Observation
 from millrace.core.clock import utc
-from millrace.monitoring.refresh import refresh
+from millrace.monitoring.known import KnownMonitor, remember
+from millrace.monitoring.refresh import Refreshed, refresh
+from millrace.monitoring.tables.schemas import MetricTables
 from millrace.monitoring.types import MonitorSpec, WindowVerdict
+from millrace.monitoring.windows import Granularity
 from millrace.pipeline.context import RunContext
 from millrace.pipeline.declare import Pipeline
 from millrace.pipeline.fingerprint import fingerprint
@@ -20,6 +23,7 @@ from millrace.pipeline.reference import reference_of
 from millrace.pipeline.retrain import close_left_behind, in_production, subject
 from millrace.pipeline.split import take
 from millrace.pipeline.stages.stage import Outcome
+from millrace.pipeline.upkeep import Monitor
 from millrace.serving.labels.labels import join_labels
 
 if TYPE_CHECKING:
@@ -89,7 +93,8 @@ class Watch:
     def run(self, context: RunContext) -> Outcome:
         """Refresh the metric tables, evaluate the rule, send what is in the outbox."""
         services, pipeline = context.services, context.pipeline
-        verdicts = _judge(context, self.today)
+        found = _judge(context, self.today)
+        verdicts = found.verdicts
         observations = [_observation(pipeline, verdict) for verdict in verdicts]
         sent = evaluate_all(services.alerts, pipeline.alerts.declared(pipeline.name), observations).delivered.sent
         close_left_behind(services, pipeline)
@@ -99,45 +104,43 @@ class Watch:
         detail = f"{len(verdicts)} verdicts, {len(bad)} bad" + (
             f"; episode open: {are_open[0].reason}" if are_open else ""
         )
+        detail += "".join(f"; {note}" for note in found.notes)
         return Outcome(detail, {"verdicts": len(verdicts), "bad": len(bad), "sent": sent, "open": bool(are_open)})
 
 
 def monitor_spec(pipeline: Pipeline) -> MonitorSpec:
     """The pipeline's monitor over its inference log."""
-    declared = pipeline.monitor
-    if declared is None:
-        return MonitorSpec(str(pipeline.predictions_table), "ml.monitoring")
-    return MonitorSpec(
-        str(pipeline.predictions_table),
-        declared.schema,
-        granularity=declared.granularity,
-        false_alarms_per_year=declared.false_alarms_per_year,
-        effect_floor=declared.effect_floor,
-    )
+    return (pipeline.monitor or Monitor()).spec(str(pipeline.predictions_table))
 
 
-def _judge(context: RunContext, today: datetime) -> list[WindowVerdict]:
+def _judge(context: RunContext, today: datetime) -> Refreshed:
     services, pipeline = context.services, context.pipeline
     champion = in_production(services, pipeline)
     if champion is None or "run_id" not in champion.verdict:
-        return []
-    since = _since(context, today)
-    if since >= today:  # the first predictions are of today: no day is over yet
-        return []
+        return Refreshed([])
+    spec = monitor_spec(pipeline)
+    since, until = _since(context, spec, today), _finished(spec, today)
+    if since >= until:  # the first predictions are of today: no window is over yet
+        return Refreshed([])
+    remember(services.lake, KnownMonitor(pipeline.name, spec, pipeline.model_name))
     references = {str(champion.version): reference_of(services, str(champion.verdict["run_id"]))}
-    return list(refresh(services.lake, monitor_spec(pipeline), references, since=since, until=today).verdicts)
+    return refresh(services.lake, spec, references, since=since, until=until)
 
 
-def _since(context: RunContext, today: datetime) -> datetime:
-    """Where judging starts: the last day that was judged, further back where labels have just changed old windows."""
+def _finished(spec: MonitorSpec, today: datetime) -> datetime:
+    """The end of the newest window that is over."""
+    granularity = Granularity.parse(spec.granularity)
+    return granularity.start(granularity.number(today))
+
+
+def _since(context: RunContext, spec: MonitorSpec, today: datetime) -> datetime:
+    """Where judging starts: the last window that was judged; older ones are judged again where their rows or labels changed."""
     services, pipeline = context.services, context.pipeline
-    last = _last_judged(services, pipeline)
+    last = _last_judged(services, spec)
     if last is None:
         return _first_prediction(services, pipeline) or today - _WEEK
-    if context.outputs.get(JOIN, {}).get("joined"):
-        return min(last, today - pipeline.labels.known_after - pipeline.labels.tolerance - _WEEK)
     # The rule wants the last `out_of` observations each time.
-    return min(last, today - pipeline.alerts.out_of * timedelta(days=1))
+    return min(last, _finished(spec, today) - pipeline.alerts.out_of * Granularity.parse(spec.granularity).length)
 
 
 def _observation(pipeline: Pipeline, verdict: WindowVerdict) -> Observation:
@@ -146,15 +149,14 @@ def _observation(pipeline: Pipeline, verdict: WindowVerdict) -> Observation:
     return Observation(subject(pipeline, verdict.model_version), verdict.kind, verdict.end, bad, verdict.reason, data)
 
 
-def _last_judged(services: Services, pipeline: Pipeline) -> datetime | None:
+def _last_judged(services: Services, spec: MonitorSpec) -> datetime | None:
     import pyarrow.compute as pc
 
-    spec = monitor_spec(pipeline)
-    table = f"{spec.output_schema}.{pipeline.predictions_table.table}_drift_summary"
+    table = MetricTables.of(spec).verdicts
     if not services.lake.exists(table):
         return None
-    newest = pc.max(services.lake.read(table, columns=["date"]).column("date")).as_py()
-    return None if newest is None else utc(datetime(newest.year, newest.month, newest.day))  # noqa: DTZ001 - a date
+    newest = pc.max(services.lake.read(table, columns=["window_start"]).column("window_start")).as_py()
+    return None if newest is None else utc(newest)
 
 
 def _first_prediction(services: Services, pipeline: Pipeline) -> datetime | None:

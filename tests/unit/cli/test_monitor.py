@@ -1,0 +1,66 @@
+"""A monitor over a log that no pipeline has made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.unit.cli.conftest import Cli
+from tests.unit.monitoring.logs import log_of
+
+NAME = "answers"
+
+
+@pytest.fixture(autouse=True)
+def _home(home: Path) -> None:
+    home.mkdir()
+
+
+@pytest.fixture
+def log(cli: Cli, tmp_path: Path) -> str:
+    """Three normal days, then one that is not."""
+    for name, rows in (
+        ("logs.answers", pa.concat_tables([log_of(range(3)), log_of([3], shift=2.5)])),
+        ("ml.normal", log_of(range(-30, -10)).drop_columns(["model_version", "id"])),
+    ):
+        pq.write_table(rows, tmp_path / "rows.parquet")
+        assert cli("table", "import", name, tmp_path / "rows.parquet").code == 0
+    return "logs.answers"
+
+
+def test_before_there_is_one(cli: Cli) -> None:
+    assert "there are no monitors yet" in cli("monitor", "list").out
+    assert cli("monitor", "list", "--json").json() == {"monitors": []}
+    assert "no monitor 'x'" in cli("monitor", "show", "x").refused()
+
+
+def test_a_log_is_watched_from_creation_to_verdict(cli: Cli, log: str) -> None:
+    made = cli("monitor", "create", log, "--baseline", "ml.normal", "--slice", "region", "--json").json()
+    assert (made["name"], made["slices"]) == (NAME, ["region"])
+    assert "no verdicts yet" in cli("monitor", "show", NAME).out
+    refreshed = cli("monitor", "refresh", NAME)
+    assert refreshed.code == 0
+    verdicts = cli("monitor", "verdicts", log, "--since", "2025-03-03", "--json").json()["verdicts"]
+    drift = [(one["start"], one["status"]) for one in verdicts if one["kind"] == "drift"]
+    assert drift[:2] == [("2025-03-03T00:00:00Z", "ok"), ("2025-03-04T00:00:00Z", "drift")]
+    shown = cli("monitor", "show", NAME)
+    assert shown.code == 0
+    assert "spend: KS" in shown.out
+    assert "worst columns" in shown.out
+    assert cli("monitor", "list", "--json").json()["monitors"][0]["log"] == "logs.answers"
+    newest = cli("monitor", "show", NAME, "--check", "--json")
+    assert newest.code == (3 if any(one["status"] == "drift" for one in newest.json()["newest"]) else 0)
+
+
+def test_what_can_t_be_watched_is_refused(cli: Cli, log: str) -> None:
+    assert (
+        "no column 'time'" in cli("monitor", "create", log, "--baseline", "ml.normal", "--timestamp", "time").refused()
+    )
+    said = cli("monitor", "create", log, "--baseline", "ml.normal", "--slice", "reigon").refused()
+    assert "slice 'reigon' is no column" in said
+    assert "did you mean 'region'?" in said
+    cli("monitor", "create", log, "--baseline", "ml.none").refused()
+    cli("monitor", "create", "logs.none", "--baseline", "ml.normal").refused()
