@@ -48,7 +48,7 @@ def test_a_log_is_watched_from_creation_to_verdict(cli: Cli, log: str) -> None:
     assert drift[:2] == [("2025-03-03T00:00:00Z", "ok"), ("2025-03-04T00:00:00Z", "drift")]
     shown = cli("monitor", "show", NAME)
     assert shown.code == 0
-    assert "spend: KS" in shown.out
+    assert "spend" in shown.out
     assert "worst columns" in shown.out
     assert cli("monitor", "list", "--json").json()["monitors"][0]["log"] == "logs.answers"
     newest = cli("monitor", "show", NAME, "--check", "--json")
