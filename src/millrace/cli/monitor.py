@@ -66,7 +66,8 @@ def show(
     with closing(require_home(home)) as workspace:
         monitor = find_monitor(workspace.lake, name)
         verdicts = _verdicts(workspace.lake, monitor)
-    starts = sorted({one.start for one in verdicts})[-_SHOWN_WINDOWS:]
+    telling = [one for one in verdicts if one.status != "insufficient_data"] or verdicts
+    starts = sorted({one.start for one in telling})[-_SHOWN_WINDOWS:]
     recent, newest = [one for one in verdicts if one.start in starts], _newest(verdicts)
     if json:
         worst = [{"column": column, "windows": windows} for column, windows in _worst(recent)]
