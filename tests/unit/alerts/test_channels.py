@@ -6,6 +6,7 @@ import hmac
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -157,6 +158,17 @@ def test_errors_name_the_channel_without_its_secrets(hook: Hook, caplog: pytest.
         told = f"{raised.value} {raised.value.facts} {raised.value.__cause__} {caplog.text}"
         assert SECRET not in told
         assert WHSEC not in told
+
+
+def test_logs_of_libraries_say_nothing_while_we_send(hook: Hook, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    for url in (hook.url(SECRET), hook.json_url(SECRET), hook.json_url(f"500/{SECRET}")):
+        with suppress(NotDelivered):
+            channels().send(message(), url)
+    assert len(hook.received) == 3
+    assert SECRET not in caplog.text
+    logging.getLogger("httpx").info("of others")
+    assert "of others" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import warnings
 from functools import lru_cache
 from typing import Any
 
+from millrace.alerts.adapters.hushed import hushed
 from millrace.alerts.adapters.not_delivered import NotDelivered
 from millrace.alerts.channel_names import shown
 from millrace.alerts.types import Notification
@@ -28,7 +29,8 @@ def send(notification: Notification, url: str) -> None:
     resolved = str(notification.data.get("type", "")).endswith(".resolved")
     kind = apprise.NotifyType.SUCCESS if resolved else apprise.NotifyType.WARNING
     try:
-        taken = bool(service.notify(body=notification.body, title=notification.title, notify_type=kind))
+        with hushed():
+            taken = bool(service.notify(body=notification.body, title=notification.title, notify_type=kind))
     except Exception as error:  # noqa: BLE001 - the edge: a plugin may raise anything, and its text may show the URL
         raise NotDelivered(f"{shown(url)} failed with {type(error).__name__}", hint=_HINT) from None
     if not taken:

@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsp
 import httpx
 import orjson
 
+from millrace.alerts.adapters.hushed import hushed
 from millrace.alerts.adapters.not_delivered import NotDelivered
 from millrace.alerts.channel_names import shown
 from millrace.alerts.deliver import Gone
@@ -35,10 +36,11 @@ _INSECURE = "insecure"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a webhook goes, and what it is signed with."""
+    """Where a webhook goes, what it is signed with, and whether it stays on this machine."""
 
     url: str
     secret: bytes
+    is_here: bool = False
 
 
 def send(notification: Notification, url: str, clock: Clock) -> None:
@@ -60,7 +62,11 @@ def send(notification: Notification, url: str, clock: Clock) -> None:
         "webhook-signature": signature(to.secret, notification.key, at, body),
     }
     try:
-        with httpx.Client(timeout=_TIMEOUT, follow_redirects=False, trust_env=False) as client:
+        with (
+            hushed(),
+            # A proxy of the environment is for places beyond this machine.
+            httpx.Client(timeout=_TIMEOUT, follow_redirects=False, trust_env=not to.is_here) as client,
+        ):
             status = client.post(to.url, content=body, headers=headers).status_code
     except Exception as error:  # noqa: BLE001 - the edge: what it raises may show the URL
         raise NotDelivered(
@@ -118,7 +124,11 @@ def parse(url: str) -> Target:
     rest = urlencode([pair for pair in query if pair[0] != _INSECURE])
     place = f"[{host}]" if ":" in host else host
     netloc = place if port is None else f"{place}:{port}"
-    return Target(urlunsplit((parts.scheme, netloc, parts.path or "/", rest, "")), _secret(parts.username, url))
+    return Target(
+        urlunsplit((parts.scheme, netloc, parts.path or "/", rest, "")),
+        _secret(parts.username, url),
+        _is_loopback(host),
+    )
 
 
 def _secret(text: str | None, url: str) -> bytes:
