@@ -132,6 +132,20 @@ class TestAppend:
         with pytest.raises(NotFound, match="nope"):
             list(store.batches(location, ["nope"]))
 
+    def test_all_rows_are_read_some_at_a_time_and_are_those_of_a_read(
+        self, store: TableStore, location: Location
+    ) -> None:
+        made(store, location, people(*range(5_000), name=pa.array(map(str, range(5_000)))))
+        store.append(location, people(5_000, name=pa.array(["z"]), new=pa.array(["late"])), commit())
+        store.merge(location, people(7, 8, name=pa.array(["x", None])), ["id"], commit())
+        columns = ["new", "id", "name"]
+        batches = list(store.batches(location, columns, batch_rows=300))
+        assert max(len(batch) for batch in batches) <= 300
+        expected = store.read(location, columns=columns).sort_by("id")
+        found = pa.Table.from_batches(batches).sort_by("id")
+        assert found.schema.equals(expected.schema)
+        assert found.to_pylist() == expected.to_pylist()
+
     def test_times_are_microseconds_utc_whatever_they_come_as(self, store: TableStore, location: Location) -> None:
         made(store, location, people(0, at=pa.array([0], pa.timestamp("s"))))
         store.append(location, people(1, at=pa.array([1_000], pa.timestamp("ns"))), commit())

@@ -38,6 +38,7 @@ from millrace.lake.adapters.delta_files import (
 )
 from millrace.lake.adapters.delta_keys import has_no, refuse_missing, refuse_unfit_partitions, refuse_unknown, same_key
 from millrace.lake.adapters.delta_log import already_there, commit_properties, version_info
+from millrace.lake.adapters.delta_stream import batches_of
 from millrace.lake.adapters.delta_versions import OpenedVersions
 from millrace.lake.columns import conform, new_columns, refuse_duplicate_keys, storable, storable_schema
 from millrace.lake.types import CommitInfo, FileChanges, Location, TableDefinition, Version, VersionInfo
@@ -242,9 +243,7 @@ class DeltaTableStore:
         if files is not None:
             partitions = _partitions(self._open(location, version))
             dataset = dataset_of_files(location, files, dataset.schema, partitions)
-        yield from dataset.to_batches(
-            columns=list(columns), filter=where, batch_size=batch_rows, batch_readahead=1, fragment_readahead=1
-        )
+        yield from batches_of(dataset, columns, where, batch_rows, is_local="://" not in location)
 
     def changes(self, location: Location, since: Version, until: Version) -> FileChanges | None:
         """The files with what changed; None where that can't be told."""
