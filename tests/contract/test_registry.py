@@ -136,6 +136,15 @@ def test_a_tag_says_since_when_an_alias_points_there(house: House) -> None:
     assert "millrace.alias.production" not in house.registry.version(CHURN, ONE).tags
 
 
+def test_an_alias_that_was_moved_by_one_who_was_killed_right_then_gets_its_tags(house: House) -> None:
+    house.register(2)
+    house.registry.set_alias(CHURN, "production", ONE)
+    house.registry._store.set_registered_model_alias(CHURN, "production", TWO)  # and no further
+    house.registry.set_alias(CHURN, "production", TWO)
+    tags = [house.registry.version(CHURN, each).tags for each in (ONE, TWO)]
+    assert ["millrace.alias.production" in each for each in tags] == [False, True]
+
+
 def test_stages_follow_the_aliases(house: House) -> None:
     registry = house.registry
     house.register(3)

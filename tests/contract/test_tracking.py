@@ -210,6 +210,16 @@ def test_a_logged_model_answers_the_same_from_every_loader(name: str, tracking: 
     assert (Path(folder) / "requirements.txt").read_text().splitlines() == ["mlflow==3.17.2", "scikit-learn==1.9.1"]
 
 
+def test_a_model_that_was_stored_whole_is_found_by_its_run_and_name(tracking: MlflowTracking) -> None:
+    run = tracking.start("e", "r", {})
+    assert tracking.logged_model(run, "model") is None
+    uri = tracking.log_model(run, "model", to_log("linear"))
+    assert tracking.logged_model(run, "model") == uri
+    assert tracking.logged_model(run, "another") is None
+    tracking._client.finalize_logged_model(uri.removeprefix("models:/"), "FAILED")
+    assert tracking.logged_model(run, "model") is None
+
+
 def test_an_unknown_flavor_is_refused(tracking: MlflowTracking) -> None:
     run = tracking.start("e", "r", {})
     with pytest.raises(InvalidInput, match="did you mean 'sklearn'"):

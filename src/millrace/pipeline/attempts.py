@@ -18,7 +18,7 @@ from millrace.registry.types import Promotion
 
 VALIDATE, REGISTER, STAGING, PRODUCTION = "validate", "register", "staging", "production"  # names of stages
 _JUDGES = (VALIDATE, STAGING, PRODUCTION)
-_RETRAINING, _GROUP, _DEFINITION = "retraining", "group", "definition"
+_RETRAINING, _GROUP, _DEFINITION, _WHY = "retraining", "group", "definition", "why"
 
 
 def attempts(services: Services, pipeline: Pipeline, champion: Promotion) -> list[Attempt]:
@@ -27,13 +27,13 @@ def attempts(services: Services, pipeline: Pipeline, champion: Promotion) -> lis
     return [_attempt(services, pipeline, champion, run, trigger) for run, trigger in begun if trigger is not None]
 
 
-def recorded(trigger: Trigger | None, group: str, described: str) -> dict[str, object]:
+def recorded(trigger: Trigger | None, group: str, described: str, why: str) -> dict[str, object]:
     """What the stage `training set` keeps, so that its retraining is known as one; empty where the policy did not ask for it."""
     if trigger is None:
         return {}
     tick = None if trigger.tick is None else iso(trigger.tick)
     kept = {"episode": trigger.episode, "tick": tick, "attempt": trigger.attempt}
-    return {_RETRAINING: kept, _GROUP: group, _DEFINITION: described}
+    return {_RETRAINING: kept, _GROUP: group, _DEFINITION: described, _WHY: why}
 
 
 def trigger_in(output: Mapping[str, object]) -> Trigger | None:
@@ -67,7 +67,7 @@ def why_refused(refused: StageRun) -> tuple[str, ...]:
 def _attempt(services: Services, pipeline: Pipeline, champion: Promotion, begun: StageRun, trigger: Trigger) -> Attempt:
     outcome, reason = _outcome(services, pipeline, champion, begun)
     train_to = parse_time(str(begun.output["train_to"]))
-    return Attempt(trigger, begun.started_at, outcome, train_to, reason)
+    return Attempt(trigger, begun.started_at, outcome, train_to, reason, str(begun.output[_WHY]))
 
 
 def _outcome(

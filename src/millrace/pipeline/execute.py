@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from millrace.alerts.evaluate_all import tell_all
 from millrace.core.errors import Conflict
 from millrace.core.events import Event
 from millrace.core.processes import is_alive
@@ -20,6 +19,7 @@ from millrace.jobs.types import PipelineRunId, Status
 from millrace.pipeline.attempts import why_refused
 from millrace.pipeline.context import OpenTarget, RunContext
 from millrace.pipeline.declare import Pipeline
+from millrace.pipeline.notes import catch_up
 from millrace.pipeline.plan import Plan, Request, Step, build_plan, is_watching
 from millrace.pipeline.port import Progress, Services
 from millrace.pipeline.stages.stage import Outcome
@@ -72,7 +72,10 @@ def run_pipeline(
         shared = _opened_once(target, stack)
         reports: list[StageReport] = []
         resumed = _was_interrupted(services, pipeline)
-        for _ in range(_ROUNDS if request.parts >= _LOOP else 1):
+        is_loop = request.parts >= _LOOP
+        if is_loop:
+            catch_up(services, pipeline)
+        for _ in range(_ROUNDS if is_loop else 1):
             plan = build_plan(services, pipeline, request)
             if not plan.needed:
                 break
@@ -80,8 +83,8 @@ def run_pipeline(
             reports += done
             if any(stage.status in {"refused", "waiting"} for stage in done):
                 break
-        if request.parts >= _LOOP:
-            tell_all(services.alerts)  # what a promotion ended, and what could not be sent before
+        if is_loop:
+            catch_up(services, pipeline)
         return _report(services, pipeline, request, reports, resumed=resumed)
 
 

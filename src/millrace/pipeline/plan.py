@@ -198,7 +198,7 @@ def _called_for(services: Services, pipeline: Pipeline, due: datetime, decision:
             f"definition of v{newest.version}", f"the pipeline differs from the one that made v{newest.version}"
         )
     if decision.state == "due" and decision.trigger is not None:
-        return Training(str(decision.trigger), decision.reason, trigger=decision.trigger)
+        return Training(str(decision.trigger), decision.began or decision.reason, trigger=decision.trigger)
     state = "retraining waits" if decision.state == "waiting" else "no retraining is asked for"
     return Training(None, f"production serves v{champion.version}; {state}: {decision.reason}")
 
@@ -212,7 +212,7 @@ def _training_stages(
     # A first or asked-for training is made again when the data behind it changed; a retraining happens once per episode or tick.
     data = [] if training.trigger is not None else [stage.fingerprint for stage, _ in refresh]
     group = fingerprint(training.key, described, data)
-    kept = recorded(training.trigger, group, described)
+    kept = recorded(training.trigger, group, described, training.why)
     return _stages_of(pipeline, group, described, training.why, kept)
 
 

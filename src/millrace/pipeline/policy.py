@@ -17,7 +17,7 @@ ESTIMATE = "estimate"
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """What a retraining is made for. It has one retraining; one that was refused may be tried again as `attempt` 2, 3, ...
+    """What a retraining is made for. An episode has one retraining; one that was refused may be tried again as `attempt` 2, 3, ...
 
     Attributes:
         episode: the number of an episode; None for a scheduled retraining.
@@ -47,6 +47,7 @@ class Attempt:
         outcome: `under_way` where it was begun and has neither been promoted nor refused: killed, say, or its canary runs.
         train_to: the newest label time that it was trained on; None where it did not get that far.
         reason: why it was refused.
+        why: why it began.
     """
 
     trigger: Trigger
@@ -54,6 +55,7 @@ class Attempt:
     outcome: Literal["under_way", "promoted", "refused"]
     train_to: datetime | None = None
     reason: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ class Decision:
         trigger: what a retraining would be for; None where calm.
         labels: how many new labels can be trained on; None where not counted.
         until: when the cooldown or the month that it waits for is over; None where it waits for nothing of the kind.
+        began: where a retraining goes on, why it began.
     """
 
     state: State
@@ -131,6 +134,7 @@ class Decision:
     trigger: Trigger | None = None
     labels: int | None = None
     until: datetime | None = None
+    began: str = ""
 
 
 def decide(policy: Retrain | None, situation: Situation) -> Decision:
@@ -141,7 +145,8 @@ def decide(policy: Retrain | None, situation: Situation) -> Decision:
         return Decision("calm", "nothing in production yet")
     under_way = next((one for one in situation.attempts if one.outcome == "under_way"), None)
     if under_way is not None:
-        return Decision("due", f"the retraining for {under_way.trigger} goes on", under_way.trigger)
+        reason = f"the retraining for {under_way.trigger} goes on"
+        return Decision("due", reason, under_way.trigger, began=under_way.why)
     decisions = [_of_episode(policy, situation, trouble) for trouble in situation.episodes]
     decisions += _of_schedule(policy, situation)
     due = next((one for one in decisions if one.state == "due"), None)
@@ -188,7 +193,7 @@ def _of_episode(policy: Retrain, situation: Situation, trouble: Trouble) -> Deci
     count = situation.trainable if by_estimate else situation.answered
     since = (situation.trained_to or trouble.began_at) if by_estimate else trouble.began_at
     what = "the champion's training" if by_estimate else "predictions made"
-    return _judged(policy, situation, trigger, _Need(count, since, what), earlier)
+    return _judged(policy, situation, trigger, _Need(count, since, what))
 
 
 def _of_schedule(policy: Retrain, situation: Situation) -> list[Decision]:
@@ -201,7 +206,7 @@ def _of_schedule(policy: Retrain, situation: Situation) -> list[Decision]:
     if any(one.trigger.is_like(trigger) for one in situation.attempts):
         return []
     since = situation.trained_to or situation.champion_at
-    return [_judged(policy, situation, trigger, _Need(situation.trainable, since, "the champion's training"), [])]
+    return [_judged(policy, situation, trigger, _Need(situation.trainable, since, "the champion's training"))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,21 +218,23 @@ class _Need:
     what: str
 
 
-def _judged(
-    policy: Retrain, situation: Situation, trigger: Trigger, need: _Need, earlier: Sequence[Attempt]
-) -> Decision:
-    """Due, or waiting for whatever is lacking: time, budget, labels."""
+def _judged(policy: Retrain, situation: Situation, trigger: Trigger, need: _Need) -> Decision:
+    """Due, or waiting for whatever is lacking: time, budget, labels.
+
+    Where this champion has won before, whatever that attempt was for, the next one needs labels that it has not seen.
+    """
     waits = [wait for wait in (_cooldown(policy, situation), _budget(policy, situation)) if wait is not None]
     until = max((end for _, end in waits), default=None)
-    since = max([need.since, *(one.train_to for one in earlier if one.train_to is not None)])
-    needed = max(policy.min_new_labels, 1) if earlier else policy.min_new_labels
+    lost = [one for one in _refused(situation) if situation.champion_at is None or one.at >= situation.champion_at]
+    since = max([need.since, *(one.train_to for one in lost if one.train_to is not None)])
+    needed = max(policy.min_new_labels, 1) if lost else policy.min_new_labels
     labels = need.count(since)
     what = "the refused attempt's training" if since > need.since else need.what
     figures = labels.lacking or _figures(labels, needed, since, what)
     enough = not labels.lacking and labels.count >= needed
     reasons = [*(reason for reason, _ in waits), *([] if enough and waits else [figures])]
-    if earlier:
-        reasons.insert(0, f"attempt {len(earlier)} was refused: {earlier[-1].reason}")
+    if lost:
+        reasons.insert(0, f"the retraining for {lost[-1].trigger} was refused: {lost[-1].reason}")
     counted = None if labels.lacking else labels.count
     return Decision("due" if enough and not waits else "waiting", "; ".join(reasons), trigger, counted, until)
 
@@ -266,14 +273,17 @@ def _so_far(policy: Retrain, situation: Situation, kind: str) -> str:
 
 
 def _cooldown(policy: Retrain, situation: Situation) -> tuple[str, datetime] | None:
-    refused = [one for one in situation.attempts if one.outcome == "refused"]
     times = [(situation.champion_at, f"v{situation.champion} was promoted")]
-    times += [(one.at, f"the retraining for {one.trigger} was refused") for one in refused]
+    times += [(one.at, f"the retraining for {one.trigger} began") for one in _refused(situation)]
     at, what = max((at, what) for at, what in times if at is not None)
     until = at + policy.cooldown
     if situation.now >= until:
         return None
     return f"{what} {iso(at)}; the cooldown lasts until {iso(until)}", until
+
+
+def _refused(situation: Situation) -> list[Attempt]:
+    return [one for one in situation.attempts if one.outcome == "refused"]
 
 
 def _budget(policy: Retrain, situation: Situation) -> tuple[str, datetime] | None:

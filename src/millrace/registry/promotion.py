@@ -1,8 +1,8 @@
 """Move an alias, keep the way back, and write down who did it and why.
 
 Order: the way back (`previous`), the alias, the event, and the promotion log last. The log is the mark that a promotion is
-complete: after a crash anywhere before it, promoting again does what is missing. So the log names each promotion once; an
-event may be there twice after a crash.
+complete: after a crash anywhere before it, promoting again does what is missing. So the log names each promotion once, and so
+do the events: one that is newer than the log's last entry is of the promotion that was interrupted.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from millrace.registry.types import ModelName, ModelVersion, Promotion
 
 PRODUCTION = "production"
 PREVIOUS = "previous"
+_MOVED = "alias.moved"
 
 
 def promote(  # noqa: PLR0917 - the world first, then what to do in it
@@ -117,10 +118,23 @@ def _swap(
 
 
 def _record(log: PromotionLog, events: EventLog, principal: Principal, done: Promotion) -> Promotion:
-    data = {"alias": done.alias, "version": done.version, "replaced": done.replaced, "why": done.why}
-    events.append(Event("alias.moved", done.model, done.at, principal, data))
+    if not _is_told(log, events, done):
+        data = {"alias": done.alias, "version": done.version, "replaced": done.replaced, "why": done.why}
+        events.append(Event(_MOVED, done.model, done.at, principal, data))
     log.append(done)
     return done
+
+
+def _is_told(log: PromotionLog, events: EventLog, done: Promotion) -> bool:
+    """Whether the alias's newest event is of this move, which was interrupted before it was logged."""
+    newest, after = None, 0
+    while page := events.read(after=after, kind=_MOVED, subject=done.model):
+        newest = next((event for event in reversed(page) if event.data["alias"] == done.alias), newest)
+        after = page[-1].cursor
+    last = _last(log, done.model, done.alias)
+    if newest is None or (last is not None and (newest.at, newest.data["version"]) == (last.at, last.version)):
+        return False
+    return (newest.data["version"], newest.data["replaced"]) == (done.version, done.replaced)
 
 
 def _last(log: PromotionLog, model: ModelName, alias: str) -> Promotion | None:

@@ -34,7 +34,7 @@ def ended(
 
 
 def begun(workspace: Workspace, trigger: Trigger | None, group: str = "g", described: str | None = None) -> None:
-    kept = recorded(trigger, group, described or definition(PIPELINE, workspace.functions))
+    kept = recorded(trigger, group, described or definition(PIPELINE, workspace.functions), "because")
     ended(workspace, "training set", {"train_to": iso(TRAIN_TO), **kept}, group=group)
 
 
@@ -45,14 +45,14 @@ def only(workspace: Workspace, champion: Promotion = CHAMPION) -> Attempt:
 
 @pytest.mark.parametrize("trigger", [None, Trigger(3), Trigger(3, attempt=2), Trigger(tick=NOW)])
 def test_what_a_training_was_made_for_is_kept(trigger: Trigger | None) -> None:
-    assert trigger_in(recorded(trigger, "g", "d")) == trigger
+    assert trigger_in(recorded(trigger, "g", "d", "because")) == trigger
 
 
 def test_a_retraining_is_under_way_until_it_is_promoted_or_refused(workspace: Workspace) -> None:
     begun(workspace, None, "asked for by somebody")
     assert attempts(workspace, PIPELINE, CHAMPION) == []
     begun(workspace, Trigger(7))
-    assert only(workspace) == Attempt(Trigger(7), NOW, "under_way", TRAIN_TO)
+    assert only(workspace) == Attempt(Trigger(7), NOW, "under_way", TRAIN_TO, why="because")
     ended(workspace, "validate", {"results": []})
     ended(workspace, "register", {"version": "2"})
     assert only(workspace).outcome == "under_way"
@@ -77,7 +77,7 @@ def test_a_retraining_is_under_way_until_it_is_promoted_or_refused(workspace: Wo
 def test_a_refusal_has_its_reason(workspace: Workspace, stage: str, output: Mapping[str, Any], reason: str) -> None:
     begun(workspace, Trigger(7))
     ended(workspace, stage, output, "refused")
-    assert only(workspace) == Attempt(Trigger(7), NOW, "refused", TRAIN_TO, reason)
+    assert only(workspace) == Attempt(Trigger(7), NOW, "refused", TRAIN_TO, reason, "because")
 
 
 def promoted(version: str, at: datetime) -> Promotion:

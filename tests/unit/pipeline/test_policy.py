@@ -104,7 +104,10 @@ def test_the_cooldown_is_since_the_promotion_or_a_refusal() -> None:
     earlier = [refused(Trigger(2), NOW - 3 * DAY)]
     found = decide(POLICY, situation("performance", attempts=earlier))
     assert (found.state, found.until) == ("waiting", NOW + 11 * DAY)
-    assert found.reason.startswith("the retraining for episode 2 was refused 2026-03-17")
+    assert found.reason.startswith("the retraining for episode 2 was refused: v3 is better; ")
+    assert (
+        "the retraining for episode 2 began 2026-03-17T12:00:00Z; the cooldown lasts until 2026-03-31" in found.reason
+    )
 
 
 def test_the_budget_is_of_the_calendar_month_and_refused_ones_count() -> None:
@@ -113,7 +116,7 @@ def test_the_budget_is_of_the_calendar_month_and_refused_ones_count() -> None:
     used = [Attempt(Trigger(4), march, "promoted"), refused(Trigger(5), NOW - DAY)]
     found = decide(policy, situation("performance", attempts=used))
     assert (found.state, found.until) == ("waiting", datetime(2026, 4, 1, tzinfo=UTC))
-    assert found.reason == "2 of 2 retrainings of March 2026 are used; the next can come 2026-04-01T00:00:00Z"
+    assert "2 of 2 retrainings of March 2026 are used; the next can come 2026-04-01T00:00:00Z" in found.reason
     before = [Attempt(Trigger(4), february, "promoted"), used[1]]
     assert decide(policy, situation("performance", attempts=before)).state == "due"
 
@@ -132,7 +135,15 @@ def test_a_refused_retraining_is_tried_again_only_with_new_labels() -> None:
     earlier = [refused(Trigger(7), NOW - 15 * DAY, trained_to)]
     found = decide(POLICY, situation("performance", attempts=earlier))
     assert (found.state, found.labels, found.trigger) == ("waiting", 90, Trigger(7, attempt=2))
-    assert found.reason.startswith("attempt 1 was refused: v3 is better; 90 of 100 labels since the refused attempt")
+    told = (
+        "the retraining for episode 7 was refused: v3 is better; 90 of 100 labels since the refused attempt's training"
+    )
+    assert found.reason.startswith(told)
+    # Another episode about the same champion is no new cause: the same labels would make the same model.
+    other = [Trouble(8, ("performance",), BEGAN, "it moved")]
+    assert decide(POLICY, situation(episodes=other, attempts=earlier)).labels == 90
+    # What an older champion was challenged with does not matter.
+    assert decide(POLICY, situation("performance", attempts=earlier, champion_at=NOW - 14 * DAY)).state == "due"
     again = decide(POLICY, situation("performance", attempts=earlier, answered=counted(12)))
     assert (again.state, again.labels, str(again.trigger)) == ("due", 108, "episode 7 attempt 2")
     # Even where no number is asked for: with the same labels it would be the same model.
@@ -142,11 +153,11 @@ def test_a_refused_retraining_is_tried_again_only_with_new_labels() -> None:
 
 
 def test_one_that_is_under_way_goes_on_whatever_is_asked_for_now() -> None:
-    under_way = Attempt(Trigger(7), NOW - DAY, "under_way", UNTIL)
+    under_way = Attempt(Trigger(7), NOW - DAY, "under_way", UNTIL, why="120 of 100 labels")
     for now in (situation(attempts=[under_way]), situation("performance", attempts=[under_way], champion_at=NOW)):
         found = decide(POLICY, now)
         assert (found.state, found.trigger) == ("due", Trigger(7))
-        assert found.reason == "the retraining for episode 7 goes on"
+        assert (found.reason, found.began) == ("the retraining for episode 7 goes on", "120 of 100 labels")
 
 
 def test_an_episode_has_one_retraining() -> None:

@@ -18,6 +18,8 @@ from millrace.statistics.metrics import measure
 from millrace.training.fit import to_log
 from millrace.training.types import Candidate
 
+_MODEL = "model"
+
 
 @dataclass(frozen=True, slots=True)
 class BuildTrainingSet:
@@ -74,8 +76,9 @@ class Train:
             raise
         tracking.log(run, params={**fitted.params, **_shape(parts)}, metrics=metrics)
         tracking.log_text(run, _record(parts), "training_record.json")
-        uri = tracking.log_model(
-            run, "model", to_log(fitted, to_json(parts.train.spec), {"candidate": fitted.candidate})
+        # One that was killed right after this has its model already.
+        uri = tracking.logged_model(run, _MODEL) or tracking.log_model(
+            run, _MODEL, to_log(fitted, to_json(parts.train.spec), {"candidate": fitted.candidate})
         )
         tracking.finish(run)
         by = pipeline.choose_by

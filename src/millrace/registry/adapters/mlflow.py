@@ -109,10 +109,12 @@ class MlflowRegistry:
 
     def set_alias(self, model: ModelName, alias: str, version: ModelVersion) -> None:
         """Point the alias at the version, tag it with the time, and mirror stages. Doing it again changes nothing."""
-        self._found(model, version)
+        tags = self._found(model, version).tags
         with _edge():
             before = self._aliases(model).get(alias)
             if before is not None and str(before) == version:
+                if ALIAS_TAG + alias not in tags:
+                    self._complete(model, alias, version)
                 self._mirror(model, version)
                 return
             self._store.set_registered_model_alias(model, alias, version)
@@ -213,6 +215,13 @@ class MlflowRegistry:
 
         for name, value in tags.items():
             self._store.set_model_version_tag(model, version, ModelVersionTag(name, value))
+
+    def _complete(self, model: ModelName, alias: str, version: ModelVersion) -> None:
+        """Tags after a move that was killed right after it: of the version that has the alias, and of the one that had it."""
+        for entry in self.versions(model):
+            if entry.version != version and ALIAS_TAG + alias in entry.tags:
+                self._left(model, alias, entry.version)
+        self._set_tags(model, version, {ALIAS_TAG + alias: iso(self._clock.now())})
 
     def _left(self, model: ModelName, alias: str, version: ModelVersion) -> None:
         from mlflow.exceptions import MlflowException

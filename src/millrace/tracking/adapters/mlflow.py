@@ -110,6 +110,16 @@ class MlflowTracking:
             self._client.finalize_logged_model(logged.model_id, "READY")
             return f"models:/{logged.model_id}"
 
+    def logged_model(self, run: RunId, name: str) -> str | None:
+        """The URI of the newest model that was stored whole with the run under a name."""
+        with _edge():
+            outputs = self._client.get_run(run).outputs
+            ids = [output.model_id for output in outputs.model_outputs] if outputs else []
+            models = [self._client.get_logged_model(model) for model in ids]
+        ready = [each for each in models if each.name == name and each.status == "READY"]
+        newest = max(ready, key=lambda each: (each.creation_timestamp, each.model_id), default=None)
+        return None if newest is None else f"models:/{newest.model_id}"
+
     def finish(self, run: RunId, *, failed: bool = False) -> None:
         """Close the run at the Clock's time."""
         with _edge():
