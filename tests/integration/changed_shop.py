@@ -45,7 +45,7 @@ pipeline = mr.Pipeline(
     candidates=[mr.Linear(), mr.Dummy()],
     gates=[mr.AtLeast(roc_auc=0.6)],
     split=mr.Split(holdout=7 * DAY, train=13 * DAY),
-    alerts=mr.Alert(on=("drift", "performance"), channels=["CHANNEL"]),
+    alerts=mr.Alert(on=("drift", "performance"), channels=["CHANNEL"], inhibitions=()),
     retrain=mr.Retrain(on=("drift", "performance"), min_new_labels=300),
 )
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -74,13 +75,18 @@ def plan(
         open_workspace(home), load_page(file, pipeline, home), _request(as_of, table_version, retrain=retrain)
     )
     steps = [{"stage": step.stage.name, "run": step.needed, "why": step.why} for step in made.steps]
+    decision = made.decision
     if json:
-        print_json({"pipeline": made.pipeline, "due": made.due, "training": made.training.why, "steps": steps})
+        policy = asdict(decision) | {"trigger": None if decision.trigger is None else str(decision.trigger)}
+        facts = {"pipeline": made.pipeline, "due": made.due, "training": made.training.why}
+        print_json({**facts, "retraining": policy, "steps": steps})
         return 0
     print_table(
         ["stage", "", "why"], [(step["stage"], "run" if step["run"] else "skip", step["why"]) for step in steps]
     )
     say(f"training: {made.training.why}")
+    if decision.reason not in made.training.why:
+        say(f"retraining: {decision.state}: {decision.reason}")
     say(
         f"{len(made.needed)} of {len(steps)} stages would run, as of {made.due:%Y-%m-%d %H:%M}"
         if made.needed

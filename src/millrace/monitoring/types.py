@@ -13,6 +13,7 @@ from millrace.core.errors import InvalidInput
 Kind = Literal["drift", "quality", "volume", "performance", "estimate"]
 Status = Literal["ok", "explained", "drift", "broken", "degraded", "insufficient_data"]
 Severity = Literal["info", "warning", "critical"]
+_BAD = frozenset({"drift", "broken", "degraded"})
 MetricKind = Literal["aggregate", "derived", "drift"]
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
@@ -114,3 +115,10 @@ class WindowVerdict:
     reason: str = ""
     figures: Mapping[str, float] = field(default_factory=dict)
     severity: Severity = "warning"
+
+    @property
+    def bad(self) -> bool | None:
+        """True for trouble that counts, False for none (`explained` and `info` are none), None where it says nothing."""
+        if self.status == "insufficient_data":
+            return None
+        return self.status in _BAD and self.severity != "info"

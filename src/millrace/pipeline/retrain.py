@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -12,6 +12,8 @@ from millrace.alerts.evaluate import resolve
 from millrace.alerts.types import AlertRule, Episode
 from millrace.core.clock import epoch_us, parse_time
 from millrace.core.errors import InvalidInput, NotFound
+from millrace.monitoring.tables.verdict_table import read_verdicts
+from millrace.monitoring.windows import Granularity
 from millrace.pipeline import policy
 from millrace.pipeline.attempts import attempts
 from millrace.pipeline.champion import TRAINED_TO
@@ -20,6 +22,7 @@ from millrace.pipeline.labels import read_known
 from millrace.pipeline.policy import Decision, Labels, Situation, Trouble
 from millrace.pipeline.port import Services
 from millrace.pipeline.split import find_windows
+from millrace.pipeline.upkeep import Monitor
 from millrace.registry.types import ModelName, Promotion
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ def situation(services: Services, pipeline: Pipeline, as_of: datetime) -> Situat
         champion_at=champion.at,
         trained_to=_trained_to(services, champion),
         episodes=[_trouble(episodes)] if episodes else [],
+        windows=_windows(services, pipeline, champion) if episodes else {},
         attempts=attempts(services, pipeline, champion),
         answered=partial(_answered, services, pipeline, as_of),
         trainable=partial(_trainable, services, pipeline, as_of),
@@ -102,6 +106,18 @@ def _trouble(episodes: Sequence[Episode]) -> Trouble:
     kinds = {kind for episode in episodes for kind in cast("list[str]", episode.data.get("kinds", []))}
     reason = "; ".join(episode.reason for episode in episodes)
     return Trouble(int(episodes[0].id), tuple(sorted(kinds)), min(one.began_at for one in episodes), reason)
+
+
+def _windows(services: Services, pipeline: Pipeline, champion: Promotion) -> Mapping[str, Sequence[bool]]:
+    """How the champion's conclusive windows ended, by kind of verdict; a kind that has none is left out."""
+    spec = (pipeline.monitor or Monitor()).spec(str(pipeline.predictions_table))
+    granularity, now = Granularity.parse(spec.granularity), services.clock.now()
+    since = granularity.start(granularity.number(champion.at))
+    found: dict[str, list[bool]] = {}
+    for verdict in read_verdicts(services.lake, spec, since=since, until=now, model_version=champion.version):
+        if verdict.bad is not None:
+            found.setdefault(verdict.kind, []).append(verdict.bad)
+    return found
 
 
 def _trained_to(services: Services, champion: Promotion) -> datetime | None:

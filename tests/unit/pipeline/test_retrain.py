@@ -9,10 +9,13 @@ import pytest
 
 import millrace as mr
 from millrace.alerts.types import Episode, EpisodeId, Notification
+from millrace.monitoring.tables.schemas import MetricTables, verdicts_schema
+from millrace.monitoring.tables.verdict_table import verdict_row
+from millrace.monitoring.types import MonitorSpec, Severity, Status, WindowVerdict
 from millrace.pipeline.definition import definition
 from millrace.pipeline.plan import build_plan
 from millrace.pipeline.policy import Decision, Trigger
-from millrace.pipeline.retrain import alert_rule, close_episode, close_left_behind, decide, subject
+from millrace.pipeline.retrain import alert_rule, close_episode, close_left_behind, decide, situation, subject
 from millrace.registry.types import ModelName, ModelVersion, Promotion
 from millrace.workspace import Workspace
 from tests.unit.pipeline.conftest import NOW, Fill, utc_times
@@ -133,6 +136,30 @@ def test_it_waits_for_labels_and_is_due_when_they_are_there(workspace: Workspace
     found = decided(workspace)
     assert (found.state, found.labels) == ("due", 3)
     assert found.reason.startswith("3 of 3 labels of predictions made since 2025-04-21 are known early enough")
+
+
+def test_the_policy_looks_at_the_last_windows_of_the_champion(workspace: Workspace, fill: Fill) -> None:
+    promote(workspace, at=NOW - 3 * WEEK)
+    open_episode(workspace)
+    spec = MonitorSpec(str(PIPELINE.predictions_table), "ml.monitoring")
+    seen: list[tuple[int, str, Status, Severity]] = [
+        (30, "1", "drift", "warning"),  # before it was promoted
+        (9, "1", "drift", "warning"),
+        (8, "2", "drift", "warning"),  # another version's
+        (7, "1", "insufficient_data", "warning"),
+        (6, "1", "drift", "info"),
+        (5, "1", "explained", "warning"),
+    ]
+    verdicts = [
+        WindowVerdict("drift", version, NOW - n * DAY, NOW - (n - 1) * DAY, status, 0.5, severity=severity)
+        for n, version, status, severity in seen
+    ]
+    rows = [verdict_row(spec, verdict) for verdict in verdicts]
+    fill(str(MetricTables.of(spec).verdicts), pa.Table.from_pylist(rows, schema=verdicts_schema(spec)))
+    assert situation(workspace, PIPELINE, NOW).windows == {"drift": [True, False, False]}
+    policy = mr.Retrain(on=("drift",), breaches=2, out_of=3)
+    assert "drift is bad in 1 of the last 3 windows (2 are asked for)" in decided(workspace, retrain=policy).reason
+    assert "drift is bad" not in decided(workspace, retrain=mr.Retrain(on=("drift",))).reason
 
 
 def test_a_due_retraining_is_planned(workspace: Workspace, fill: Fill) -> None:
