@@ -28,7 +28,9 @@ def status(*, home: Home = None, json: Json = False) -> int:
     _print("endpoints", ["endpoint", "serves", "ready", "last change"], facts["endpoints"])
     _print("online features", ["table", "keys", "newest", "published"], facts["online"])
     _print("pipelines", ["pipeline", "file", "last run", "ended", "retraining"], facts["pipelines"])
-    _print("alert episodes", ["rule", "kind", "about", "status", "began", "opened", "closed", "reason"], facts["episodes"])
+    _print(
+        "alert episodes", ["rule", "kind", "about", "status", "began", "opened", "closed", "reason"], facts["episodes"]
+    )
     return 0
 
 

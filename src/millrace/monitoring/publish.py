@@ -6,21 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-import pyarrow.compute as pc
-
 from millrace.lake.lake import Lake
-from millrace.monitoring.counts.table import KEYS, Part
+from millrace.monitoring.counts.table import Part
 from millrace.monitoring.counts.update import Counted
 from millrace.monitoring.counts.view import View
 from millrace.monitoring.counts.window_counts import WindowCounts, watched
 from millrace.monitoring.judge import label_profile, with_labels
 from millrace.monitoring.reference.answers import Answers
 from millrace.monitoring.reference.profile import ReferenceProfile
+from millrace.monitoring.replace import Windows, write
 from millrace.monitoring.tables.custom import Metrics, Values
 from millrace.monitoring.tables.metric_rows import Frame
+from millrace.monitoring.tables.rows import Rows
 from millrace.monitoring.tables.schemas import MetricTables, drift_schema, profile_schema
-from millrace.monitoring.tables.statistics import Row
-from millrace.monitoring.tables.write import Rows, remove, write
 from millrace.monitoring.types import MonitorSpec
 from millrace.monitoring.windows import Granularity
 
@@ -29,12 +27,10 @@ _TYPES = {"int64": "bigint", "int32": "int", "bool": "boolean", "date32[day]": "
 
 @dataclass(slots=True)
 class Changes:
-    """Rows to write into the profile and the drift table, and keys of rows to take away."""
+    """Rows of one table, and the windows that they are all rows of."""
 
-    profile: Rows
-    drift: Rows
-    gone: list[Row] = field(default_factory=list)
-    uncompared: list[Row] = field(default_factory=list)
+    rows: Rows
+    windows: Windows
 
 
 def granularities(spec: MonitorSpec) -> list[Granularity]:
@@ -49,27 +45,26 @@ def touched(counted: Counted, granularity: Granularity, windows: AbstractSet[int
 
 def around(counted: Counted, version: str, granularity: Granularity) -> set[int]:
     """The windows whose counts are needed for a version's rows: a changed one is compared with its neighbours."""
-    changed = touched(counted, granularity, counted.changed.get(version, set()))
-    answered = touched(counted, granularity, counted.answered.get(version, set()))
-    return {number + step for number in changed | answered for step in (-1, 0, 1)}
+    changed = touched(counted, granularity, counted.of(version))
+    return {number + step for number in changed for step in (-1, 0, 1)}
 
 
 def publish(
     lake: Lake, spec: MonitorSpec, references: Mapping[str, ReferenceProfile], counted: Counted, view: View
 ) -> None:
     """Write the profile and the drift rows of all windows that changed, one commit a table at most."""
-    names, changes = MetricTables.of(spec), Changes(Rows(profile_schema(spec)), Rows(drift_schema(spec)))
+    names = MetricTables.of(spec)
+    profile = Changes(Rows(profile_schema(spec)), Windows(anew=counted.anew))
+    drift = Changes(Rows(drift_schema(spec)), Windows(anew=counted.anew))
     metrics = Metrics(lake, spec, counted.log_version)
     types = _log_types(lake, spec, counted.log_version)
     for version, reference in references.items():
         for granularity in granularities(spec):
             columns, label = watched(spec, reference), label_profile(spec, reference)
             frame = Frame(spec, granularity, columns, label, types, counted.log_version)
-            _Publisher(frame, version, reference, counted, metrics, changes).publish(view)
-    remove(lake, names.drift, changes.uncompared)
-    for name, rows in ((names.profile, changes.profile), (names.drift, changes.drift)):
-        remove(lake, name, changes.gone)
-        write(lake, spec, name, rows.all())
+            _Publisher(frame, version, reference, metrics, profile, drift).publish(counted, view)
+    for name, changes in ((names.profile, profile), (names.drift, drift)):
+        write(lake, name, changes.rows.all(), changes.windows, spec.model_id_col)
     counted.notes += metrics.notes()
 
 
@@ -80,48 +75,43 @@ class _Publisher:
     frame: Frame
     version: str
     reference: ReferenceProfile
-    counted: Counted
     metrics: Metrics
-    changes: Changes
-    changed: set[int] = field(default_factory=set)
-    answered: set[int] = field(default_factory=set)
+    profile: Changes
+    drift: Changes
     own: Mapping[tuple[Part, int], Values] = field(default_factory=dict)
     others: dict[tuple[str | None, int], Answers] = field(default_factory=dict)
 
-    def publish(self, view: View) -> None:
-        granularity, spec = self.frame.granularity, self.frame.spec
-        self.changed = touched(self.counted, granularity, self.counted.changed.get(self.version, set()))
-        self.answered = touched(self.counted, granularity, self.counted.answered.get(self.version, set()))
-        if spec.metrics:  # which may read the labels
-            self.changed |= self.answered
-        needed, seen = around(self.counted, self.version, granularity), set[tuple[Part, int]]()
+    def publish(self, counted: Counted, view: View) -> None:
+        granularity = self.frame.granularity
+        changed = touched(counted, granularity, counted.of(self.version))
+        if not changed:
+            return
+        # A window's rows are compared with those of the one before it, so a change reaches the next one too.
+        compared = changed | {number + 1 for number in changed}
+        self.profile.windows.add(self.version, granularity, changed)
+        self.drift.windows.add(self.version, granularity, compared)
+        needed = around(counted, self.version, granularity)
         self.own = self.metrics.windows(self.version, granularity, needed)
-        for sliced in (False, True) if needed and spec.slices else (False,):
+        for sliced in (False, True) if self.frame.spec.slices else (False,):
             windows = view.windows(self.version, granularity, needed, sliced=sliced)
             for part, window, before in _with_before(_labelled(self.frame, self.reference, windows)):
-                seen.add((part, window.number))
-                self._profile(part, window)
-                self._drift(part, window, before)
-        _take_lost(self.frame, self.version, self.counted, seen, self.changes)
+                if window.number in changed:
+                    self._add_profile(part, window)
+                if window.number in compared:
+                    self._add_drift(part, window, before)
 
-    def _profile(self, part: Part, window: WindowCounts) -> None:
+    def _add_profile(self, part: Part, window: WindowCounts) -> None:
         if part.slice_value == "false" and window.answers is not None:
             self.others[part.slice_key, window.number] = window.answers
-        if window.number not in self.changed | self.answered:
-            return
         others = self.others.get((part.slice_key, window.number)) if part.slice_value == "true" else None
-        own, columns = self.own.get((part, window.number), {}), window.number in self.changed
-        self.changes.profile.add(self.frame.profile_rows(part, window, others, own, columns=columns))
+        own = self.own.get((part, window.number), {})
+        self.profile.rows.add(self.frame.profile_rows(part, window, others, own))
 
-    def _drift(self, part: Part, window: WindowCounts, before: WindowCounts | None) -> None:
-        here = {window.number} if before is None else {window.number, before.number}
-        if here & self.changed:
-            own = self.own.get((part, window.number))
-            base = None if before is None else self.own.get((part, before.number))
-            compared = {} if own is None or base is None else self.metrics.drift(base, own)
-            self.changes.drift.add(self.frame.drift_rows(part, window, before, compared))
-        elif here & self.answered:
-            self.changes.drift.add(self.frame.label_rows(part, window, before))
+    def _add_drift(self, part: Part, window: WindowCounts, before: WindowCounts | None) -> None:
+        own = self.own.get((part, window.number))
+        base = None if before is None else self.own.get((part, before.number))
+        compared = {} if own is None or base is None else self.metrics.drift(base, own)
+        self.drift.rows.add(self.frame.drift_rows(part, window, before, compared))
 
 
 def _labelled(
@@ -140,19 +130,6 @@ def _with_before(
         follows = last is not None and (last[0], last[1].number) == (part, window.number - 1)
         yield part, window, last[1] if last is not None and follows else None
         last = part, window
-
-
-def _take_lost(
-    frame: Frame, version: str, counted: Counted, seen: AbstractSet[tuple[Part, int]], changes: Changes
-) -> None:
-    """Rows of windows that have lost all their rows, and what the next window said of them."""
-    lost = counted.rows.filter(pc.equal(counted.rows.column("rows"), 0)).select(KEYS).to_pylist()
-    for row in lost:
-        part = Part(row["model_version"], row["slice_key"], row["slice_value"])
-        number = frame.granularity.number(row["window_start"])
-        if part.version == version and (part, number) not in seen:
-            changes.gone.append(frame.key(part, number))
-            changes.uncompared.append(frame.key(part, number + 1) | {"drift_type": "CONSECUTIVE"})
 
 
 def _log_types(lake: Lake, spec: MonitorSpec, version: int) -> Mapping[str, str]:

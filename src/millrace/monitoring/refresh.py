@@ -8,17 +8,17 @@ from datetime import datetime, timedelta
 
 from millrace.core.clock import utc
 from millrace.core.errors import InvalidInput
-from millrace.core.names import TableName
 from millrace.lake.lake import Lake
 from millrace.monitoring.counts.update import Counted, commit_counts, count_new, stored_rows
 from millrace.monitoring.counts.view import View, bases
 from millrace.monitoring.judge import LABELS_PAST, PAST, judge
 from millrace.monitoring.publish import around, granularities, publish, touched
 from millrace.monitoring.reference.profile import ReferenceProfile
+from millrace.monitoring.replace import Windows, write
 from millrace.monitoring.tables.custom import check
+from millrace.monitoring.tables.rows import Rows
 from millrace.monitoring.tables.schemas import MetricTables, summary_schema, verdicts_schema
 from millrace.monitoring.tables.verdict_table import read_verdicts, summary_rows, verdict_row
-from millrace.monitoring.tables.write import Rows, forget, write
 from millrace.monitoring.types import MonitorSpec, WindowVerdict
 from millrace.monitoring.windows import Granularity
 
@@ -66,14 +66,13 @@ def refresh(
     counted = count_new(lake, spec, references)
     windows = {version: _to_judge(spec, counted, version, since, until) for version in references}
     view, answers = _view(lake, spec, counted, windows), _answers(lake, spec, counted, windows)
-    _forget(lake, spec, counted)
     publish(lake, spec, references, counted, view)
     verdicts = [
         verdict
         for version, reference in references.items()
         for verdict in _judge(spec, (version, reference), (view, answers), windows[version], until)
     ]
-    _store(lake, spec, verdicts)
+    _store(lake, spec, counted, verdicts)
     commit_counts(lake, spec, counted)
     ordered = sorted(verdicts, key=lambda verdict: (verdict.start, verdict.model_version, verdict.kind))
     return Refreshed(ordered, counted.notes)
@@ -83,8 +82,7 @@ def _to_judge(spec: MonitorSpec, counted: Counted, version: str, since: datetime
     """Numbers of windows: those of the period, those that changed, and those that look back at one of these."""
     granularity = Granularity.parse(spec.granularity)
     first, last = granularity.number(since), granularity.number(until - _INSTANT)
-    changed = counted.changed.get(version, set()) | counted.answered.get(version, set())
-    reopened = {number + step for number in touched(counted, granularity, changed) for step in range(PAST)}
+    reopened = {number + step for number in touched(counted, granularity, counted.of(version)) for step in range(PAST)}
     return set(range(first, last + 1)) | {number for number in reopened if number <= last}
 
 
@@ -141,26 +139,22 @@ def _runs(numbers: set[int]) -> Iterator[tuple[int, int]]:
         yield run[0], run[-1]
 
 
-def _store(lake: Lake, spec: MonitorSpec, verdicts: Sequence[WindowVerdict]) -> None:
-    """The verdicts that are not there yet, or are otherwise; their summary first, which is known to be there by them."""
-    names = MetricTables.of(spec)
-    found = Rows(verdicts_schema(spec)), Rows(summary_schema(spec))
+def _store(lake: Lake, spec: MonitorSpec, counted: Counted, verdicts: Sequence[WindowVerdict]) -> None:
+    """The windows with verdicts that are not there yet, or are otherwise; their summary first, which is known to be there by them."""
+    names, granularity = MetricTables.of(spec), Granularity.parse(spec.granularity)
+    found, windows = (Rows(verdicts_schema(spec)), Rows(summary_schema(spec))), Windows(anew=counted.anew)
     if verdicts:
         starts = [verdict.start for verdict in verdicts]
         there = read_verdicts(lake, spec, since=min(starts), until=max(starts) + _INSTANT)
         known = {(one.start, one.model_version, one.kind): one for one in there}
         new = [one for one in verdicts if known.get((one.start, one.model_version, one.kind)) != one]
-        windows = {(one.start, one.model_version) for one in new}
-        found[0].add([verdict_row(spec, one) for one in new])
-        found[1].add(summary_rows(spec, [one for one in verdicts if (one.start, one.model_version) in windows]))
+        at = {(one.start, one.model_version) for one in new} | {
+            (one.start, one.model_version) for one in verdicts if one.model_version in counted.anew
+        }
+        for start, version in at:
+            windows.add(version, granularity, [granularity.number(start)])
+        chosen = [one for one in verdicts if (one.start, one.model_version) in at]
+        found[0].add([verdict_row(spec, one) for one in chosen])
+        found[1].add(summary_rows(spec, chosen))
     for name, rows in ((names.summary, found[1]), (names.verdicts, found[0])):
-        write(lake, spec, name, rows.all())
-
-
-def _forget(lake: Lake, spec: MonitorSpec, counted: Counted) -> None:
-    """Metrics of versions whose stored counts are of no use any more."""
-    names = MetricTables.of(spec)
-    tables: Sequence[TableName] = (names.profile, names.drift, names.verdicts, names.summary)
-    for version in sorted(counted.replaced):
-        for name in tables:
-            forget(lake, spec, name, version)
+        write(lake, name, rows.all(), windows, spec.model_id_col)

@@ -28,7 +28,7 @@ def log_of(
     """Rows of some days, ten minutes apart, the same each time."""
     parts = []
     for day in days:
-        rng = np.random.default_rng((day + 1000, int(version), seed))
+        rng = np.random.default_rng((day + 100_000, int(version), seed))
         spend = rng.normal(shift, 1, rows)
         probability = 1 / (1 + np.exp(-spend))
         truth = (rng.random(rows) < probability).astype(np.int64)

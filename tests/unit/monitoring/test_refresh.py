@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -136,16 +136,9 @@ class BreaksOff(DeltaTableStore):
         self._count()
         return super().append(location, rows, commit)
 
-    def merge(
-        self,
-        location: Location,
-        rows: pa.Table,
-        keys: Sequence[str],
-        commit: CommitInfo,
-        unless: str | None = None,
-    ) -> Version:
+    def overwrite(self, location: Location, rows: pa.Table, commit: CommitInfo, where: str | None = None) -> Version:
         self._count()
-        return super().merge(location, rows, keys, commit, unless)
+        return super().overwrite(location, rows, commit, where)
 
     def _count(self) -> None:
         if self.left == 0:

@@ -23,9 +23,10 @@ from millrace.lake.lake import Lake
 from millrace.lake.types import TableDefinition, TableEntry
 from millrace.monitoring.counts.read_log import Counts, LogReader, merged, ranges
 from millrace.monitoring.counts.sums import LossSums, Moments
-from millrace.monitoring.counts.table import KEYS, SCHEMA, Part, Stamp, decoded, encoded
+from millrace.monitoring.counts.table import SCHEMA, Part, Stamp, decoded, encoded
 from millrace.monitoring.counts.window_counts import WindowCounts, watched
 from millrace.monitoring.reference.profile import ReferenceProfile
+from millrace.monitoring.replace import Windows, write
 from millrace.monitoring.types import MonitorSpec
 from millrace.monitoring.windows import Granularity
 
@@ -45,7 +46,6 @@ class Counted:
         changed: model version to the base windows that have other rows than before.
         answered: model version to those where only labels came.
         anew: versions of which nothing that was stored holds any more.
-        replaced: those of them that had been counted before.
         notes: what a user should hear.
     """
 
@@ -55,8 +55,11 @@ class Counted:
     changed: dict[str, set[int]] = field(default_factory=dict)
     answered: dict[str, set[int]] = field(default_factory=dict)
     anew: set[str] = field(default_factory=set)
-    replaced: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
+
+    def of(self, version: str) -> set[int]:
+        """All base windows of a version that changed in any way."""
+        return self.changed.get(version, set()) | self.answered.get(version, set())
 
 
 def counts_table(spec: MonitorSpec) -> TableName:
@@ -92,32 +95,18 @@ def count_new(lake: Lake, spec: MonitorSpec, references: Mapping[str, ReferenceP
     for cursor, versions in by_cursor.items():
         if cursor is None or not _catch_up(lake, spec, reader, counted, stamps, cursor=cursor, versions=versions):
             _count_all(reader, counted, stamps, versions)
-    counted.replaced = counted.anew & set(state.column("model_version").to_pylist())
     counted.notes += reader.slices.notes()
     return counted
 
 
 def commit_counts(lake: Lake, spec: MonitorSpec, counted: Counted) -> None:
-    """Write what was found, a commit for each version that was counted anew and one for all others."""
-    name = ensure_counts(lake, spec).name
-    of = counted.rows.column("model_version")
-    for version in sorted(counted.anew):
-        rows = counted.rows.filter(pc.equal(of, version))
-        predicate = "model_version = '" + version.replace("'", "''") + "'"
-        if lake.rows(name):
-            lake.overwrite(name, rows, "monitor refresh", where=predicate)
-        else:
-            lake.append(name, rows, "monitor refresh")
-    rest = counted.rows.filter(pc.invert(pc.is_in(of, value_set=pa.array(sorted(counted.anew), pa.string()))))
-    if rest.num_rows:
-        known = {(row["model_version"], row["window_start"]) for row in _state(lake, spec).to_pylist()}
-        new = not known & set(
-            zip(rest.column("model_version").to_pylist(), rest.column("window_start").to_pylist(), strict=True)
-        )
-        if new:
-            lake.append(name, rest, "monitor refresh")
-        else:
-            lake.merge(name, rest, KEYS, "monitor refresh")
+    """Write what was found, in one commit."""
+    name, windows = ensure_counts(lake, spec).name, Windows(anew=counted.anew)
+    for version in counted.rows.column("model_version").unique().to_pylist():
+        mine = counted.rows.filter(pc.equal(counted.rows.column("model_version"), version))
+        starts = mine.column("window_start").unique().to_pylist()
+        windows.add(version, counted.base, map(counted.base.number, starts))
+    write(lake, name, counted.rows, windows, "model_version")
 
 
 def stored_rows(
@@ -246,16 +235,22 @@ def _compare(counted: Counted, before: Counts, found: Counts) -> None:
         (counted.answered if only else counted.changed).setdefault(part.version, set()).add(number)
     for version, numbers in counted.changed.items():
         counted.answered.get(version, set()).difference_update(numbers)
+    # All parts of a window are written together.
+    windows = {(part.version, number) for part, number in found}
+    for (part, number), window in before.items():
+        if (part.version, number) in windows:
+            found.setdefault((part, number), window)
 
 
 def _note_cursor(lake: Lake, spec: MonitorSpec, base: Granularity, versions: AbstractSet[str], found: Counts) -> None:
     """Where a version has nothing new, its newest window says that this was looked at."""
-    state = _state(lake, spec)
-    for version in versions - {part.version for part, _ in found}:
+    idle = versions - {part.version for part, _ in found}
+    state = _state(lake, spec) if idle else SCHEMA.empty_table()
+    for version in idle:
         mine = state.filter(pc.equal(state.column("model_version"), version))
         number = base.number(pc.max(mine.column("window_start")).as_py())
-        key = Part(version), number
-        found[key] = _by_key(stored_rows(lake, spec, base, [(number, number)]), base)[key]
+        stored = _by_key(stored_rows(lake, spec, base, [(number, number)]), base)
+        found |= {key: window for key, window in stored.items() if key[0].version == version and key[1] == number}
 
 
 def _enter(counted: Counted, counts: Counts, stamps: Mapping[str, Stamp]) -> None:

@@ -40,16 +40,16 @@ class Frame:
     log_version: int
 
     def profile_rows(
-        self, part: Part, window: WindowCounts, others: Answers | None, metrics: Mapping[str, object], *, columns: bool
+        self, part: Part, window: WindowCounts, others: Answers | None, metrics: Mapping[str, object]
     ) -> Iterator[Row]:
-        """The `:table` row first, then one per watched column unless those did not change.
+        """The `:table` row first, then one per watched column.
 
         `others` are the answers for which a boolean slice is false: with them the row has the fairness figures of the slice.
         `metrics` are the user's own.
         """
         same = self._same(part, window) | {"log_type": "INPUT", "logging_table_commit_version": self.log_version}
         yield same | {"column_name": WHOLE} | table_row(window, self.columns, others) | dict(metrics)
-        for name, profile in self.columns.items() if columns else ():
+        for name, profile in self.columns.items():
             yield same | {"column_name": name, "data_type": self.types.get(name)} | column_row(window, name, profile)
 
     def drift_rows(
@@ -59,7 +59,7 @@ class Frame:
 
         A slice has none against the reference, which is not sliced.
         """
-        yield from self._compared(part, window, before, self._drifting)
+        yield from self._compared(part, window, before)
         same = self._same(part, window)
         if part.whole:
             present = [name for name, profile in self.columns.items() if profile.missing < profile.rows]
@@ -69,27 +69,8 @@ class Frame:
             row = _whole("CONSECUTIVE", window.rows - before.rows, self._present(before), self._present(window))
             yield same | {"window_cmp": self._period(before.number)} | row | dict(metrics)
 
-    def label_rows(self, part: Part, window: WindowCounts, before: WindowCounts | None) -> Iterator[Row]:
-        """Those of the rows that change when labels come."""
-        yield from self._compared(part, window, before, {} if self.label is None else {self.label.name: self.label})
-
-    def key(self, part: Part, number: int) -> Row:
-        """What identifies all rows of a window."""
-        return {
-            "window_start": self.granularity.start(number),
-            "granularity": str(self.granularity),
-            self.spec.model_id_col: part.version,
-            "slice_key": part.slice_key,
-            "slice_value": part.slice_value,
-        }
-
-    @property
-    def _drifting(self) -> Mapping[str, ColumnProfile]:
-        return self.columns if self.label is None else {**self.columns, self.label.name: self.label}
-
-    def _compared(
-        self, part: Part, window: WindowCounts, before: WindowCounts | None, columns: Mapping[str, ColumnProfile]
-    ) -> Iterator[Row]:
+    def _compared(self, part: Part, window: WindowCounts, before: WindowCounts | None) -> Iterator[Row]:
+        columns = self.columns if self.label is None else {**self.columns, self.label.name: self.label}
         same = self._same(part, window)
         for name, profile in columns.items():
             now = column_row(window, name, profile)
@@ -105,9 +86,14 @@ class Frame:
         return [name for name in self.columns if window.cells[name][1:].any()]
 
     def _same(self, part: Part, window: WindowCounts) -> Row:
-        return self.key(part, window.number) | {
+        return {
             "window": self._period(window.number),
+            "window_start": self.granularity.start(window.number),
             "monitor_version": _MONITOR_VERSION,
+            "granularity": str(self.granularity),
+            self.spec.model_id_col: part.version,
+            "slice_key": part.slice_key,
+            "slice_value": part.slice_value,
         }
 
     def _period(self, number: int) -> Row:

@@ -138,21 +138,6 @@ def summary_schema(spec: MonitorSpec) -> pa.Schema:
     )
 
 
-def keys(schema: pa.Schema, spec: MonitorSpec) -> Sequence[str]:
-    """The columns that identify a row of one of these tables."""
-    identity = (
-        "window_start",
-        "granularity",
-        spec.model_id_col,
-        "slice_key",
-        "slice_value",
-        "column_name",
-        "drift_type",
-        "kind",
-    )
-    return [name for name in identity if name in schema.names]
-
-
 def as_table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
     """Rows as an Arrow table; what a row does not have is null."""
     return pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in rows], schema=schema)
