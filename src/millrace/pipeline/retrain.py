@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 def decide(services: Services, pipeline: Pipeline, as_of: datetime) -> Decision:
     """Whether the pipeline's policy asks for a retraining at a time. Changes nothing."""
-    return policy.decide(pipeline.retrain, situation(services, pipeline, as_of))
+    found = Situation(as_of) if pipeline.retrain is None else situation(services, pipeline, as_of)
+    return policy.decide(pipeline.retrain, found)
 
 
 def situation(services: Services, pipeline: Pipeline, as_of: datetime) -> Situation:

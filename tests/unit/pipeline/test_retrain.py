@@ -1,18 +1,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pytest
 
 import millrace as mr
 from millrace.alerts.types import Episode, EpisodeId, Notification
+from millrace.core.clock import iso
+from millrace.jobs.types import Status
 from millrace.monitoring.tables.schemas import MetricTables, verdicts_schema
 from millrace.monitoring.tables.verdict_table import verdict_row
-from millrace.monitoring.types import MonitorSpec, Severity, Status, WindowVerdict
+from millrace.monitoring.types import MonitorSpec, Severity, WindowVerdict
+from millrace.monitoring.types import Status as VerdictStatus
+from millrace.pipeline.attempts import recorded
 from millrace.pipeline.definition import definition
+from millrace.pipeline.fingerprint import fingerprint
 from millrace.pipeline.plan import build_plan
 from millrace.pipeline.policy import Decision, Trigger
 from millrace.pipeline.retrain import alert_rule, close_episode, close_left_behind, decide, situation, subject
@@ -142,7 +148,7 @@ def test_the_policy_looks_at_the_last_windows_of_the_champion(workspace: Workspa
     promote(workspace, at=NOW - 3 * WEEK)
     open_episode(workspace)
     spec = MonitorSpec(str(PIPELINE.predictions_table), "ml.monitoring")
-    seen: list[tuple[int, str, Status, Severity]] = [
+    seen: list[tuple[int, str, VerdictStatus, Severity]] = [
         (30, "1", "drift", "warning"),  # before it was promoted
         (9, "1", "drift", "warning"),
         (8, "2", "drift", "warning"),  # another version's
@@ -183,6 +189,27 @@ def test_a_due_retraining_is_planned(workspace: Workspace, fill: Fill) -> None:
         "staging",
         "production",
     ]
+
+
+def test_a_refused_retraining_is_not_planned_again(workspace: Workspace, fill: Fill) -> None:
+    promote(workspace)
+    labels_known(fill, NOW)
+    predictions(fill, [NOW - 5 * WEEK] * 3, [0, 1, 1])
+    trigger = Trigger(open_episode(workspace).id)
+    assert (decided(workspace).state, decided(workspace).trigger) == ("due", trigger)
+    kept = recorded(trigger, "g", definition(PIPELINE, workspace.functions), "because")
+    run = workspace.runs.start("shop", NOW, NOW, "ada", "")
+    for stage, status, output in (
+        ("training set", "done", {"train_to": iso(NOW - 4 * WEEK), **kept}),
+        ("validate", "refused", {"results": [{"passed": False, "reason": "v1 is better"}]}),
+    ):
+        assert decided(workspace).trigger == trigger  # also while it is under way
+        opened = workspace.runs.start_stage(run, "shop", stage, fingerprint(stage, "g"), NOW)
+        workspace.runs.end_stage(opened, cast("Status", status), NOW, 1.0, output)
+    workspace.clock.set(NOW + 3 * WEEK)  # after the cooldown
+    found = decided(workspace, NOW + 3 * WEEK)
+    assert (found.state, found.trigger, found.labels) == ("waiting", replace(trigger, attempt=2), 0)
+    assert found.reason.startswith(f"the retraining for {trigger} was refused: v1 is better; 0 of 3 labels since")
 
 
 def test_a_replaced_versions_episode_ends(workspace: Workspace) -> None:
