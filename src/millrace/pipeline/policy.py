@@ -149,9 +149,8 @@ def decide(policy: Retrain | None, situation: Situation) -> Decision:
         return Decision("due", reason, under_way.trigger, began=under_way.why)
     decisions = [_of_episode(policy, situation, trouble) for trouble in situation.episodes]
     decisions += _of_schedule(policy, situation)
-    due = next((one for one in decisions if one.state == "due"), None)
-    waiting = next((one for one in decisions if one.state == "waiting"), None)
-    return due or _with_next_tick(policy, situation, waiting or _calm(situation))
+    by_state = {one.state: one for one in reversed([*decisions, _calm(situation)])}
+    return by_state.get("due") or _with_next_tick(policy, situation, by_state.get("waiting") or by_state["calm"])
 
 
 def named_policies(like: Retrain | None = None) -> Mapping[str, Retrain]:

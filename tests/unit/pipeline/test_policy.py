@@ -162,7 +162,9 @@ def test_one_that_is_under_way_goes_on_whatever_is_asked_for_now() -> None:
 
 def test_an_episode_has_one_retraining() -> None:
     done = [Attempt(Trigger(7), NOW - 20 * DAY, "promoted")]
-    assert decide(POLICY, situation("performance", attempts=done)).state == "calm"
+    assert decide(POLICY, situation("performance", attempts=done)) == Decision(
+        "calm", "episode 7 has had its retraining"
+    )
 
 
 def test_by_the_estimate_it_does_not_wait_for_labels_of_the_changed_time() -> None:
