@@ -90,7 +90,7 @@ def test_after_the_last_label_nothing_is_claimed(found: Found) -> None:
         late = [each for each in policy["quality"] if each["start"] > "1998-03-30T00:00:00Z"]
         assert len(late) == 13
         assert {each["loss"] for each in late} == {None}
-        assert {each["rows"] for each in late} == {23_570}
+        assert {each["rows"] for each in late} == {23_570}  # who goes on asking
         assert all(
             "insufficient data" in gain["told"] for gain in policy["gains"] if gain["at"] > "1998-03-30T00:00:00Z"
         )
@@ -101,28 +101,31 @@ def test_the_age_of_the_cohort_is_explained_and_raises_no_alarm(found: Found) ->
     never = found.policy("never")
     assert never["verdicts"]["drift"].get("explained", 0) >= 20
     explained = [each["reason"] for each in never["drift"] if each["status"] == "explained"]
-    assert any("days_since_first" in reason or "days_since_last" in reason for reason in explained)
-    assert "are explained" in found.text
+    assert explained[0] == "days_since_first: drift explained by cohort age: grows 1.00 a day, as in the reference"
+    assert "drift verdicts that are explained, which is no alarm" in found.text
 
 
 def test_nobody_cries_wolf(found: Found) -> None:
     for policy in found.result["policies"]:
-        assert policy["alarms"]["false"] <= 1, [each["reason"] for each in policy["episodes"]]
+        # The estimate alone is wrong, at most once with each version, and says so as soon as there are labels to check it.
+        known = [each for each in policy["episodes"] if each["alarm"] != "unknown"]
+        assert {each["kind"] for each in known} <= {"estimate"}, [each["reason"] for each in known]
+        assert len(known) <= policy["cost"]["promoted"] + 1
 
 
 def test_a_calendar_is_for_ageing(found: Found) -> None:
     advice = found.result["recommendation"]
     assert advice["policy"] == "monthly", advice["reason"]
     assert advice["told_apart"]
-    assert found.policy("monthly")["loss"]["mean"] < 0.42
-    assert found.policy("never")["loss"]["mean"] > 0.5
+    assert found.policy("monthly")["loss"]["mean"] < 0.38
+    assert found.policy("never")["loss"]["mean"] > 0.39
     assert f"recommended: monthly, because {advice['reason']}" in found.text
 
 
 def test_each_retraining_says_what_it_gained(found: Found) -> None:
     gains = [gain for gain in found.policy("monthly")["gains"] if gain["mean"] is not None]
     assert len(gains) >= 5
-    assert gains[0]["mean"] > 0.05  # from a model of the first weeks to one of two months
+    assert all(gain["low"] > 0 for gain in gains)
     assert all(gain["labelled"] >= 90_000 for gain in gains)
 
 

@@ -14,12 +14,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 
+from millrace.cli.backtest import known_policies
 from millrace.cli.main import build_app
 from millrace.core.clock import utc
 from millrace.lake.importing import import_file
@@ -146,6 +148,17 @@ def test_the_page_on_pipelines_is_a_pipeline(tmp_path: Path) -> None:
         workspace.close()
     assert planned[0] == "features ml.features.shopping"
     assert planned[-1] == "production"
+
+
+def test_the_page_on_backtests_gives_a_pipeline_further_policies(tmp_path: Path) -> None:
+    page = tmp_path / "pipeline.py"
+    policies = _blocks(ROOT / "docs" / "backtest.md", "python")
+    page.write_text("\n".join([_blocks(README, "python")[0], *policies]))
+    known = known_policies(load_pipeline(page), page)
+    lines = [shlex.split(line) for line in _commands(ROOT / "docs" / "backtest.md")]
+    named = {word for line in lines for before, word in pairwise(line) if before == "--policy"}
+    assert named > {"careful", "quarterly", "never", "own"}
+    assert named <= set(known)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -120,14 +120,15 @@ def _find(
 def _policies(declared: Pipeline, file: Path, names: Sequence[str]) -> tuple[Policy, ...]:
     from millrace.pipeline.backtest.types import Policy
 
-    known = _known(declared, file)
+    known = known_policies(declared, file)
     for name in names:
         if name not in known:
             raise UsageError(f"there is no policy '{name}'", hint=did_you_mean(name, known), policy=name)
     return tuple(Policy(name, known[name]) for name in dict.fromkeys(names))
 
 
-def _known(declared: Pipeline, file: Path) -> Mapping[str, Retrain]:
+def known_policies(declared: Pipeline, file: Path) -> Mapping[str, Retrain]:
+    """Every policy that a pipeline can be tried under, by name: those that come along, its own, and those of its file, which was loaded."""
     from millrace.pipeline.load import MODULE
     from millrace.pipeline.policy import named_policies
     from millrace.pipeline.upkeep import Retrain

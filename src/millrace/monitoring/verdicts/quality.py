@@ -9,6 +9,7 @@ import numpy as np
 from millrace.monitoring.counts.window_counts import WindowCounts
 from millrace.monitoring.reference.calibrate import LEAST_ROWS
 from millrace.monitoring.reference.column import ColumnProfile
+from millrace.monitoring.reference.trend import trend_of
 from millrace.monitoring.types import MonitorSpec, WindowVerdict
 from millrace.monitoring.verdicts.budget import SCALES, alpha
 from millrace.monitoring.verdicts.causes import Finding, Weights, also, ranked, ranked_figures, severity
@@ -53,6 +54,8 @@ def quality_findings(
     limit = alpha(spec, "quality") / max(counted * _TESTS * len(SCALES), 1)
     found: list[list[Finding]] = [[] for _ in windows]
     for track in [*_gone(windows, columns), *tracks_of(spec, windows, columns, quality=True)]:
+        if track.measure == "outside" and trend_of(track.profile) is not None:
+            continue  # what grows leaves its range; whether as its trend foretells is the drift verdict's to say
         called = (track.p_values < limit) & (track.effects > track.floors)
         for at in np.flatnonzero(called & ((track.rows >= LEAST_ROWS) | (track.measure == "absent"))):
             found[at].append(Finding(track, int(at), limit))

@@ -71,16 +71,15 @@ def _unlabelled(found: Document) -> Sequence[str]:
 
 
 def _explained(found: Document) -> Sequence[str]:
-    said = []
+    shares, sample = [], ""
     for policy in found["policies"]:
-        for kind, statuses in policy["verdicts"].items():
-            explained, total = statuses.get("explained", 0), sum(statuses.values())
-            if explained:
-                said.append(
-                    f"{policy['name']}: {explained} of {total} {kind} verdicts are explained: moved, but as the model's own training data "
-                    "moved from week to week (the age of a cohort, say); that is no alarm"
-                )
-    return said
+        explained = [each for each in policy["drift"] if each["status"] == "explained"]
+        if explained:
+            shares.append(f"{len(explained)} of {len(policy['drift'])} under {policy['name']}")
+            sample = sample or explained[0]["reason"]
+    if not shares:
+        return []
+    return [f"drift verdicts that are explained, which is no alarm: {', '.join(shares)} ({sample})"]
 
 
 def _days(days: float) -> str:
