@@ -75,7 +75,7 @@ class MonitorSpec:
     proba_col: str = "probability"
     feature_cols: tuple[str, ...] = ()
     false_alarms_per_year: float = 1.0
-    effect_floor: float = 0.1
+    effect_floor: float = 0.05
     label_coverage: float = 0.5
 
     def __post_init__(self) -> None:

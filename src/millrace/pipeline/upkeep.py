@@ -35,7 +35,7 @@ class Monitor:
 
     granularity: str = "1 day"
     false_alarms_per_year: float = 1.0
-    effect_floor: float = 0.1
+    effect_floor: float = 0.05
     schema: str = "ml.monitoring"
     granularities: tuple[str, ...] = ()
     slices: tuple[str, ...] = ()

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from millrace.monitoring.types import MonitorSpec, Severity
+from millrace.monitoring.verdicts.budget import FAR
 from millrace.monitoring.verdicts.tracks import Track
 from millrace.monitoring.windows import Granularity
 
 UNIMPORTANT = 0.01
-_FAR = 1.5
 _NAMED = 4
 
 
@@ -71,7 +71,7 @@ class Finding:
     @property
     def critical(self) -> bool:
         """Half as much again as the floor: no second window is waited for. That it is sure, the budget has seen to."""
-        return self.beyond >= _FAR
+        return self.beyond >= FAR
 
     def sentence(self, granularity: Granularity) -> str:
         """What was found, with its figures."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from math import sqrt
 
@@ -12,7 +12,7 @@ from millrace.monitoring.reference.answers import Answers, added
 from millrace.monitoring.reference.answers_profile import LEAST_ROWS, AnswersProfile
 from millrace.monitoring.reference.performance import area_of, loss_of, loss_skewness
 from millrace.monitoring.types import MonitorSpec, Status, WindowVerdict
-from millrace.monitoring.verdicts.budget import SCALES, alpha
+from millrace.monitoring.verdicts.budget import FAR, SCALES, alpha
 from millrace.monitoring.verdicts.maturity import Labels
 from millrace.monitoring.windows import Granularity
 from millrace.statistics.intervals import Estimate
@@ -197,4 +197,7 @@ def _judged(told: Told, changes: Sequence[Change], limit: float) -> WindowVerdic
             f"reference_{key}": change.before.value,
         }
     score = losses[0].worse if losses else None
-    return told.verdict("degraded" if bad else "ok", score, reason, figures)
+    # As of drift: half as much again as the floor, and no second window is waited for.
+    severe = any(change.worse >= FAR * change.floor for change in bad)
+    verdict = told.verdict("degraded" if bad else "ok", score, reason, figures)
+    return replace(verdict, severity="critical") if severe else verdict
