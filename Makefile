@@ -6,7 +6,7 @@ bin := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 sources := src tests $(wildcard scripts benchmarks examples)
 
-.PHONY: help setup setup-dev quickstart check test test-all test-nightly bench-quickstart bench-features bench-serving bench-monitoring format lock clean
+.PHONY: help setup setup-dev quickstart check test test-all test-nightly bench-quickstart bench-features bench-serving bench-alarms bench-monitoring format lock clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -52,6 +52,9 @@ bench-serving: setup-dev  ## measure serving beside MLflow, MLServer, BentoML, R
 
 bench-monitoring: setup-dev  ## measure the counting pass of monitors beside Evidently and NannyML (each gets its own .venv); writes docs/benchmarks.md
 	$(bin)/python benchmarks/monitoring.py
+
+bench-alarms: setup-dev  ## measure false alarms a year and days to detection beside Evidently and fixed thresholds (its own .venv is made); SEEDS=4 for a shorter run; writes docs/benchmarks.md
+	$(bin)/python benchmarks/alarms.py $(if $(SEEDS),--seeds $(SEEDS))
 
 format: setup-dev  ## put all code into its form
 	$(bin)/ruff format $(sources)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import alarms_rules
 import alarms_world as worlds
 import numpy as np
 import pyarrow as pa
@@ -14,15 +15,20 @@ from alarms_world import Change, Day, World
 from millrace.alerts import episodes
 from millrace.alerts.types import AlertRule, Observation
 from millrace.monitoring.counts.count import count_version
-from millrace.monitoring.counts.window_counts import WindowCounts
+from millrace.monitoring.counts.window_counts import WindowCounts, watched
 from millrace.monitoring.judge import judge
 from millrace.monitoring.reference.profile import ReferenceProfile
 from millrace.monitoring.types import MonitorSpec, WindowVerdict
+from millrace.monitoring.verdicts.drift import judge_drift
+from millrace.monitoring.verdicts.performance import judge_performance
+from millrace.monitoring.verdicts.quality import judge_quality
 from millrace.pipeline.upkeep import Alert, Monitor
 
 YEAR = 365
 BEFORE, AFTER = 30, 40  # days before a change and from it on
-LABEL_DELAY = 30
+FEW_ROWS, AFTER_MANY = 1_000, 14  # with more rows an abrupt change is found at once or never
+RULE_DAYS = 100
+SHAPES = ("sudden", "gradual", "category")  # what rules over distributions could see
 _CHUNK_ROWS = 200_000
 _FEATURES = (*worlds.NUMERIC, *worlds.TEXT)
 _BAD = {"drift", "degraded", "broken"}
@@ -31,7 +37,7 @@ START = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=worlds.FIRST_DAY)
 SPEC = MonitorSpec(
     "logs.p",
     "metrics",
-    effect_floor=0.05,
+    effect_floor=Monitor().effect_floor,
     false_alarms_per_year=Monitor().false_alarms_per_year,
 )
 
@@ -52,17 +58,23 @@ class Watched:
     Attributes:
         quiet: episodes of a year in which nothing changed.
         delays: kind of change to days until the first episode, from 0 for the same day; None where it was missed, -1 where one was open already.
-        alert_days: rule to how many days of the year it raised an alert; episodes of it, merged as ours are.
+        rules: rule to on how many of 100 days it raised an alert, and its episodes by the same alert rule as ours.
+        detected: kind of change to rules, to days until the first alert of a window; None where there was none.
     """
 
     quiet: Sequence[Opened]
     delays: Mapping[str, int | None]
-    rules: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    rules: Mapping[str, tuple[int, int]]
+    detected: Mapping[str, Mapping[str, int | None]]
 
 
 def reference(world: World) -> ReferenceProfile:
     """As a training run makes it: all rows, and answers on the holdout."""
-    rows = worlds.table(worlds.reference_days(world))
+    return profile_of(worlds.table(worlds.reference_days(world)))
+
+
+def profile_of(rows: pa.Table) -> ReferenceProfile:
+    """Of a reference's rows, oldest first."""
     unseen = np.arange(rows.num_rows) >= rows.num_rows * (1 - worlds.HOLDOUT_DAYS / worlds.REFERENCE_DAYS)
     answers = {
         name: pa.array(rows[name].to_numpy(), mask=~unseen) for name in ("probability", "prediction", "actual_label")
@@ -85,13 +97,13 @@ def counted(world: World, profile: ReferenceProfile, change: Change, days: Itera
         chunk[number] = world.day(number, world.rows(), change)
         rows += len(chunk[number].label)
         if rows > _CHUNK_ROWS:
-            windows += _counted(profile, chunk)
+            windows += counted_table(profile, worlds.table(chunk))
             chunk, rows = {}, 0
-    return windows + (_counted(profile, chunk) if chunk else [])
+    return windows + list(counted_table(profile, worlds.table(chunk)) if chunk else [])
 
 
-def _counted(profile: ReferenceProfile, days: dict[int, Day]) -> Sequence[WindowCounts]:
-    log = worlds.table(days)
+def counted_table(profile: ReferenceProfile, log: pa.Table) -> Sequence[WindowCounts]:
+    """Rows of a log, by day."""
     numbers = log["timestamp"].cast(pa.int64()).to_numpy() // worlds.DAY_US
     return count_version(log, numbers, SPEC, profile)
 
@@ -130,14 +142,45 @@ def delay(found: Sequence[Opened], day: int, kinds: frozenset[str]) -> int | Non
     return next((at - day for at in opened_at if at >= day), None)
 
 
-def watch(seed: int, *, realistic: bool, rows_a_day: int, changing: bool = True) -> Watched:
-    """A year without a change, then each change by itself, from one reference."""
+def by_rules(profile: ReferenceProfile, windows: Sequence[WindowCounts]) -> Mapping[str, Sequence[bool]]:
+    """What other rules say of the features of each window."""
+    return alarms_rules.alerts(windows, {column.name: column for column in profile.columns})
+
+
+def _merged(alerts: Sequence[bool]) -> int:
+    """Episodes: two of three days open one, seven good ones close it."""
+    count, is_open, good = 0, False, 0
+    for at, bad in enumerate(alerts):
+        good = 0 if bad else good + 1
+        if is_open:
+            is_open = good < Alert().resolve_after
+        elif bad and sum(alerts[max(0, at - Alert().out_of + 1) : at + 1]) >= Alert().breaches:
+            count, is_open = count + 1, True
+    return count
+
+
+def watch(seed: int, *, realistic: bool, rows_a_day: int) -> Watched:
+    """A year without a change, and each change by itself after its first 30 days, from one reference."""
     world = World(seed, realistic=realistic, rows_a_day=rows_a_day)
     profile = reference(world)
-    quiet = opened(judged(profile, counted(world, profile, Change(), range(YEAR))))
+    year = counted(world, profile, Change(), range(YEAR))
+    rules = {name: (sum(one), _merged(one)) for name, one in by_rules(profile, year[:RULE_DAYS]).items()}
     delays: dict[str, int | None] = {}
-    for kind, change in worlds.changes(seed, BEFORE).items() if changing else ():
-        windows = counted(world, profile, change, range(BEFORE + AFTER))
-        kinds = frozenset({"performance"}) if kind.startswith("concept") else frozenset({"drift", "quality"})
-        delays[kind] = delay(opened(judged(profile, windows)), BEFORE, kinds)
-    return Watched(quiet, delays)
+    detected: dict[str, Mapping[str, int | None]] = {}
+    for kind, change in worlds.changes(seed, BEFORE).items():
+        days = AFTER if kind == "gradual" or rows_a_day <= FEW_ROWS else AFTER_MANY
+        after = counted(world, profile, change, range(BEFORE, BEFORE + days))
+        told = opened(_of_change(profile, [*year[:BEFORE], *after], kind))
+        delays[kind] = delay(told, BEFORE, frozenset({one.kind for one in told}))
+        if kind in SHAPES:
+            alerts = by_rules(profile, after)
+            detected[kind] = {name: one.index(True) if True in one else None for name, one in alerts.items()}
+    return Watched(opened(judged(profile, year)), delays, rules, detected)
+
+
+def _of_change(profile: ReferenceProfile, windows: Sequence[WindowCounts], kind: str) -> Sequence[WindowVerdict]:
+    """Only the kinds that a change is meant to be found by: labels for a concept, else columns."""
+    if kind.startswith("concept"):
+        return judge_performance(SPEC, "1", windows, profile.answers)
+    columns = watched(SPEC, profile)
+    return [*judge_drift(SPEC, "1", windows, columns), *judge_quality(SPEC, "1", windows, columns)]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 from millrace.features.matrix import model_frame
 from millrace.monitoring.reference.profile import ReferenceProfile
 from millrace.pipeline import training_parts
 from millrace.pipeline.context import RunContext
-from millrace.pipeline.fitted import holdout_scores
+from millrace.pipeline.fitted import fitted_model, holdout_labels, holdout_scores
+from millrace.pipeline.importances import importances
 from millrace.pipeline.port import Services
 from millrace.tracking.types import RunId
+from millrace.training.models import predict_proba
 
 REFERENCE = "reference_profile.json"  # kept with the training run
 
@@ -26,13 +29,21 @@ def reference_profile(context: RunContext, candidate: str) -> ReferenceProfile:
     rows = pa.concat_tables([parts.train.table, parts.holdout.table])
     unseen = np.concatenate([np.full(parts.train.table.num_rows, np.nan), scores])
     answers = np.concatenate([np.full(parts.train.table.num_rows, np.nan), (scores > 0.5).astype(float)])  # noqa: PLR2004
-    return ReferenceProfile.build(
+    profile = ReferenceProfile.build(
         pa.Table.from_pandas(model_frame(rows, parts.train.spec.inputs), preserve_index=False),
         pa.array(unseen, from_pandas=True),
         rows.column(label.column).combine_chunks(),
         predictions=pa.array(answers, from_pandas=True),
         timestamps=rows.column(label.time).combine_chunks(),
     )
+    model = fitted_model(context, chosen).model
+    shares = importances(
+        lambda frame: predict_proba(model, frame),
+        parts.holdout.features(),
+        holdout_labels(parts),
+        seed=context.pipeline.seed,
+    )
+    return replace(profile, importances=shares)
 
 
 def reference_of(services: Services, run_id: str) -> ReferenceProfile:

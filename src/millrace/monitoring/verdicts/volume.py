@@ -20,17 +20,19 @@ _LEAST_EXPECTED = 30
 _LEAST_OF_A_WEEKDAY = 3
 _FACTOR = 2.0
 _FAR = 10.0
+_MUCH_LESS = 0.7  # weekdays differ where knowing them tells so much more
+_SD_OF_MIDDLE = 1.4826  # of a normal distribution
 _DAY = timedelta(days=1)
 _INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class _Usual:
-    """What the past lets expect: rows, and how far logarithms of rows are from it (their number and standard deviation)."""
+    """What the past lets expect: rows, the standard deviation of a new logarithm of rows around that of these, and its degrees of freedom."""
 
     rows: float
-    windows: int
-    spread: float
+    error: float
+    degrees: int
 
 
 def judge_volume(
@@ -38,7 +40,7 @@ def judge_volume(
 ) -> Sequence[WindowVerdict]:
     """A verdict for each window from the first to the last, those without any rows too.
 
-    Broken where a window has under half or over twice the rows that the 28 windows before it let expect (their median, or that of their weekday), and
+    Broken where a window has under half or over twice the rows that the 28 windows before it let expect (their median, or that of their weekday where weekdays differ), and
     this is sure by the budget's share of volume: a t-test on logarithms of rows, with Poisson's variance added. Fewer than 14 windows before it, or fewer than 30
     rows expected, are too few to say. The first window is seldom whole: it counts nowhere.
 
@@ -71,15 +73,19 @@ def _usual(before: Ints, *, weekdays: bool) -> _Usual | None:
     past = before[-_PAST:]
     if len(past) < LEAST_WINDOWS:
         return None
-    expected = float(np.median(past))
-    same = past[-7::-7] if weekdays else past[:0]
-    if len(same) >= _LEAST_OF_A_WEEKDAY:
-        expected = float(np.median(same))
-    logs = np.log(past + 0.5)
-    away: Floats = logs - (_by_weekday(logs) if len(same) >= _LEAST_OF_A_WEEKDAY else np.median(logs))
+    logs, same = np.log(past + 0.5), past[-7::-7]
+    away = logs - np.median(logs)
+    if weekdays and len(same) >= _LEAST_OF_A_WEEKDAY:
+        within = logs - _by_weekday(logs)
+        if np.abs(within).sum() < _MUCH_LESS * np.abs(away).sum():
+            return _around(same, within, len(past), 7)
+    return _around(past, away, len(past), 1)
+
+
+def _around(like: Ints, away: Floats, windows: int, medians: int) -> _Usual:
     # The middle of the distances, not their squares: an outage in the past must not hide the next one.
-    spread = float(np.median(np.abs(away)) * 1.4826)
-    return _Usual(expected, len(past), spread)
+    spread = float(np.median(np.abs(away)) * _SD_OF_MIDDLE) * np.sqrt(windows / (windows - medians))
+    return _Usual(float(np.median(like)), float(spread * np.sqrt(1 + np.pi / 2 / len(like))), windows - medians)
 
 
 def _by_weekday(logs: Floats) -> Floats:
@@ -125,6 +131,6 @@ def _p_value(rows: int, usual: _Usual) -> float:
     from scipy.special import pdtr, pdtrc, stdtr
 
     distance = abs(np.log(rows + 0.5) - np.log(usual.rows + 0.5))
-    error = np.sqrt(usual.spread**2 * (1 + 1 / usual.windows) + 1 / usual.rows)
+    error = np.sqrt(usual.error**2 + 1 / usual.rows)
     poisson = pdtr(rows, usual.rows) if rows < usual.rows else pdtrc(rows - 1, usual.rows)
-    return float(max(stdtr(usual.windows - 1, -distance / error), poisson))
+    return float(max(stdtr(usual.degrees, -distance / error), poisson))
