@@ -6,8 +6,8 @@ cries wolf. How much windows of the reference differ among themselves is what no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import numpy as np
@@ -82,6 +82,17 @@ class Habit:
         """For windows of a span; of the longest known one that is not longer, for shorter ones vary more."""
         known = [one for one in self.between if one <= span]
         return self.between[max(known)] if known else Between()
+
+    def scaled(self, factor: float) -> Habit:
+        """The same for something whose rows vary by another variance; without weekdays, which are its own."""
+        return Habit(between={span: replace(one, variance=one.variance * factor) for span, one in self.between.items()})
+
+
+def widest(habits: Sequence[Habit]) -> Habit:
+    """Of each span the one with the largest variance."""
+    known = [(span, one) for each in habits for span, one in each.between.items()]
+    by_span = {span: [one for at, one in known if at == span] for span in SPANS}
+    return Habit(between={span: max(ones, key=lambda one: one.variance) for span, ones in by_span.items() if ones})
 
 
 def habit(numbers: Ints, means: Floats, rows: Ints, per_row: float) -> Habit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Literal
 
@@ -31,6 +31,7 @@ from millrace.monitoring.reference.habits import (
     limit_at,
     spans_of,
     usual_limits,
+    widest,
     without_line,
 )
 from millrace.monitoring.reference.trend import trend_of
@@ -149,22 +150,51 @@ class Scaled:
         return np.full(len(self.rows), floor)
 
 
-def distribution_tracks(column: Column) -> Iterator[Track]:
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """How far the most variable columns of a reference vary, for those that its windows say less of: answers are known on the holdout only.
+
+    Answers follow features, and a few neighbouring weeks have not seen the seasons.
+
+    Attributes:
+        usual: tau^2 for a variance of one row of 1.
+        limits: of shapes.
+    """
+
+    usual: Habit
+    limits: Mapping[int, float]
+
+    @classmethod
+    def of(cls, columns: Sequence[Column]) -> Lent | None:
+        """By numbers that have windows; None where there are none."""
+        found, limits = [], []
+        for column in columns:
+            days = Days.of(column.profile)
+            if column.reference.sum() >= LEAST_ROWS and trend_of(column.profile) is None:
+                position = _Position.of(column, days, trending=False)
+                found.append(position.usual.scaled(1 / position.per_row if position.per_row > 0 else 0.0))
+                limits.append(_usual_limits(column, days))
+        if not any(one.known for one in found):
+            return None
+        return cls(widest(found), {span: max(one.get(span, 0.0) for one in limits) for span in SPANS})
+
+
+def distribution_tracks(column: Column, lent: Lent | None = None) -> Iterator[Track]:
     """Two for each scale: position and shape of numbers, share and mix of categories; none where the reference has too few values."""
     if column.reference.sum() < LEAST_ROWS:
         return
-    days = Days.of(column.profile)
+    days, trending = Days.of(column.profile), trend_of(column.profile) is not None
+    # A column that has a trend is nowhere in particular: what is usual is to be near its line, and whether it is, is asked of what is found.
+    limits = lent.limits if lent else {1: 0.0} if trending else _usual_limits(column, days)
     if column.profile.kind == "numeric":
-        trending = trend_of(column.profile) is not None
-        # A column that has a trend is nowhere in particular: what is usual is to be near its line, and whether it is, is asked of what is found.
-        limits = {1: 0.0} if trending else usual_limits(days, lambda rest, of: effects("numeric", rest, of))
         position = _Position.of(column, days, trending=trending)
+        position = replace(position, usual=lent.usual.scaled(position.per_row)) if lent else position
         for scale in SCALES:
             yield position.track(column.at(scale))
             yield _shape(column.at(scale), limits)
     else:
-        limits = usual_limits(days, lambda rest, counts: effects("text", rest, counts))
-        share, mixed = _Share.of(column, days), _mix_habit(days)
+        share, mixed = _Share.of(column, days), lent.usual if lent else _mix_habit(days)
+        share = replace(share, usual=[lent.usual.scaled(p * (1 - p)) for p in share.shares.tolist()]) if lent else share
         for scale in SCALES:
             yield share.track(column.at(scale))
             yield _mix(column.at(scale), limits, mixed)
@@ -190,8 +220,20 @@ def tracks_of(
     spec: MonitorSpec, windows: Sequence[WindowCounts], columns: Mapping[str, ColumnProfile], *, quality: bool
 ) -> Sequence[Track]:
     """All tracks of all columns."""
-    taken = quality_tracks if quality else distribution_tracks
-    return [track for name, profile in columns.items() for track in taken(Column.of(spec, name, profile, windows))]
+    taken = [Column.of(spec, name, profile, windows) for name, profile in columns.items()]
+    if quality:
+        return [track for column in taken for track in quality_tracks(column)]
+    lengths = {column.name: len(Days.of(column.profile).numbers) for column in taken}
+    most = max(lengths.values(), default=0)
+    lent = (
+        Lent.of([one for one in taken if lengths[one.name] == most and one.profile.kind == "numeric"]) if most else None
+    )
+    return [track for one in taken for track in distribution_tracks(one, lent if lengths[one.name] < most else None)]
+
+
+def _usual_limits(column: Column, days: Days) -> Mapping[int, float]:
+    kind = column.profile.kind
+    return usual_limits(days, lambda rest, counts: effects(kind, rest, counts))
 
 
 @dataclass(frozen=True, slots=True)
