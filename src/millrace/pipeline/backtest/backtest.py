@@ -12,14 +12,14 @@ import numpy as np
 
 from millrace.core.clock import iso
 from millrace.core.errors import InvalidInput
-from millrace.pipeline.backtest.plan import first_training, prepare, result_key
+from millrace.pipeline.backtest.plan import first_training, result_key
 from millrace.pipeline.backtest.quality import Measured, loss_kind, row_loss
 from millrace.pipeline.backtest.replay import Replay
 from millrace.pipeline.backtest.result import Document, document
 from millrace.pipeline.backtest.scene import build_scene, compute_tables, label_times
 from millrace.pipeline.backtest.store import Kept
-from millrace.pipeline.backtest.trained import Trained, Trainings
-from millrace.pipeline.backtest.types import Ask, Model, Policy, Prepared, Run, Scene
+from millrace.pipeline.backtest.trained import LABEL, Trained, Trainings
+from millrace.pipeline.backtest.types import Model, Policy, Prepared, Run, Scene
 from millrace.pipeline.backtest.watched import Known, watch
 from millrace.pipeline.declare import Pipeline
 from millrace.pipeline.port import Progress, Services
@@ -104,7 +104,7 @@ class Backtest:
         return run
 
     def _holdout(self, trained: Trained) -> Floats:
-        labels = trained.holdout.column("__label").to_numpy().astype(np.float64)
+        labels = trained.holdout.column(LABEL).to_numpy().astype(np.float64)
         return row_loss(
             loss_kind(self.pipeline.choose_by), labels, trained.holdout.column(trained.model.candidate).to_numpy()
         )
@@ -162,6 +162,3 @@ class _As:
 def _left(begun: float, done: int, total: int) -> str:
     left = (time.monotonic() - begun) / done * (total - done)
     return f"about {left:.0f} s left"
-
-
-__all__ = ["Ask", "Backtest", "prepare"]

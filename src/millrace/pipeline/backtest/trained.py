@@ -36,7 +36,7 @@ from millrace.validation.types import Evidence
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_LABEL = "__label"  # beside the candidates, whose names are columns
+LABEL = "__label"  # beside the candidates, whose names are columns
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Trainings:
     def _judge(self, trained: Trained, champion: Trained | None) -> list[str]:
         holdout = trained.holdout
         scores = {name: holdout.column(name).to_numpy() for name in holdout.column_names}
-        labels = scores.pop(_LABEL).astype(np.int64)
+        labels = scores.pop(LABEL).astype(np.int64)
         evidence = Evidence(
             labels=labels,
             challenger=scores[trained.model.candidate],
@@ -158,7 +158,7 @@ class Trainings:
         fitted = [fitted_model(context, each) for each in pipeline.candidates]
         winner = choose(fitted, metrics, pipeline.choose_by)
         judged = _span(parts.newest.table.column(pipeline.labels.time))
-        write_table(folder / "holdout.parquet", pa.table({_LABEL: labels, **scores}))
+        write_table(folder / "holdout.parquet", pa.table({LABEL: labels, **scores}))
         (folder / "reference.json").write_text(reference_profile(context, winner).to_json())
         return Model(
             at=context.pins.as_of,

@@ -31,7 +31,7 @@ class Ask:
     """What is asked of a backtest.
 
     Attributes:
-        start, end: the first and the last decision; what lies after `end` is not looked at, except that nothing is.
+        start, end: the first and the last decision; nothing after `end` is looked at.
         step: the time between two decisions.
         policies: what is compared, at least one; names are distinct.
         changes: days on which something is known to have changed: an alarm that follows one is no false alarm.
@@ -158,11 +158,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What happened under one policy.
-
-    Attributes:
-        served: n version numbers over the scene's requests; 0 before the first model.
-    """
+    """What happened under one policy, oldest first."""
 
     policy: Policy
     days: tuple[Day, ...]
