@@ -110,3 +110,12 @@ def test_bad_counts_are_refused(distance: Callable[..., float], reference: Count
 def test_bad_edges_are_refused(edges: list[float]) -> None:
     with pytest.raises(InvalidInput, match="edges"):
         wasserstein_from_counts([1, 2], [2, 1], edges)
+
+
+def test_a_ks_distance_is_never_over_one() -> None:
+    # Shares of a third add up to a little over 1 in floats.
+    for bins in range(2, 600):
+        reference = np.ones(bins, dtype=np.int64)
+        current = np.zeros(bins + 1, dtype=np.int64)
+        current[-1] = 1
+        assert ks_from_counts(np.append(reference, 0), current) <= 1.0
