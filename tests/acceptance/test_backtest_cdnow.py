@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _FILE = Path(os.environ.get("MILLRACE_CDNOW") or ROOT / ".." / "shared" / "data" / "cdnow" / "CDNOW_master.txt")
 PAGE = ROOT / "examples" / "cdnow" / "pipeline.py"
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 if not _FILE.is_file():  # of the whole module: `--no-skips` is about what `make test-all` can install, and this is not
     pytest.skip(f"{_FILE} is not there; see the top of test_cdnow.py", allow_module_level=True)

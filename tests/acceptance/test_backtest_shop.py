@@ -18,7 +18,7 @@ from millrace.quickstart.shop import ShopPlan
 from millrace.quickstart.simulate import open_shop
 from millrace.workspace import open_workspace
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 END = datetime(2026, 7, 1, tzinfo=UTC)
 CHANGE = ChangeOfBehaviour()

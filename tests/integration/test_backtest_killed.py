@@ -19,7 +19,7 @@ import pytest
 
 from millrace.workspace import open_workspace
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 START = datetime(2025, 1, 6, tzinfo=UTC)
