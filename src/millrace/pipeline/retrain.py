@@ -13,6 +13,7 @@ from millrace.alerts.types import AlertRule, Episode
 from millrace.core.clock import epoch_us, parse_time
 from millrace.core.errors import InvalidInput, NotFound
 from millrace.monitoring.tables.verdict_table import read_verdicts
+from millrace.monitoring.types import WindowVerdict
 from millrace.monitoring.windows import Granularity
 from millrace.pipeline import policy
 from millrace.pipeline.attempts import attempts
@@ -109,13 +110,18 @@ def _trouble(episodes: Sequence[Episode]) -> Trouble:
     return Trouble(int(episodes[0].id), tuple(sorted(kinds)), min(one.began_at for one in episodes), reason)
 
 
-def _windows(services: Services, pipeline: Pipeline, champion: Promotion) -> Mapping[str, Sequence[bool]]:
-    """How the champion's conclusive windows ended, by kind of verdict; a kind that has none is left out."""
+def champion_verdicts(services: Services, pipeline: Pipeline, champion: Promotion) -> Sequence[WindowVerdict]:
+    """All that the monitor has said of the champion since its promotion, oldest window first."""
     spec = (pipeline.monitor or Monitor()).spec(str(pipeline.predictions_table))
     granularity, now = Granularity.parse(spec.granularity), services.clock.now()
     since = granularity.start(granularity.number(champion.at))
+    return read_verdicts(services.lake, spec, since=since, until=now, model_version=str(champion.version))
+
+
+def _windows(services: Services, pipeline: Pipeline, champion: Promotion) -> Mapping[str, Sequence[bool]]:
+    """How the champion's conclusive windows ended, by kind of verdict; a kind that has none is left out."""
     found: dict[str, list[bool]] = {}
-    for verdict in read_verdicts(services.lake, spec, since=since, until=now, model_version=champion.version):
+    for verdict in champion_verdicts(services, pipeline, champion):
         if verdict.bad is not None:
             found.setdefault(verdict.kind, []).append(verdict.bad)
     return found

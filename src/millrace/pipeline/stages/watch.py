@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from millrace.alerts.evaluate_all import evaluate_all, tell_all
 from millrace.alerts.types import Observation
 from millrace.core.clock import utc
+from millrace.monitoring.judge import PAST
 from millrace.monitoring.known import KnownMonitor, remember
 from millrace.monitoring.refresh import Refreshed, refresh
 from millrace.monitoring.tables.schemas import MetricTables
@@ -20,7 +22,7 @@ from millrace.pipeline.fingerprint import fingerprint
 from millrace.pipeline.labels import read_known
 from millrace.pipeline.port import Services
 from millrace.pipeline.reference import reference_of
-from millrace.pipeline.retrain import close_left_behind, in_production, subject
+from millrace.pipeline.retrain import champion_verdicts, close_left_behind, in_production, subject
 from millrace.pipeline.split import take
 from millrace.pipeline.stages.stage import Outcome
 from millrace.pipeline.upkeep import Monitor
@@ -95,7 +97,7 @@ class Watch:
         services, pipeline = context.services, context.pipeline
         found = _judge(context, self.today)
         verdicts = found.verdicts
-        observations = [_observation(pipeline, verdict) for verdict in verdicts]
+        observations = [_observation(pipeline, verdict) for verdict in _heard(services, pipeline, verdicts)]
         sent = evaluate_all(services.alerts, pipeline.alerts.declared(pipeline.name), observations).delivered.sent
         close_left_behind(services, pipeline)
         sent += tell_all(services.alerts).delivered.sent
@@ -125,6 +127,21 @@ def _judge(context: RunContext, today: datetime) -> Refreshed:
     remember(services.lake, KnownMonitor(pipeline.name, spec, pipeline.model_name))
     references = {str(champion.version): reference_of(services, str(champion.verdict["run_id"]))}
     return refresh(services.lake, spec, references, since=since, until=until)
+
+
+def _heard(services: Services, pipeline: Pipeline, found: Sequence[WindowVerdict]) -> Sequence[WindowVerdict]:
+    """What was found, after the champion's last conclusive verdicts of each kind.
+
+    The rule counts bad ones among several, and labels come late, a window at a time: those before it were found by earlier runs. What a run
+    found and died before the rule heard of it is heard here, too.
+    """
+    champion = in_production(services, pipeline)
+    by_kind: dict[str, list[WindowVerdict]] = {}
+    for verdict in champion_verdicts(services, pipeline, champion) if champion else ():
+        if verdict.bad is not None:
+            by_kind.setdefault(verdict.kind, []).append(verdict)
+    most = PAST + pipeline.alerts.out_of
+    return [*(verdict for verdicts in by_kind.values() for verdict in verdicts[-most:]), *found]
 
 
 def _finished(spec: MonitorSpec, today: datetime) -> datetime:
