@@ -10,12 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from millrace.monitoring.counts.kernel import count_batch, moments
-from millrace.monitoring.counts.sums import LossSums
 from millrace.monitoring.counts.window_counts import WindowCounts, watched
-from millrace.monitoring.reference.cells import Floats, Ints, kind_of
+from millrace.monitoring.reference.cells import Ints, kind_of
 from millrace.monitoring.reference.column import ColumnProfile
 from millrace.monitoring.reference.count_answers import AnswerColumns, count_answers
-from millrace.monitoring.reference.losses import row_losses
 from millrace.monitoring.reference.profile import ReferenceProfile
 from millrace.monitoring.reference.tally import Tally
 from millrace.monitoring.types import MonitorSpec
@@ -25,7 +23,6 @@ def count_windows(
     log: pa.Table,
     numbers: Ints,
     columns: Mapping[str, ColumnProfile],
-    losses: Floats,
     times_us: Ints | None = None,
 ) -> Sequence[WindowCounts]:
     """Count a log window by window, oldest first.
@@ -34,7 +31,6 @@ def count_windows(
         log: n rows of one model version; a watched column that it lacks counts as missing in every row.
         numbers: n window numbers.
         columns: column name to its profile.
-        losses: n losses, NaN where the label is not known.
         times_us: n times in microseconds since 1970; None where the newest row's does not matter.
     """
     present, positions = np.unique(numbers, return_inverse=True)
@@ -45,13 +41,11 @@ def count_windows(
     )
     rows = np.bincount(positions, minlength=size)
     order = np.argsort(positions, kind="stable")
-    losses_of = np.split(losses[order], np.cumsum(rows)[:-1])
     newest = None if times_us is None else np.maximum.reduceat(times_us[order], np.cumsum([0, *rows[:-1]]))
     return [
         WindowCounts(
             int(number),
             int(rows[at]),
-            LossSums.of(losses_of[at]),
             {name: _cells(tallies, name, profile, at, int(rows[at])) for name, profile in columns.items()},
             {name: moments(tally, at) for name, tally in tallies.items()},
             {name: int(rows[at]) for name in columns if name not in tallies},
@@ -64,9 +58,8 @@ def count_windows(
 def count_version(
     log: pa.Table, numbers: Ints, spec: MonitorSpec, reference: ReferenceProfile, times_us: Ints | None = None
 ) -> Sequence[WindowCounts]:
-    """Count rows of one model version against its reference: columns, losses and answers; as `count_windows`."""
-    losses = log_losses(log, spec, reference)
-    counted = count_windows(log, numbers, watched(spec, reference), losses, times_us)
+    """Count rows of one model version against its reference: columns and answers; as `count_windows`."""
+    counted = count_windows(log, numbers, watched(spec, reference), times_us)
     if reference.answers is None:
         return counted
     present = [window.number for window in counted]
@@ -79,17 +72,6 @@ def count_version(
     )
     answers = count_answers(layout, columns, positions, len(present))
     return [replace(window, answers=one) for window, one in zip(counted, answers, strict=True)]
-
-
-def log_losses(log: pa.Table, spec: MonitorSpec, reference: ReferenceProfile) -> Floats:
-    """The loss of each row, of the kind that the reference has (wrong or not, where it has none); NaN without a label."""
-    kind = "zero_one" if reference.loss is None else reference.loss.kind
-    answer = spec.proba_col if kind == "log_loss" else spec.prediction_col
-    numeric = kind == "log_loss"
-    labels, answers = (_column(log, name, numeric=numeric) for name in (spec.label_col, answer))
-    if labels is None or answers is None:
-        return np.full(log.num_rows, np.nan)
-    return row_losses(labels, answers, None) if kind == "log_loss" else row_losses(labels, None, answers)
 
 
 def _column(log: pa.Table, name: str, *, numeric: bool) -> Any:

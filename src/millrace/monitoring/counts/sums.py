@@ -1,4 +1,4 @@
-"""Sums over values that add up: moments of a column, and losses."""
+"""Sums over values that add up: moments of a column."""
 
 from __future__ import annotations
 
@@ -8,25 +8,6 @@ from math import fsum, inf, sqrt
 import numpy as np
 
 from millrace.monitoring.reference.cells import Floats
-
-
-@dataclass(frozen=True, slots=True)
-class LossSums:
-    """Labelled rows and the sums of their losses and squared losses."""
-
-    labelled: int = 0
-    total: float = 0.0
-    squares: float = 0.0
-
-    @classmethod
-    def of(cls, losses: Floats) -> LossSums:
-        """Sum the losses that are known (not NaN), exactly rounded: row order does not matter."""
-        known = losses[~np.isnan(losses)]
-        return cls(len(known), _sum(known), _sum_of_squares(known))
-
-    def __add__(self, other: LossSums) -> LossSums:
-        """Of both."""
-        return LossSums(self.labelled + other.labelled, self.total + other.total, self.squares + other.squares)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from millrace.core.clock import epoch_us
-from millrace.monitoring.counts.sums import LossSums, Moments
+from millrace.monitoring.counts.sums import Moments
 from millrace.monitoring.counts.window_counts import WindowCounts
 from millrace.monitoring.reference.answers import Answers
 from millrace.monitoring.reference.cells import Ints
@@ -42,9 +42,6 @@ SCHEMA = pa.schema(
         ("log_version", pa.int64()),
         ("rows", pa.int64()),
         ("newest", _TIME),
-        ("labelled", pa.int64()),
-        ("loss_sum", pa.float64()),
-        ("loss_squares", pa.float64()),
         ("answers", pa.string()),
         ("columns", pa.list_(_COLUMN)),
     ]
@@ -94,9 +91,6 @@ def encoded(part: Part, windows: Sequence[WindowCounts], stamp: Stamp, granulari
         "log_version": [stamp.log_version] * count,
         "rows": [window.rows for window in windows],
         "newest": pa.array([window.newest_us for window in windows], pa.int64()).cast(_TIME),
-        "labelled": [window.loss.labelled for window in windows],
-        "loss_sum": [window.loss.total for window in windows],
-        "loss_squares": [window.loss.squares for window in windows],
         "answers": [None if window.answers is None else window.answers.to_json() for window in windows],
         "columns": _columns(windows),
     }
@@ -112,12 +106,11 @@ def decoded(rows: pa.Table, granularity: Granularity) -> Iterator[tuple[Part, Wi
     columns = _Columns(lists.flatten())
     ends = np.cumsum([0, *(lists.value_lengths().fill_null(0).to_pylist())])
     for at, row in enumerate(rows.drop_columns(["columns"]).to_pylist()):
-        loss = LossSums(row["labelled"], row["loss_sum"], row["loss_squares"])
         answers = None if row["answers"] is None else Answers.from_json(row["answers"])
         parts = columns.take(int(ends[at]), int(ends[at + 1]))
         newest = None if row["newest"] is None else epoch_us(row["newest"])
         number = granularity.number(row["window_start"])
-        window = WindowCounts(number, row["rows"], loss, *parts, answers=answers, newest_us=newest)
+        window = WindowCounts(number, row["rows"], *parts, answers=answers, newest_us=newest)
         yield Part(row["model_version"], row["slice_key"], row["slice_value"]), window
 
 

@@ -22,7 +22,7 @@ from millrace.core.names import TableName
 from millrace.lake.lake import Lake
 from millrace.lake.types import TableDefinition, TableEntry
 from millrace.monitoring.counts.read_log import Counts, LogReader, merged, ranges
-from millrace.monitoring.counts.sums import LossSums, Moments
+from millrace.monitoring.counts.sums import Moments
 from millrace.monitoring.counts.table import SCHEMA, Part, Stamp, decoded, encoded
 from millrace.monitoring.counts.window_counts import WindowCounts, watched
 from millrace.monitoring.reference.profile import ReferenceProfile
@@ -269,7 +269,7 @@ def _by_key(rows: pa.Table, base: Granularity) -> Counts:
 
 
 def _same(one: WindowCounts, other: WindowCounts) -> bool:
-    return _same_rows(one, other) and _near_loss(one.loss, other.loss) and one.answers == other.answers
+    return _same_rows(one, other) and one.answers == other.answers
 
 
 def _same_rows(one: WindowCounts, other: WindowCounts) -> bool:
@@ -287,12 +287,6 @@ def _same_rows(one: WindowCounts, other: WindowCounts) -> bool:
 def _near_moments(one: Moments, other: Moments) -> bool:
     exact = ("count", "low", "high", "zeros", "nans")
     return all(getattr(one, name) == getattr(other, name) for name in exact) and _near(
-        (one.total, one.squares), (other.total, other.squares), other.squares
-    )
-
-
-def _near_loss(one: LossSums, other: LossSums) -> bool:
-    return one.labelled == other.labelled and _near(
         (one.total, one.squares), (other.total, other.squares), other.squares
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from millrace.monitoring.counts.sums import LossSums, Moments
+from millrace.monitoring.counts.sums import Moments
 from millrace.monitoring.reference.answers import Answers
 from millrace.monitoring.reference.cells import Ints
 from millrace.monitoring.reference.column import ColumnProfile
@@ -26,7 +26,6 @@ class WindowCounts:
     Attributes:
         number: the window's number by its granularity; a sum has the later one's.
         rows: rows of the log.
-        loss: of the rows with labels.
         cells: column name to 1 + k counts, missing values (null and NaN) first; k cells of the reference.
         moments: column name to sums over its values.
         absent: column name to rows that were logged without the column, or with values that can't be read as the reference's kind; they are
@@ -37,7 +36,6 @@ class WindowCounts:
 
     number: int
     rows: int
-    loss: LossSums = field(default_factory=LossSums)
     cells: Mapping[str, Ints] = field(default_factory=dict)
     moments: Mapping[str, Moments] = field(default_factory=dict)
     absent: Mapping[str, int] = field(default_factory=dict)
@@ -50,7 +48,6 @@ class WindowCounts:
         return WindowCounts(
             max(self.number, other.number),
             self.rows + other.rows,
-            self.loss + other.loss,
             _added(self.cells, other.cells),
             _added(self.moments, other.moments),
             _added(self.absent, other.absent),

@@ -16,11 +16,10 @@ import orjson
 from millrace.core.errors import InvalidInput
 from millrace.core.names import did_you_mean
 from millrace.monitoring.reference.answers_profile import AnswersProfile
-from millrace.monitoring.reference.calibrate import loss_spread, spans
+from millrace.monitoring.reference.calibrate import spans
 from millrace.monitoring.reference.cells import Ints
 from millrace.monitoring.reference.column import ColumnProfile
 from millrace.monitoring.reference.count_answers import AnswerColumns
-from millrace.monitoring.reference.losses import row_losses
 from millrace.monitoring.reference.past import Past
 
 if TYPE_CHECKING:
@@ -32,33 +31,12 @@ _MOST_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class LossProfile:
-    """The model's loss on rows that it was not trained on.
-
-    Attributes:
-        kind: `log_loss` (natural logarithm) where there are probabilities, else `zero_one` (wrong or not).
-        rows: labelled rows.
-        mean, sd: of the loss per row.
-        mean_sd: standard error of the mean; the same customers come back each week, so only one week's worth of rows is counted.
-        between_sd: standard deviation of the loss between the reference's weeks, beyond chance; 0 where unknown.
-    """
-
-    kind: str
-    rows: int
-    mean: float
-    sd: float
-    mean_sd: float
-    between_sd: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class ReferenceProfile:
     """A frozen reference: mergeable counts in fixed cells, small enough to travel with the model.
 
     Attributes:
         columns: the features, in model order.
         probability, prediction: of the model's answers on rows that it was not trained on; None where not given.
-        loss: None without labels.
         importances: feature to its share of the model's importance; empty where nobody measured it.
         answers: counts of the answers on rows that it was not trained on; None without labels.
     """
@@ -66,7 +44,6 @@ class ReferenceProfile:
     columns: tuple[ColumnProfile, ...]
     probability: ColumnProfile | None = None
     prediction: ColumnProfile | None = None
-    loss: LossProfile | None = None
     importances: Mapping[str, float] = field(default_factory=dict)
     answers: AnswersProfile | None = None
 
@@ -86,7 +63,7 @@ class ReferenceProfile:
         Args:
             features: n rows, feature columns and perhaps more.
             probabilities: n values, P(class 1); null for rows the model was trained on, whose answers are too good to compare.
-            labels: n values; null where not known. The loss is taken where both are known.
+            labels: n values; null where not known. Answers are counted where both are known.
             columns: which features, in order; empty: all of the table.
             predictions: n predicted labels; null as for probabilities.
             timestamps: n times of the rows. With them the reference's own ups and downs set how large a distance must be to be drift.
@@ -104,13 +81,12 @@ class ReferenceProfile:
             columns=_columns(features.select(names), past),
             probability=None if probabilities is None else _known("probability", probabilities, when),
             prediction=None if predictions is None else _known("prediction", predictions, when),
-            loss=_loss(probabilities, predictions, labels, when),
             answers=_answers(probabilities, predictions, labels, when),
         )
 
     @property
     def fingerprint(self) -> str:
-        """The same for the same cells, counts, moments and losses: counts may be summed and compared only where it is the same."""
+        """The same for the same cells, counts, moments and answers: counts may be summed and compared only where it is the same."""
         bare = replace(
             self,
             columns=tuple(_bare(column) for column in self.columns),
@@ -144,7 +120,6 @@ class ReferenceProfile:
                 columns=tuple(ColumnProfile.from_json(column) for column in data["columns"]),
                 probability=ColumnProfile.from_json(data["probability"]) if data["probability"] else None,
                 prediction=ColumnProfile.from_json(data["prediction"]) if data["prediction"] else None,
-                loss=LossProfile(**data["loss"]) if data["loss"] else None,
                 importances=data.get("importances", {}),
                 answers=AnswersProfile.from_dict(data["answers"]) if data.get("answers") else None,
             )
@@ -190,23 +165,3 @@ def _answers(probabilities: Any, predictions: Any, labels: Any, when: Mapping[in
     if labels is None or (probabilities is None and predictions is None):
         return None
     return AnswersProfile.build(AnswerColumns(labels, predictions, probabilities), when)
-
-
-def _loss(probabilities: Any, predictions: Any, labels: Any, when: Mapping[int, Ints]) -> LossProfile | None:
-    if labels is None or (probabilities is None and predictions is None):
-        return None
-    losses = row_losses(labels, probabilities, predictions)
-    known = np.isfinite(losses)
-    if not known.any():
-        return None
-    values = losses[known]
-    weeks = when[7][known] if 7 in when else np.zeros(len(values), dtype=np.int64)  # noqa: PLR2004 - days in a week
-    sd = float(values.std())
-    return LossProfile(
-        kind="zero_one" if probabilities is None else "log_loss",
-        rows=len(values),
-        mean=float(values.mean()),
-        sd=sd,
-        mean_sd=sd * float(np.sqrt(len(np.unique(weeks)) / len(values))),
-        between_sd=loss_spread(values, weeks),
-    )

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace.monitoring.counts.count import count_windows
-from millrace.monitoring.counts.sums import LossSums, Moments
+from millrace.monitoring.counts.sums import Moments
 from millrace.monitoring.counts.window_counts import WindowCounts
 from millrace.monitoring.reference.profile import ReferenceProfile
 
@@ -21,16 +21,16 @@ _REFERENCE = ReferenceProfile.build(pa.table({"x": [0.0, 1.0, 2.0, 5.0], "t": ["
 _COLUMNS = {column.name: column for column in _REFERENCE.columns}
 _NUMBERS = st.one_of(st.none(), st.floats(-10, 10), st.sampled_from([math.nan, math.inf, 0.0]))
 _TEXTS = st.one_of(st.none(), st.sampled_from(["a", "b", "new", ""]))
-_ROW = st.tuples(_NUMBERS, _TEXTS, st.one_of(st.just(math.nan), st.floats(0, 5)), st.integers(0, 10**6))
-Row = tuple[float | None, str | None, float, int]
+_ROW = st.tuples(_NUMBERS, _TEXTS, st.integers(0, 10**6))
+Row = tuple[float | None, str | None, int]
 
 
 def counted(rows: Sequence[Row]) -> WindowCounts:
     table = pa.table(
         {"x": pa.array([row[0] for row in rows], pa.float64()), "t": pa.array([row[1] for row in rows], pa.string())}
     )
-    losses, times = np.array([row[2] for row in rows]), np.array([row[3] for row in rows])
-    (window,) = count_windows(table, np.zeros(len(rows), dtype=np.int64), _COLUMNS, losses, times)
+    times = np.array([row[2] for row in rows])
+    (window,) = count_windows(table, np.zeros(len(rows), dtype=np.int64), _COLUMNS, times)
     return window
 
 
@@ -47,8 +47,6 @@ def same(one: WindowCounts, other: WindowCounts) -> None:
         assert (moments.count, moments.low, moments.high) == (there.count, there.low, there.high)
         assert (moments.zeros, moments.nans) == (there.zeros, there.nans)
         assert (moments.total, moments.squares) == pytest.approx((there.total, there.squares), abs=1e-9)
-    assert one.loss.labelled == other.loss.labelled
-    assert (one.loss.total, one.loss.squares) == pytest.approx((other.loss.total, other.loss.squares), abs=1e-9)
 
 
 @given(st.lists(_ROW, min_size=1, max_size=30), st.lists(st.integers(0, 3), min_size=30, max_size=30))
@@ -68,13 +66,13 @@ def test_adding_is_associative(groups: tuple[list[Row], list[Row], list[Row]]) -
 
 
 def test_counts_are_what_plain_python_counts() -> None:
-    rows: list[Row] = [(2.0, "b", 0.5, 3), (None, "new", math.nan, 9), (math.nan, None, 1.5, 1), (0.0, "", 1.0, 2)]
-    window = counted([*rows, (math.inf, "b", math.nan, 0)])
+    rows: list[Row] = [(2.0, "b", 3), (None, "new", 9), (math.nan, None, 1), (0.0, "", 2)]
+    window = counted([*rows, (math.inf, "b", 0)])
     assert window.moments["x"] == Moments(count=2, total=2.0, squares=4.0, low=0.0, high=2.0, zeros=1, nans=1)
     assert window.moments["t"] == Moments(count=4, total=5.0, squares=11.0, low=0.0, high=3.0, zeros=1, nans=0)
     assert window.cells["x"][0] == 2
     assert list(window.cells["t"]) == [1, 2, 0, 0, 2]  # missing, then b, a, c, all others
-    assert (window.loss, window.newest_us, window.absent) == (LossSums(3, 3.0, 3.5), 9, {})
+    assert (window.newest_us, window.absent) == (9, {})
 
 
 def test_moments_have_a_mean_and_a_spread_where_there_are_values() -> None:
@@ -87,7 +85,7 @@ def test_moments_have_a_mean_and_a_spread_where_there_are_values() -> None:
 
 def test_a_column_that_is_not_there_or_of_another_kind_is_absent_and_missing() -> None:
     log = pa.table({"x": ["a", "b"]})
-    (window,) = count_windows(log, np.zeros(2, dtype=np.int64), _COLUMNS, np.full(2, np.nan))
+    (window,) = count_windows(log, np.zeros(2, dtype=np.int64), _COLUMNS)
     assert window.absent == {"x": 2, "t": 2}
     assert [int(window.cells[name][0]) for name in ("x", "t")] == [2, 2]
     assert not window.moments

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace.core.errors import InvalidInput
-from millrace.monitoring.reference.calibrate import loss_spread, spans
-from millrace.monitoring.reference.losses import row_losses
+from millrace.monitoring.reference.calibrate import spans
 from millrace.monitoring.reference.profile import ReferenceProfile
 
 _FLOATS = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True, width=64))
@@ -49,10 +48,9 @@ def test_a_profile_holds_moments_counts_and_missing_values() -> None:
     assert (region.categories, region.counts, region.missing) == (("n", "s"), (4, 2, 0), 1)
     assert profile.probability is None
     assert profile.prediction is None
-    assert profile.loss is None
 
 
-def test_answers_and_losses_count_only_where_they_are_known() -> None:
+def test_answers_count_only_where_they_are_known() -> None:
     table = pa.table({"x": [1.0, 2.0, 3.0, 4.0]})
     probabilities = pa.array([None, 0.8, 0.4, 0.5])
     profile = ReferenceProfile.build(
@@ -60,29 +58,7 @@ def test_answers_and_losses_count_only_where_they_are_known() -> None:
     )
     assert profile.probability is not None
     assert profile.prediction is not None
-    assert profile.loss is not None
     assert (profile.probability.rows, profile.probability.missing, profile.prediction.rows) == (3, 0, 3)
-    losses = [-math.log(0.8), -math.log(0.6)]
-    assert profile.loss.rows == 2
-    assert profile.loss.mean == pytest.approx(statistics.fmean(losses))
-    assert profile.loss.sd == pytest.approx(statistics.pstdev(losses))
-    assert profile.loss.mean_sd == pytest.approx(statistics.pstdev(losses) / math.sqrt(2))
-
-
-def test_without_probabilities_the_loss_is_being_wrong() -> None:
-    table = pa.table({"x": [1.0, 2.0, 3.0]})
-    profile = ReferenceProfile.build(
-        table, None, pa.array(["yes", "no", None]), predictions=pa.array(["yes", "yes", "no"])
-    )
-    assert profile.loss is not None
-    assert (profile.loss.kind, profile.loss.rows, profile.loss.mean) == ("zero_one", 2, 0.5)
-
-
-def test_losses_are_finite_at_certainty_and_compare_numbers_as_numbers() -> None:
-    losses = row_losses(pa.array([1, 0]), pa.array([0.0, 0.0]), None)
-    assert losses[0] == pytest.approx(-math.log(1e-6))
-    assert losses[1] == pytest.approx(1e-6, rel=1e-3)
-    assert list(row_losses(pa.array([1, 0]), None, pa.array([1.0, 1.0]))) == [0.0, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -208,27 +184,9 @@ def test_moments_beyond_floats_are_not_told() -> None:
     assert (x.sd, x.high, x.windows[1].sds) == (None, 1e308, (None,))
 
 
-def test_loss_spread_is_what_weeks_differ_by_beyond_chance() -> None:
-    rng = np.random.default_rng(3)
-    weeks = np.repeat(np.arange(40), 200)
-    means = rng.normal(0, 0.1, 40)
-    assert loss_spread(rng.normal(0, 1, 8000), weeks) < 0.05
-    assert loss_spread(rng.normal(0, 1, 8000) + means[weeks], weeks) == pytest.approx(0.1, abs=0.04)
-    assert loss_spread(rng.normal(0, 1, 300), weeks[:300]) == 0.0
-
-
 def test_timestamps_say_which_day_and_which_week_a_row_is_of() -> None:
     monday = datetime(2025, 3, 10, tzinfo=UTC)
     times = [monday, monday + timedelta(hours=23), monday + timedelta(days=6), monday + timedelta(days=7)]
     when = spans(pa.array(times, pa.timestamp("us", "UTC")))
     assert [int(n - when[1][0]) for n in when[1]] == [0, 0, 6, 7]
     assert [int(n - when[7][0]) for n in when[7]] == [0, 0, 0, 1]
-
-
-def test_weeks_of_the_same_customers_count_once_in_the_error_of_the_mean_loss() -> None:
-    start = datetime(2025, 3, 10, tzinfo=UTC)
-    times = pa.array([start + timedelta(weeks=at % 4) for at in range(400)], pa.timestamp("us", "UTC"))
-    table, labels = pa.table({"x": [1.0] * 400}), pa.array([at % 3 == 0 for at in range(400)], pa.bool_())
-    profile = ReferenceProfile.build(table, pa.array([0.3] * 400), labels, timestamps=times)
-    assert profile.loss is not None
-    assert profile.loss.mean_sd == pytest.approx(profile.loss.sd / math.sqrt(100))

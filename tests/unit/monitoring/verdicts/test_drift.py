@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace.core.clock import epoch_us
-from millrace.monitoring.counts.sums import LossSums, Moments
+from millrace.monitoring.counts.sums import Moments
 from millrace.monitoring.counts.window_counts import WindowCounts
 from millrace.monitoring.reference.column import ColumnProfile
 from millrace.monitoring.reference.profile import ReferenceProfile
@@ -32,7 +32,7 @@ def text(counts: Sequence[int], missing: int = 0, name: str = "region") -> Colum
 
 def drift_of(profile: ColumnProfile, *windows: Sequence[int] | None) -> list[WindowVerdict]:
     counted = [
-        WindowCounts(number, sum(cells), LossSums(), {"region": np.array(cells)})
+        WindowCounts(number, sum(cells), {"region": np.array(cells)})
         for number, cells in enumerate(windows)
         if cells is not None
     ]
@@ -49,7 +49,7 @@ def days_of(values: Mapping[str, Sequence[Sequence[float]]], profiles: Sequence[
             cells[profile.name] = np.bincount(profile.cells_of(pa.array(column)) + 1, minlength=len(profile.counts) + 1)
             moments[profile.name] = Moments.of(column)
         rows = int(next(iter(cells.values())).sum())
-        windows.append(WindowCounts(20100 + at, rows, LossSums(), cells, moments))
+        windows.append(WindowCounts(20100 + at, rows, cells, moments))
     return windows
 
 
@@ -113,7 +113,7 @@ def test_windows_of_nulls_alone_are_too_few_values_to_judge() -> None:
 @given(st.lists(st.integers(0, 60), min_size=2, max_size=2), st.floats(0.01, 50), st.floats(1, 100))
 @settings(max_examples=40, deadline=None)
 def test_a_larger_budget_never_raises_fewer_alarms(cells: list[int], budget: float, more: float) -> None:
-    counted = [WindowCounts(0, sum(cells), LossSums(), {"region": np.array([0, *cells, 0])})]
+    counted = [WindowCounts(0, sum(cells), {"region": np.array([0, *cells, 0])})]
     few, many = (
         judge_drift(MonitorSpec("l.p", "m", false_alarms_per_year=one), "1", counted, {"region": text([500, 500, 0])})[
             0
@@ -129,7 +129,7 @@ def test_the_order_of_columns_does_not_matter(order: list[str], seed: int) -> No
     rng = np.random.default_rng(seed)
     profiles = {name: text([500, 300, 200, 0], name=name) for name in "abc"}
     windows = [
-        WindowCounts(at, 80, LossSums(), {name: np.r_[0, rng.multinomial(80, [0.4, 0.3, 0.3]), 0] for name in "abc"})
+        WindowCounts(at, 80, {name: np.r_[0, rng.multinomial(80, [0.4, 0.3, 0.3]), 0] for name in "abc"})
         for at in range(5)
     ]
     ordered = {name: profiles[name] for name in order}
@@ -149,8 +149,8 @@ def test_a_week_of_days_is_judged_as_their_sum(seed: int) -> None:
         }
         for _ in range(7)
     ]
-    apart = [WindowCounts(at, 60, LossSums(), day) for at, day in enumerate(days)]
-    whole = WindowCounts(6, 420, LossSums(), {name: np.sum([day[name] for day in days], axis=0) for name in columns})
+    apart = [WindowCounts(at, 60, day) for at, day in enumerate(days)]
+    whole = WindowCounts(6, 420, {name: np.sum([day[name] for day in days], axis=0) for name in columns})
     for quality in (False, True):
         by_day = [t for t in tracks_of(SPEC, apart, columns, quality=quality) if t.scale == 7]
         together = [t for t in tracks_of(SPEC, [whole], columns, quality=quality) if t.scale == 7]
@@ -246,7 +246,7 @@ class TestCauses:
 
     def verdict(self, importances: Mapping[str, float] | None = None, **cells: Sequence[int]) -> WindowVerdict:
         calm = [0, 100, 100, 0]
-        window = WindowCounts(0, 200, LossSums(), {name: np.array(cells.get(name, calm)) for name in self.columns})
+        window = WindowCounts(0, 200, {name: np.array(cells.get(name, calm)) for name in self.columns})
         return judge_drift(SPEC, "1", [window], self.columns, importances=importances)[0]
 
     def test_columns_are_ranked_by_importance_times_effect(self) -> None:

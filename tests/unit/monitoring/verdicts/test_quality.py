@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from millrace.monitoring.counts.sums import LossSums
 from millrace.monitoring.counts.window_counts import WindowCounts
 from millrace.monitoring.reference.column import ColumnProfile
 from millrace.monitoring.types import MonitorSpec, WindowVerdict
@@ -27,7 +26,6 @@ def quality_of(profile: ColumnProfile, *windows: Sequence[int], absent: int = 0)
         WindowCounts(
             at,
             sum(cells),
-            LossSums(),
             {profile.name: np.array(cells)},
             absent={profile.name: absent} if absent else {},
         )
@@ -97,7 +95,7 @@ def test_a_window_of_nulls_alone_is_broken_where_the_reference_has_values() -> N
 
 
 def test_an_unimportant_column_is_for_information() -> None:
-    window = WindowCounts(0, 200, LossSums(), {"region": np.array([100, 50, 50, 0])})
+    window = WindowCounts(0, 200, {"region": np.array([100, 50, 50, 0])})
     profile = {"region": text([500, 500, 0])}
     (verdict,) = judge_quality(SPEC, "1", [window], profile, importances={"region": 0.004})
     assert (verdict.status, verdict.severity) == ("broken", "info")
