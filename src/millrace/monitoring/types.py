@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import isfinite
 from typing import Literal, get_args
 
 from millrace.core.errors import InvalidInput
@@ -82,8 +83,9 @@ class MonitorSpec:
         names = [metric.name for metric in self.metrics]
         if len(set(names)) < len(names):
             raise InvalidInput("two metrics have the same name", hint="give each its own")
-        if self.false_alarms_per_year <= 0:
-            raise InvalidInput("false_alarms_per_year is not positive", hint="give a number above 0, as 1.0")
+        budget = self.false_alarms_per_year
+        if not (isfinite(budget) and budget > 0):
+            raise InvalidInput(f"false_alarms_per_year is {budget}", hint="give a number above 0, as 1.0")
         for name, value in (("effect_floor", self.effect_floor), ("label_coverage", self.label_coverage)):
             if not 0 < value <= 1:
                 raise InvalidInput(f"{name} is {value}", hint="give a share above 0 and up to 1")

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from millrace.core.errors import InvalidInput, InvalidState, NotFound
-from millrace.core.names import did_you_mean
+from millrace.core.names import TableName, did_you_mean
+from millrace.lake.lake import Lake
 from millrace.monitoring.counts.read_log import LogReader
-from millrace.monitoring.known import KnownMonitor, remember
+from millrace.monitoring.counts.update import counts_table
+from millrace.monitoring.known import KnownMonitor, monitors, remember
 from millrace.monitoring.reference.profile import ReferenceProfile
 from millrace.monitoring.refresh import Refreshed, refresh
 from millrace.monitoring.types import MonitorSpec
@@ -26,14 +28,30 @@ def create_monitor(services: Services, spec: MonitorSpec, baseline: str) -> Know
 
     Raises:
         NotFound: there is no such log, or no such table.
+        InvalidState: its tables are those of a pipeline's monitor, or of one over another log.
         InvalidInput: the log or the table lacks a column that the monitor needs, or the table has no rows.
     """
     log = services.lake.entry(spec.table).name
     pinned = services.lake.pin(baseline)
     monitor = KnownMonitor(log.table, spec, baseline=str(pinned))
+    _refuse_another(services.lake, monitor)
     LogReader.of(services.lake, spec, references(services, monitor), {})  # refuses what can't be counted
     remember(services.lake, monitor)
     return monitor
+
+
+def _refuse_another(lake: Lake, monitor: KnownMonitor) -> None:
+    """Two monitors with the same tables would take turns in counting everything anew."""
+    spec = monitor.spec
+    for other in monitors(lake):
+        if counts_table(other.spec) != counts_table(spec):
+            continue
+        if other.model is not None or TableName.parse(other.spec.table) != TableName.parse(spec.table):
+            whose = f"pipeline {other.name}" if other.model is not None else f"the log {other.spec.table}"
+            raise InvalidState(
+                f"{spec.output_schema} has the tables of a monitor of this name already, that of {whose}",
+                hint="give the new one's tables another --schema",
+            )
 
 
 def references(services: Services, monitor: KnownMonitor) -> Mapping[str, ReferenceProfile]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from millrace.monitoring.known import KnownMonitor, remember
+from millrace.monitoring.types import MonitorSpec
+from millrace.workspace import open_workspace
 from tests.unit.cli.conftest import Cli
 from tests.unit.monitoring.logs import log_of
 
@@ -64,3 +68,26 @@ def test_what_can_t_be_watched_is_refused(cli: Cli, log: str) -> None:
     assert "did you mean 'region'?" in said
     cli("monitor", "create", log, "--baseline", "ml.none").refused()
     cli("monitor", "create", "logs.none", "--baseline", "ml.normal").refused()
+
+
+def test_two_monitors_never_share_tables(cli: Cli, log: str, home: Path, tmp_path: Path) -> None:
+    pq.write_table(log_of(range(2)), tmp_path / "rows.parquet")
+    assert cli("table", "import", "logs.served", tmp_path / "rows.parquet").code == 0
+    with closing(open_workspace(home)) as workspace:
+        remember(workspace.lake, KnownMonitor("shop", MonitorSpec("logs.served", "ml.monitoring"), "ml.models.shop"))
+    assert "that of pipeline shop" in cli("monitor", "create", "logs.served", "--baseline", "ml.normal").refused()
+    assert cli("monitor", "show", "shop", "--json").json()["reference"] == "training set and holdout of ml.models.shop"
+    own = ("--schema", "ml.own")
+    assert cli("monitor", "create", "logs.served", "--baseline", "ml.normal", *own).code == 0
+    for _ in range(2):  # the same again only changes it
+        assert cli("monitor", "create", log, "--baseline", "ml.normal").code == 0
+    assert cli("table", "import", "elsewhere.answers", tmp_path / "rows.parquet").code == 0
+    said = cli("monitor", "create", "elsewhere.answers", "--baseline", "ml.normal").refused()
+    assert "that of the log logs.answers" in said
+    assert "--schema" in said
+
+
+def test_a_budget_that_is_no_number_is_refused_before_it_is_kept(cli: Cli, log: str) -> None:
+    for budget in ("nan", "inf", "0"):
+        cli("monitor", "create", log, "--baseline", "ml.normal", "--false-alarms-per-year", budget).refused()
+    assert cli("monitor", "list", "--json").json() == {"monitors": []}
