@@ -70,6 +70,8 @@ class Condition:
                 raise InvalidInput(f"no column of {self.table} is named", hint="name the one that is compared")
         if (self.window is None) != (self.time is None):
             raise InvalidInput("a window needs a time column, and the other way round", hint="give both or none")
+        if isinstance(self.threshold, float) and not math.isfinite(self.threshold):
+            raise InvalidInput(f"the threshold is {self.threshold}", hint="give a finite number")
         given = [self.threshold is not None, self.threshold_column is not None]
         if sum(given) != (0 if self.operator in _UNARY else 1):
             raise InvalidInput(

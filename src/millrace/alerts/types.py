@@ -79,6 +79,8 @@ class AlertRule:
                 f"alert rule '{self.name}' asks for {self.breaches} of {self.out_of}, resolving after {self.resolve_after}",
                 hint="give breaches from 1 to out_of, and resolve_after from 1",
             )
+        if not all(isinstance(each, str) for pair in self.labels.items() for each in pair):
+            raise InvalidInput(f"alert rule '{self.name}' has a label that is no text", hint="write {'team': 'risk'}")
         for name, span in (("repeat_after", self.repeat_after), ("every", self.every)):
             if span is not None and span <= timedelta(0):
                 raise InvalidInput(f"alert rule '{self.name}': {name} is not positive", hint="write a span, as 1 day")

@@ -78,6 +78,13 @@ def test_mistakes_are_told() -> None:
         Condition("is null", 1, sql="q")
 
 
+@pytest.mark.parametrize("threshold", [float("nan"), float("inf"), float("-inf")])
+def test_a_threshold_that_json_has_no_number_for_is_refused(threshold: float) -> None:
+    """It would come back as none from the database, and no rule of the home could be read any more."""
+    with pytest.raises(InvalidInput, match="the threshold is"):
+        Condition(">", threshold, sql="q")
+
+
 def test_thresholds_are_numbers_truths_or_texts() -> None:
     assert [parse_threshold(text) for text in ("0.2", "-3", "true", "False", "late")] == [0.2, -3, True, False, "late"]
 

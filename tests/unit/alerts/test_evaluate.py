@@ -224,9 +224,17 @@ def test_nothing_seen_is_nothing_done() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"breaches": 4}, {"breaches": 0}, {"resolve_after": 0}, {"every": timedelta(0)}, {"repeat_after": -DAY}]
+    "change",
+    [
+        {"breaches": 4},
+        {"breaches": 0},
+        {"resolve_after": 0},
+        {"every": timedelta(0)},
+        {"repeat_after": -DAY},
+        {"labels": {"team": 3}},
+    ],
 )
-def test_rules_that_can_never_open_or_end_are_refused(change: dict[str, int]) -> None:
+def test_rules_that_can_never_open_or_end_or_be_silenced_are_refused(change: dict[str, int]) -> None:
     with pytest.raises(InvalidInput, match="alert rule 'churn'"):
         replace(RULE, **change)  # type: ignore[arg-type]
 

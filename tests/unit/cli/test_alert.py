@@ -209,3 +209,11 @@ def test_channels_are_removed_when_no_rule_names_them(cli: Cli, workspace: Works
     assert cli("alert", "channel", "remove", "risk").code == 0
     assert "no channel 'risk'" in cli("alert", "channel", "test", "risk").refused()
     del workspace
+
+
+@pytest.mark.parametrize("threshold", ["nan", "inf"])
+def test_a_threshold_that_is_no_number_leaves_the_others_be(cli: Cli, home: Path, threshold: str) -> None:
+    home.mkdir()
+    made = cli("alert", "create", "far", "--sql", "select 1 as x", "--operator", ">", "--threshold", threshold)
+    assert "the threshold is" in made.refused()
+    assert "there are no alert rules yet" in cli("alert", "list").out
