@@ -100,20 +100,20 @@ def _find(
     from millrace.pipeline.backtest.scratch import fill_home
     from millrace.pipeline.backtest.store import Kept
     from millrace.pipeline.definition import computed_tables
-    from millrace.pipeline.execute import alone
     from millrace.workspace.beside import open_beside
 
     kept = Kept(workspace.home / _FOLDER / prepared.id)
     own = {TableName.parse(table.name) for table in computed_tables(declared)}
-    folder = kept.folder("home", lambda path: fill_home(path, workspace.settings.database_url, own))
-    scratch = open_beside(workspace, folder)
-    try:
-        with alone(scratch, declared), progress(plain=plain) as shown:
-            found = Backtest(scratch, declared, prepared, kept, shown).run()
-    finally:
-        scratch.close()
-    report = f"report-{result_key(declared, prepared.ask)}.html"
-    kept.write_text(report, page(found))
+    with kept.alone():
+        folder = kept.folder("home", lambda path: fill_home(path, workspace.settings.database_url, own))
+        scratch = open_beside(workspace, folder)
+        try:
+            with progress(plain=plain) as shown:
+                found = Backtest(scratch, declared, prepared, kept, shown).run()
+        finally:
+            scratch.close()
+        report = f"report-{result_key(declared, prepared.ask)}.html"
+        kept.write_text(report, page(found))
     return found, kept.root / report
 
 

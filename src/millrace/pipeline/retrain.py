@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -19,6 +19,7 @@ from millrace.pipeline import policy
 from millrace.pipeline.attempts import attempts
 from millrace.pipeline.champion import TRAINED_TO
 from millrace.pipeline.declare import Pipeline
+from millrace.pipeline.heard import windows
 from millrace.pipeline.labels import read_known
 from millrace.pipeline.policy import Decision, Labels, Situation, Trouble
 from millrace.pipeline.port import Services
@@ -48,7 +49,7 @@ def situation(services: Services, pipeline: Pipeline, as_of: datetime) -> Situat
         champion_at=champion.at,
         trained_to=_trained_to(services, champion),
         episodes=[_trouble(episodes)] if episodes else [],
-        windows=_windows(services, pipeline, champion) if episodes else {},
+        windows=windows(champion_verdicts(services, pipeline, champion)) if episodes else {},
         attempts=attempts(services, pipeline, champion),
         answered=partial(_answered, services, pipeline, as_of),
         trainable=partial(_trainable, services, pipeline, as_of),
@@ -116,15 +117,6 @@ def champion_verdicts(services: Services, pipeline: Pipeline, champion: Promotio
     granularity, now = Granularity.parse(spec.granularity), services.clock.now()
     since = granularity.start(granularity.number(champion.at))
     return read_verdicts(services.lake, spec, since=since, until=now, model_version=str(champion.version))
-
-
-def _windows(services: Services, pipeline: Pipeline, champion: Promotion) -> Mapping[str, Sequence[bool]]:
-    """How the champion's conclusive windows ended, by kind of verdict; a kind that has none is left out."""
-    found: dict[str, list[bool]] = {}
-    for verdict in champion_verdicts(services, pipeline, champion):
-        if verdict.bad is not None:
-            found.setdefault(verdict.kind, []).append(verdict.bad)
-    return found
 
 
 def _trained_to(services: Services, champion: Promotion) -> datetime | None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +13,7 @@ from millrace.monitoring.tables.schemas import MetricTables, verdicts_schema
 from millrace.monitoring.tables.verdict_table import verdict_row
 from millrace.monitoring.types import WindowVerdict
 from millrace.pipeline.stages import watch
-from millrace.pipeline.stages.watch import Watch, _observation, monitor_spec
+from millrace.pipeline.stages.watch import Watch, monitor_spec
 from millrace.registry.types import ModelName, ModelVersion, Promotion
 from millrace.workspace import Workspace
 from tests.unit.pipeline.conftest import NOW, Fill
@@ -49,28 +49,6 @@ class Watched:
 @pytest.fixture
 def watched(workspace: Workspace, fill: Fill, monkeypatch: pytest.MonkeyPatch) -> Watched:
     return Watched(workspace, fill, monkeypatch)
-
-
-@pytest.mark.parametrize(
-    ("status", "bad"),
-    [
-        ("ok", False),
-        ("explained", False),
-        ("drift", True),
-        ("broken", True),
-        ("degraded", True),
-        ("insufficient_data", None),
-    ],
-)
-@pytest.mark.parametrize("severity", ["info", "warning", "critical"])
-def test_alerts_hear_what_a_verdict_means_and_how_bad_it_is(status: Any, severity: Any, *, bad: bool | None) -> None:
-    verdict = WindowVerdict(
-        "quality", "3", NOW, NOW + timedelta(days=1), status, 0.2, ("spend",), "spend is gone", {"rows": 5}, severity
-    )
-    heard = _observation(declared(), verdict)
-    assert (heard.bad, heard.kind, heard.at, heard.reason) == (bad, "quality", verdict.end, "spend is gone")
-    assert heard.subject.endswith("v3")
-    assert heard.data == {"columns": ["spend"], "score": 0.2, "severity": severity, "rows": 5}
 
 
 def test_windows_whose_labels_come_one_a_run_add_up(watched: Watched) -> None:

@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from millrace.core.errors import Conflict
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_HALF = ".part"
+_HALF, _LOCK = ".part", "lock"
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Files and folders under one root. One process writes at a time."""
+    """Files and folders under one root. One process writes at a time: `alone`."""
 
     root: Path
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else writes meanwhile. The lock of a killed process is gone with it.
+
+        Raises:
+            Conflict: another process is at it.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / _LOCK).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise Conflict(
+                    f"another process is running this backtest (in {self.root})", hint="wait for it to end, or stop it"
+                ) from error
+            yield
 
     def read_json(self, name: str) -> Any:
         """The value; None where it was never kept."""

@@ -8,12 +8,11 @@ from datetime import datetime
 
 from millrace.alerts import episodes
 from millrace.alerts.types import AlertRule, Episode, EpisodeId, Observation
+from millrace.monitoring.types import WindowVerdict
 from millrace.pipeline.backtest.types import Alert
 from millrace.pipeline.backtest.watched import Known
+from millrace.pipeline.heard import observation, windows
 from millrace.pipeline.policy import Trouble
-
-_BAD = frozenset({"drift", "broken", "degraded"})
-_GOOD = frozenset({"ok", "explained"})
 
 
 @dataclass
@@ -25,19 +24,21 @@ class Told:
     _version: int = 0
     _seen: dict[str, list[Observation]] = field(default_factory=dict)
     _newest: dict[str, Episode] = field(default_factory=dict)
+    _verdicts: list[WindowVerdict] = field(default_factory=list)
 
     def replace(self, version: int, at: datetime) -> None:
         """Another version is in production: the trouble of the one before is over, and the new one starts with a clean slate."""
         for episode in self._open():
             place = int(episode.id) - 1
             self.alerts[place] = replace(self.alerts[place], closed_at=at)
-        self._version, self._seen, self._newest = version, {}, {}
+        self._version, self._seen, self._newest, self._verdicts = version, {}, {}, []
 
     def hear(self, known: Sequence[Known], now: datetime) -> None:
         """Take verdicts into account that have just become known."""
         for one in known:
-            observation = _observation(one, self._version)
-            self._seen.setdefault(observation.kind, []).append(observation)
+            heard = observation(f"v{self._version}", one.verdict)
+            self._seen.setdefault(heard.kind, []).append(heard)
+            self._verdicts.append(one.verdict)
         for kind in sorted({one.verdict.kind for one in known} & set(self.rule.kinds)):
             self._of_kind(kind, now)
 
@@ -54,10 +55,7 @@ class Told:
     @property
     def windows(self) -> Mapping[str, Sequence[bool]]:
         """By kind, how its conclusive windows ended, oldest first."""
-        return {
-            kind: [bool(one.bad) for one in episodes.conclusive(observations, None)]
-            for kind, observations in self._seen.items()
-        }
+        return windows(self._verdicts)
 
     def _open(self) -> list[Episode]:
         return sorted((one for one in self._newest.values() if one.status == "open"), key=lambda one: int(one.id))
@@ -76,13 +74,6 @@ class Told:
                 place = int(episode.id) - 1
                 self.alerts[place] = replace(self.alerts[place], closed_at=episode.closed_at)
             self._newest[kind] = episode
-
-
-def _observation(known: Known, version: int) -> Observation:
-    one = known.verdict
-    bad = True if one.status in _BAD else False if one.status in _GOOD else None
-    data = {"columns": list(one.columns), "score": one.score, "severity": one.severity}
-    return Observation(f"v{version}", one.kind, one.end, bad, one.reason, data)
 
 
 def _alert(episode: Episode, version: int) -> Alert:

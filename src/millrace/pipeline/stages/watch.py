@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from millrace.alerts.evaluate_all import evaluate_all, tell_all
-from millrace.alerts.types import Observation
 from millrace.core.clock import utc
 from millrace.monitoring.judge import PAST
 from millrace.monitoring.known import KnownMonitor, remember
@@ -19,6 +18,7 @@ from millrace.monitoring.windows import Granularity
 from millrace.pipeline.context import RunContext
 from millrace.pipeline.declare import Pipeline
 from millrace.pipeline.fingerprint import fingerprint
+from millrace.pipeline.heard import is_bad, is_taken_back, observation
 from millrace.pipeline.labels import read_known
 from millrace.pipeline.port import Services
 from millrace.pipeline.reference import reference_of
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _WEEK = timedelta(days=7)
-_BAD, _GOOD = {"drift", "broken", "degraded"}, {"ok", "explained"}
 JOIN = "join labels"
 
 
@@ -97,11 +96,14 @@ class Watch:
         services, pipeline = context.services, context.pipeline
         found = _judge(context, self.today)
         verdicts = found.verdicts
-        observations = [_observation(pipeline, verdict) for verdict in _heard(services, pipeline, verdicts)]
+        observations = [
+            observation(subject(pipeline, verdict.model_version), verdict)
+            for verdict in _heard(services, pipeline, verdicts)
+        ]
         sent = evaluate_all(services.alerts, pipeline.alerts.declared(pipeline.name), observations).delivered.sent
         close_left_behind(services, pipeline)
         sent += tell_all(services.alerts).delivered.sent
-        bad = [verdict for verdict in verdicts if verdict.status in _BAD]
+        bad = [verdict for verdict in verdicts if is_bad(verdict)]
         are_open = services.episodes.open_now(pipeline.name)
         detail = f"{len(verdicts)} verdicts, {len(bad)} bad" + (
             f"; episode open: {are_open[0].reason}" if are_open else ""
@@ -138,7 +140,7 @@ def _heard(services: Services, pipeline: Pipeline, found: Sequence[WindowVerdict
     champion = in_production(services, pipeline)
     by_kind: dict[str, list[WindowVerdict]] = {}
     for verdict in champion_verdicts(services, pipeline, champion) if champion else ():
-        if verdict.bad is not None:
+        if verdict.bad is not None or is_taken_back(verdict):
             by_kind.setdefault(verdict.kind, []).append(verdict)
     most = PAST + pipeline.alerts.out_of
     return [*(verdict for verdicts in by_kind.values() for verdict in verdicts[-most:]), *found]
@@ -158,12 +160,6 @@ def _since(context: RunContext, spec: MonitorSpec, today: datetime) -> datetime:
         return _first_prediction(services, pipeline) or today - _WEEK
     # The rule wants the last `out_of` observations each time.
     return min(last, _finished(spec, today) - pipeline.alerts.out_of * Granularity.parse(spec.granularity).length)
-
-
-def _observation(pipeline: Pipeline, verdict: WindowVerdict) -> Observation:
-    bad = True if verdict.status in _BAD else False if verdict.status in _GOOD else None
-    data = {"columns": list(verdict.columns), "score": verdict.score, "severity": verdict.severity, **verdict.figures}
-    return Observation(subject(pipeline, verdict.model_version), verdict.kind, verdict.end, bad, verdict.reason, data)
 
 
 def _last_judged(services: Services, spec: MonitorSpec) -> datetime | None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from millrace.core.errors import Conflict
 from millrace.pipeline.backtest.store import Kept
 
 
@@ -31,3 +32,11 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     made = kept.folder("model", lambda folder: (folder / "second").touch())
     assert [path.name for path in made.iterdir()] == ["second"]
     assert kept.folder("model", killed) == made
+
+
+def test_only_one_is_at_it_and_whoever_ends_lets_go(tmp_path: Path) -> None:
+    one, other = Kept(tmp_path / "x"), Kept(tmp_path / "x")
+    with one.alone(), pytest.raises(Conflict, match="another process is running this backtest"), other.alone():
+        pytest.fail("both are at it")
+    with other.alone():
+        pass

@@ -1,0 +1,50 @@
+"""What alerts and the policy hear of a verdict: the same in production and in a backtest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from millrace.alerts.types import Observation
+from millrace.monitoring.types import WindowVerdict
+from millrace.pipeline.policy import ESTIMATE
+
+_BAD = frozenset({"drift", "broken", "degraded"})
+_GOOD = frozenset({"ok", "explained"})
+
+
+def observation(subject: str, verdict: WindowVerdict) -> Observation:
+    """The verdict as the alert rule hears it.
+
+    An estimate that labels have shown to be wrong is taken back, so it counts as good: else what was estimated before would keep its
+    episode open for as long as nothing can be estimated.
+    """
+    bad = True if is_bad(verdict) else False if verdict.status in _GOOD or is_taken_back(verdict) else None
+    data = {"columns": list(verdict.columns), "score": verdict.score, "severity": verdict.severity, **verdict.figures}
+    return Observation(subject, verdict.kind, verdict.end, bad, verdict.reason, data)
+
+
+def windows(verdicts: Iterable[WindowVerdict]) -> Mapping[str, list[bool]]:
+    """How conclusive windows ended, by kind of verdict; a kind that has none is left out.
+
+    An estimate that is taken back takes those before it along: nobody should retrain by them.
+
+    Args:
+        verdicts: of one version, oldest first.
+    """
+    found: dict[str, list[bool]] = {}
+    for verdict in verdicts:
+        if is_taken_back(verdict):
+            found[verdict.kind] = [False]
+        elif verdict.bad is not None:
+            found.setdefault(verdict.kind, []).append(verdict.bad)
+    return found
+
+
+def is_bad(verdict: WindowVerdict) -> bool:
+    """Whether it tells of trouble, however slight."""
+    return verdict.status in _BAD
+
+
+def is_taken_back(verdict: WindowVerdict) -> bool:
+    """Whether labels have shown that the estimate can't be trusted."""
+    return verdict.kind == ESTIMATE and verdict.figures.get("trusted") == 0.0
