@@ -239,11 +239,14 @@ def _judged(policy: Retrain, situation: Situation, trigger: Trigger, need: _Need
 
 
 def _figures(labels: Labels, needed: int, since: datetime, what: str) -> str:
-    text = f"{labels.count:,} of {needed:,} labels of {what} since {since:%Y-%m-%d}"
-    if not what.startswith("predictions"):
-        text = f"{labels.count:,} of {needed:,} labels since {what} ({since:%Y-%m-%d})"
-    until = f" (training ends {labels.until:%Y-%m-%d}, before the holdout)" if labels.until else ""
-    return f"{text} are known early enough to train on{until}"
+    """`120 of 500 labels of ... are known`, or `620 labels of ... are known ... (500 are asked for)`."""
+    count = f"{labels.count:,} of {needed:,} labels" if labels.count < needed else f"{labels.count:,} labels"
+    text = f"{count} since {what} ({since:%Y-%m-%d})"
+    if what.startswith("predictions"):
+        text = f"{count} of {what} since {since:%Y-%m-%d}"
+    until = [f"training ends {labels.until:%Y-%m-%d}, before the holdout"] if labels.until else []
+    notes = [*until, *([f"at least {needed:,} asked for"] if labels.count >= needed else [])]
+    return f"{text} are known early enough to train on" + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def _not_a_cause(policy: Retrain, situation: Situation, trouble: Trouble) -> str:

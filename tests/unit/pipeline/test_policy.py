@@ -62,8 +62,8 @@ def test_a_measured_loss_is_due_when_there_are_labels() -> None:
     found = decide(POLICY, situation("performance"))
     assert found == Decision(
         "due",
-        "150 of 100 labels of predictions made since 2026-02-28 are known early enough to train on "
-        "(training ends 2026-03-15, before the holdout)",
+        "150 labels of predictions made since 2026-02-28 are known early enough to train on "
+        "(training ends 2026-03-15, before the holdout; at least 100 asked for)",
         Trigger(7),
         150,
     )
@@ -173,7 +173,7 @@ def test_by_the_estimate_it_does_not_wait_for_labels_of_the_changed_time() -> No
     assert decide(POLICY, situation("drift", **none)).state == "waiting"
     found = decide(policy, situation("drift", **none))
     assert (found.state, found.labels) == ("due", 8500)
-    assert found.reason.startswith("8,500 of 100 labels since the champion's training (2025-12-20) are known")
+    assert found.reason.startswith("8,500 labels since the champion's training (2025-12-20) are known")
     # Where the estimate holds it waits as usual.
     held = situation("performance", answered=counted(0), windows={"estimate": [False], "performance": [True]})
     assert decide(policy, held).state == "waiting"

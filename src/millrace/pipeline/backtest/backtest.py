@@ -100,7 +100,7 @@ class Backtest:
                 self.progress.advance(policy.name, number, len(dates))
                 tell(f"{date:%Y-%m-%d}, {_left(begun, number, len(dates))}")
             run = replay.run()
-            tell(f"{len(run.attempts)} trainings, {len(run.alerts)} alarms")
+            tell(f"trainings: {len(run.attempts)}, alarms: {len(run.alerts)}")
         return run
 
     def _holdout(self, trained: Trained) -> Floats:

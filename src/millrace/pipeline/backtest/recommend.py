@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 
@@ -91,8 +91,22 @@ def _reason(
             )
         ]
     said += [f"{one.name} can't be told from it either, and costs more" for one in others if one is not best]
-    said += [f"{one.name} is worse: {told(differences[one.name, best.name])}" for one in worse]
+    said += [
+        f"{words} {'is' if count == 1 else 'are'} worse: {by}"
+        for words, count, by in _together(worse, best, differences)
+    ]
     return "; ".join(said)
+
+
+def _together(
+    worse: Sequence[Contender], best: Contender, differences: Mapping[tuple[str, str], Mean]
+) -> Iterator[tuple[str, int, str]]:
+    """Names, how many, and by how much: those that served the same are told at once."""
+    groups: dict[str, list[str]] = {}
+    for one in worse:
+        groups.setdefault(told(differences[one.name, best.name]), []).append(one.name)
+    for by, names in groups.items():
+        yield " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])), len(names), by
 
 
 def _trainings(one: Contender) -> str:

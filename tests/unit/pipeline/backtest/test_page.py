@@ -87,6 +87,12 @@ def test_names_and_reasons_are_text_whatever_they_hold(found: Document) -> None:
     assert "KS 0.3 &gt; 0.1 &amp; more" in text
 
 
+def test_each_pair_of_policies_is_compared_once(found: Document) -> None:
+    section = page(found).split("<h2>Differences</h2>")[1].split("</table>")[0]
+    assert section.count("<td>") == 3
+    assert "<td>never</td><td>drift &lt;b&gt;</td>" in section
+
+
 def test_the_table_marks_what_is_recommended(found: Document) -> None:
     columns, rows = summary(found)
     assert len(columns) == len(rows[0])

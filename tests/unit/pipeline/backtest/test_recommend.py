@@ -40,6 +40,12 @@ def test_the_best_where_all_others_are_worse() -> None:
     assert (found.policy, found.told_apart) == ("monthly", True)
 
 
+def test_those_that_served_the_same_are_told_at_once() -> None:
+    by = mean(0.10, 0.05, 0.15)
+    found = advice(never=by, drift=by)
+    assert found.reason == "monthly has the lowest loss, 0.4000; never and drift are worse: " + told(by)
+
+
 def test_never_where_the_history_can_not_tell() -> None:
     found = advice(never=mean(0.02, -0.05, 0.15), drift=mean(0.01, -0.01, 0.03))
     assert (found.policy, found.told_apart) == ("never", False)

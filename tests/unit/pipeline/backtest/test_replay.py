@@ -54,7 +54,7 @@ def test_drift_leads_to_a_retraining_once_enough_labels_of_it_can_be_trained_on(
     # The episode began at week 5. At week w the newest known label is of week w - 3, the holdout is that week alone, and training
     # ends 3 weeks before it: at w - 6. Three answers a week: 4 of them, of weeks 6 and 7, are there at week 13.
     assert promoted(found)[:2] == [0, 13]
-    assert "6 of 4 labels" in found.attempts[1].why
+    assert "6 labels of predictions" in found.attempts[1].why
     assert found.alerts[0].closed_at == at(13)
     waiting = [day for day in found.days if day.state == "waiting"]
     assert waiting[0].at == at(5)

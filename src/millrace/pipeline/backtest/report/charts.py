@@ -88,8 +88,9 @@ def gains(found: Document) -> str:
     parts = [*number_axis(numbers, "{:+g}"), rule(numbers(0), box.top, numbers(0), box.bottom, "zero")]
     for place, (number, name, gain) in enumerate(rows):
         parts += _gain(gain, name, f"p{number % _COLOURS}", numbers, box.top + 20 * place + 14)
+    loss = found["loss"].replace("_", "-")
     parts.append(
-        text(box.right, box.bottom + 34, "better than going on with the model before: to the right", "a", "end")
+        text(box.right, box.bottom + 34, f"{loss} lower than with the model before; right of 0 is better", "a", "end")
     )
     return picture(_WIDTH, box.bottom + 42, parts, "What each retraining gained")
 

@@ -30,7 +30,7 @@ def _sections(found: Document) -> Iterator[Sequence[str]]:
     yield [
         f"<div class='advice'><strong>Recommended: {escape(advice['policy'])}</strong><p>{escape(advice['reason'])}.</p></div>"
     ]
-    yield [_table(*summary(found)), *(f"<p class='note'>{escape(each)}</p>" for each in remarks(found))]
+    yield [_table(*summary(found)), *(f"<p class='note'>{escape(_sentence(each))}</p>" for each in remarks(found))]
     yield ["<h2>Quality over time</h2>", _QUALITY, _key(found), charts.quality(found)]
     yield ["<h2>What the monitor saw</h2>", _DRIFT, _STATUSES, charts.drift(found)]
     if any(policy["gains"] for policy in found["policies"]):
@@ -126,8 +126,12 @@ def _alarms(found: Document) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
 
 
 def _differences(found: Document) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-    return ("policy", "over", "difference in loss"), [
-        (each["policy"], each["other"], each["told"]) for each in found["differences"]
+    """Each pair once, in the order in which the policies were named: the other way round it is the same with the sign turned."""
+    names = [policy["name"] for policy in found["policies"]]
+    return ("policy", "less", "difference in loss"), [
+        (each["policy"], each["other"], each["told"])
+        for each in found["differences"]
+        if names.index(each["policy"]) < names.index(each["other"])
     ]
 
 
@@ -156,4 +160,9 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _list(items: Sequence[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(item[0].upper() + item[1:])}</li>" for item in items) + "</ul>"
+    return "<ul>" + "".join(f"<li>{escape(_sentence(item))}</li>" for item in items) + "</ul>"
+
+
+def _sentence(words: str) -> str:
+    """With a capital letter and a full stop."""
+    return words[:1].upper() + words[1:] + ("" if words.endswith(".") else ".")
