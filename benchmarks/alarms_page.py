@@ -102,8 +102,10 @@ def _false(results: Results) -> list[str]:
 
 def _delays(results: Results) -> list[str]:
     lines = [
-        "Days from the change to the first episode of its kind, 0 for the same day: median / 90 % / missed within 40 days (14 at 10,000 rows). Of a concept drift the days are counted from when "
-        "the labels of the first changed day are known: here they come at once, and whoever waits 90 days for them hears of it 90 days later.",
+        (
+            "Days from the change to the first episode of its kind, 0 for the same day: median / 90 % / missed within 40 days (14 at 10,000 rows). Of a concept drift the days are counted from when "
+            "the labels of the first changed day are known: here they come at once, and whoever waits 90 days for them hears of it 90 days later."
+        ),
         "",
         "| change | rows a day | independent | realistic | the median may be | |",
         "|-|-|-|-|-|-|",
@@ -123,8 +125,10 @@ def _delays(results: Results) -> list[str]:
 
 def _others(results: Results) -> list[str]:
     lines = [
-        "Other rules on the same windows and features: days with an alert of 100 without a change, and false episodes (scaled to a year) under the same two-of-three rule. "
-        "They are asked as they come, with their usual thresholds, and once more with a limit divided by the columns; PSI and JS of numbers are taken over ten bins of equal shares.",
+        (
+            "Other rules on the same windows and features: days with an alert of 100 without a change, and false episodes (scaled to a year) under the same two-of-three rule. "
+            "They are asked as they come, with their usual thresholds, and once more with a limit divided by the columns; PSI and JS of numbers are taken over ten bins of equal shares."
+        ),
         "",
         "| rule | " + " | ".join(f"{_NAMES[r]} {size:,}" for r in (False, True) for size in _SIZES) + " |",
         "|-|" + "-|" * (2 * len(_SIZES)),

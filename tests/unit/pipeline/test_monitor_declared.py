@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
 import millrace as mr
 from millrace.core.errors import InvalidInput
-from millrace.monitoring.types import MonitorSpec, WindowVerdict
-from millrace.pipeline.stages.watch import _finished, _observation  # the two rules of the stage
-from tests.unit.pipeline.shop import declared
+from millrace.monitoring.types import MonitorSpec
+from millrace.pipeline.stages.watch import _finished  # a rule of the stage
 
 
 def test_all_of_it_reaches_the_monitor() -> None:
@@ -54,22 +53,3 @@ def test_only_windows_that_are_over_are_judged() -> None:
         ("1 month", datetime(2025, 3, 1, tzinfo=UTC)),
     ):
         assert _finished(MonitorSpec("l", "m", granularity=text), wednesday) == end
-
-
-@pytest.mark.parametrize(
-    ("status", "bad"),
-    [
-        ("drift", True),
-        ("broken", True),
-        ("degraded", True),
-        ("ok", False),
-        ("explained", False),
-        ("insufficient_data", None),
-    ],
-)
-def test_each_verdict_is_bad_good_or_says_nothing(status: str, bad: bool | None) -> None:  # noqa: FBT001 - a case
-    start = datetime(2025, 3, 1, tzinfo=UTC)
-    verdict = WindowVerdict("quality", "3", start, start + timedelta(days=1), status, 0.5, ("x",), "why", {"rows": 9.0})  # type: ignore[arg-type]
-    found = _observation(declared(), verdict)
-    assert (found.bad, found.kind, found.at) == (bad, "quality", verdict.end)
-    assert (found.data["severity"], found.data["columns"], found.data["rows"]) == ("warning", ["x"], 9.0)
