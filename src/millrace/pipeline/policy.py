@@ -60,12 +60,19 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """An open episode about the champion. `began_at` is the end of its first bad window."""
+    """What is open about the champion: one episode, or several of different kinds, which have one retraining.
+
+    Attributes:
+        episode: the number of the first.
+        began_at: the end of the first bad window of any kind.
+        since: the same by kind, where that is known.
+    """
 
     episode: int
     kinds: tuple[str, ...]
     began_at: datetime
     reason: str = ""
+    since: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +197,8 @@ def _of_episode(policy: Retrain, situation: Situation, trouble: Trouble) -> Deci
         return Decision("waiting", against, trigger)
     by_estimate = policy.labels == ESTIMATE and _is_bad(policy, situation, trouble, ESTIMATE)
     count = situation.trainable if by_estimate else situation.answered
-    since = (situation.trained_to or trouble.began_at) if by_estimate else trouble.began_at
+    began = _began(policy, situation, trouble)
+    since = (situation.trained_to or began) if by_estimate else began
     what = "the champion's training" if by_estimate else "predictions made"
     return _judged(policy, situation, trigger, _Need(count, since, what))
 
@@ -259,6 +267,13 @@ def _not_a_cause(policy: Retrain, situation: Situation, trouble: Trouble) -> str
         return ""
     told = (" and ".join(_so_far(policy, situation, kind) for kind in kinds) for kinds in lacking)
     return f"an episode is open, but {'; '.join(dict.fromkeys(told))}: {trouble.reason}"
+
+
+def _began(policy: Retrain, situation: Situation, trouble: Trouble) -> datetime:
+    """When what the policy retrains on began: trouble of another kind may be older, and labels of before it tell nothing of this."""
+    holding = [cause for cause in policy.causes if all(_is_bad(policy, situation, trouble, kind) for kind in cause)]
+    times = [trouble.since[kind] for cause in holding for kind in cause if kind in trouble.since]
+    return min(times, default=trouble.began_at)
 
 
 def _is_bad(policy: Retrain, situation: Situation, trouble: Trouble, kind: str) -> bool:

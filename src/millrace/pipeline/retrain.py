@@ -106,9 +106,13 @@ def _to_production(services: Services, pipeline: Pipeline) -> Sequence[Promotion
 
 def _trouble(episodes: Sequence[Episode]) -> Trouble:
     """Open episodes of several kinds are one trouble: it goes by the first, and has one retraining."""
-    kinds = {kind for episode in episodes for kind in cast("list[str]", episode.data.get("kinds", []))}
+    since: dict[str, datetime] = {}
+    for episode in episodes:
+        for kind in cast("list[str]", episode.data.get("kinds", [])):
+            since[kind] = min(since.get(kind, episode.began_at), episode.began_at)
     reason = "; ".join(episode.reason for episode in episodes)
-    return Trouble(int(episodes[0].id), tuple(sorted(kinds)), min(one.began_at for one in episodes), reason)
+    began_at = min(episode.began_at for episode in episodes)
+    return Trouble(int(episodes[0].id), tuple(sorted(since)), began_at, reason, since)
 
 
 def champion_verdicts(services: Services, pipeline: Pipeline, champion: Promotion) -> Sequence[WindowVerdict]:

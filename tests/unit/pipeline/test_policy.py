@@ -82,6 +82,18 @@ def test_drift_alone_is_no_cause_by_default_and_is_one_where_the_estimate_falls_
     assert decide(POLICY, situation("drift", "estimate")).state == "due"
 
 
+def test_labels_are_counted_since_the_cause_began_whatever_else_is_older() -> None:
+    since = {"quality": BEGAN - 30 * DAY, "performance": BEGAN, "drift": BEGAN + 9 * DAY}
+    trouble = Trouble(7, tuple(since), BEGAN - 30 * DAY, "it moved", since)
+    assert decide(POLICY, situation(episodes=[trouble])).labels == 150
+    assert decide(replace(POLICY, on=("drift",)), situation(episodes=[trouble])).labels == 60
+    assert decide(replace(POLICY, on=("drift", "performance")), situation(episodes=[trouble])).labels == 150
+    # A cause that does not hold by its windows is none.
+    calm = {"performance": [False], "drift": [True], "quality": [True]}
+    either = replace(POLICY, on=("drift", "performance"))
+    assert decide(either, situation(episodes=[trouble], windows=calm)).labels == 60
+
+
 def test_other_kinds_are_no_cause() -> None:
     found = decide(POLICY, situation("quality"))
     assert found.reason == "an episode is open, of a kind that the policy does not retrain on: it moved"

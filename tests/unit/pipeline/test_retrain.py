@@ -45,20 +45,23 @@ def promote(
     workspace.promotions.append(promotion)
 
 
-def open_episode(workspace: Workspace, version: str = "1", kinds: tuple[str, ...] = ("drift",)) -> Episode:
+def open_episode(
+    workspace: Workspace, version: str = "1", kinds: tuple[str, ...] = ("drift",), began_at: datetime = BEGAN
+) -> Episode:
     episode = Episode(
         EpisodeId(0),
         alert_rule(PIPELINE).name,
         subject(PIPELINE, version),
         "open",
-        BEGAN,
-        BEGAN + DAY,
-        BEGAN + DAY,
+        began_at,
+        began_at + DAY,
+        began_at + DAY,
         None,
         "spend moved",
         {"kinds": list(kinds)},
+        kinds[0],
     )
-    return workspace.episodes.open(episode, Notification(f"k{version}", "t", "b", (), BEGAN))
+    return workspace.episodes.open(episode, Notification(f"k{version} {kinds[0]}", "t", "b", (), began_at))
 
 
 def labels_known(fill: Fill, until: datetime) -> None:
@@ -103,6 +106,15 @@ def test_other_kinds_of_trouble_do_not_retrain(workspace: Workspace) -> None:
     found = decided(workspace)
     assert (found.state, found.trigger) == ("waiting", Trigger(episode.id))
     assert "of a kind that the policy does not retrain on: spend moved" in found.reason
+
+
+def test_each_kind_of_trouble_has_its_own_beginning(workspace: Workspace) -> None:
+    promote(workspace)
+    open_episode(workspace, kinds=("quality",))
+    open_episode(workspace, kinds=("drift",), began_at=BEGAN + 3 * WEEK)
+    (trouble,) = situation(workspace, PIPELINE, NOW).episodes
+    assert trouble.since == {"quality": BEGAN, "drift": BEGAN + 3 * WEEK}
+    assert (trouble.kinds, trouble.began_at) == (("drift", "quality"), BEGAN)
 
 
 def test_after_a_promotion_there_is_a_cooldown(workspace: Workspace, fill: Fill) -> None:

@@ -50,7 +50,8 @@ class Told:
             return []
         reason = "; ".join(episode.reason for episode in found)
         kinds = tuple(sorted(episode.kind for episode in found))
-        return [Trouble(int(found[0].id), kinds, min(one.began_at for one in found), reason)]
+        since = {episode.kind: episode.began_at for episode in found}
+        return [Trouble(int(found[0].id), kinds, min(since.values()), reason, since)]
 
     @property
     def windows(self) -> Mapping[str, Sequence[bool]]:
