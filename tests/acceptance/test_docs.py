@@ -161,6 +161,26 @@ def test_the_page_on_backtests_gives_a_pipeline_further_policies(tmp_path: Path)
     assert named <= set(known)
 
 
+def test_what_the_page_on_monitoring_declares_fits_into_a_pipeline(tmp_path: Path) -> None:
+    page = tmp_path / "pipeline.py"
+    declared = _blocks(ROOT / "docs" / "monitoring.md", "python")
+    given = "pipeline = dataclasses.replace(pipeline, monitor=monitor, alerts=alerts, retrain=retrain)"
+    page.write_text("\n".join([_blocks(README, "python")[0], *declared, "import dataclasses", given]))
+    pipeline = load_pipeline(page)
+    assert pipeline.monitor is not None
+    assert pipeline.monitor.slices == ("region", "total_spend > 100")
+    assert pipeline.retrain is not None
+    assert pipeline.retrain.every == "month"
+
+
+def test_the_commands_of_the_page_on_monitoring_run(project: tuple[Path, list[str]]) -> None:
+    said = [_bash(project[0], block) for block in _blocks(ROOT / "docs" / "monitoring.md", "sh")]
+    assert "churn" in said[0]
+    assert "few-purchases" in said[1]
+    assert "backfill" in said[2]
+    assert "127.0.0.1" not in said[3]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_in_the_documents_is_one(page: Path) -> None:
     app = build_app()
