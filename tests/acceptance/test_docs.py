@@ -179,7 +179,8 @@ def test_the_commands_of_the_page_on_monitoring_run(project: tuple[Path, list[st
     assert "churn" in said[0]
     assert "few-purchases" in said[1]
     assert "backfill" in said[2]
-    assert "127.0.0.1" not in said[3]
+    assert "json://127.0.0.1/***" in said[3]
+    assert "hook\n" not in said[3]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

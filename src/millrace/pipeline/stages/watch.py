@@ -123,10 +123,10 @@ def _judge(context: RunContext, today: datetime) -> Refreshed:
     if champion is None or "run_id" not in champion.verdict:
         return Refreshed([])
     spec = monitor_spec(pipeline)
+    remember(services.lake, KnownMonitor(pipeline.name, spec, pipeline.model_name))
     since, until = _since(context, spec, today), _finished(spec, today)
     if since >= until:  # the first predictions are of today: no window is over yet
         return Refreshed([])
-    remember(services.lake, KnownMonitor(pipeline.name, spec, pipeline.model_name))
     references = {str(champion.version): reference_of(services, str(champion.verdict["run_id"]))}
     return refresh(services.lake, spec, references, since=since, until=until)
 
