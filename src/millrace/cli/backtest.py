@@ -128,7 +128,11 @@ def _policies(declared: Pipeline, file: Path, names: Sequence[str]) -> tuple[Pol
 
 
 def known_policies(declared: Pipeline, file: Path) -> Mapping[str, Retrain]:
-    """Every policy that a pipeline can be tried under, by name: those that come along, its own, and those of its file, which was loaded."""
+    """Every policy that a pipeline can be tried under, by name: those that come along, its own, and those of its file, which was loaded.
+
+    Raises:
+        InvalidInput: the file has another policy under the name of one that comes along.
+    """
     from millrace.pipeline.load import MODULE
     from millrace.pipeline.policy import named_policies
     from millrace.pipeline.upkeep import Retrain
@@ -136,7 +140,13 @@ def known_policies(declared: Pipeline, file: Path) -> Mapping[str, Retrain]:
     page = vars(sys.modules.get(MODULE.format(file.stem)) or object)
     custom = {name: value for name, value in page.items() if isinstance(value, Retrain)}
     own = {"own": declared.retrain} if declared.retrain is not None else {}
-    return {**named_policies(declared.retrain), **own, **custom}
+    known = {**named_policies(declared.retrain), **own}
+    if taken := sorted({*known, "own"} & set(custom)):
+        raise InvalidInput(
+            f"{file} calls a Retrain `{taken[0]}`, which is the name of a policy that comes along",
+            hint="give it another name",
+        )
+    return {**known, **custom}
 
 
 def _time(option: str, text: str) -> datetime:

@@ -66,6 +66,13 @@ def test_what_can_not_be_is_told_before_anything_is_computed(
     assert not (Path(command[-1]) / "backtests").exists()
 
 
+def test_a_name_that_comes_along_is_not_given_twice(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    page = Path(command[1])
+    page.write_text(PAGE.replace("careful =", "monthly ="))
+    assert main([*command, "--from", "2025-05-01", "--to", "2025-06-01"]) == 1
+    assert "calls a Retrain `monthly`, which is the name of a policy that comes along" in capsys.readouterr().err
+
+
 def test_labels_that_are_all_too_young_are_no_history(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "--from", "2025-05-01", "--to", "2025-06-01", "--step", "7d"]) == 1
     said = capsys.readouterr().err
