@@ -64,7 +64,7 @@ class AlertRule:
     out_of: int = 3
     resolve_after: int = 3
     repeat_after: timedelta | None = None
-    channels: tuple[str, ...] = ()
+    channels: tuple[str, ...] = field(default=(), repr=False)  # a URL may hold a secret
     notify_on_ok: bool = True
     critical_at_once: bool = True
     labels: Mapping[str, str] = field(default_factory=dict)

@@ -98,7 +98,7 @@ class MetricAlert:
     resolve_after: int = 1
     repeat_after: timedelta | None = None
     notify_on_ok: bool = True
-    channels: Sequence[str] | None = None
+    channels: Sequence[str] | None = field(default=None, repr=False)
     labels: Mapping[str, str] = field(default_factory=dict)
     every: timedelta | None = None
 

@@ -180,7 +180,10 @@ def test_an_alert_of_a_pipeline_is_checked_where_it_is_written() -> None:
         mr.Alert(rules=(one, one))
     with pytest.raises(InvalidInput, match="operator is 'above'"):
         mr.MetricAlert("a", operator="above", threshold=1, sql="SELECT 1")  # type: ignore[arg-type]
-    assert "s3cret" not in repr(mr.Alert(channels=("slack://s3cret",)))
+    own = mr.MetricAlert("own", ">", 1, sql="select 1", channels=("slack://s3cret",))
+    alert = mr.Alert(channels=("slack://s3cret",), rules=(own,))
+    for shown in (alert, own, alert.declared("shop")):
+        assert "s3cret" not in repr(shown)
 
 
 def test_rules_read_back_from_their_documents() -> None:
