@@ -1,9 +1,9 @@
-"""One column of a reference: its cells, what fell into them, and the same for each of the reference's own windows."""
+"""One column of a reference: its cells, what fell into them, and the same for each of the reference's own days."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from millrace.monitoring.reference import cells as cell
 from millrace.monitoring.reference.cells import Floats, Ints, Kind
-from millrace.monitoring.reference.past import Past, ReferenceWindows, told
+from millrace.monitoring.reference.past import Past, ReferenceDays, told
 from millrace.monitoring.reference.tally import Groups, Tally, tally_codes, tally_numbers
 
 _TUPLES = ("edges", "categories", "counts")
@@ -30,7 +30,7 @@ class ColumnProfile:
         distinct: how many different values.
         zeros: rows that are 0; 0 for text.
         mean, sd, low, high: of finite numbers; None for text, for a column without values, and where they are beyond floats.
-        windows: span in days (1, 7) to the newest of these windows: 400 days, 60 weeks; empty without timestamps.
+        days: the newest 400 days of the reference; None without timestamps.
     """
 
     name: str
@@ -45,7 +45,7 @@ class ColumnProfile:
     sd: float | None
     low: float | None
     high: float | None
-    windows: Mapping[int, ReferenceWindows] = field(default_factory=dict)
+    days: ReferenceDays | None = None
 
     @classmethod
     def build(cls, name: str, column: Any, past: Past | None = None) -> Self:
@@ -63,14 +63,15 @@ class ColumnProfile:
             profile = cls._of_numbers(name, values)
         if past is None:
             return profile
-        return replace(profile, windows=past.windows(profile.tally(column, past.groups, coarse=True), values))
+        return replace(profile, days=past.days(profile.tally(column, past.groups, coarse=True), values))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """From what JSON made of it; what is not known any more is left out."""
         known = {one.name: data[one.name] for one in fields(cls) if one.name in data}
-        windows = {int(span): ReferenceWindows.from_json(value) for span, value in data.get("windows", {}).items()}
-        return cls(**{**known, **{key: tuple(data[key]) for key in _TUPLES}, "windows": windows})
+        days = data.get("days")
+        lists = {key: tuple(data[key]) for key in _TUPLES}
+        return cls(**{**known, **lists, "days": None if days is None else ReferenceDays.from_json(days)})
 
     @property
     def rows(self) -> int:

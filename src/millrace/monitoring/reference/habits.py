@@ -47,7 +47,7 @@ class Days:
     @classmethod
     def of(cls, profile: ColumnProfile) -> Days:
         """What the profile has kept; no days without timestamps."""
-        kept = profile.windows.get(1)
+        kept = profile.days
         if kept is None or not kept.numbers:
             cells = int(profile.coarse[-1]) + 1 if len(profile.counts) else 1
             return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, cells), np.int64))

@@ -1,4 +1,4 @@
-"""The reference's own days and weeks: when its rows are of, and what a column was like then."""
+"""The reference's own days: when its rows are of, and what a column was like then. Longer windows are sums of days."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ import numpy as np
 from millrace.monitoring.reference.cells import Bools, Floats, Ints
 from millrace.monitoring.reference.tally import Groups, Tally
 
-DAY, WEEK = 1, 7
-KEPT_WINDOWS = {DAY: 400, WEEK: 60}
+KEPT_DAYS = 400
 _Told = tuple[float | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class ReferenceWindows:
-    """The reference's own windows of one length, oldest first; those without rows are left out. All tuples are equally long.
+class ReferenceDays:
+    """The reference's own days, oldest first; those without rows are left out. All tuples are equally long.
 
     Attributes:
-        numbers: the windows' numbers, as `Granularity(1, "day")` or `Granularity(1, "week")` gives them.
+        numbers: days since 1970, as `Granularity(1, "day")` gives them.
         rows: missing values included.
         missing: rows that are null or NaN.
-        means, sds: of finite numbers; None for text, and for a window without numbers.
+        means, sds: of finite numbers; None for text, and for a day without numbers.
         counts: rows per coarse cell, missing values left out.
     """
 
@@ -48,28 +47,34 @@ class Past:
 
     Attributes:
         groups: the position of each row's day among those with rows.
-        numbers: span in days (1, 7) to the number of the window that each such day is in, rising.
+        numbers: of each such day, rising.
     """
 
     groups: Groups
-    numbers: Mapping[int, Ints]
+    numbers: Ints
 
     @classmethod
-    def of(cls, when: Mapping[int, Ints]) -> Self | None:
-        """Of the numbers of the windows that rows are in, by span in days; None without rows or times."""
-        if not when or not len(when[DAY]):
+    def of(cls, days: Ints | None) -> Self | None:
+        """Of the numbers of the days that n rows are of; None without rows or times."""
+        if days is None or not len(days):
             return None
-        days, weeks = when[DAY], when[WEEK]
-        kept = weeks > weeks.max() - KEPT_WINDOWS[WEEK]
-        numbers, first, positions = np.unique(days[kept], return_index=True, return_inverse=True)
+        kept = days > days.max() - KEPT_DAYS
+        numbers, positions = np.unique(days[kept], return_inverse=True)
         groups = np.full(len(days), -1, dtype=np.int64)
         groups[kept] = positions
-        return cls(Groups.of(groups, len(numbers), len(days)), {DAY: numbers, WEEK: weeks[kept][first]})
+        return cls(Groups.of(groups, len(numbers), len(days)), numbers)
 
-    def windows(self, tally: Tally, values: Floats | None) -> Mapping[int, ReferenceWindows]:
-        """By span, from what was counted by day in coarse cells; n values, or None for texts."""
-        sums = _Sums.of(values, self.groups)
-        return {span: _windows(numbers, span, tally, sums) for span, numbers in self.numbers.items()}
+    def days(self, tally: Tally, values: Floats | None) -> ReferenceDays:
+        """From what was counted by day in coarse cells; n values, or None for texts."""
+        means, sds = _Sums.of(values, self.groups).moments()
+        return ReferenceDays(
+            numbers=tuple(self.numbers.tolist()),
+            rows=tuple(tally.cells.sum(axis=1).tolist()),
+            missing=tuple(tally.cells[:, 0].tolist()),
+            means=means,
+            sds=sds,
+            counts=tuple(map(tuple, tally.cells[:, 1:].tolist())),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,28 +97,13 @@ class _Sums:
             count = groups.sums(finite).astype(np.int64)
             return cls(center, count, groups.sums(away), groups.sums(away * away))
 
-    def moments(self, first: Ints) -> tuple[_Told, _Told]:
-        """Means and standard deviations of windows, given where their days begin."""
+    def moments(self) -> tuple[_Told, _Told]:
+        """Means and standard deviations."""
         with np.errstate(over="ignore", invalid="ignore"):
-            count, total, squares = (np.add.reduceat(one, first) for one in (self.count, self.total, self.squares))
-            means = total / np.maximum(count, 1)
-            sds = np.sqrt(np.maximum(squares / np.maximum(count, 1) - means**2, 0.0))
-            return told(means + self.center, count > 0), told(sds, count > 0)
-
-
-def _windows(numbers: Ints, span: int, tally: Tally, sums: _Sums) -> ReferenceWindows:
-    first = np.flatnonzero(np.r_[True, numbers[1:] != numbers[:-1]])
-    kept = int((numbers[first] > numbers[-1] - KEPT_WINDOWS[span]).sum())
-    cells = np.add.reduceat(tally.cells, first)[-kept:]
-    means, sds = sums.moments(first)
-    return ReferenceWindows(
-        numbers=tuple(numbers[first][-kept:].tolist()),
-        rows=tuple(cells.sum(axis=1).tolist()),
-        missing=tuple(cells[:, 0].tolist()),
-        means=means[-kept:],
-        sds=sds[-kept:],
-        counts=tuple(map(tuple, cells[:, 1:].tolist())),
-    )
+            count, there = np.maximum(self.count, 1), self.count > 0
+            means = self.total / count
+            sds = np.sqrt(np.maximum(self.squares / count - means**2, 0.0))
+            return told(means + self.center, there), told(sds, there)
 
 
 def told(values: Floats, known: Bools) -> _Told:

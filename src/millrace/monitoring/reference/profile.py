@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _FORMAT = 2
-_READABLE = (1, _FORMAT)  # the first had no windows and no importances
+_READABLE = (1, _FORMAT)  # the first had no days and no importances
 _MOST_THREADS = 4
 
 
@@ -76,7 +76,7 @@ class ReferenceProfile:
             missing = timestamps.null_count
             raise InvalidInput(f"{missing} rows of the reference have no time", hint="leave these rows out")
         when = spans(timestamps) if timestamps is not None else {}
-        past, names = Past.of(when), tuple(columns) or tuple(features.column_names)
+        past, names = Past.of(when.get(1)), tuple(columns) or tuple(features.column_names)
         return cls(
             columns=_columns(features.select(names), past),
             probability=None if probabilities is None else _known("probability", probabilities, when),
@@ -104,7 +104,7 @@ class ReferenceProfile:
 
     @classmethod
     def from_json(cls, text: str) -> ReferenceProfile:
-        """Read what `to_json` wrote, or an earlier millrace: then it has fewer cells, and no windows.
+        """Read what `to_json` wrote, or an earlier millrace: then it has fewer cells, and no days.
 
         Raises:
             InvalidInput: not a reference profile, or one of a newer format.
@@ -152,13 +152,13 @@ def _known(name: str, column: Any, when: Mapping[int, Ints]) -> ColumnProfile:
     """Profile answers: null means that there is no such row, not that a value is missing."""
     known = column.is_valid()
     kept = np.asarray(known, dtype=bool)
-    past = Past.of({span: numbers[kept] for span, numbers in when.items()})
+    past = Past.of(when[1][kept] if when else None)
     return ColumnProfile.build(name, column.filter(known), past)
 
 
 def _bare(column: ColumnProfile) -> ColumnProfile:
     """Without what no count is compared with."""
-    return replace(column, windows={})
+    return replace(column, days=None)
 
 
 def _answers(probabilities: Any, predictions: Any, labels: Any, when: Mapping[int, Ints]) -> AnswersProfile | None:

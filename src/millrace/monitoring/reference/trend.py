@@ -90,7 +90,7 @@ class Trend:
 
 def trend_of(profile: ColumnProfile) -> Trend | None:
     """The trend of a column's daily means; None where there is none that is straight and sure."""
-    kept = profile.windows.get(1)
+    kept = profile.days
     if kept is None or profile.mean is None:
         return None
     days = [

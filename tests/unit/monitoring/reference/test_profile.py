@@ -94,7 +94,7 @@ def test_what_an_earlier_millrace_wrote_is_read() -> None:
     profile = ReferenceProfile.build(pa.table({"x": [1.0, 2.0], "t": ["a", None]}))
     data = json.loads(profile.to_json())
     for column in data["columns"]:
-        del column["windows"]
+        del column["days"]
         column["variation"] = {"7": {"windows": 6, "mean": 0.1, "sd": 0.1}}
     del data["importances"]
     assert ReferenceProfile.from_json(json.dumps(data | {"format": 1})) == profile
@@ -108,7 +108,7 @@ def test_importances_travel_and_change_no_fingerprint() -> None:
     assert ReferenceProfile.build(pa.table({"x": [1.0, 3.0]})).fingerprint != profile.fingerprint
 
 
-def test_windows_of_the_reference_hold_rows_moments_and_coarse_counts() -> None:
+def test_days_of_the_reference_hold_rows_moments_and_coarse_counts() -> None:
     monday = datetime(2025, 3, 10, tzinfo=UTC)
     rows = [(0, 1.0, "a"), (0, 3.0, None), (1, None, "b"), (8, math.inf, "a"), (8, 5.0, "a"), (8, 7.0, "b")]
     table = pa.table({"x": [x for _, x, _ in rows], "t": [t for _, _, t in rows]})
@@ -116,18 +116,19 @@ def test_windows_of_the_reference_hold_rows_moments_and_coarse_counts() -> None:
     profile = ReferenceProfile.build(table, timestamps=times)
     assert ReferenceProfile.from_json(profile.to_json()) == profile
     x, text = profile.columns
-    days, weeks = x.windows[1], x.windows[7]
+    days = x.days
+    assert days is not None
+    assert text.days is not None
     assert [number - days.numbers[0] for number in days.numbers] == [0, 1, 8]
-    assert [number - weeks.numbers[0] for number in weeks.numbers] == [0, 1]
     assert (days.rows, days.missing, days.means) == ((2, 1, 3), (0, 1, 0), (2.0, None, 6.0))
-    assert (days.sds, weeks.sds) == ((1.0, None, 1.0), (1.0, 1.0))
+    assert days.sds == (1.0, None, 1.0)
     expected = np.zeros((3, x.coarse[-1] + 1), dtype=int)
     cells = x.coarse[x.cells_of(pa.array([1.0, 3.0, math.inf, 5.0, 7.0]))]
     np.add.at(expected, (np.array([0, 0, 2, 2, 2]), cells), 1)
     assert days.counts == tuple(map(tuple, expected.tolist()))
-    assert text.windows[7].counts == ((1, 1, 0), (2, 1, 0))
-    assert text.windows[7].missing == (1, 0)
-    assert text.windows[7].means == (None, None)
+    assert text.days.counts == ((1, 0, 0), (0, 1, 0), (2, 1, 0))
+    assert text.days.missing == (1, 0, 0)
+    assert text.days.means == (None, None, None)
 
 
 @given(
@@ -152,7 +153,8 @@ def test_counts_of_a_reference_are_those_of_its_cells(rows: list[tuple[int, floa
         each = profile.cells_of(table.column(profile.name))
         whole = np.bincount(each + 1, minlength=len(profile.counts) + 1)
         assert [profile.missing, *profile.counts] == whole.tolist()
-        days = profile.windows[1]
+        days = profile.days
+        assert days is not None
         coarse = np.append(profile.coarse, -1)[each] + 1
         for at, number in enumerate(days.numbers):
             inside = [
@@ -164,24 +166,27 @@ def test_counts_of_a_reference_are_those_of_its_cells(rows: list[tuple[int, floa
             assert [days.missing[at], *days.counts[at]] == found.tolist()
 
 
-def test_of_a_long_history_the_newest_windows_are_kept() -> None:
+def test_of_a_long_history_the_newest_days_are_kept() -> None:
     start = datetime(2020, 1, 1, tzinfo=UTC)
     times = pa.array([start + timedelta(days=day) for day in range(1000)], pa.timestamp("us", "UTC"))
     (x,) = ReferenceProfile.build(pa.table({"x": np.arange(1000.0)}), timestamps=times).columns
-    assert (len(x.windows[1].numbers), len(x.windows[7].numbers)) == (400, 60)
-    assert x.windows[1].means == tuple(float(at) for at in range(600, 1000))
+    assert x.days is not None
+    assert len(x.days.numbers) == 400
+    assert x.days.means == tuple(float(at) for at in range(600, 1000))
 
 
 def test_the_spread_of_large_numbers_in_a_window_is_exact() -> None:
     times = pa.array([datetime(2025, 1, 1, tzinfo=UTC)] * 3)
     (x,) = ReferenceProfile.build(pa.table({"x": [1e9 + 1, 1e9 + 2, 1e9 + 3]}), timestamps=times).columns
-    assert x.windows[1].sds[0] == pytest.approx(math.sqrt(2 / 3), rel=1e-12)
+    assert x.days is not None
+    assert x.days.sds[0] == pytest.approx(math.sqrt(2 / 3), rel=1e-12)
 
 
 def test_moments_beyond_floats_are_not_told() -> None:
     times = pa.array([datetime(2025, 1, 1, tzinfo=UTC)] * 2)
     (x,) = ReferenceProfile.build(pa.table({"x": [1e308, -1.7e308]}), timestamps=times).columns
-    assert (x.sd, x.high, x.windows[1].sds) == (None, 1e308, (None,))
+    assert x.days is not None
+    assert (x.sd, x.high, x.days.sds) == (None, 1e308, (None,))
 
 
 def test_timestamps_say_which_day_and_which_week_a_row_is_of() -> None:
