@@ -126,3 +126,18 @@ def test_slices_with_typos_are_refused(lake: Lake) -> None:
     for slice_ in ("spent > 1", "sum(spend) > 2", "spend >"):
         with pytest.raises(InvalidInput, match=r"can't be computed|one value for all rows"):
             run(lake, 0, 0, replace(SPEC, slices=(slice_,)))
+
+
+@pytest.mark.parametrize("slice_", ["region", "spend > 0", "spend > 0 AND region = 'north'"])
+def test_a_slice_that_has_no_value_in_any_row_has_no_windows(lake: Lake, slice_: str) -> None:
+    rows = log_of([1])
+    for name in ("region", "spend"):
+        rows = with_column(rows, name, pa.nulls(rows.num_rows, rows.schema.field(name).type))
+    lake.overwrite(SPEC.table, log_of([0]))
+    spec = replace(SPEC, slices=(slice_,))
+    assert statuses(run(lake, 0, 0, spec), "quality") == {0: "ok"}
+    lake.append(SPEC.table, rows)
+    assert statuses(run(lake, 0, 1, spec), "quality") == {0: "ok", 1: "broken"}
+    counts = lake.read("metrics.predictions_window_counts", columns=["window_start", "slice_value"]).to_pylist()
+    sliced = {(row["window_start"] - START).days for row in counts if row["slice_value"] is not None}
+    assert sliced == {0}

@@ -59,6 +59,8 @@ def count_version(
     log: pa.Table, numbers: Ints, spec: MonitorSpec, reference: ReferenceProfile, times_us: Ints | None = None
 ) -> Sequence[WindowCounts]:
     """Count rows of one model version against its reference: columns and answers; as `count_windows`."""
+    if not log.num_rows:  # a slice whose expression is null in all rows of a batch
+        return []
     counted = count_windows(log, numbers, watched(spec, reference), times_us)
     if reference.answers is None:
         return counted

@@ -121,7 +121,8 @@ class _Judge:
     def _told(
         self, number: int, status: Status, reason: str, figures: Mapping[str, float], ratio: float | None = None
     ) -> WindowVerdict:
-        how: Severity = "warning" if ratio is None or 1 / _FAR <= ratio <= _FAR else "critical"
+        is_far = ratio is not None and not 1 / _FAR <= ratio <= _FAR
+        how: Severity = "critical" if status == "broken" and is_far else "warning"
         start, end = self.granularity.start(number), self.granularity.start(number + 1)
         return WindowVerdict("volume", self.version, start, end, status, ratio, (), reason, figures, how)
 

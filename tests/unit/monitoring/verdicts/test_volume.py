@@ -74,3 +74,10 @@ def test_one_row_a_day_is_too_few_to_miss() -> None:
 
 def test_nothing_is_no_verdict() -> None:
     assert volume_of([]) == []
+
+
+def test_what_is_not_sure_is_never_critical() -> None:
+    """After half of the past was an outage, no rows are nothing to be sure of."""
+    last = volume_of([100] * 20, EPOCH + timedelta(days=35))[-1]
+    assert (last.status, last.severity) == ("ok", "warning")
+    assert last.reason == "no rows in 1 day, 50 are usual"
