@@ -132,7 +132,11 @@ class _Judge:
         largest = self._largest(at)
         if largest is None:
             rows = max((int(track.rows[at]) for track in self.tracks), default=0)
-            reason = f"{rows} rows over {self._granularity.span(SCALES[-1])}, {LEAST_ROWS} are needed"
+            reason = (
+                f"{rows} rows over {self._granularity.span(SCALES[-1])}, {LEAST_ROWS} are needed"
+                if self.tracks
+                else f"no column has {LEAST_ROWS} values in the reference"
+            )
             return WindowVerdict(
                 "drift", self.version, start, end, "insufficient_data", None, (), reason, {"rows": rows}
             )

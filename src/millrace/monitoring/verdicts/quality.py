@@ -30,7 +30,7 @@ def judge_quality(
     """A verdict for each window: `broken` where a share (of missing values, out of range, in new categories) moved by more than 3 points, and surely.
 
     A column that was not logged, or that can't be read as what it was, is broken whatever the budget: that is no chance. The rest is judged by the budget's share
-    of quality, split over columns that matter x 2 tests x scales. Under 30 rows at all scales the window is `insufficient_data`.
+    of quality, split over columns that matter x 2 tests x scales. A reference of under 600 numbers does not know their range. Under 30 rows at all scales the window is `insufficient_data`.
 
     Args:
         spec: the monitor.

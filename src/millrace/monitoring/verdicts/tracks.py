@@ -45,6 +45,8 @@ Measure = Literal["position", "shape", "share", "mix", "absent", "missing", "out
 _GRANTED = 0.75
 QUALITY_FLOOR = 0.03
 _LEAST_WINDOWS = 6
+# What lies outside of the range of m values is a Beta(2, m - 1) share of what is to come: over QUALITY_FLOOR once in three million.
+_LEAST_OF_A_RANGE = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +214,7 @@ def quality_tracks(column: Column) -> Iterator[Track]:
         yield _counted(every, "missing", missing, profile.missing, usual)
         if profile.kind == "text":
             yield _counted(scaled, "new", values[:, -1], profile.counts[-1], Habit())
-        elif len(profile.edges):
+        elif len(profile.edges) and sum(profile.counts) >= _LEAST_OF_A_RANGE:
             yield _counted(scaled, "outside", values[:, 0] + values[:, -1], 0, Habit())
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,3 +100,11 @@ def test_an_unimportant_column_is_for_information() -> None:
     profile = {"region": text([500, 500, 0])}
     (verdict,) = judge_quality(SPEC, "1", [window], profile, importances={"region": 0.004})
     assert (verdict.status, verdict.severity) == ("broken", "info")
+
+
+@pytest.mark.parametrize(("rows", "status"), [(100, "ok"), (598, "ok"), (600, "broken")])
+def test_a_small_reference_does_not_know_the_range(rows: int, status: str) -> None:
+    """Of each fifth reference of a hundred values more than 3 % of all others are out of range, by chance."""
+    profile = replace(AMOUNT, counts=(0, rows // 2, rows // 2, 0))
+    (verdict,) = quality_of(profile, [0, 0, 450, 450, 100])
+    assert verdict.status == status
