@@ -21,7 +21,7 @@ class KnownMonitor:
     """A monitor that somebody has set up.
 
     Attributes:
-        name: a pipeline's, or the last part of the log's.
+        name: a pipeline's, or the last part of the log's, behind its tables' schema where another monitor has that name.
         spec: what is watched, and how.
         model: the registered model whose production versions have the references; None where a table is the reference.
         baseline: the table that is the reference, with the version that is read, as `ml.churn.holdout@12`.

@@ -33,7 +33,9 @@ def create_monitor(services: Services, spec: MonitorSpec, baseline: str) -> Know
     """
     log = services.lake.entry(spec.table).name
     pinned = services.lake.pin(baseline)
-    monitor = KnownMonitor(log.table, spec, baseline=str(pinned))
+    taken = {one.name for one in monitors(services.lake) if counts_table(one.spec) != counts_table(spec)}
+    name = f"{spec.output_schema}.{log.table}" if log.table in taken else log.table
+    monitor = KnownMonitor(name, spec, baseline=str(pinned))
     _refuse_another(services.lake, monitor)
     LogReader.of(services.lake, spec, references(services, monitor), {})  # refuses what can't be counted
     remember(services.lake, monitor)

@@ -82,6 +82,8 @@ def test_two_monitors_never_share_tables(cli: Cli, log: str, home: Path, tmp_pat
     for _ in range(2):  # the same again only changes it
         assert cli("monitor", "create", log, "--baseline", "ml.normal").code == 0
     assert cli("table", "import", "elsewhere.answers", tmp_path / "rows.parquet").code == 0
+    assert cli("monitor", "create", log, "--baseline", "ml.normal", *own, "--json").json()["name"] == "ml.own.answers"
+    assert cli("monitor", "show", "ml.own.answers", "--json").json()["tables"] == "ml.own.*"
     said = cli("monitor", "create", "elsewhere.answers", "--baseline", "ml.normal").refused()
     assert "that of the log logs.answers" in said
     assert "--schema" in said
