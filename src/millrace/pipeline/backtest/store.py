@@ -33,7 +33,7 @@ class Kept:
             Conflict: another process is at it.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / _LOCK).open("w") as file:
+        with (self.root / _LOCK).open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
