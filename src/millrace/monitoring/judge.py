@@ -20,6 +20,7 @@ from millrace.monitoring.verdicts.estimate import judge_estimate
 from millrace.monitoring.verdicts.performance import judge_performance
 from millrace.monitoring.verdicts.quality import judge_quality
 from millrace.monitoring.verdicts.volume import judge_volume
+from millrace.monitoring.windows import Granularity
 
 # A window looks so far back; one more, because the first window of a log is seldom whole and counts for little.
 PAST = SCALES[-1] + 1
@@ -36,6 +37,7 @@ def judge(
     until: datetime | None = None,
     labelled: Sequence[WindowCounts] | None = None,
     labels_after: int = 0,
+    first: int | None = None,
 ) -> Sequence[WindowVerdict]:
     """All verdicts on windows, oldest window first.
 
@@ -47,6 +49,7 @@ def judge(
         until: rows are known up to here; None: up to the newest window.
         labelled: windows, older ones too, whose answers the estimate is held against; None: `windows`.
         labels_after: by so many windows labels come late, where a replay gives them all at once.
+        first: the number of the first window to judge; None: all.
     """
     if not windows:
         return []
@@ -55,9 +58,14 @@ def judge(
         *judge_drift(spec, version, seen, columns, importances=reference.importances),
         *judge_quality(spec, version, windows, watched(spec, reference), importances=reference.importances),
         *judge_volume(spec, version, windows, until=until),
-        *judge_performance(spec, version, windows, reference.answers),
-        *judge_estimate(spec, version, windows, reference.answers, labelled=labelled, labels_after=labels_after),
+        *judge_performance(spec, version, windows, reference.answers, first=first),
+        *judge_estimate(
+            spec, version, windows, reference.answers, labelled=labelled, labels_after=labels_after, first=first
+        ),
     ]
+    granularity = Granularity.parse(spec.granularity)
+    if first is not None:
+        verdicts = [one for one in verdicts if granularity.number(one.start) >= first]
     return sorted(verdicts, key=lambda verdict: (verdict.start, verdict.kind))
 
 

@@ -122,8 +122,8 @@ def _judge(
         end = min(granularity.start(last + 1), until)
         wanted = known & set(range(first - LABELS_PAST, last + 1))
         labelled = [window for _, window in answers.windows(version, granularity, wanted, sliced=False)]
-        for verdict in judge(spec, version, reference, windows, until=end, labelled=labelled):
-            if granularity.number(verdict.start) in numbers and first <= granularity.number(verdict.start) <= last:
+        for verdict in judge(spec, version, reference, windows, until=end, labelled=labelled, first=first):
+            if granularity.number(verdict.start) in numbers and granularity.number(verdict.start) <= last:
                 yield verdict
 
 

@@ -149,6 +149,7 @@ def judge_estimate(
     *,
     labelled: Sequence[WindowCounts] | None = None,
     labels_after: int = 0,
+    first: int | None = None,
 ) -> Sequence[WindowVerdict]:
     """A verdict for each window of a classifier with scores; none without a reference for it.
 
@@ -166,6 +167,7 @@ def judge_estimate(
         labelled: windows whose labels the estimate is held against, oldest first, back to `REMEMBERED` stretches that have labels; of what
             they say, a window hears that of those up to its own. None: `windows`.
         labels_after: by so many windows labels come late, where a replay gives them all at once.
+        first: the number of the first window to judge; None: all.
     """
     if reference is None or reference.layout.problem == "regression" or not reference.answers.scored:
         return []
@@ -175,6 +177,8 @@ def judge_estimate(
     checks = _checks(held, windows if labelled is None else labelled, spec.label_coverage)
     verdicts = []
     for window in windows:
+        if first is not None and window.number < first:
+            continue
         at = bisect_right(checks, window.number - labels_after, key=lambda one: one[0])
         told = _Told(version, granularity, window.number, checks[at - 1][1] if at else None)
         if held.rows.sum() < _LEAST_REFERENCE:

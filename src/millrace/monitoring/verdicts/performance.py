@@ -75,7 +75,12 @@ class _Reference:
 
 
 def judge_performance(
-    spec: MonitorSpec, version: str, windows: Sequence[WindowCounts], reference: AnswersProfile | None
+    spec: MonitorSpec,
+    version: str,
+    windows: Sequence[WindowCounts],
+    reference: AnswersProfile | None,
+    *,
+    first: int | None = None,
 ) -> Sequence[WindowVerdict]:
     """A verdict for each window; none without a reference that has labels.
 
@@ -93,6 +98,7 @@ def judge_performance(
         version: the model version that all windows are of.
         windows: oldest first; the first ones serve as the past of the later ones.
         reference: the holdout's answers.
+        first: the number of the first window to judge; None: all.
     """
     if reference is None:
         return []
@@ -101,6 +107,8 @@ def judge_performance(
     limit = alpha(spec, "performance") / len(SCALES) / (1 if held.area is None else 2)
     verdicts = []
     for number, answers in labels.answers.items():
+        if first is not None and number < first:
+            continue
         told = Told(version, granularity, number, answers)
         if reason := labels.unripe(number, number):
             verdicts.append(told.verdict("insufficient_data", None, reason, {}))
