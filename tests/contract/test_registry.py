@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +22,12 @@ from millrace.tracking.types import ModelToLog
 
 START = datetime(2024, 5, 1, 6, tzinfo=UTC)
 CHURN = ModelName("ml.models.customer_churn")
+_WRITES = (
+    "set_registered_model_alias",
+    "set_model_version_tag",
+    "delete_model_version_tag",
+    "transition_model_version_stage",
+)
 ONE, TWO, THREE = (ModelVersion(number) for number in "123")
 
 
@@ -143,6 +151,33 @@ def test_an_alias_that_was_moved_by_one_who_was_killed_right_then_gets_its_tags(
     house.registry.set_alias(CHURN, "production", TWO)
     tags = [house.registry.version(CHURN, each).tags for each in (ONE, TWO)]
     assert ["millrace.alias.production" in each for each in tags] == [False, True]
+
+
+@pytest.mark.parametrize("writes", range(5))
+def test_a_move_that_is_killed_between_any_two_writes_is_completed_by_the_next(house: House, writes: int) -> None:
+    house.register(2)
+    house.registry.set_alias(CHURN, "production", ONE)
+    store, done = house.registry._store, 0
+
+    def dying(write: Callable[..., object]) -> Callable[..., object]:
+        def call(*args: object, **named: object) -> object:
+            nonlocal done
+            if done == writes:
+                raise KeyboardInterrupt
+            done += 1
+            return write(*args, **named)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patched:
+        for name in _WRITES:
+            patched.setattr(store, name, dying(getattr(store, name)))
+        with suppress(KeyboardInterrupt):
+            house.registry.set_alias(CHURN, "production", TWO)
+    house.registry.set_alias(CHURN, "production", TWO)
+    tags = [house.registry.version(CHURN, each).tags for each in (ONE, TWO)]
+    assert ["millrace.alias.production" in each for each in tags] == [False, True]
+    assert house.stages() == {"1": "Archived", "2": "Production"}
 
 
 def test_stages_follow_the_aliases(house: House) -> None:

@@ -73,12 +73,12 @@ def served_by(workspace: Workspace) -> Iterator[DeploymentTarget]:
 
 
 def _rows() -> pa.Table:
-    """Forty customers a day. Spend keeps customers; after the change it drives them away, and there are more visits."""
+    """Forty customers a day. Spend and visits keep customers; after the change spend drives them away, and there are more visits."""
     random, days = np.random.default_rng(7), (NOW - START).days
     day = np.repeat(np.arange(days), A_DAY)
     changed = day >= (CHANGED - START).days
     spend, visits = random.normal(size=len(day)), random.normal(np.where(changed, 2.0, 0.0))
-    left = random.random(len(day)) < 1 / (1 + np.exp(np.where(changed, -3.0, 3.0) * spend))
+    left = random.random(len(day)) < 1 / (1 + np.exp(np.where(changed, -3.0, 3.0) * spend + visits))
     return pa.table(
         {
             "customer_id": pa.array(np.arange(len(day)) % CUSTOMERS),

@@ -118,9 +118,10 @@ class MlflowRegistry:
                 self._mirror(model, version)
                 return
             self._store.set_registered_model_alias(model, alias, version)
-            self._set_tags(model, version, {ALIAS_TAG + alias: iso(self._clock.now())})
             if before is not None:
                 self._left(model, alias, ModelVersion(str(before)))
+            # Last of the tags: a move that has it is complete.
+            self._set_tags(model, version, {ALIAS_TAG + alias: iso(self._clock.now())})
             self._mirror(model, version)
 
     def remove_alias(self, model: ModelName, alias: str) -> None:
@@ -226,10 +227,11 @@ class MlflowRegistry:
     def _left(self, model: ModelName, alias: str, version: ModelVersion) -> None:
         from mlflow.exceptions import MlflowException
 
-        with suppress(MlflowException):  # the tag or the version is gone: all the better
-            self._store.delete_model_version_tag(model, version, ALIAS_TAG + alias)
+        # The tag goes last: while it is there, a move that was killed is known to be unfinished.
         with suppress(MlflowException):
             self._mirror(model, version)
+        with suppress(MlflowException):  # the tag or the version is gone: all the better
+            self._store.delete_model_version_tag(model, version, ALIAS_TAG + alias)
 
     def _mirror(self, model: ModelName, version: ModelVersion) -> None:
         entry = self._store.get_model_version(model, version)
