@@ -61,6 +61,7 @@ def promote(  # noqa: PLR0917 - the world first, then what to do in it
         if last is not None and last.version == version:
             return last
         replaced = _replaced(registry, last, model, alias, version)
+        registry.set_alias(model, alias, version)  # it may have been killed before its tags were written
     else:
         replaced = None if current is None else current.version
         if alias == PRODUCTION and replaced is not None:
