@@ -19,6 +19,7 @@ from pathlib import Path
 
 import alarms_page
 import peers
+import sections
 from alarms_agreement import PEER, evidently
 from peers import FOLDER, ROOT
 
@@ -42,7 +43,7 @@ def main(seeds: int, processes: int, sizes: Sequence[int]) -> None:
     print(page)
     print(f"took {time.perf_counter() - begun:.0f} s")
     if seeds == len(HELD_OUT_SEEDS) and tuple(sizes) == SIZES:
-        alarms_page.write(ROOT / "docs" / "benchmarks.md", page)
+        sections.put("alarms", page)
 
 
 def _run(jobs: Sequence[tuple[int, bool, int]], place: Path, processes: int) -> None:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import os
-import platform
 import statistics
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sections
 from alarms_agreement import Agreed
 from alarms_rules import EVIDENTLY_HALF, RULES
 
 Job = tuple[int, bool, int]
 Results = Mapping[Job, Mapping[str, Any]]
-_START, _END = "<!-- alarms -->", "<!-- /alarms -->"
 _SIZES = (100, 1_000, 10_000)
 _MOST = {False: 1.0, True: 2.0}  # false episodes a year
 _NAMES = {False: "independent", True: "realistic"}
@@ -45,14 +40,10 @@ def page(results: Results, agreed: Sequence[Agreed], peer: Mapping[str, str]) ->
     """The section as Markdown."""
     seeds = len({seed for seed, _, _ in results})
     spent = sum(found["cpu_s"] for found in results.values()) / 60
-    machine = (
-        f"{os.cpu_count()} cores, Python {platform.python_version()}, numpy {np.__version__}, scipy {version('scipy')}"
-    )
     peers = f"evidently {peer['evidently']}, pandas {peer['pandas']}"
-    return f"""{_START}
-## Alarms
+    return f"""## Alarms
 
-{dt.datetime.now(dt.UTC):%Y-%m-%d}, {machine}. Peer: {peers}. Made by `make bench-alarms`, {spent:.0f} minutes of processor.
+{sections.circumstances(("millrace", "numpy", "scipy"))}. Peer: {peers}. Made by `make bench-alarms`, {spent:.0f} minutes of processor.
 
 Simulated traffic: 20 numbers, 5 categories with 2, 5, 12, 50 and 200 levels (Zipf), a score, labels. Each seed has a reference of 50,000 rows over
 26 weeks, then a year without a change, and each change by itself, in a column that the seed chooses. {seeds} seeds that no threshold was chosen by.
@@ -61,18 +52,7 @@ alert rule, each kind of trouble with episodes of its own. **Independent**: rows
 0.04 sd, six numbers have a weekly cycle of 0.15 sd, and the logarithms of categories' shares move by 0.05. The budget is guaranteed for
 independent rows only; for others it holds as far as the reference's own windows have shown what days have in common.
 
-""" + "\n".join([*_false(results), *_delays(results), *_others(results), *_agreement(agreed), _END])
-
-
-def write(path: Path, section: str) -> None:
-    """Put the section in place of the last one."""
-    text = path.read_text()
-    if _START in text:
-        before, rest = text.split(_START)
-        text = before + section + rest.split(_END)[1]
-    else:
-        text = text.rstrip() + f"\n\n{section}\n"
-    path.write_text(text)
+""" + "\n".join([*_false(results), *_delays(results), *_others(results), *_agreement(agreed)])
 
 
 def _false(results: Results) -> list[str]:

@@ -20,8 +20,9 @@ from pathlib import Path
 
 import features_page
 import peers
+import sections
 from features_data import Data, data
-from peers import FOLDER, ROOT
+from peers import FOLDER
 
 PEER = FOLDER / "feast"
 _PEER_PACKAGES = ["feast", "duckdb", "ibis-framework", "dask", "pandas", "pyarrow"]
@@ -62,7 +63,7 @@ def main(sizes: Sequence[int]) -> None:
     print(page)
     print(f"took {time.perf_counter() - begun:.0f} s")
     if set(sizes) == {1, 10, 30}:
-        features_page.write(ROOT / "docs" / "benchmarks.md", page)
+        sections.put("features", page)
 
 
 def _compare(runs: Runs, known: Data, names: Sequence[str]) -> None:

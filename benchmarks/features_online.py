@@ -7,8 +7,6 @@ meanwhile: one core reads while the other one publishes.
 from __future__ import annotations
 
 import datetime as dt
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -16,21 +14,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import sections
 
 if TYPE_CHECKING:
     from millrace.features.online.publish import PublishMode
     from millrace.workspace import Workspace
 
 _ROOT = Path(__file__).resolve().parent.parent
-_PAGE = _ROOT / "docs" / "benchmarks.md"
-_START, _END = "<!-- features-online -->", "<!-- /features-online -->"
 _PACKAGES = ("deltalake", "lmdb", "numpy", "pyarrow")
 _TABLE, _KEYS, _FEATURES, _CHANGED = "ml.bench.online", 1_000_000, 20, 10_000
 _ROUNDS, _LOOKUPS, _BATCHES, _BATCH = 3, 200_000, 2_000, 100
@@ -80,7 +76,7 @@ def main() -> None:
         return
     section = page(measure())
     print(section)
-    _write(section)
+    sections.put("features-online", section)
 
 
 def measure() -> Measured:
@@ -111,13 +107,11 @@ def page(measured: Measured) -> str:
         ("one key, beside a writer, p50", f"{beside.p50:.1f} us", f"{_LIMIT_P50_US} us"),
         ("one key, beside a writer, p99", f"{beside.p99:.1f} us", f"{_LIMIT_P99_US} us"),
     ]
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in _PACKAGES)
     return "\n".join(
         [
-            _START,
             "## Online store",
             "",
-            f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}.",
+            f"{sections.circumstances(_PACKAGES)}.",
             "Made by `benchmarks/features_online.py`.",
             "",
             f"{_KEYS:,} keys with {_FEATURES} float64 features each and an event time, in one Delta table. Publishing is timed",
@@ -141,7 +135,6 @@ def page(measured: Measured) -> str:
             "| what | measured | limit |",
             "|-|-|-|",
             *(f"| {what} | {found} | {limit} |" for what, found, limit in targets),
-            _END,
         ]
     )
 
@@ -254,20 +247,6 @@ def _publish_until_told(home: Path) -> None:
             _published(workspace, "SNAPSHOT")
             done += 1
         print(done, flush=True)
-
-
-def _write(section: str) -> None:
-    text = (
-        _PAGE.read_text()
-        if _PAGE.exists()
-        else "# Benchmarks\n\nEach section is written by a script in `benchmarks/`.\n"
-    )
-    if _START in text:
-        before, rest = text.split(_START)
-        text = before + section + rest.split(_END)[1]
-    else:
-        text = text.rstrip() + "\n\n" + section + "\n"
-    _PAGE.write_text(text)
 
 
 if __name__ == "__main__":

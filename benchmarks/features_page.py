@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
-import os
-import platform
 import statistics
 from collections.abc import Mapping, Sequence
-from importlib import metadata
-from pathlib import Path
 
-_START, _END = "<!-- features -->", "<!-- /features -->"
+import sections
+
 _PACKAGES = ("millrace", "deltalake", "duckdb", "numpy", "pyarrow")
 _SMALL, _LARGE, _HUGE = 1_000_000, 10_000_000, 30_000_000
 _MB_LIMIT = 3_500
@@ -24,11 +20,9 @@ def page(taken: Taken, differences: Sequence[str], peer: Mapping[str, str]) -> s
     """The section as Markdown."""
     return "\n".join(
         [
-            _START,
             "## Training sets",
             "",
-            f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-            + ", ".join(f"{name} {metadata.version(name)}" for name in _PACKAGES)
+            sections.circumstances(_PACKAGES)
             + ". Peer: "
             + ", ".join(f"{name} {version}" for name, version in peer.items())
             + ". Made by `make bench-features`.",
@@ -50,22 +44,8 @@ def page(taken: Taken, differences: Sequence[str], peer: Mapping[str, str]) -> s
             "| what | measured | limit |",
             "|-|-|-|",
             *(f"| {what} | {measured} | {limit} |" for what, measured, limit in _targets(taken)),
-            _END,
         ]
     )
-
-
-def write(path: Path, section: str) -> None:
-    """Put the section into the page, in the place of an older one."""
-    text = (
-        path.read_text() if path.exists() else "# Benchmarks\n\nEach section is written by a script in `benchmarks/`.\n"
-    )
-    if _START in text:
-        before, rest = text.split(_START)
-        text = before + section + rest.split(_END)[1]
-    else:
-        text = text.rstrip() + "\n\n" + section + "\n"
-    path.write_text(text)
 
 
 def _order(item: tuple[tuple[str, int], object]) -> tuple[int, float]:
@@ -140,12 +120,3 @@ def _seconds(runs: Sequence[Mapping[str, object]]) -> list[float]:
 
 def _peak(runs: Sequence[Mapping[str, object]]) -> float:
     return max(float(str(run["peak_mb"])) for run in runs)
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import os
-import platform
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import metadata
-from pathlib import Path
 
+import sections
 from monitoring_data import LARGE, NUMBERS, TEXTS
 
-_START, _END = "<!-- monitoring -->", "<!-- /monitoring -->"
 _PACKAGES = ("millrace", "numpy", "pyarrow")
 _NAMES = {
     "count": "millrace: a window against a stored reference",
@@ -34,11 +29,9 @@ def page(taken: Taken, busy: float, peers: Sequence[Mapping[str, str]]) -> str:
     rows = int(taken["count"][0]["rows"])
     return "\n".join(
         [
-            _START,
             "## Monitoring",
             "",
-            f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-            + ", ".join(f"{name} {metadata.version(name)}" for name in _PACKAGES)
+            sections.circumstances(_PACKAGES)
             + ". Peers: "
             + "; ".join(", ".join(f"{name} {version}" for name, version in one.items()) for one in peers)
             + f". {_quiet(busy)} Made by `make bench-monitoring`.",
@@ -59,20 +52,8 @@ def page(taken: Taken, busy: float, peers: Sequence[Mapping[str, str]]) -> str:
             "| what | measured | target | |",
             "|-|-|-|-|",
             *(f"| {what} | {found} | {target} | {_met(is_met)} |" for what, found, target, is_met in _targets(taken)),
-            _END,
         ]
     )
-
-
-def write(path: Path, section: str) -> None:
-    """Put the section into the page, in the place of an older one."""
-    text = path.read_text()
-    if _START in text:
-        before, rest = text.split(_START)
-        text = before + section + rest.split(_END)[1]
-    else:
-        text = text.rstrip() + "\n\n" + section + "\n"
-    path.write_text(text)
 
 
 def _line(name: str, runs: Sequence[Mapping[str, float]]) -> str:
@@ -166,12 +147,3 @@ def _median(runs: Sequence[Mapping[str, float]], key: str) -> float:
 
 def _peak(runs: Sequence[Mapping[str, float]]) -> float:
     return max(run["peak_mb"] for run in runs)
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

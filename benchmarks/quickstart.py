@@ -5,22 +5,19 @@ Run by `make bench-quickstart`. Writes its section of docs/benchmarks.md. Nothin
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
+import sections
+
 _ROOT = Path(__file__).resolve().parent.parent
-_PAGE = _ROOT / "docs" / "benchmarks.md"
-_START, _END = "<!-- quickstart -->", "<!-- /quickstart -->"
 _LIMIT_S, _LIMIT_MB, _LIMIT_DISK_MB, _LIMIT_HELP_S = 120, 3000, 1600, 0.5
 _SAMPLE_S = 0.5
 _PACKAGES = ("deltalake", "duckdb", "mlflow", "pysail", "scikit-learn", "xgboost-cpu", "uvicorn")
@@ -133,31 +130,18 @@ def _without_seconds(report: dict[str, object]) -> dict[str, object]:
 
 
 def _write(rows: list[tuple[str, str, str]]) -> None:
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in _PACKAGES)
     lines = [
-        _START,
         "## Quickstart",
         "",
-        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}.",
+        f"{sections.circumstances(_PACKAGES)}.",
         "Made by `make bench-quickstart`.",
         "",
         "| what | measured | limit |",
         "|-|-|-|",
         *(f"| {what} | {measured} | {limit} |" for what, measured, limit in rows),
-        _END,
     ]
-    text = (
-        _PAGE.read_text()
-        if _PAGE.exists()
-        else "# Benchmarks\n\nEach section is written by a script in `benchmarks/`.\n"
-    )
-    if _START in text:
-        before, rest = text.split(_START)
-        text = before + "\n".join(lines) + rest.split(_END)[1]
-    else:
-        text = text.rstrip() + "\n\n" + "\n".join(lines) + "\n"
-    _PAGE.write_text(text)
-    print("\n".join(lines[1:-1]))
+    sections.put("quickstart", "\n".join(lines))
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import peers
+import sections
 import serving_contenders
 import serving_load
 import serving_model
@@ -72,7 +73,7 @@ def main(options: Options) -> None:
     print(page)
     print(f"took {time.perf_counter() - begun:.0f} s")
     if options.is_whole:
-        serving_page.write(page)
+        sections.put("serving", page)
 
 
 @dataclass

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import os
-import platform
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
-from peers import ROOT
+import sections
 from serving_contenders import Contender
 from serving_load import CONNECTIONS, Load, Start
 from serving_model import KEYS
 
-_PAGE = ROOT / "docs" / "benchmarks.md"
 Limits = Mapping[str, int | None]
 
-_START, _END = "<!-- serving -->", "<!-- /serving -->"
 _MOST = CONNECTIONS[-1]
 _ONE, _HUNDRED = "1 row", "100 rows"
 _ONE_KEY, _HUNDRED_KEYS = "features of 1 key", "features of 100 keys"
@@ -37,10 +31,9 @@ def page(contenders: Sequence[Contender], starts: Starts, seconds: int, missing:
     rounds = max(len(found) for found in starts.values())
     return "\n".join(
         [
-            _START,
             "## Serving",
             "",
-            f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}.",
+            f"{sections.circumstances()}.",
             f"{_quiet(starts)} Made by `make bench-serving`.",
             "",
             "One XGBoost classifier (100 trees, depth 6, 20 double features), the same file behind each server. One server is alive",
@@ -61,7 +54,6 @@ def page(contenders: Sequence[Contender], starts: Starts, seconds: int, missing:
             "| what | measured | limit |",
             "|-|-|-|",
             *(f"| {what} | {measured} | {limit} |" for what, measured, limit in _targets(starts)),
-            _END,
         ]
     )
 
@@ -76,17 +68,6 @@ def _quiet(starts: Starts) -> str:
     if others < _QUIET:
         return "Nothing else ran meanwhile."
     return f"OTHER WORK TOOK {others:.0%} OF THE PROCESSORS MEANWHILE: no figure can be trusted, ratios a little."
-
-
-def write(section: str) -> None:
-    """Put the section into the page, in the place of an older one."""
-    text = _PAGE.read_text()
-    if _START in text:
-        before, rest = text.split(_START)
-        text = before + section + rest.split(_END)[1]
-    else:
-        text = text.rstrip() + "\n\n" + section + "\n"
-    _PAGE.write_text(text)
 
 
 def _loads(contenders: Sequence[Contender], starts: Starts) -> list[str]:
@@ -241,12 +222,3 @@ def _cpu(load: Load) -> float:
 
 def _answering_cpu(load: Load) -> float:
     return load.answering_cpu_ms
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
