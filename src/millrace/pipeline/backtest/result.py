@@ -15,7 +15,7 @@ from millrace.core.clock import epoch_us, from_epoch_us, iso
 from millrace.pipeline.backtest import alarms
 from millrace.pipeline.backtest.quality import Gain, Measured, loss_kind
 from millrace.pipeline.backtest.recommend import Contender, recommend, told
-from millrace.pipeline.backtest.types import Attempt, Prepared, Run, Scene
+from millrace.pipeline.backtest.types import Alert, Attempt, Prepared, Run, Scene
 from millrace.pipeline.declare import Pipeline
 from millrace.statistics.metrics import Floats
 from millrace.statistics.two_way import Mean
@@ -58,23 +58,7 @@ def document(
         "labelled_until": _labelled_until(scene),
         "known_after_days": pipeline.labels.known_after / timedelta(days=1),
         "notes": list(scene.notes),
-        "policies": [
-            {
-                "name": run.policy.name,
-                "retrain": _policy(run),
-                "loss": _mean(losses[run.policy.name]),
-                "cost": _cost(run),
-                "alarms": alarms.count(judged[run.policy.name]),
-                "verdicts": _verdicts(run),
-                "attempts": [_attempt(each) for each in run.attempts],
-                "episodes": [asdict(each) for each in judged[run.policy.name]],
-                "gains": [_gain(each) for each in measured.gains(run)],
-                "quality": [asdict(each) for each in measured.stretches(run)],
-                "drift": [_drift(each) for each in run.verdicts if each.kind == "drift"],
-                "days": [asdict(each) for each in run.days],
-            }
-            for run in runs
-        ],
+        "policies": [_policy_document(run, measured, losses[run.policy.name], judged[run.policy.name]) for run in runs],
         "differences": [
             {"policy": one, "other": other, **_mean(mean), "told": told(mean)}
             for (one, other), mean in differences.items()
@@ -83,6 +67,23 @@ def document(
         "false_alarm": alarms.DEFINITION,
     }
     return {name: plain(value) for name, value in found.items()}
+
+
+def _policy_document(run: Run, measured: Measured, loss: Mean, judged: Sequence[Alert]) -> Document:
+    return {
+        "name": run.policy.name,
+        "retrain": _policy(run),
+        "loss": _mean(loss),
+        "cost": _cost(run),
+        "alarms": alarms.count(judged),
+        "verdicts": _verdicts(run),
+        "attempts": [_attempt(each) for each in run.attempts],
+        "episodes": [asdict(each) for each in judged],
+        "gains": [_gain(each) for each in measured.gains(run)],
+        "quality": [asdict(each) for each in measured.stretches(run)],
+        "drift": [_drift(each) for each in run.verdicts if each.kind == "drift"],
+        "days": [asdict(each) for each in run.days],
+    }
 
 
 def plain(value: object) -> Any:
