@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from millrace.cli.options import Home, Json
-from millrace.cli.output import duration, print_facts, print_json, print_table, say
+from millrace.cli.output import duration, print_facts, print_json, print_table, say, shown
 
 if TYPE_CHECKING:
     from millrace.alerts.condition import Condition
@@ -187,7 +187,7 @@ def _asked(condition: Condition) -> str:
     value = f"{condition.aggregation} of {column}" if condition.aggregation else column
     where = condition.table or f"({condition.sql})"
     within = f" within {duration(condition.window)}" if condition.window else ""
-    against = condition.threshold_column or ("" if condition.threshold is None else str(condition.threshold))
+    against = condition.threshold_column or ("" if condition.threshold is None else shown(condition.threshold))
     return f"{value} of {where}{within} {condition.operator} {against}".strip()
 
 

@@ -219,10 +219,10 @@ def _show(monitor: KnownMonitor, recent: Sequence[WindowVerdict], newest: Sequen
 
 
 def _table(found: Sequence[WindowVerdict]) -> None:
-    rows = [
-        [f"{one.start:%Y-%m-%d %H:%M}", one.model_version, one.kind, _plain(one.status), one.severity, one.reason]
-        for one in found
-    ]
+    rows = []
+    for one in found:
+        how = one.severity if one.status in _BAD else ""
+        rows.append([f"{one.start:%Y-%m-%d %H:%M}", one.model_version, one.kind, _plain(one.status), how, one.reason])
     print_table(["window", "version", "kind", "status", "severity", "reason"], rows)
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _WIDE = 220  # into a file or a pipe nothing is folded
+_WHOLE = 10**15  # beyond it a float is no longer a count
 
 _UNITS = (
     (timedelta(days=1), "d"),
@@ -71,7 +72,7 @@ def shown(value: object) -> str:
         case datetime():
             return f"{utc(value):%Y-%m-%d %H:%M:%S}"
         case float():
-            return f"{value:.4g}"
+            return f"{value:,.0f}" if value.is_integer() and abs(value) < _WHOLE else f"{value:.4g}"
         case int():
             return f"{value:,}"
         case _:

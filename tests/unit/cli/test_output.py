@@ -33,6 +33,8 @@ def test_a_span_is_told_in_its_two_largest_units(span: timedelta, text: str) -> 
         (False, "no"),
         (1234567, "1,234,567"),
         (0.123456, "0.1235"),
+        (47149.0, "47,149"),
+        (1e20, "1e+20"),
         (Decimal("1.50"), "1.50"),
         (datetime(2025, 3, 1, 1, tzinfo=timezone(timedelta(hours=1))), "2025-03-01 00:00:00"),
         ("text", "text"),
