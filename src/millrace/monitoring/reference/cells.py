@@ -22,6 +22,7 @@ Bools = npt.NDArray[np.bool_]
 BINS = 512
 CATEGORIES = 255
 COARSE = 32
+_MISSING_MASS, _LEAST_SEEN = 0.03, 30
 
 
 def kind_of(type_: pa.DataType) -> Kind:
@@ -125,15 +126,22 @@ def coarse_cells(kind: Kind, counts: Ints) -> Ints:
 
 
 def frequent_categories(column: Any) -> tuple[tuple[str, ...], Ints, int]:
-    """The most frequent texts, up to 255, most frequent first, ties by name; their rows and those of all others; and how many different ones there are."""
+    """The most frequent texts, up to 255, most frequent first, ties by name; their rows and those of all others; and how many different ones there are.
+
+    Where there are many and more than 3 % of the values occur once, so many of tomorrow's will be new (Good 1953, Turing's estimate), and which of the
+    rare ones came today is luck: then only texts that occur 30 times are told apart. Of a column of ids none is.
+    """
     counted = pc.value_counts(pc.drop_null(column))
     texts, rows = counted.flatten()
     if not len(texts):
         return (), np.zeros(1, dtype=np.int64), 0
     order = [("rows", "descending"), ("texts", "ascending")]
     first = pc.select_k_unstable(pa.table({"texts": texts, "rows": rows}), CATEGORIES, sort_keys=order)
-    frequent = as_ints(rows.take(first))
-    return tuple(texts.take(first).to_pylist()), np.append(frequent, as_ints(rows).sum() - frequent.sum()), len(texts)
+    every, frequent = as_ints(rows), as_ints(rows.take(first))
+    if len(every) > COARSE and (every == 1).sum() > _MISSING_MASS * every.sum():
+        frequent = frequent[frequent >= _LEAST_SEEN]
+    names = tuple(texts.take(first[: len(frequent)]).to_pylist())
+    return names, np.append(frequent, every.sum() - frequent.sum()), len(texts)
 
 
 def numeric_cells(values: Floats, edges: Floats) -> Ints:
