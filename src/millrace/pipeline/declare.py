@@ -12,6 +12,7 @@ from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName
 from millrace.features.table_definition import check_freshness
 from millrace.features.types import FeatureFunction, FeatureLookup, parted
+from millrace.monitoring.types import MonitorSpec
 from millrace.pipeline.rollout import Rollout
 from millrace.pipeline.source import Source
 from millrace.pipeline.upkeep import Alert, MetricAlert, Monitor, Retrain
@@ -276,6 +277,11 @@ class Pipeline:
     def predictions_table(self) -> TableName:
         """The unpacked inference log."""
         return TableName.parse(f"{self.deployment.inference_schema}.{self.prefix}_predictions")
+
+    @property
+    def monitor_spec(self) -> MonitorSpec:
+        """The monitor over the inference log; where there is none, the one that there would be by default."""
+        return (self.monitor or Monitor()).spec(str(self.predictions_table))
 
 
 def feature_table(

@@ -1,12 +1,14 @@
-"""What alerts and the policy hear of a verdict: the same in production and in a backtest."""
+"""What alerts and the policy hear of verdicts and episodes: the same in production and in a backtest."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import cast
 
-from millrace.alerts.types import Observation
+from millrace.alerts.types import Episode, Observation
 from millrace.monitoring.types import WindowVerdict
-from millrace.pipeline.policy import ESTIMATE
+from millrace.pipeline.policy import ESTIMATE, Trouble
 
 _BAD = frozenset({"drift", "broken", "degraded"})
 _GOOD = frozenset({"ok", "explained"})
@@ -38,6 +40,19 @@ def windows(verdicts: Iterable[WindowVerdict]) -> Mapping[str, list[bool]]:
         elif verdict.bad is not None:
             found.setdefault(verdict.kind, []).append(verdict.bad)
     return found
+
+
+def troubles(episodes: Sequence[Episode]) -> Sequence[Trouble]:
+    """Open episodes of one version, of several kinds, are one trouble: it goes by the first, and has one retraining."""
+    if not episodes:
+        return []
+    since: dict[str, datetime] = {}
+    for episode in episodes:
+        for kind in cast("list[str]", episode.data.get("kinds", [])):
+            since[kind] = min(since.get(kind, episode.began_at), episode.began_at)
+    reason = "; ".join(episode.reason for episode in episodes)
+    began_at = min(episode.began_at for episode in episodes)
+    return [Trouble(int(episodes[0].id), tuple(sorted(since)), began_at, reason, since)]
 
 
 def is_bad(verdict: WindowVerdict) -> bool:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from millrace.alerts.evaluate import resolve
-from millrace.alerts.types import AlertRule, Episode
+from millrace.alerts.types import AlertRule
 from millrace.core.clock import epoch_us, parse_time
 from millrace.core.errors import InvalidInput, NotFound
 from millrace.monitoring.tables.verdict_table import read_verdicts
@@ -19,12 +19,11 @@ from millrace.pipeline import policy
 from millrace.pipeline.attempts import attempts
 from millrace.pipeline.champion import TRAINED_TO
 from millrace.pipeline.declare import Pipeline
-from millrace.pipeline.heard import windows
+from millrace.pipeline.heard import troubles, windows
 from millrace.pipeline.labels import read_known
-from millrace.pipeline.policy import Decision, Labels, Situation, Trouble
+from millrace.pipeline.policy import Decision, Labels, Situation
 from millrace.pipeline.port import Services
 from millrace.pipeline.split import find_windows
-from millrace.pipeline.upkeep import Monitor
 from millrace.registry.types import ModelName, Promotion
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def situation(services: Services, pipeline: Pipeline, as_of: datetime) -> Situat
         champion=str(champion.version),
         champion_at=champion.at,
         trained_to=_trained_to(services, champion),
-        episodes=[_trouble(episodes)] if episodes else [],
+        episodes=troubles(episodes),
         windows=windows(champion_verdicts(services, pipeline, champion)) if episodes else {},
         attempts=attempts(services, pipeline, champion),
         answered=partial(_answered, services, pipeline, as_of),
@@ -104,20 +103,9 @@ def _to_production(services: Services, pipeline: Pipeline) -> Sequence[Promotion
     return [promotion for promotion in log if promotion.alias == "production"]
 
 
-def _trouble(episodes: Sequence[Episode]) -> Trouble:
-    """Open episodes of several kinds are one trouble: it goes by the first, and has one retraining."""
-    since: dict[str, datetime] = {}
-    for episode in episodes:
-        for kind in cast("list[str]", episode.data.get("kinds", [])):
-            since[kind] = min(since.get(kind, episode.began_at), episode.began_at)
-    reason = "; ".join(episode.reason for episode in episodes)
-    began_at = min(episode.began_at for episode in episodes)
-    return Trouble(int(episodes[0].id), tuple(sorted(since)), began_at, reason, since)
-
-
 def champion_verdicts(services: Services, pipeline: Pipeline, champion: Promotion) -> Sequence[WindowVerdict]:
     """All that the monitor has said of the champion since its promotion, oldest window first."""
-    spec = (pipeline.monitor or Monitor()).spec(str(pipeline.predictions_table))
+    spec = pipeline.monitor_spec
     granularity, now = Granularity.parse(spec.granularity), services.clock.now()
     since = granularity.start(granularity.number(champion.at))
     return read_verdicts(services.lake, spec, since=since, until=now, model_version=str(champion.version))

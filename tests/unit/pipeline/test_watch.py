@@ -13,14 +13,14 @@ from millrace.monitoring.tables.schemas import MetricTables, verdicts_schema
 from millrace.monitoring.tables.verdict_table import verdict_row
 from millrace.monitoring.types import WindowVerdict
 from millrace.pipeline.stages import watch
-from millrace.pipeline.stages.watch import Watch, monitor_spec
+from millrace.pipeline.stages.watch import Watch
 from millrace.registry.types import ModelName, ModelVersion, Promotion
 from millrace.workspace import Workspace
 from tests.unit.pipeline.conftest import NOW, Fill
 from tests.unit.pipeline.shop import DAY, context, declared
 
 PIPELINE = declared()
-SPEC = monitor_spec(PIPELINE)
+SPEC = PIPELINE.monitor_spec
 PROMOTED = NOW - 60 * DAY
 
 

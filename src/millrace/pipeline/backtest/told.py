@@ -11,7 +11,7 @@ from millrace.alerts.types import AlertRule, Episode, EpisodeId, Observation
 from millrace.monitoring.types import WindowVerdict
 from millrace.pipeline.backtest.types import Alert
 from millrace.pipeline.backtest.watched import Known
-from millrace.pipeline.heard import observation, windows
+from millrace.pipeline.heard import observation, troubles, windows
 from millrace.pipeline.policy import Trouble
 
 
@@ -43,15 +43,9 @@ class Told:
             self._of_kind(kind, now)
 
     @property
-    def troubles(self) -> list[Trouble]:
-        """Open episodes of several kinds are one trouble, as production's policy sees them."""
-        found = self._open()
-        if not found:
-            return []
-        reason = "; ".join(episode.reason for episode in found)
-        kinds = tuple(sorted(episode.kind for episode in found))
-        since = {episode.kind: episode.began_at for episode in found}
-        return [Trouble(int(found[0].id), kinds, min(since.values()), reason, since)]
+    def troubles(self) -> Sequence[Trouble]:
+        """The open episodes, as the policy sees them."""
+        return troubles(self._open())
 
     @property
     def windows(self) -> Mapping[str, Sequence[bool]]:

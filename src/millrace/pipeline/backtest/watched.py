@@ -18,7 +18,6 @@ from millrace.monitoring.windows import Granularity
 from millrace.pipeline.backtest.trained import Trained
 from millrace.pipeline.backtest.types import Scene
 from millrace.pipeline.declare import Pipeline
-from millrace.pipeline.stages.watch import monitor_spec
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +44,7 @@ def watch(pipeline: Pipeline, scene: Scene, trained: Trained, end: datetime) -> 
     rows = np.flatnonzero(scene.times_us >= epoch_us(trained.model.at))
     if pipeline.monitor is None or not len(rows):
         return []
-    spec, version, late = monitor_spec(pipeline), f"{trained.model.at:%Y-%m-%d}", pipeline.labels.known_after
+    spec, version, late = pipeline.monitor_spec, f"{trained.model.at:%Y-%m-%d}", pipeline.labels.known_after
     log = _log(spec, scene, trained, rows)
     granularity = Granularity.parse(spec.granularity)
     numbers = granularity.numbers(scene.times_us[rows])

@@ -25,7 +25,6 @@ from millrace.pipeline.reference import reference_of
 from millrace.pipeline.retrain import champion_verdicts, close_left_behind, in_production, subject
 from millrace.pipeline.split import take
 from millrace.pipeline.stages.stage import Outcome
-from millrace.pipeline.upkeep import Monitor
 from millrace.serving.labels.labels import join_labels
 
 if TYPE_CHECKING:
@@ -112,17 +111,12 @@ class Watch:
         return Outcome(detail, {"verdicts": len(verdicts), "bad": len(bad), "sent": sent, "open": bool(are_open)})
 
 
-def monitor_spec(pipeline: Pipeline) -> MonitorSpec:
-    """The pipeline's monitor over its inference log."""
-    return (pipeline.monitor or Monitor()).spec(str(pipeline.predictions_table))
-
-
 def _judge(context: RunContext, today: datetime) -> Refreshed:
     services, pipeline = context.services, context.pipeline
     champion = in_production(services, pipeline)
     if champion is None or "run_id" not in champion.verdict:
         return Refreshed([])
-    spec = monitor_spec(pipeline)
+    spec = pipeline.monitor_spec
     remember(services.lake, KnownMonitor(pipeline.name, spec, pipeline.model_name))
     since, until = _since(context, spec, today), _finished(spec, today)
     if since >= until:  # the first predictions are of today: no window is over yet
