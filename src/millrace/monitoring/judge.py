@@ -47,17 +47,18 @@ def judge(
         reference: its reference.
         windows: whole ones by `spec.granularity`, oldest first, numbers rising; the first `PAST` serve as the past of the later ones.
         until: rows are known up to here; None: up to the newest window.
-        labelled: windows, older ones too, whose answers the estimate is held against; None: `windows`.
+        labelled: windows, older ones too, whose answers the estimate is held against, and whose rows tell how many are usual; None: `windows`.
         labels_after: by so many windows labels come late, where a replay gives them all at once.
         first: the number of the first window to judge; None: all.
     """
-    if not windows:
+    known = windows if labelled is None else labelled
+    if not known:
         return []
     columns, seen = with_labels(spec, reference, windows)
     verdicts = [
         *judge_drift(spec, version, seen, columns, importances=reference.importances),
         *judge_quality(spec, version, windows, watched(spec, reference), importances=reference.importances),
-        *judge_volume(spec, version, windows, until=until),
+        *judge_volume(spec, version, known, until=until, first=first),
         *judge_performance(spec, version, windows, reference.answers, first=first),
         *judge_estimate(
             spec, version, windows, reference.answers, labelled=labelled, labels_after=labels_after, first=first

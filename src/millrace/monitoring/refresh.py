@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -67,10 +67,13 @@ def refresh(
     windows = {version: _to_judge(spec, counted, version, since, until) for version in references}
     view, answers = _view(lake, spec, counted, windows), _answers(lake, spec, counted, windows)
     publish(lake, spec, references, counted, view)
+    asked = _asked(spec, answers, references)
     verdicts = [
         verdict
         for version, reference in references.items()
-        for verdict in _judge(spec, (version, reference), (view, answers), windows[version], until)
+        for verdict in _judge(
+            spec, (version, reference), (view, answers), windows[version], until if version in asked else None
+        )
     ]
     _store(lake, spec, counted, verdicts)
     commit_counts(lake, spec, counted)
@@ -110,8 +113,20 @@ def _answers(lake: Lake, spec: MonitorSpec, counted: Counted, judged: Mapping[st
     return View.of(stored, counted.rows, counted.anew, counted.base)
 
 
+def _asked(spec: MonitorSpec, answers: View, versions: Iterable[str]) -> set[str]:
+    """The versions that have the newest window: who was replaced is silent, and nothing is missing."""
+    granularity = Granularity.parse(spec.granularity)
+    newest = {version: max(answers.present(version, granularity), default=None) for version in versions}
+    last = max((number for number in newest.values() if number is not None), default=None)
+    return {version for version, number in newest.items() if number == last}
+
+
 def _judge(
-    spec: MonitorSpec, of: tuple[str, ReferenceProfile], views: tuple[View, View], numbers: set[int], until: datetime
+    spec: MonitorSpec,
+    of: tuple[str, ReferenceProfile],
+    views: tuple[View, View],
+    numbers: set[int],
+    until: datetime | None,
 ) -> Iterator[WindowVerdict]:
     (version, reference), (view, answers) = of, views
     granularity = Granularity.parse(spec.granularity)
@@ -119,7 +134,7 @@ def _judge(
     for first, last in _runs(numbers):
         wanted = present & set(range(first - PAST, last + 1))
         windows = [window for _, window in view.windows(version, granularity, wanted, sliced=False)]
-        end = min(granularity.start(last + 1), until)
+        end = until and min(granularity.start(last + 1), until)
         wanted = known & set(range(first - LABELS_PAST, last + 1))
         labelled = [window for _, window in answers.windows(version, granularity, wanted, sliced=False)]
         for verdict in judge(spec, version, reference, windows, until=end, labelled=labelled, first=first):

@@ -112,6 +112,16 @@ def test_ten_thousand_categories_are_counted_and_sliced_with_a_warning(lake: Lak
     assert len(set(slices.to_pylist()) - {None}) == 50
 
 
+def test_a_log_that_fell_silent_stays_broken_and_a_version_that_was_replaced_does_not(lake: Lake) -> None:
+    rows = [log_of(range(20)), log_of(range(20, 40), version="2")]
+    lake.append(SPEC.table, pa.concat_tables(rows))
+    references = dict.fromkeys("12", reference_of(log_of(range(-30, 0))))
+    since, until = (START + timedelta(days=day) for day in (90, 100))
+    found = refresh(lake, SPEC, references, since=since, until=until)
+    silent = [one for one in found.verdicts if one.kind == "volume" and one.start >= since]
+    assert [(one.model_version, one.status) for one in silent] == [("2", "broken")] * 10
+
+
 def test_times_that_are_no_times_are_refused(lake: Lake) -> None:
     rows = log_of([0])
     lake.overwrite(SPEC.table, with_column(rows, "timestamp", pa.array(["noon"] * rows.num_rows)))

@@ -16,6 +16,7 @@ from millrace.monitoring.windows import Granularity
 
 LEAST_WINDOWS = 14
 _PAST = 28
+_WEEK = 7
 _LEAST_EXPECTED = 30
 _LEAST_OF_A_WEEKDAY = 3
 _FACTOR = 2.0
@@ -36,36 +37,49 @@ class _Usual:
 
 
 def judge_volume(
-    spec: MonitorSpec, version: str, windows: Sequence[WindowCounts], *, until: datetime | None = None
+    spec: MonitorSpec,
+    version: str,
+    windows: Sequence[WindowCounts],
+    *,
+    until: datetime | None = None,
+    first: int | None = None,
 ) -> Sequence[WindowVerdict]:
     """A verdict for each window from the first to the last, those without any rows too.
 
     Broken where a window has under half or over twice the rows that the 28 windows before it let expect (their median, or that of their weekday where weekdays differ), and
     this is sure by the budget's share of volume: a t-test on logarithms of rows, with Poisson's variance added. Fewer than 14 windows before it, or fewer than 30
-    rows expected, are too few to say. The first window is seldom whole: it counts nowhere.
+    rows expected, are too few to say. The first window is seldom whole: it counts nowhere. What no row has come since does not become usual: whole weeks of
+    silence before a window are passed over.
 
     Args:
         spec: the monitor.
         version: the model version that all windows are of.
         windows: oldest first, numbers rising; gaps are windows without rows.
         until: rows are known up to here: windows that end by then and have no rows are judged too. None: up to the newest window with rows.
+        first: the number of the first window to judge; None: all.
     """
     if not windows:
         return []
     granularity = Granularity.parse(spec.granularity)
-    first, last = windows[0].number, windows[-1].number
+    oldest, last = windows[0].number, windows[-1].number
     if until is not None:
         last = max(last, granularity.number(until - _INSTANT))
-    rows = np.zeros(last - first + 1, dtype=np.int64)
+    rows = np.zeros(last - oldest + 1, dtype=np.int64)
     for window in windows:
-        rows[window.number - first] = window.rows
+        rows[window.number - oldest] = window.rows
     judge = _Judge(version, granularity, alpha(spec, "volume") / 2)
     weekdays = granularity.length == _DAY
     return [
-        judge.verdict(first + at, int(rows[at]), _usual(rows[1:at], weekdays=weekdays))
-        for at in range(len(rows))
-        if until is None or granularity.start(first + at + 1) <= until
+        judge.verdict(oldest + at, int(rows[at]), _usual(_spoken(rows[1:at]), weekdays=weekdays))
+        for at in range(max((first or oldest) - oldest, 0), len(rows))
+        if until is None or granularity.start(oldest + at + 1) <= until
     ]
+
+
+def _spoken(before: Ints) -> Ints:
+    """Without the weeks of silence at the end; whole ones, so that weekdays stay where they are."""
+    silent = int(np.argmax(before[::-1] > 0)) if before.any() else 0
+    return before[: len(before) - silent // _WEEK * _WEEK]
 
 
 def _usual(before: Ints, *, weekdays: bool) -> _Usual | None:

@@ -76,8 +76,17 @@ def test_nothing_is_no_verdict() -> None:
     assert volume_of([]) == []
 
 
+@pytest.mark.parametrize("week", [[1000] * 7, [1000] * 5 + [0, 0]])
+def test_an_outage_never_becomes_usual(week: list[int]) -> None:
+    verdicts = volume_of(week * 6, until=EPOCH + timedelta(days=42 + 70))
+    told = [one.status for one in verdicts[42:]]
+    assert len(told) == 70
+    expected = ["broken" if rows else "insufficient_data" for rows in week]
+    assert told == expected * 10
+
+
 def test_what_is_not_sure_is_never_critical() -> None:
-    """After half of the past was an outage, no rows are nothing to be sure of."""
-    last = volume_of([100] * 20, EPOCH + timedelta(days=35))[-1]
+    """Where every other day is empty, an empty one is nothing to be sure of."""
+    last = volume_of([100, 0] * 15 + [100], EPOCH + timedelta(days=32))[-1]
     assert (last.status, last.severity) == ("ok", "warning")
     assert last.reason == "no rows in 1 day, 50 are usual"
