@@ -31,8 +31,6 @@ RULE_DAYS = 100
 SHAPES = ("sudden", "gradual", "category")  # what rules over distributions could see
 _CHUNK_ROWS = 200_000
 _FEATURES = (*worlds.NUMERIC, *worlds.TEXT)
-_BAD = {"drift", "degraded", "broken"}
-_GOOD = {"ok", "explained"}
 START = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=worlds.FIRST_DAY)
 SPEC = MonitorSpec(
     "logs.p",
@@ -130,8 +128,9 @@ def opened(verdicts: Sequence[WindowVerdict]) -> list[Opened]:
 
 
 def _observation(verdict: WindowVerdict) -> Observation:
-    bad = True if verdict.status in _BAD else False if verdict.status in _GOOD else None
-    return Observation("m v1", verdict.kind, verdict.end, bad, verdict.reason, {"severity": verdict.severity})
+    return Observation(
+        "m v1", verdict.kind, verdict.end, verdict.trouble, verdict.reason, {"severity": verdict.severity}
+    )
 
 
 def delay(found: Sequence[Opened], day: int, kinds: frozenset[str]) -> int | None:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 app = App(name="monitor", help="Monitors: what is watched, what they say, refreshing one.")
 REFUSED = 3
-_BAD = ("drift", "broken", "degraded")
 _SHOWN_WINDOWS = 7
 _COLUMNS = 10
 Name = Annotated[str, Parameter(help="A monitor: its pipeline's name, or its log's.")]
@@ -75,7 +74,7 @@ def show(
         print_json(_facts(monitor) | {"newest": [_json(one) for one in newest], "verdicts": shown, "worst": worst})
     else:
         _show(monitor, recent, newest)
-    return REFUSED if check and any(_is_bad(one) for one in newest) else 0
+    return REFUSED if check and any(one.bad for one in newest) else 0
 
 
 @app.command
@@ -117,7 +116,7 @@ def refresh(name: Name, *, home: Home = None, json: Json = False) -> int:
     if json:
         print_json({"verdicts": [_json(one) for one in found.verdicts], "notes": list(found.notes)})
         return 0
-    say(f"{len(found.verdicts)} verdicts, {sum(map(_is_bad, found.verdicts))} bad")
+    say(f"{len(found.verdicts)} verdicts, {sum(bool(one.bad) for one in found.verdicts)} bad")
     for note in found.notes:
         say(f"note: {note}")
     if newest:
@@ -187,13 +186,9 @@ def _newest(found: Sequence[WindowVerdict]) -> Sequence[WindowVerdict]:
     return [by_kind[kind] for kind in sorted(by_kind)]
 
 
-def _is_bad(one: WindowVerdict) -> bool:
-    return one.status in _BAD and one.severity != "info"
-
-
 def _worst(found: Sequence[WindowVerdict]) -> Sequence[tuple[str, int]]:
     """Columns by how many bad verdicts name them, each window once."""
-    named = {(one.start, column) for one in found if one.status in _BAD for column in one.columns}
+    named = {(one.start, column) for one in found if one.trouble for column in one.columns}
     return Counter(column for _, column in sorted(named)).most_common(_COLUMNS)
 
 
@@ -221,7 +216,7 @@ def _show(monitor: KnownMonitor, recent: Sequence[WindowVerdict], newest: Sequen
 def _table(found: Sequence[WindowVerdict]) -> None:
     rows = []
     for one in found:
-        how = one.severity if one.status in _BAD else ""
+        how = one.severity if one.trouble else ""
         rows.append([f"{one.start:%Y-%m-%d %H:%M}", one.model_version, one.kind, _plain(one.status), how, one.reason])
     print_table(["window", "version", "kind", "status", "severity", "reason"], rows)
 

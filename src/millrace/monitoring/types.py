@@ -119,8 +119,11 @@ class WindowVerdict:
     severity: Severity = "warning"
 
     @property
+    def trouble(self) -> bool | None:
+        """True for trouble, however slight; False for none (`explained` is none), None where it says nothing."""
+        return None if self.status == "insufficient_data" else self.status in _BAD
+
+    @property
     def bad(self) -> bool | None:
-        """True for trouble that counts, False for none (`explained` and `info` are none), None where it says nothing."""
-        if self.status == "insufficient_data":
-            return None
-        return self.status in _BAD and self.severity != "info"
+        """As `trouble`, of which only that counts that is told: `info` is none."""
+        return self.trouble and self.severity != "info"

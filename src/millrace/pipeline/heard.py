@@ -10,9 +10,6 @@ from millrace.alerts.types import Episode, Observation
 from millrace.monitoring.types import WindowVerdict
 from millrace.pipeline.policy import ESTIMATE, Trouble
 
-_BAD = frozenset({"drift", "broken", "degraded"})
-_GOOD = frozenset({"ok", "explained"})
-
 
 def observation(subject: str, verdict: WindowVerdict) -> Observation:
     """The verdict as the alert rule hears it.
@@ -20,7 +17,7 @@ def observation(subject: str, verdict: WindowVerdict) -> Observation:
     An estimate that labels have shown to be wrong is taken back, so it counts as good: else what was estimated before would keep its
     episode open for as long as nothing can be estimated.
     """
-    bad = True if is_bad(verdict) else False if verdict.status in _GOOD or is_taken_back(verdict) else None
+    bad = False if verdict.trouble is None and is_taken_back(verdict) else verdict.trouble
     data = {"columns": list(verdict.columns), "score": verdict.score, "severity": verdict.severity, **verdict.figures}
     return Observation(subject, verdict.kind, verdict.end, bad, verdict.reason, data)
 
@@ -53,11 +50,6 @@ def troubles(episodes: Sequence[Episode]) -> Sequence[Trouble]:
     reason = "; ".join(episode.reason for episode in episodes)
     began_at = min(episode.began_at for episode in episodes)
     return [Trouble(int(episodes[0].id), tuple(sorted(since)), began_at, reason, since)]
-
-
-def is_bad(verdict: WindowVerdict) -> bool:
-    """Whether it tells of trouble, however slight."""
-    return verdict.status in _BAD
 
 
 def is_taken_back(verdict: WindowVerdict) -> bool:

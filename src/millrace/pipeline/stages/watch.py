@@ -18,7 +18,7 @@ from millrace.monitoring.windows import Granularity
 from millrace.pipeline.context import RunContext
 from millrace.pipeline.declare import Pipeline
 from millrace.pipeline.fingerprint import fingerprint
-from millrace.pipeline.heard import is_bad, is_taken_back, observation
+from millrace.pipeline.heard import is_taken_back, observation
 from millrace.pipeline.labels import read_known
 from millrace.pipeline.port import Services
 from millrace.pipeline.reference import reference_of
@@ -102,7 +102,7 @@ class Watch:
         sent = evaluate_all(services.alerts, pipeline.alerts.declared(pipeline.name), observations).delivered.sent
         close_left_behind(services, pipeline)
         sent += tell_all(services.alerts).delivered.sent
-        bad = [verdict for verdict in verdicts if is_bad(verdict)]
+        bad = [verdict for verdict in verdicts if verdict.trouble]
         are_open = services.episodes.open_now(pipeline.name)
         detail = f"{len(verdicts)} verdicts, {len(bad)} bad" + (
             f"; episode open: {are_open[0].reason}" if are_open else ""
