@@ -234,6 +234,10 @@ class Pipeline:
             raise InvalidInput("the pipeline has no features", hint="give features=[...], lookups=[...], or both")
         parted(self.lookups or ())
 
+    def candidate(self, name: str) -> Candidate:
+        """The candidate of that name, which is there."""
+        return next(each for each in self.candidates if each.name == name)
+
     @property
     def labels(self) -> Label:
         """The labels as a table, however they come to be."""

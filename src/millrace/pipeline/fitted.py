@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,10 +12,12 @@ from millrace.core.errors import InvalidInput
 from millrace.pipeline import training_parts
 from millrace.pipeline.context import RunContext
 from millrace.pipeline.training_parts import TrainingParts
+from millrace.statistics.metrics import measure
 from millrace.tracking.types import RunId
 from millrace.training.fit import fit
 from millrace.training.models import predict_proba
 from millrace.training.types import Candidate, FittedModel
+from millrace.validation.choose import choose
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -40,6 +44,32 @@ def holdout_scores(context: RunContext, candidate: Candidate) -> npt.NDArray[np.
     scores = predict_proba(fitted_model(context, candidate).model, training_parts.of_run(context).holdout.features())
     context.scratch[key] = scores
     return scores
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """All candidates on the holdout.
+
+    Attributes:
+        winner: the name of the best by the pipeline's `choose_by`.
+        labels: the holdout's, 0 and 1.
+        scores: candidate to its probabilities of class 1.
+        metrics: candidate to its figures.
+    """
+
+    winner: str
+    labels: npt.NDArray[np.int64]
+    scores: Mapping[str, npt.NDArray[np.float64]]
+    metrics: Mapping[str, Mapping[str, float]]
+
+
+def contest(context: RunContext) -> Contest:
+    """Fit all candidates of this run, and choose the best on its holdout."""
+    pipeline, labels = context.pipeline, holdout_labels(training_parts.of_run(context))
+    scores = {each.name: holdout_scores(context, each) for each in pipeline.candidates}
+    metrics = {name: measure(labels, values) for name, values in scores.items()}
+    fitted = [fitted_model(context, each) for each in pipeline.candidates]
+    return Contest(choose(fitted, metrics, pipeline.choose_by), labels, scores, metrics)
 
 
 def newest_scores(context: RunContext, candidate: Candidate) -> npt.NDArray[np.float64]:

@@ -24,7 +24,7 @@ def reference_profile(context: RunContext, candidate: str) -> ReferenceProfile:
     import pyarrow as pa
 
     parts = training_parts.of_run(context)
-    chosen = next(each for each in context.pipeline.candidates if each.name == candidate)
+    chosen = context.pipeline.candidate(candidate)
     scores, label = holdout_scores(context, chosen), context.pipeline.labels
     rows = pa.concat_tables([parts.train.table, parts.holdout.table])
     unseen = np.concatenate([np.full(parts.train.table.num_rows, np.nan), scores])

@@ -92,7 +92,7 @@ def assemble(services: Services, pipeline: Pipeline, pins: Pins, warnings: Seque
     label = pipeline.labels
     if isinstance(pipeline.label, LabelTable) and not services.lake.exists(label.name):
         raise no_label(label, pins.as_of)
-    versions = _pin_tables(services, pipeline, pins)
+    versions = pin_tables(services, pipeline, pins)
     known = read_known(services, label, _version(label.name, versions), pins.as_of)
     train, holdout, windows = _split(services, pipeline, known, pins.as_of, versions)
     if train.num_rows == 0:
@@ -100,7 +100,7 @@ def assemble(services: Services, pipeline: Pipeline, pins: Pins, warnings: Seque
             f"the training set is empty: no label is known before the holdout starts ({iso(windows.holdout_from)})",
             hint=f"labels known {label.known_after.days} days later must be older: wait, import more history, or shorten split.holdout",
         )
-    build = partial(_build, services, pipeline, Pins(pins.as_of, versions), tuple(warnings))
+    build = partial(with_features, services, pipeline, Pins(pins.as_of, versions), warnings=warnings)
     judging = build(holdout)
     newest = _newest(pipeline, known, windows)
     return TrainingParts(
@@ -120,13 +120,10 @@ def doubts_of(context: RunContext) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for warnings in found for text in warnings))
 
 
-def _build(
-    services: Services,
-    pipeline: Pipeline,
-    pins: Pins,
-    warnings: tuple[str, ...],
-    rows: pa.Table,
+def with_features(
+    services: Services, pipeline: Pipeline, pins: Pins, rows: pa.Table, *, warnings: Sequence[str] = ()
 ) -> TrainingSet:
+    """Label rows (keys, time, label), each with the features known at its time; `pins` has the versions that `pin_tables` tells."""
     label = pipeline.labels
     return build_training_set(
         services.lake,
@@ -191,7 +188,8 @@ def _holdout_table(
     return rows
 
 
-def _pin_tables(services: Services, pipeline: Pipeline, pins: Pins) -> dict[TableName, int]:
+def pin_tables(services: Services, pipeline: Pipeline, pins: Pins) -> dict[TableName, int]:
+    """The versions of labels, feature tables and holdout that a training reads: the pinned ones, of others the newest."""
     # The pipeline's own tables are functions of their pinned sources, so it does not matter when their versions were
     # committed: those that this run made or found are among the pins, and of others the newest is taken.
     names = [pipeline.labels.name, *(lookup.table_name for lookup in pipeline.all_lookups)]

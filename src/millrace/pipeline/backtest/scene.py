@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from millrace.core.clock import epoch_us
-from millrace.core.names import TableName
-from millrace.features.functions.store import finder
-from millrace.features.training_set import build_training_set
+from millrace.pipeline import training_parts
 from millrace.pipeline.backtest.store import Kept, read_table, write_table
 from millrace.pipeline.backtest.types import Prepared, Scene
 from millrace.pipeline.context import Pins, RunContext
@@ -94,25 +92,12 @@ def _write(services: Services, pipeline: Pipeline, prepared: Prepared, folder: P
     rows = pa.concat_tables([known, later], promote_options="permissive") if later is not None else known
     label = pipeline.labels
     rows = rows.sort_by([(label.time, "ascending"), *((key, "ascending") for key in label.keys)])
-    found = build_training_set(
-        services.lake,
-        services.asof,
-        rows,
-        [*pipeline.all_lookups, *pipeline.functions],
-        label.column,
-        exclude=(*label.keys, label.time, *pipeline.exclude),
-        as_of=prepared.ask.end,
-        versions=_versions(services, pipeline, prepared),
-        functions=finder(services.functions),
-    )
+    end = prepared.ask.end
+    versions = training_parts.pin_tables(services, pipeline, Pins(end, prepared.versions))
+    found = training_parts.with_features(services, pipeline, Pins(end, versions), rows)
     table = found.table.select([*dict.fromkeys([label.time, label.column, *found.spec.inputs])])
     table = table.append_column(_KEY, pa.array(_codes(rows, label)))
     write_table(folder / "rows.parquet", table, {"notes": "\n".join(notes), "inputs": "\n".join(found.spec.inputs)})
-
-
-def _versions(services: Services, pipeline: Pipeline, prepared: Prepared) -> dict[TableName, int]:
-    names = [lookup.table_name for lookup in pipeline.all_lookups]
-    return {pin.name: int(pin.version) for name in names for pin in [services.lake.pin(name, None, prepared.versions)]}
 
 
 def _codes(rows: pa.Table, label: Label) -> np.ndarray:

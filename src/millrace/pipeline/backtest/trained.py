@@ -22,13 +22,12 @@ from millrace.pipeline.backtest.store import Kept, read_table, write_table
 from millrace.pipeline.backtest.types import Model, Prepared, Scene
 from millrace.pipeline.context import Pins, Quiet, RunContext
 from millrace.pipeline.declare import Pipeline
-from millrace.pipeline.fitted import fitted_model, holdout_labels, holdout_scores
+from millrace.pipeline.fitted import contest, fitted_model
 from millrace.pipeline.port import Services
 from millrace.pipeline.reference import reference_profile
 from millrace.pipeline.training_parts import TrainingParts
-from millrace.statistics.metrics import Floats, measure
+from millrace.statistics.metrics import Floats
 from millrace.training.models import predict_proba
-from millrace.validation.choose import choose
 from millrace.validation.gates import retraining_gates
 from millrace.validation.judge import judge
 from millrace.validation.types import Evidence
@@ -152,31 +151,26 @@ class Trainings:
     def _fit(self, context: RunContext, parts: TrainingParts, folder: Path) -> Model:
         import pyarrow as pa
 
-        pipeline, labels = self.pipeline, holdout_labels(parts)
-        scores = {each.name: holdout_scores(context, each) for each in pipeline.candidates}
-        metrics = {name: measure(labels, values) for name, values in scores.items()}
-        fitted = [fitted_model(context, each) for each in pipeline.candidates]
-        winner = choose(fitted, metrics, pipeline.choose_by)
-        judged = _span(parts.newest.table.column(pipeline.labels.time))
-        write_table(folder / "holdout.parquet", pa.table({LABEL: labels, **scores}))
-        (folder / "reference.json").write_text(reference_profile(context, winner).to_json())
+        held = contest(context)
+        judged = _span(parts.newest.table.column(self.pipeline.labels.time))
+        write_table(folder / "holdout.parquet", pa.table({LABEL: held.labels, **held.scores}))
+        (folder / "reference.json").write_text(reference_profile(context, held.winner).to_json())
         return Model(
             at=context.pins.as_of,
-            candidate=winner,
-            rows=parts.train.record.rows * len(fitted),
+            candidate=held.winner,
+            rows=parts.train.record.rows * len(held.scores),
             trained_to=parts.windows.train_to,
             judged_from=judged[0],
             judged_to=judged[1],
-            metrics=metrics[winner],
+            metrics=held.metrics[held.winner],
         )
 
     def _score(self, context: RunContext, winner: str, folder: Path) -> None:
         import pyarrow as pa
 
-        candidate = next(each for each in self.pipeline.candidates if each.name == winner)
         parts = training_parts.of_run(context)
         frame = model_frame(self.scene.features, parts.train.spec.inputs)
-        scores = predict_proba(fitted_model(context, candidate).model, frame)
+        scores = predict_proba(fitted_model(context, self.pipeline.candidate(winner)).model, frame)
         write_table(folder / "scores.parquet", pa.table({"score": scores}))
 
 

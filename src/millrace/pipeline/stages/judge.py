@@ -10,10 +10,9 @@ from millrace.pipeline.attempts import VALIDATE, trigger_in
 from millrace.pipeline.champion import Champion, champion_on
 from millrace.pipeline.context import RunContext
 from millrace.pipeline.fingerprint import fingerprint
-from millrace.pipeline.fitted import fitted_model, holdout_labels, holdout_scores, newest_labels, newest_scores, run_of
+from millrace.pipeline.fitted import contest, newest_labels, newest_scores, run_of
 from millrace.pipeline.stages.stage import Outcome
 from millrace.statistics.metrics import measure
-from millrace.validation.choose import choose
 from millrace.validation.gates import retraining_gates
 from millrace.validation.judge import judge
 from millrace.validation.types import Evidence, Verdict
@@ -38,21 +37,17 @@ class Validate:
     def run(self, context: RunContext) -> Outcome:
         """Judge; a refusal is a result."""
         pipeline, parts = context.pipeline, training_parts.of_run(context)
-        scores = {candidate.name: holdout_scores(context, candidate) for candidate in pipeline.candidates}
-        labels = holdout_labels(parts)
-        metrics = {name: measure(labels, values) for name, values in scores.items()}
-        winner = choose(
-            [fitted_model(context, candidate) for candidate in pipeline.candidates], metrics, pipeline.choose_by
-        )
+        held = contest(context)
+        winner = held.winner
         champion = champion_on(context, parts)
-        baselines = {c.name: scores[c.name] for c in pipeline.candidates if c.is_baseline}
+        baselines = {c.name: held.scores[c.name] for c in pipeline.candidates if c.is_baseline}
         evidence = Evidence(
-            labels, scores[winner], baselines, seed=pipeline.seed, newest=_newest(context, winner, champion)
+            held.labels, held.scores[winner], baselines, seed=pipeline.seed, newest=_newest(context, winner, champion)
         )
         is_retraining = trigger_in(context.outputs[training_parts.STAGE]) is not None
         verdict = judge(retraining_gates(pipeline.gates) if is_retraining else pipeline.gates, evidence)
         champion_metrics = measure(newest_labels(parts), champion.scores) if champion else None
-        output = _output(winner, verdict, metrics, champion, champion_metrics)
+        output = _output(winner, verdict, held.metrics, champion, champion_metrics)
         run, _ = run_of(context, winner)
         context.services.tracking.log(run, tags={"millrace.verdict": "passed" if verdict.passed else "refused"})
         return _outcome(winner, verdict, output)
@@ -63,11 +58,10 @@ def _newest(context: RunContext, winner: str, champion: Champion | None) -> Evid
     import pyarrow.compute as pc
 
     parts, pipeline = training_parts.of_run(context), context.pipeline
-    candidate = next(each for each in pipeline.candidates if each.name == winner)
     times = parts.newest.table.column(pipeline.labels.time)
     return Evidence(
         labels=newest_labels(parts),
-        challenger=newest_scores(context, candidate),
+        challenger=newest_scores(context, pipeline.candidate(winner)),
         baselines={},
         champion=champion.scores if champion else None,
         champion_name=champion.label if champion else "",
