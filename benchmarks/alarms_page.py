@@ -10,6 +10,7 @@ import numpy as np
 import sections
 from alarms_agreement import Agreed
 from alarms_rules import EVIDENTLY_HALF, RULES
+from alarms_seed import LABELS_AFTER, LATE
 
 Job = tuple[int, bool, int]
 Results = Mapping[Job, Mapping[str, Any]]
@@ -22,9 +23,10 @@ _CHANGES = {
     "category": "categories, TV 0.15",
     "nulls": "missing 2 % to 20 %",
     "concept_mild": "AUC 0.85 to 0.79",
+    LATE: f"AUC 0.85 to 0.79, labels {LABELS_AFTER} days late",
     "concept_strong": "AUC 0.85 to 0.69",
 }
-# Change and rows a day to the days that the median may take, as the issue asks.
+# Change and rows a day to the days that the median may take.
 _TARGETS = {
     ("sudden", 1_000): 0,
     ("category", 1_000): 0,
@@ -33,6 +35,7 @@ _TARGETS = {
     ("category", 100): 4,
     ("nulls", 100): 4,
     ("concept_mild", 1_000): 1,
+    (LATE, 1_000): 1,
 }
 
 
@@ -83,8 +86,8 @@ def _false(results: Results) -> list[str]:
 def _delays(results: Results) -> list[str]:
     lines = [
         (
-            "Days from the change to the first episode of its kind, 0 for the same day: median / 90 % / missed within 40 days (14 at 10,000 rows). Of a concept drift the days are counted from when "
-            "the labels of the first changed day are known: here they come at once, and whoever waits 90 days for them hears of it 90 days later."
+            "Days from the change to the first episode of its kind, 0 for the same day: median / mean / 90 % / missed within 40 days (14 at 10,000 rows); means are of those found. Of a concept drift the days are counted from when "
+            f"the labels of the first changed day are known: they come at once, or, as in the year without a change, {LABELS_AFTER} days late, and then it is told so many days later."
         ),
         "",
         "| change | rows a day | independent | realistic | the median may be | |",
@@ -190,7 +193,8 @@ def _told(delays: Sequence[int | None]) -> str:
     known = sorted(100 if one is None else one for one in delays if one != -1)
     missed = sum(one is None for one in delays)
     late = known[int(np.ceil(0.9 * len(known))) - 1] if known else 0
-    return f"{statistics.median(known):g} / {'over 40' if late == 100 else late} / {missed} of {len(known)}"  # noqa: PLR2004
+    told = [one for one in delays if one is not None and one != -1]
+    return f"{statistics.median(known):g} / {_mean(told):.1f} / {'over 40' if late == 100 else late} / {missed} of {len(known)}"  # noqa: PLR2004
 
 
 def _mean(values: Any) -> float:

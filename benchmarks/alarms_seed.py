@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import alarms_rules
@@ -28,6 +28,8 @@ YEAR = 365
 BEFORE, AFTER = 30, 40  # days before a change and from it on
 FEW_ROWS, AFTER_MANY = 1_000, 14  # with more rows an abrupt change is found at once or never
 RULE_DAYS = 100
+LABELS_AFTER = 14  # days, where labels are late
+LATE, LATE_OF = "concept_late", "concept_mild"
 SHAPES = ("sudden", "gradual", "category")  # what rules over distributions could see
 _CHUNK_ROWS = 200_000
 _FEATURES = (*worlds.NUMERIC, *worlds.TEXT)
@@ -56,6 +58,7 @@ class Watched:
     Attributes:
         quiet: episodes of a year in which nothing changed.
         delays: kind of change to days until the first episode, from 0 for the same day; None where it was missed, -1 where one was open already.
+            Of `LATE` they count from the day on which the first changed day's labels are known.
         rules: rule to on how many of 100 days it raised an alert, and its episodes by the same alert rule as ours.
         detected: kind of change to rules, to days until the first alert of a window; None where there was none.
     """
@@ -107,8 +110,8 @@ def counted_table(profile: ReferenceProfile, log: pa.Table) -> Sequence[WindowCo
 
 
 def judged(profile: ReferenceProfile, windows: Sequence[WindowCounts]) -> list[WindowVerdict]:
-    """All that a home says of them."""
-    return list(judge(SPEC, "1", profile, windows))
+    """All that a home says of them, whose labels are late."""
+    return list(judge(SPEC, "1", profile, windows, labels_after=LABELS_AFTER))
 
 
 def opened(verdicts: Sequence[WindowVerdict]) -> list[Opened]:
@@ -171,6 +174,9 @@ def watch(seed: int, *, realistic: bool, rows_a_day: int) -> Watched:
         after = counted(world, profile, change, range(BEFORE, BEFORE + days))
         told = opened(_of_change(profile, [*year[:BEFORE], *after], kind))
         delays[kind] = delay(told, BEFORE, frozenset({one.kind for one in told}))
+        if kind == LATE_OF:
+            heard = opened(_heard_late(profile, [*year[:BEFORE], *after]))
+            delays[LATE] = delay(heard, BEFORE + LABELS_AFTER, frozenset({"performance"}))
         if kind in SHAPES:
             alerts = by_rules(profile, after)
             detected[kind] = {name: one.index(True) if True in one else None for name, one in alerts.items()}
@@ -183,3 +189,15 @@ def _of_change(profile: ReferenceProfile, windows: Sequence[WindowCounts], kind:
         return judge_performance(SPEC, "1", windows, profile.answers)
     columns = watched(SPEC, profile)
     return [*judge_drift(SPEC, "1", windows, columns), *judge_quality(SPEC, "1", windows, columns)]
+
+
+def _heard_late(profile: ReferenceProfile, windows: Sequence[WindowCounts]) -> Sequence[WindowVerdict]:
+    """Performance as it is heard: each day the labels of one more window are known, and those of all newer ones are not."""
+    heard = []
+    for newest in windows:
+        today = newest.number + LABELS_AFTER
+        there = [one for one in windows if one.number <= today]
+        known = [one if one.number <= newest.number else replace(one, answers=None) for one in there]
+        told = judge_performance(SPEC, "1", known, profile.answers, first=newest.number)[0]
+        heard.append(replace(told, end=told.end + timedelta(days=LABELS_AFTER)))
+    return heard
