@@ -25,7 +25,6 @@ import pytest
 
 from millrace.api.auth import home_token
 from millrace.api.discovery import running_server
-from millrace.cli.run import open_target
 from millrace.core.clock import parse_time
 from millrace.features.augment import augment
 from millrace.features.matrix import model_frame
@@ -39,7 +38,7 @@ from millrace.pipeline.training_parts import assemble
 from millrace.registry.types import ModelName, ModelVersion
 from millrace.targets.adapters.millrace_http import MillraceTarget
 from millrace.training.models import feature_spec_of, load_native, predict_proba
-from millrace.workspace import Workspace, open_workspace
+from millrace.workspace import Workspace, open_target, open_workspace
 
 _FILE = Path(
     os.environ.get("MILLRACE_CDNOW")

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy.engine.default import DefaultDialect
 
-from millrace.cli import run as run_command
+from millrace import workspace
 from millrace.cli.main import main
 from tests.integration.changed_shop import served_by
 
@@ -140,7 +140,7 @@ def _run(page: str, home: str, writing: Any, dies_after: int | None) -> None:
     fd = writing.fileno()
     os.dup2(fd, 1)
     os.dup2(fd, 2)
-    run_command.open_target = served_by
+    workspace.open_target = served_by
     done, commit = [0], DefaultDialect.do_commit
 
     def do_commit(dialect: DefaultDialect, connection: object) -> None:

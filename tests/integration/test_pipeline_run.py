@@ -20,7 +20,6 @@ from sqlalchemy import select, update
 
 from millrace.api.discovery import running_server
 from millrace.cli.main import main
-from millrace.cli.run import open_target
 from millrace.database.schema import stage_runs
 from millrace.features.spec import from_json
 from millrace.pipeline.context import Quiet
@@ -29,7 +28,7 @@ from millrace.pipeline.load import load_pipeline
 from millrace.registry.types import ModelName
 from millrace.tracking.types import RunId
 from millrace.training.models import feature_spec_of
-from millrace.workspace import Workspace, open_workspace
+from millrace.workspace import Workspace, open_target, open_workspace
 
 pytestmark = [
     pytest.mark.slow,

@@ -16,7 +16,6 @@ from pathlib import Path
 from millrace.api.options import ChildOptions
 from millrace.core.errors import InvalidState
 
-_LONGEST_LOG = 4 << 20
 _SHOWN_LINES = 4
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
@@ -119,12 +118,3 @@ def stop(children: Sequence[Child], grace_s: float) -> None:
         child.signal(signal.SIGKILL)
         if child._process is not None:  # noqa: SLF001 - same module
             child._process.wait()  # noqa: SLF001 - same module
-
-
-def open_log(folder: Path, name: str) -> Path:
-    """The log file of a child; one that has grown long is put aside as `NAME.log.1`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.log"
-    if path.exists() and path.stat().st_size > _LONGEST_LOG:
-        path.replace(path.with_suffix(".log.1"))
-    return path

@@ -1,23 +1,14 @@
-"""Having a server of a home for a while, where none runs."""
+"""What a server of the home says about itself, where one runs."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from millrace.api.children import open_log
-from millrace.core.errors import InvalidState
-from millrace.targets.local_server import ServerInfo, find_server, home_token, probe, read_info
+from millrace.targets.local_server import find_server, home_token, probe
+from millrace.targets.running_server import running_server
 
 __all__ = ["asleep", "find_server", "not_answered", "running_server"]
-
-_STOP_S = 6.0
 
 
 def not_answered(home: Path) -> Mapping[str, str]:
@@ -40,52 +31,3 @@ def asleep(home: Path, endpoint: str) -> Sequence[str]:
     endpoints = body.get("endpoints", [])
     assert isinstance(endpoints, list)  # noqa: S101 - both ends are ours
     return next((each["asleep"] for each in endpoints if each["name"] == endpoint), ())
-
-
-@contextmanager
-def running_server(home: Path, *, workers: int = 1, timeout_s: float = 60.0) -> Iterator[ServerInfo]:
-    """The home's server; where none runs, one on a free port, stopped at the end, and also when this process dies.
-
-    Raises:
-        InvalidState: it did not start, or not in time; the message has what it said.
-    """
-    found = find_server(home)
-    if found is not None:
-        yield found
-        return
-    log = open_log(home / "logs", "supervisor")
-    reading, writing = os.pipe()
-    command = ["--home", str(home), "--port", "0", "--workers", str(workers), "--lifeline", str(reading)]
-    with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "millrace.api.supervisor", *command],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=[reading],
-            process_group=0,
-        )
-    os.close(reading)
-    try:
-        yield _wait(home, process, log, timeout_s)
-    finally:
-        os.close(writing)  # the end of its lifeline
-        try:
-            process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _wait(home: Path, process: subprocess.Popen[bytes], log: Path, timeout_s: float) -> ServerInfo:
-    deadline = time.monotonic() + timeout_s
-    pause = threading.Event()
-    while time.monotonic() < deadline:
-        info = read_info(home)
-        if info is not None and info.pid == process.pid:
-            return info
-        if process.poll() is not None:
-            said = log.read_text(errors="replace").strip().splitlines()[-2:]
-            raise InvalidState(f"the server did not start: {' '.join(said)}", hint=f"the whole log is {log}")
-        pause.wait(0.05)
-    raise InvalidState(f"the server was not ready after {timeout_s:.0f} seconds", hint=f"look at {log.parent}")

@@ -27,6 +27,7 @@ from millrace.api.listen import DEFAULT_HOST, DEFAULT_PORT, Tls, bind, local_url
 from millrace.api.options import ChildOptions
 from millrace.api.runtime import remove_info, remove_sockets, socket_folder, write_info
 from millrace.core.errors import Conflict, InvalidInput, InvalidState, MillraceError
+from millrace.core.log_files import open_log
 from millrace.core.settings import Settings
 from millrace.targets.local_server import ServerInfo, probe, read_info
 
@@ -154,7 +155,7 @@ class _Server:
         return [self._child("control", "control", base), self._child("drain", "drain_loop", base)]
 
     def _child(self, name: str, module: str, options: ChildOptions) -> Child:
-        return Child(name, f"millrace.api.{module}", options, children.open_log(self.home / "logs", name))
+        return Child(name, f"millrace.api.{module}", options, open_log(self.home / "logs", name))
 
 
 def _open_home(settings: Settings) -> None:

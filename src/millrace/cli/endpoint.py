@@ -102,7 +102,7 @@ def query(
 
 
 def _predictions(workspace: Workspace, name: str, rows: Sequence[Mapping[str, object]], *, json: bool) -> None:
-    from millrace.cli.run import open_target
+    from millrace.workspace import open_target
 
     with open_target(workspace) as target:
         answers = target.query(name, rows)

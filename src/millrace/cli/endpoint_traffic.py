@@ -120,9 +120,8 @@ def _change(
 ) -> int:
     """Make a change through the home's server, and print how the endpoint stands then."""
     from millrace.cli.endpoint import show
-    from millrace.cli.run import open_target
     from millrace.serving.types import EndpointName
-    from millrace.workspace import require_home
+    from millrace.workspace import open_target, require_home
 
     workspace = require_home(home)
     try:

@@ -40,9 +40,8 @@ def rollback(
     json: Json = False,
 ) -> int:
     """Put the version that production served before back into production: the endpoint first, then the alias."""
-    from millrace.cli.run import open_target
     from millrace.pipeline.rollback import roll_back
-    from millrace.workspace import require_home
+    from millrace.workspace import open_target, require_home
 
     workspace = require_home(home)
     try:

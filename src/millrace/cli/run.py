@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +18,6 @@ from millrace.core.names import TableName
 if TYPE_CHECKING:
     from millrace.pipeline.execute import RunReport
     from millrace.pipeline.plan import Request
-    from millrace.targets.port import DeploymentTarget
     from millrace.workspace import Workspace
 
 _EXIT_REFUSED = 3
@@ -41,7 +38,7 @@ def run(
     from millrace.cli.pages import load_page
     from millrace.cli.progress import progress
     from millrace.pipeline.execute import run_pipeline
-    from millrace.workspace import open_workspace
+    from millrace.workspace import open_target, open_workspace
 
     declared = load_page(file, pipeline, home)
     workspace = open_workspace(home)
@@ -93,16 +90,6 @@ def plan(
         else "nothing to do"
     )
     return 0
-
-
-@contextmanager
-def open_target(workspace: Workspace) -> Iterator[DeploymentTarget]:
-    """The running server of the home, or one that is started for as long as it is needed."""
-    from millrace.api.auth import home_token
-    from millrace.api.discovery import running_server
-
-    with running_server(workspace.home) as server:
-        yield workspace.target(server.url, home_token(workspace.home), server.certificate)
 
 
 def _request(as_of: str | None, versions: list[str] | None, *, retrain: bool) -> Request:

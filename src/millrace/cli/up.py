@@ -30,11 +30,11 @@ def up(
     json: Json = False,
 ) -> int:
     """Serve a home until Ctrl-C, for this machine alone unless --host says otherwise."""
-    from millrace.api.children import open_log
     from millrace.api.listen import DEFAULT_PORT, is_wildcard, tls_of
     from millrace.api.logs import keep_beside
     from millrace.api.runtime import ServerInfo
     from millrace.api.supervisor import serve
+    from millrace.core.log_files import open_log
     from millrace.core.processes import usable_processors
     from millrace.core.settings import Settings
 

@@ -13,10 +13,11 @@ import pytest
 
 from millrace.api import channel, children
 from millrace.api.channel import Unanswered, ask
-from millrace.api.children import Child, open_log
+from millrace.api.children import Child
 from millrace.api.options import ChildOptions
 from millrace.api.runtime import ServerInfo, read_info, remove_info, socket_folder, write_info
 from millrace.core.errors import InvalidInput, InvalidState
+from millrace.core.log_files import open_log
 
 OPTIONS = ChildOptions("/home", "/sockets", "instance", "http://127.0.0.1:1")
 
@@ -142,13 +143,6 @@ def test_a_lifeline_ends_the_process() -> None:
     os.close(writing)
     assert process.wait(10) == -15
     process.stdout.close()
-
-
-def test_a_long_log_is_put_aside(tmp_path: Path) -> None:
-    log = open_log(tmp_path, "worker-0")
-    log.write_bytes(b"x" * (5 << 20))
-    assert not open_log(tmp_path, "worker-0").exists()
-    assert (tmp_path / "worker-0.log.1").exists()
 
 
 def _child(tmp_path: Path, code: str) -> Child:

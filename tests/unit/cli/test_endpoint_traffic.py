@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from millrace.cli import run
 from millrace.core.principal import Principal
 from millrace.serving.canary.types import Canary, CanaryRun, CanarySettings, Finding, StepVerdict, Verdict
 from millrace.serving.endpoints import endpoints
@@ -68,7 +67,7 @@ def target(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Target:
     def opened(_: Workspace) -> Iterator[Any]:
         yield target
 
-    monkeypatch.setattr(run, "open_target", opened)
+    monkeypatch.setattr("millrace.workspace.open_target", opened)
     return target
 
 
