@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from millrace.core.clock import parse_time
-from millrace.pipeline.backtest.report.svg import (
+from millrace.drawing.svg import (
     Box,
     Numbers,
     Times,

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
+from millrace.drawing.html import bullets, page_of, sentence, table
 from millrace.pipeline.backtest.report import charts
 from millrace.pipeline.backtest.report.words import headline, remarks, summary
 
 Document = Mapping[str, Any]
-_STYLE = Path(__file__).with_name("page.css")
 
 
 def page(found: Document) -> str:
     """The whole page."""
-    body = "\n".join(part for section in _sections(found) for part in section)
-    title = f"Backtest of {escape(found['pipeline'])}"
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
-        f'<meta name="viewport" content="width=device-width"><style>\n{_STYLE.read_text()}</style></head>\n'
-        f"<body><main>\n<h1>{title}</h1>\n<p class='sub'>{escape(headline(found))}</p>\n{body}\n</main></body></html>\n"
-    )
+    sections = [part for section in _sections(found) for part in section]
+    return page_of(f"Backtest of {found['pipeline']}", headline(found), sections)
 
 
 def _sections(found: Document) -> Iterator[Sequence[str]]:
@@ -30,16 +24,16 @@ def _sections(found: Document) -> Iterator[Sequence[str]]:
     yield [
         f"<div class='advice'><strong>Recommended: {escape(advice['policy'])}</strong><p>{escape(advice['reason'])}.</p></div>"
     ]
-    yield [_table(*summary(found)), *(f"<p class='note'>{escape(_sentence(each))}</p>" for each in remarks(found))]
+    yield [table(*summary(found)), *(f"<p class='note'>{escape(sentence(each))}</p>" for each in remarks(found))]
     yield ["<h2>Quality over time</h2>", _QUALITY, _key(found), charts.quality(found)]
     yield ["<h2>What the monitor saw</h2>", _DRIFT, _STATUSES, charts.drift(found)]
     if any(policy["gains"] for policy in found["policies"]):
-        yield ["<h2>What each retraining gained</h2>", _GAINS, charts.gains(found), _table(*_gains(found))]
+        yield ["<h2>What each retraining gained</h2>", _GAINS, charts.gains(found), table(*_gains(found))]
     yield ["<h2>What it cost</h2>", charts.cost(found)]
-    yield ["<h2>Alarms</h2>", f"<p>{escape(found['false_alarm'])}</p>", _table(*_alarms(found))]
-    yield ["<h2>Differences</h2>", _DIFFERENCES, _table(*_differences(found))]
-    yield ["<h2>Decisions</h2>", _table(*_attempts(found))]
-    yield ["<h2>How it was replayed</h2>", _list([*_REPLAY, *found["notes"], *_read(found)])]
+    yield ["<h2>Alarms</h2>", f"<p>{escape(found['false_alarm'])}</p>", table(*_alarms(found))]
+    yield ["<h2>Differences</h2>", _DIFFERENCES, table(*_differences(found))]
+    yield ["<h2>Decisions</h2>", table(*_attempts(found))]
+    yield ["<h2>How it was replayed</h2>", bullets([*_REPLAY, *found["notes"], *_read(found)])]
 
 
 _QUALITY = (
@@ -149,20 +143,3 @@ def _attempts(found: Document) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
         for each in policy["attempts"]
     ]
     return ("policy", "trained", "version", "candidate", "seconds", "why"), rows
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    if not rows:
-        return "<p class='note'>None.</p>"
-    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
-    lines = ("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-
-
-def _list(items: Sequence[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(_sentence(item))}</li>" for item in items) + "</ul>"
-
-
-def _sentence(words: str) -> str:
-    """With a capital letter and a full stop."""
-    return words[:1].upper() + words[1:] + ("" if words.endswith(".") else ".")
