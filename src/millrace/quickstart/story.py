@@ -202,7 +202,12 @@ class _Story:
             self.progress.advance("wait for labels", (self.today - begun).days, (end - begun).days)
             if decision.state == "due" or self.today >= end:
                 return decision
-            self._live_until(min(_next_monday(self.today), end))
+            self._live_until(min(self._next_look(decision), end))
+
+    def _next_look(self, decision: Decision) -> datetime:
+        """The fourth Monday from here while most of the labels are missing, then each: a look in between could decide nothing."""
+        asked = self.pipeline.retrain.min_new_labels if self.pipeline.retrain else 0
+        return _next_monday(self.today) + (3 * _WEEK if (decision.labels or 0) < asked / 3 else timedelta(0))
 
     def _live_until(self, end: datetime) -> None:
         """Days of traffic, looked at once at their end: nothing is decided in between."""

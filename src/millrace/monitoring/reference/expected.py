@@ -7,7 +7,7 @@ out-of-distribution performance; calibration by Zadrozny & Elkan 2002, Transform
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -87,18 +87,23 @@ def loss_figure(calibration: Calibration) -> Figure:
     return Figure(np.ones_like(calibration.chances), np.zeros_like(calibration.chances))
 
 
-def accuracy_figure(calibration: Calibration, rows: Floats, pairs: Mapping[tuple[str, str | None], int]) -> Figure:
+def predicted(answers: Answers) -> tuple[int, int]:
+    """How many predictions were 1, and how many there were."""
+    said = sum(count for (name, _), count in answers.pairs.items() if name == POSITIVE)
+    return said, sum(answers.pairs.values())
+
+
+def accuracy_figure(calibration: Calibration, rows: Floats, said: tuple[int, int]) -> Figure:
     """Whether the prediction is right. A binary model predicts 1 for its highest scores, as many as there were predictions of 1.
 
     Args:
         calibration: the model's.
         rows: k x 256 rows.
-        pairs: predictions that were made.
+        said: how many predictions were 1, of how many.
     """
     if calibration.problem != "binary":
         return Figure(np.zeros_like(calibration.chances), np.ones_like(calibration.chances))
-    said = sum(count for (name, _), count in pairs.items() if name == POSITIVE)
-    ones = rows.sum() * said / max(sum(pairs.values()), 1)
+    ones = rows.sum() * said[0] / max(said[1], 1)
     above = np.cumsum(rows[:, ::-1], axis=1)[:, ::-1] - rows
     share = np.clip(np.divide(ones - above, rows, out=np.zeros_like(rows), where=rows > 0), 0.0, 1.0)
     return Figure(1 - share, share)

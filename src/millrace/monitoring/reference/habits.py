@@ -168,7 +168,8 @@ def spans_of(length: timedelta, rows: Ints, numbers: Ints, scale: int) -> Ints:
     n = rows.astype(np.float64)
     together = summed(n, numbers, scale) ** 2 / np.maximum(summed(n * n, numbers, scale), 1.0)
     days = together * (length / _DAY)
-    return np.select([days >= _SPREAD * span for span in reversed(SPANS)], list(reversed(SPANS)), SPANS[0])
+    longest = np.searchsorted(_SPREAD * np.array(SPANS), days, side="right") - 1
+    return np.array(SPANS)[np.maximum(longest, 0)]
 
 
 def without_line(numbers: Ints, means: Floats, rows: Ints) -> Floats:

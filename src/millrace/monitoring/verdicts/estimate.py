@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -14,7 +14,8 @@ import numpy as np
 from millrace.monitoring.counts.window_counts import WindowCounts
 from millrace.monitoring.reference.answers import RIGHT, UNKNOWN, WRONG, Answers, added
 from millrace.monitoring.reference.answers_profile import LEAST_ROWS, AnswersProfile
-from millrace.monitoring.reference.cells import Floats
+from millrace.monitoring.reference.cells import Floats, Ints
+from millrace.monitoring.reference.effects import summed
 from millrace.monitoring.reference.expected import (
     Calibration,
     Figure,
@@ -23,6 +24,7 @@ from millrace.monitoring.reference.expected import (
     expected_area,
     loss_figure,
     outcome_variance,
+    predicted,
 )
 from millrace.monitoring.types import MonitorSpec, Status, WindowVerdict
 from millrace.monitoring.verdicts.budget import SCALES, alpha
@@ -173,7 +175,7 @@ def judge_estimate(
         return []
     held, granularity = _Scores(reference), Granularity.parse(spec.granularity)
     limit = alpha(spec, "estimate") / len(SCALES)
-    every = {window.number: answers_of(window) for window in windows}
+    scored = _Scored.of(held, windows, granularity.length)
     checks = _checks(held, windows if labelled is None else labelled, spec.label_coverage)
     verdicts = []
     for window in windows:
@@ -184,7 +186,7 @@ def judge_estimate(
         if held.rows.sum() < _LEAST_REFERENCE:
             verdicts.append(told.too_little(held))
         else:
-            found = list(_expectations(every, window.number, held, granularity.length))
+            found = list(scored.expectations(window.number))
             verdicts.append(told.judged(found, limit))
     return verdicts
 
@@ -203,7 +205,7 @@ def _accuracies(held: _Scores, answers: Answers) -> tuple[float, Estimate]:
     """Estimated and measured, on the rows that have label and score."""
     cells = held.cells(answers)
     rows = cells[..., :UNKNOWN].sum(axis=2)
-    figure = accuracy_figure(held.calibration, rows, answers.pairs)
+    figure = accuracy_figure(held.calibration, rows, predicted(answers))
     expected = float((rows * figure.expected(held.calibration)).sum() / rows.sum())
     hits = float((cells[..., RIGHT] * figure.if_right + cells[..., WRONG] * figure.if_wrong).sum())
     return expected, proportion(hits, float(rows.sum()))
@@ -223,24 +225,46 @@ def _is_wrong(held: _Scores, answers: Answers) -> bool:
     return erfc(z / sqrt(2)) < _DISTRUST and abs(measured - expected) > RELATIVE_FLOOR * expected
 
 
-def _expectations(every: dict[int, Answers], number: int, held: _Scores, window: timedelta) -> Iterator[Expectation]:
-    total, reached = Answers(held.profile.layout.problem), number + 1
-    for scale in SCALES:
-        first = number - scale + 1
-        newer = [every[at] for at in range(first, reached) if at in every and every[at].scores]
-        reached = first
-        if newer:
-            total = added([total, *newer], total.problem)
-            if held.cells(total).sum() >= LEAST_ROWS:
-                yield _expected(held, total, scale, scale * window)
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """W windows, each with those before it at each scale: only those that have scores count.
+
+    Attributes:
+        rows: by scale, w x k x 256 rows by cell.
+        said: by scale, w x 3: predictions of 1, all predictions, windows.
+    """
+
+    held: _Scores
+    length: timedelta
+    places: Mapping[int, int]
+    rows: Mapping[int, Floats]
+    said: Mapping[int, Ints]
+
+    @classmethod
+    def of(cls, held: _Scores, windows: Sequence[WindowCounts], length: timedelta) -> _Scored:
+        answers = [answers_of(window) for window in windows]
+        cells: Floats = np.array([held.cells(one).sum(axis=2) for one in answers], dtype=np.float64)
+        said = np.array([(*predicted(one), 1) if one.scores else (0, 0, 0) for one in answers], dtype=np.int64)
+        numbers = np.array([window.number for window in windows], dtype=np.int64)
+        places = {window.number: at for at, window in enumerate(windows)}
+        rows = {scale: summed(cells, numbers, scale) for scale in SCALES}
+        return cls(held, length, places, rows, {scale: summed(said, numbers, scale) for scale in SCALES})
+
+    def expectations(self, number: int) -> Iterator[Expectation]:
+        """Of each scale that has more windows than the one before, and rows enough."""
+        at, counted = self.places[number], 0
+        for scale in SCALES:
+            rows, (ones, made, windows) = self.rows[scale][at], self.said[scale][at].tolist()
+            if windows > counted and rows.sum() >= LEAST_ROWS:
+                yield _expected(self.held, rows, (ones, made), scale, scale * self.length)
+            counted = windows
 
 
-def _expected(held: _Scores, answers: Answers, scale: int, span: timedelta) -> Expectation:
-    rows = held.cells(answers).sum(axis=2)
+def _expected(held: _Scores, rows: Floats, said: tuple[int, int], scale: int, span: timedelta) -> Expectation:
     mean, variance, skewness = held.moments
     n, weeks = float(rows.sum()), held.profile.weeks
     loss = estimate(held.calibration, held.loss, rows)
-    accuracy = estimate(held.calibration, accuracy_figure(held.calibration, rows, answers.pairs), rows)
+    accuracy = estimate(held.calibration, accuracy_figure(held.calibration, rows, said), rows)
     found = expected_area(held.calibration, rows)
     moved = (rows / n - held.rows / held.rows.sum()) ** 2
     of_map = float((moved * outcome_variance(held.calibration, held.loss) / held.calibration.rows).sum())

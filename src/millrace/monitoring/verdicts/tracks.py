@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import sqrt
 from typing import Literal
 
@@ -108,7 +109,7 @@ class Column:
         return Scaled(self, scale, each, total, spans_of(self.granularity.length, each, self.numbers, scale))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scaled:
     """A column at one scale: rows of each window alone, of it with those before it, and the span whose habits apply."""
 
@@ -118,6 +119,7 @@ class Scaled:
     rows: Ints
     spans: Ints
 
+    @cached_property
     def values(self) -> Ints:
         """Rows per cell, w x k."""
         return summed(self.column.counts[:, 1:], self.column.numbers, self.scale)
@@ -137,7 +139,10 @@ class Scaled:
 
     def limits(self, known: Mapping[int, float]) -> Floats:
         """Of each window what the reference's own do not exceed; 0 where it can't tell."""
-        return np.array([limit_at(known, int(span)) or 0.0 for span in self.spans])
+        found = np.zeros(len(self.spans))
+        for span in SPANS:
+            found[self.spans == span] = limit_at(known, span) or 0.0
+        return found
 
     def track(
         self, measure: Measure, effects: Floats, p_values: Floats, *, floors: Floats, details: Ints | None = None
@@ -192,14 +197,16 @@ def distribution_tracks(column: Column, lent: Lent | None = None) -> Iterator[Tr
         position = _Position.of(column, days, trending=trending)
         position = replace(position, usual=lent.usual.scaled(position.per_row)) if lent else position
         for scale in SCALES:
-            yield position.track(column.at(scale))
-            yield _shape(column.at(scale), limits)
+            scaled = column.at(scale)
+            yield position.track(scaled)
+            yield _shape(scaled, limits)
     else:
         share, mixed = _Share.of(column, days), lent.usual if lent else _mix_habit(days)
         share = replace(share, usual=[lent.usual.scaled(p * (1 - p)) for p in share.shares.tolist()]) if lent else share
         for scale in SCALES:
-            yield share.track(column.at(scale))
-            yield _mix(column.at(scale), limits, mixed)
+            scaled = column.at(scale)
+            yield share.track(scaled)
+            yield _mix(scaled, limits, mixed)
 
 
 def quality_tracks(column: Column) -> Iterator[Track]:
@@ -262,7 +269,7 @@ class _Position:
         weekdays = expected_weekdays(column.granularity, column.numbers, self.usual.weekdays)
         expected = scaled.summed(weekdays * scaled.each) / n
         # Not a matrix product, whose last bits depend on how many windows are judged together.
-        scored = (scaled.values() * self.scores).sum(axis=1)
+        scored = (scaled.values * self.scores).sum(axis=1)
         moved = np.where(scaled.rows > 0, scored / n - expected, 0.0)
         granted = 0.0 if self.usual.known else _GRANTED * _distance_of(column.floor) * sqrt(self.per_row)
         beyond, m = np.maximum(np.abs(moved) - granted, 0.0), float(column.reference.sum())
@@ -278,7 +285,7 @@ def _shape(scaled: Scaled, known: Mapping[int, float]) -> Track:
     from scipy.special import kolmogorov
 
     reference, n = scaled.column.reference, np.maximum(scaled.rows, 1)
-    found = distances("numeric", reference, scaled.values())
+    found = distances("numeric", reference, scaled.values)
     granted = 0.0 if known else _GRANTED * scaled.column.floor
     p_values = kolmogorov(np.maximum(found - granted, 0.0) / np.sqrt(1 / n + 1 / reference.sum()))
     less = np.maximum(found - chance_distances("numeric", reference, n.astype(np.float64)), 0.0)
@@ -302,7 +309,7 @@ class _Share:
         return cls(groups, found, usual)
 
     def track(self, scaled: Scaled) -> Track:
-        counted, n = _grouped(scaled.values(), self.groups), scaled.rows
+        counted, n = _grouped(scaled.values, self.groups), scaled.rows
         moved = shares(counted) - self.shares
         p_values = np.ones(moved.shape)
         for group in range(len(self.shares)):
@@ -323,7 +330,7 @@ class _Share:
 
 
 def _mix(scaled: Scaled, known: Mapping[int, float], usual: Habit) -> Track:
-    reference, n, values = scaled.column.reference, np.maximum(scaled.rows, 1), scaled.values()
+    reference, n, values = scaled.column.reference, np.maximum(scaled.rows, 1), scaled.values
     found = distances("text", reference, values)
     granted = 0.0 if known else _GRANTED * scaled.column.floor
     statistics, cells = chi2_statistics(reference, values)
