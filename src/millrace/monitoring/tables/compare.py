@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 import numpy as np
 
+from millrace.monitoring.counts.sums import Moments
+from millrace.monitoring.counts.window_counts import WindowCounts
 from millrace.monitoring.reference.cells import Floats, Ints
 from millrace.monitoring.reference.column import ColumnProfile
 from millrace.monitoring.tables.statistics import Row
-from millrace.statistics.distances import (
-    js_from_counts,
-    ks_from_counts,
-    l_infinity_from_counts,
-    psi_from_counts,
-    tv_from_counts,
-    wasserstein_from_counts,
-)
+from millrace.statistics.distances import Shares
 from millrace.statistics.tests import chi2_from_counts, ks_p_value
 
 _DELTAS = ("avg", "percent_zeros", "percent_distinct")
@@ -27,11 +24,20 @@ def baseline_counts(profile: ColumnProfile) -> Ints:
 
 def baseline_row(profile: ColumnProfile) -> Row:
     """Those statistics of the reference that deltas are taken of, from its cells as a window's are."""
-    rows = max(profile.rows, 1)
-    shares: Row = {"percent_distinct": 100.0 * int(np.count_nonzero(profile.counts)) / rows}
-    if profile.kind == "numeric":
-        shares |= {"avg": profile.mean, "percent_zeros": 100.0 * profile.zeros / rows}
-    return shares
+    return _moving(profile, int(np.count_nonzero(profile.counts)), profile.rows, profile.zeros, profile.mean)
+
+
+def window_row(window: WindowCounts, name: str, profile: ColumnProfile) -> Row:
+    """The same of a window."""
+    moments = window.moments.get(name, Moments())
+    mean = moments.mean if moments.mean is not None and isfinite(moments.mean) else None
+    return _moving(profile, int(np.count_nonzero(window.cells[name][1:])), window.rows, moments.zeros, mean)
+
+
+def _moving(profile: ColumnProfile, distinct: int, rows: int, zeros: int, mean: float | None) -> Row:
+    every = max(rows, 1)
+    row: Row = {"percent_distinct": 100.0 * distinct / every}
+    return row | {"avg": mean, "percent_zeros": 100.0 * zeros / every} if profile.kind == "numeric" else row
 
 
 def deltas(before: Row, now: Row) -> Row:
@@ -55,18 +61,19 @@ def compare(profile: ColumnProfile, before: Ints, now: Ints) -> Row:
     p, q = before[1:], now[1:]
     if not p.sum() or not q.sum():
         return row
-    row["js_distance"] = js_from_counts(p, q)
+    shares = Shares.of(p, q)
+    row["js_distance"] = shares.js()
     if profile.kind == "numeric":
-        statistic = ks_from_counts(p, q)
+        statistic = shares.ks()
         p_value = ks_p_value(statistic, float(p.sum()), float(q.sum()))
         row["ks_test"] = {"statistic": statistic, "pvalue": p_value}
-        row["wasserstein_distance"] = wasserstein_from_counts(p, q, _bounds(profile))
-        row["population_stability_index"] = psi_from_counts(p, q)
+        row["wasserstein_distance"] = shares.wasserstein(_bounds(profile))
+        row["population_stability_index"] = shares.psi()
     else:
         test = chi2_from_counts(p, q)
         row["chi_squared_test"] = {"statistic": test.statistic, "pvalue": test.p_value}
-        row["tv_distance"] = tv_from_counts(p, q)
-        row["l_infinity_distance"] = l_infinity_from_counts(p, q)
+        row["tv_distance"] = shares.tv()
+        row["l_infinity_distance"] = shares.l_infinity()
     return row
 
 

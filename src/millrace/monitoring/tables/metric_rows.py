@@ -11,7 +11,7 @@ from millrace.monitoring.reference.answers import Answers
 from millrace.monitoring.reference.cells import Kind
 from millrace.monitoring.reference.column import ColumnProfile
 from millrace.monitoring.tables.answer_row import table_row
-from millrace.monitoring.tables.compare import baseline_counts, baseline_row, compare, deltas
+from millrace.monitoring.tables.compare import baseline_counts, baseline_row, compare, deltas, window_row
 from millrace.monitoring.tables.statistics import Row, column_row
 from millrace.monitoring.types import MonitorSpec
 from millrace.monitoring.windows import Granularity
@@ -73,13 +73,13 @@ class Frame:
         columns = self.columns if self.label is None else {**self.columns, self.label.name: self.label}
         same = self._same(part, window)
         for name, profile in columns.items():
-            now = column_row(window, name, profile)
+            now = window_row(window, name, profile)
             if part.whole:
                 row = compare(profile, baseline_counts(profile), window.cells[name])
                 yield same | _of_column("BASELINE", name, profile) | row | deltas(baseline_row(profile), now)
             if before is not None:
                 row = compare(profile, before.cells[name], window.cells[name])
-                row |= {"window_cmp": self._period(before.number)} | deltas(column_row(before, name, profile), now)
+                row |= {"window_cmp": self._period(before.number)} | deltas(window_row(before, name, profile), now)
                 yield same | _of_column("CONSECUTIVE", name, profile) | row
 
     def _present(self, window: WindowCounts) -> Sequence[str]:
