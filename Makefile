@@ -34,7 +34,8 @@ test: check  ## set up, check, and run all tests that need nothing but Python an
 test-all: setup-dev  ## what `make test` leaves out: the long tests, and those that need Debian packages (installed where missing, as root) or a real Spark (in .spark)
 	scripts/debian_packages.sh
 	scripts/spark_venv.sh
-	$(bin)/pytest -m "postgres or redis or spark or openmp or strace or alone or long" --no-skips
+	$(bin)/pytest -n 2 --dist loadfile -m "(postgres or redis or openmp or strace or long) and not spark and not alone" --no-skips
+	$(bin)/pytest -m "spark or alone" --no-skips
 
 test-nightly: setup-dev  ## the laws of the as-of join, each in 100,000 cases on each embedded engine: takes hours (EXAMPLES=1000: fewer)
 	MILLRACE_NIGHTLY_EXAMPLES=$(EXAMPLES) $(bin)/pytest tests/contract/test_asof_join.py -k TestLaws --engine arrow --engine duckdb --hypothesis-profile=nightly --timeout=0
