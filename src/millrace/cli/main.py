@@ -34,6 +34,7 @@ _COMMANDS = {
     "alert": "millrace.cli.alert:app",
     "labels": "millrace.cli.labels:app",
     "token": "millrace.cli.token:app",
+    "ci": "millrace.cli.ci:app",
 }
 _SHORT = {
     "quickstart": "Make a shop and live through the whole loop with it, in two minutes.",
@@ -52,6 +53,7 @@ _SHORT = {
     "alert": "Alerts over verdicts, metrics and SQL: rules, silences, channels, history.",
     "labels": "Join late labels to predictions.",
     "token": "Make, list and revoke tokens for programs.",
+    "ci": "Write a pipeline for a CI system, and run its stages here as there.",
 }
 
 

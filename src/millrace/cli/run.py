@@ -44,7 +44,7 @@ def run(
     workspace = open_workspace(home)
     request = _request(as_of, table_version, retrain=retrain)
     try:
-        _remember(workspace, declared.name, file)
+        remember_page(workspace, declared.name, file)
         with progress(plain=json) as shown:
             report = run_pipeline(workspace, declared, lambda: open_target(workspace), shown, request)
     finally:
@@ -118,7 +118,8 @@ def _version(text: str) -> tuple[TableName, int]:
     return TableName.parse(name), int(number)
 
 
-def _remember(workspace: Workspace, name: str, file: Path) -> None:
+def remember_page(workspace: Workspace, name: str, file: Path) -> None:
+    """Write down which file defines a pipeline, for what runs it later."""
     known = workspace.home_settings.get("pipelines") or {}
     workspace.home_settings.set("pipelines", {**known, name: str(file.resolve())})  # type: ignore[dict-item]
 

@@ -70,6 +70,13 @@ class PermissionDenied(MillraceError):
     error_code = "PERMISSION_DENIED"
 
 
+class NotApproved(MillraceError):
+    """Somebody has to approve first, and nobody has."""
+
+    exit_code = 3
+    error_code = "PERMISSION_DENIED"
+
+
 class NewerHome(MillraceError):
     """The home was written by a newer millrace than this one."""
 

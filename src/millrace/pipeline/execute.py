@@ -88,6 +88,24 @@ def run_pipeline(
         return _report(services, pipeline, request, reports, resumed=resumed)
 
 
+def run_plan(services: Services, pipeline: Pipeline, plan: Plan, target: OpenTarget, progress: Progress) -> RunReport:
+    """Execute one plan, as it is.
+
+    Raises:
+        Conflict, MillraceError: as `run_pipeline`.
+    """
+    with alone(services, pipeline), ExitStack() as stack:
+        resumed = bool(plan.needed) and _was_interrupted(services, pipeline)
+        done = _execute(services, pipeline, plan, _opened_once(target, stack), progress) if plan.needed else []
+    for status in ("refused", "waiting"):
+        reasons = tuple(report.detail for report in done if report.status == status)
+        if reasons:
+            return RunReport(status, tuple(done), reasons, resumed)
+    if done:
+        return RunReport("done", tuple(done), (), resumed)
+    return RunReport("nothing", ()) if plan.refused is None else RunReport("refused", (), why_refused(plan.refused))
+
+
 def _opened_once(target: OpenTarget, stack: ExitStack) -> OpenTarget:
     """The target, opened by the first stage that needs it and kept open for the others."""
     opened: list[DeploymentTarget] = []

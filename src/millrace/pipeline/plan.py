@@ -117,7 +117,7 @@ def build_plan(services: Services, pipeline: Pipeline, request: Request | None =
     admit(pipeline, now, request.as_of, request.versions)
     due = request.as_of or last_due(pipeline, now)
     pins = Pins(due, request.versions)
-    refresh = _refresh_stages(services, pipeline, request, due) if request.parts & {"refresh", "train"} else []
+    refresh = refresh_stages(services, pipeline, request, due) if request.parts & {"refresh", "train"} else []
     decision, training = _NOT_ASKED
     if "train" in request.parts:
         decision = decide(services, pipeline, due)
@@ -127,7 +127,7 @@ def build_plan(services: Services, pipeline: Pipeline, request: Request | None =
         stages += _training_stages(services, pipeline, training, refresh)
     if "watch" in request.parts and pipeline.monitor is not None and services.lake.exists(pipeline.predictions_table):
         stages += _watch_stages(services, pipeline)
-    return Plan(pipeline.name, due, pins, training, decision, _steps(services, pipeline, stages))
+    return Plan(pipeline.name, due, pins, training, decision, steps_of(services, pipeline, stages))
 
 
 def last_due(pipeline: Pipeline, now: datetime) -> datetime:
@@ -139,7 +139,8 @@ def last_due(pipeline: Pipeline, now: datetime) -> datetime:
     return max(ticks, default=last_tick(now, _DAY))
 
 
-def _refresh_stages(services: Services, pipeline: Pipeline, request: Request, due: datetime) -> list[tuple[Stage, str]]:
+def refresh_stages(services: Services, pipeline: Pipeline, request: Request, due: datetime) -> list[tuple[Stage, str]]:
+    """The stages that bring features, labels and the online store up to date, each with what it is for."""
     stages: list[tuple[Stage, str]] = []
     for table in computed_tables(pipeline):
         pinned = pin_sources(services, table, request.as_of, request.versions)
@@ -213,12 +214,13 @@ def _training_stages(
     data = [] if training.trigger is not None else [stage.fingerprint for stage, _ in refresh]
     group = fingerprint(training.key, described, data)
     kept = recorded(training.trigger, group, described, training.why)
-    return _stages_of(pipeline, group, described, training.why, kept)
+    return stages_of(pipeline, group, described, training.why, kept)
 
 
-def _stages_of(
+def stages_of(
     pipeline: Pipeline, group: str, described: str, why: str, kept: Mapping[str, object] | None = None
 ) -> list[tuple[Stage, str]]:
+    """The stages of one training, each with what it is for: `group` is the fingerprint of it all."""
     return [
         (BuildTrainingSet(group, kept or {}), why),
         *((Train(candidate, group), why) for candidate in pipeline.candidates),
@@ -232,7 +234,7 @@ def _stages_of(
 def _under_way(services: Services, pipeline: Pipeline, waiting: StageRun) -> list[tuple[Stage, str]]:
     """The stages that led to a canary, all done, and the one that waits for it; a candidate that is new since waits too."""
     group, described, why = (str(waiting.output[name]) for name in ("group", "definition", "why"))
-    stages = _stages_of(pipeline, group, described, why)
+    stages = stages_of(pipeline, group, described, why)
     return [
         (stage, why)
         for stage, why in stages
@@ -250,7 +252,8 @@ def _watch_stages(services: Services, pipeline: Pipeline) -> list[tuple[Stage, s
     ]
 
 
-def _steps(services: Services, pipeline: Pipeline, stages: Sequence[tuple[Stage, str]]) -> tuple[Step, ...]:
+def steps_of(services: Services, pipeline: Pipeline, stages: Sequence[tuple[Stage, str]]) -> tuple[Step, ...]:
+    """Which of the stages have to run."""
     steps: list[Step] = []
     stopped, anew = False, set[TableName]()
     for stage, why in stages:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from millrace.core.clock import iso
 from millrace.core.errors import InvalidState
@@ -30,9 +30,10 @@ _BY_HAND = "the endpoint has left it again since it had finished"
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """Make a version of the winner."""
+    """Make a version of the winner; `tags` go onto it beside our own."""
 
     group: str
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -56,6 +57,7 @@ class Register:
             "millrace.training_set": str(kept["fingerprint"]),
             TRAINED_TO: str(kept["train_to"]),
             **retraining_tag(context),
+            **self.tags,
         }
         entry = context.services.registry.register(ModelName(pipeline.model_name), uri, run, tags, key=self.fingerprint)
         return Outcome(f"{entry.model} v{entry.version} ({winner})", {"version": str(entry.version)})
@@ -116,7 +118,7 @@ class Promote:
         """
         version = version_of(context)
         with context.target() as target:
-            canary = _take_over(target, production_spec(context, version))
+            canary = take_over(target, production_spec(context, version))
         if canary is not None and canary.outcome != "finished":
             return self._unfinished(context, canary)
         return self._promoted(context, version)
@@ -139,7 +141,7 @@ class Promote:
         return Outcome(f"{pipeline.endpoint} serves v{version}", {"version": version, "endpoint": pipeline.endpoint})
 
 
-def _take_over(target: DeploymentTarget, spec: DeploymentSpec) -> CanaryStatus | None:
+def take_over(target: DeploymentTarget, spec: DeploymentSpec) -> CanaryStatus | None:
     """The canary of a version, begun where it must be; None where the version serves without one."""
     status = target.status(spec.endpoint) if spec.canary is not None else None
     if status is not None:

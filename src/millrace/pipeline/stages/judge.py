@@ -77,8 +77,8 @@ def verdict_of(context: RunContext) -> Mapping[str, object]:
 
 
 def winner_of(context: RunContext) -> str:
-    """The candidate that goes on."""
-    return str(verdict_of(context)["winner"])
+    """The candidate that goes on: what `validate` said, or would say where a version is registered before it is judged."""
+    return str(verdict_of(context)["winner"]) if VALIDATE in context.outputs else contest(context).winner
 
 
 def _outcome(winner: str, verdict: Verdict, output: Mapping[str, object]) -> Outcome:

@@ -1,0 +1,120 @@
+"""The stage `deploy`: the version that passed goes to staging, is asked there, and after an approval goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from millrace.ci.approval import Approval, Consent, require_approval
+from millrace.ci.stages.scene import Scene
+from millrace.ci.stages.train import facts
+from millrace.ci.stages.validate import verdict_result
+from millrace.ci.types import Check, StageResult, Status, Target
+from millrace.core.errors import InvalidState, NotApproved
+from millrace.pipeline.execute import RunReport
+from millrace.pipeline.release import Release, deploy_release, stage_release, verdict_stage
+
+_PRODUCTION = "production"
+
+
+def deploy(scene: Scene, to: Target, consent: Consent, version: str | None = None) -> StageResult:
+    """Bring the version that was trained from this commit to a target in the same home.
+
+    A target whose alias is not `production` ends with the staging endpoint.
+
+    Raises:
+        InvalidState: nothing was trained from this commit, or it was not judged yet, or the files differ from the commit.
+    """
+    begun = time.perf_counter()
+    release = scene.release(version)
+    refused = refusal(scene, to, release)
+    if refused is not None:
+        return refused
+    staged = stage_release(scene.workspace, scene.pipeline, release, scene.open_server, scene.progress)
+    checks = _checks(staged, "staging", f"{scene.pipeline.staging_endpoint} serves v{release.entry.version} already")
+    told = facts(scene, str(release.entry.version))
+    if staged.status == "refused" or to.alias != _PRODUCTION:
+        return _result(to, release, staged.status, checks, told, begun=begun)
+    try:
+        approval = require_approval(scene.workspace, release.entry, to, consent)
+    except NotApproved as error:
+        return not_approved(to, error, checks, told, time.perf_counter() - begun)
+    if approval is not None:
+        checks.append(approval_check(approval))
+        release = with_approval(release, approval)
+        told |= {"approved_by": approval.by, "approval_reason": approval.reason}
+    done = deploy_release(scene.workspace, scene.pipeline, release, scene.open_server, scene.progress)
+    checks += _checks(done, _PRODUCTION, f"{scene.pipeline.endpoint} serves v{release.entry.version} already")
+    return _result(to, release, done.status, checks, told, begun=begun)
+
+
+def refusal(scene: Scene, to: Target, release: Release) -> StageResult | None:
+    """Why a version may not go on; None where its gates have passed it.
+
+    Raises:
+        InvalidState: it was not judged yet, or was made of files that no commit has.
+    """
+    entry = release.entry
+    if to.approval and scene.commit is not None and not scene.commit.is_clean:
+        files = ", ".join(scene.commit.changed[:3])
+        raise InvalidState(
+            f"files differ from commit {scene.commit.sha[:12]}: {files}",
+            hint=f"commit them: what goes to {to.name} must be found again",
+            changed=list(scene.commit.changed),
+        )
+    verdict = verdict_stage(scene.workspace, scene.pipeline.name, release.group)
+    if verdict is None:
+        raise InvalidState(
+            f"{entry.model} v{entry.version} was not judged yet",
+            hint=f"run `millrace ci run validate --target {scene.target.name}` first",
+        )
+    if verdict.status != "refused":
+        return None
+    told = facts(scene, str(entry.version))
+    judged = verdict_result(to.name, f"{entry.model} v{entry.version}", verdict.output, told)
+    return StageResult("deploy", to.name, "refused", judged.summary, judged.checks, judged.facts, hint=judged.hint)
+
+
+def not_approved(
+    to: Target, error: NotApproved, checks: list[Check], told: Mapping[str, object], seconds: float
+) -> StageResult:
+    """Nobody has approved: what was done before stays done, and the stage can be run again."""
+    checks = [*checks, Check("approval", "failed", error.message)]
+    return StageResult("deploy", to.name, "refused", error.message, tuple(checks), told, seconds, error.hint)
+
+
+def approval_check(approval: Approval) -> Check:
+    """A line for the reports."""
+    return Check("approval", "passed", f"by {approval.by}: {approval.reason}")
+
+
+def with_approval(release: Release, approval: Approval) -> Release:
+    """The release with the approval in its reason, which goes into the promotion log."""
+    return Release(
+        release.entry, release.group, release.definition, f"{release.why}; approved by {approval.by}: {approval.reason}"
+    )
+
+
+def _checks(report: RunReport, name: str, already: str) -> list[Check]:
+    status = {"done": "passed", "refused": "failed", "waiting": "waiting"}
+    found = [Check(stage.name, status[stage.status], stage.detail, stage.seconds) for stage in report.stages]  # type: ignore[arg-type]
+    if found:
+        return found
+    if report.status == "refused":
+        return [Check(name, "failed", reason) for reason in report.reasons]
+    return [Check(name, "skipped", already)]
+
+
+def _result(
+    to: Target, release: Release, status: str, checks: list[Check], told: Mapping[str, object], *, begun: float
+) -> StageResult:
+    named = f"{release.entry.model} v{release.entry.version}"
+    ended: dict[str, tuple[Status, str]] = {
+        "done": ("passed", f"{named} is deployed to {to.name}"),
+        "nothing": ("passed", f"{named} was deployed to {to.name} already"),
+        "waiting": ("waiting", f"{named} is taking over in {to.name} by a canary"),
+        "refused": ("refused", f"{named} was refused on its way to {to.name}"),
+    }
+    ends, summary = ended[status]
+    hint = "run the stage again when it has ended, so that the alias moves" if ends == "waiting" else ""
+    return StageResult("deploy", to.name, ends, summary, tuple(checks), told, time.perf_counter() - begun, hint)

@@ -1,0 +1,140 @@
+"""`millrace ci`: a pipeline for a CI system, and its stages, which run here as they run there."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from millrace.cli.ci_options import ApproveAs, ProjectPlace, Reason, Reports, TargetName, consent_of
+from millrace.cli.options import Home, Json
+from millrace.cli.output import print_facts, print_json, print_table, say, shown
+from millrace.core.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from millrace.ci.approval import Consent
+    from millrace.ci.stages.scene import Scene
+    from millrace.ci.types import Project, Stage, StageResult, Target
+    from millrace.pipeline.declare import Pipeline
+    from millrace.pipeline.port import Progress
+    from millrace.workspace import Workspace
+
+app = App(name="ci", help="A pipeline for a CI system, and its stages, which run here as they run there.")
+
+
+@app.command
+def run(
+    stage: Annotated[str, Parameter(help="test, train, validate or deploy.")],
+    *,
+    target: TargetName = None,
+    file: Annotated[Path | None, Parameter(name="--file", help="Only the pipeline of this file.")] = None,
+    model_version: Annotated[
+        str | None,
+        Parameter(name="--model-version", help="This version instead of the one that was trained from this commit."),
+    ] = None,
+    approve_as: ApproveAs = None,
+    reason: Reason = None,
+    reports: Reports = None,
+    project: ProjectPlace = None,
+    home: Home = None,
+    json: Json = False,
+) -> int:
+    """Run a stage: the project's tests, a training, its verdict, or its deployment. Doing it again does nothing twice."""
+    from millrace.ci.project import choose_target, find_project
+    from millrace.ci.run import report_stage, stage_named
+
+    named = stage_named(stage)
+    found = find_project(project)
+    last = found.targets[-1].name
+    chosen = choose_target(found, target, last if named == "deploy" else found.train)
+    folder = (reports or found.reports).absolute()
+    asked = Asked(named, chosen, file, model_version, consent_of(approve_as, reason, json=json), home, plain=json)
+    result = report_stage(
+        found,
+        named,
+        chosen.name,
+        lambda: _stage(found, asked, folder / "test.xml"),
+        folder=folder,
+        stream=sys.stderr if json else None,
+    )
+    print_result(result, folder, json=json)
+    return result.exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a command line asked for."""
+
+    stage: Stage
+    target: Target
+    file: Path | None
+    version: str | None
+    consent: Consent
+    home: Path | None
+    plain: bool
+
+
+def print_result(result: StageResult, folder: Path | None, *, json: bool) -> None:
+    """A stage's result on standard output."""
+    from millrace.ci.reports.write import as_json
+
+    if json:
+        print_json(as_json(result))
+        return
+    if result.checks:
+        print_table(["check", "", "why"], [(check.name, check.status, check.detail) for check in result.checks])
+    print_facts({name: shown(value) for name, value in result.facts.items() if isinstance(value, str)})
+    say(f"{result.stage} in {result.target}: {result.status}: {result.summary}")
+    if result.hint:
+        say(f"  hint: {result.hint}")
+    if folder is not None:
+        say(f"reports are in {folder}")
+
+
+def _stage(project: Project, asked: Asked, results: Path) -> StageResult:
+    if asked.stage == "test":
+        from millrace.ci.stages.test import run_tests
+
+        return run_tests(project, asked.target, results)
+    from millrace.ci.project import pipeline_of
+    from millrace.ci.run import together
+    from millrace.cli.progress import progress
+
+    alone = asked.file is not None or len(project.pipelines) == 1
+    files = [pipeline_of(project, asked.file)] if alone else list(project.pipelines)
+    with progress(plain=asked.plain) as shown_to:
+        return together([_stage_of(project, asked, file, shown_to) for file in files])
+
+
+def _stage_of(project: Project, asked: Asked, file: Path, progress: Progress) -> StageResult:
+    from millrace.ci.homes import home_of, is_same_home, opened
+    from millrace.ci.project import choose_target
+    from millrace.ci.stages import deploy, train, validate
+    from millrace.cli.pages import load_page
+    from millrace.cli.run import remember_page
+
+    stage, target = asked.stage, asked.target
+    source = choose_target(project, project.train, project.train) if stage == "deploy" else target
+    pipeline = load_page(file, None, home_of(source, asked.home))
+    with opened(source, asked.home, make=stage == "train") as workspace:
+        scene = _scene(project, source, workspace, pipeline, progress)
+        if stage == "train":
+            remember_page(workspace, pipeline.name, file)
+            return train.train(scene)
+        if stage == "validate":
+            return validate.validate(scene, asked.version)
+        if is_same_home(source, target, asked.home):
+            return deploy.deploy(scene, target, asked.consent, asked.version)
+        raise InvalidInput("promotion between homes is not there yet", hint="")
+
+
+def _scene(project: Project, target: Target, workspace: Workspace, pipeline: Pipeline, progress: Progress) -> Scene:
+    from millrace.ci.commit import find_commit
+    from millrace.ci.stages.scene import Scene
+    from millrace.cli.run import open_target
+
+    commit = find_commit(project.folder)
+    return Scene(target, workspace, pipeline, commit, lambda: open_target(workspace), progress)
