@@ -21,7 +21,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KINDS: Mapping[type, str] = {str: "a text", bool: "true or false", list: "a list of texts", dict: "a table"}
 _TOP = {"project": dict, "targets": dict, "ci": dict}
 _PROJECT = {"pipelines": list, "tests": str}
-_CI = {"train": str, "reports": str, "runner": str}
+_CI = {"train": str, "reports": str, "install": str, "runner": str}
 _TARGET = {"home": str, "server": str, "token_env": str, "certificate": str, "approval": bool, "alias": str}
 
 
@@ -116,6 +116,7 @@ def _project(folder: Path, file: Path | None, body: Mapping[str, Any]) -> Projec
         targets=targets,
         train=train,
         reports=folder / ci.get("reports", "ci-reports"),
+        install=ci.get("install", "python -m pip install -r requirements.txt"),
         runner=ci.get("runner"),
     )
 

@@ -46,6 +46,7 @@ class Project:
         targets: in the order in which versions travel.
         train: the target that models are trained and judged in.
         reports: the folder that stages write their reports into.
+        install: the command by which a stage installs what it needs.
         runner: what runs the stages, in the provider's words; None: the provider's own machines.
     """
 
@@ -56,6 +57,7 @@ class Project:
     targets: tuple[Target, ...]
     train: str
     reports: Path
+    install: str = "python -m pip install -r requirements.txt"
     runner: str | None = None
 
 

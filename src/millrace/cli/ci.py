@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 from millrace.cli.ci_options import ApproveAs, ProjectPlace, Reason, Reports, TargetName, consent_of
 from millrace.cli.options import Home, Json
 from millrace.cli.output import print_facts, print_json, print_table, say, shown
-from millrace.core.errors import InvalidInput
+from millrace.core.errors import AlreadyExists, InvalidInput
 
 if TYPE_CHECKING:
     from millrace.ci.approval import Consent
@@ -23,6 +23,44 @@ if TYPE_CHECKING:
     from millrace.workspace import Workspace
 
 app = App(name="ci", help="A pipeline for a CI system, and its stages, which run here as they run there.")
+
+
+@app.command
+def init(
+    *,
+    provider: Annotated[
+        str | None,
+        Parameter(name="--provider", help="azure-devops, github or gitlab; by what the repository has, by default."),
+    ] = None,
+    branch: Annotated[
+        str | None,
+        Parameter(name="--branch", help="The branch that is trained from and deployed; the current one by default."),
+    ] = None,
+    force: Annotated[
+        bool, Parameter(name="--force", negative="", help="Replace a file that says something else.")
+    ] = False,
+    project: ProjectPlace = None,
+    json: Json = False,
+) -> int:
+    """Write the pipeline file of a CI system, with the stages test, train, validate and deploy. Doing it again changes nothing."""
+    from millrace.ci.init import write_pipeline
+    from millrace.ci.project import find_project
+    from millrace.ci.providers.layout import detect_provider, provider_named
+
+    found = find_project(project)
+    chosen = provider_named(provider) if provider else detect_provider(found.folder)
+    done = write_pipeline(found, chosen, branch=branch, force=force)
+    if json:
+        print_json({"provider": chosen.name, **asdict(done)})
+        return 1 if done.outcome == "kept" else 0
+    if done.diff:
+        sys.stdout.write(done.diff)
+    if done.outcome == "kept":
+        raise AlreadyExists(f"{done.file} says something else", hint="--force replaces it by what is above")
+    say(f"{done.outcome} {done.file} for {chosen.name}")
+    for remark in done.remarks:
+        say(f"  {remark}")
+    return 0
 
 
 @app.command
@@ -134,7 +172,7 @@ def _stage_of(project: Project, asked: Asked, file: Path, progress: Progress) ->
 def _scene(project: Project, target: Target, workspace: Workspace, pipeline: Pipeline, progress: Progress) -> Scene:
     from millrace.ci.commit import find_commit
     from millrace.ci.stages.scene import Scene
-    from millrace.cli.run import open_target
+    from millrace.workspace import open_target
 
     commit = find_commit(project.folder)
     return Scene(target, workspace, pipeline, commit, lambda: open_target(workspace), progress)

@@ -40,7 +40,7 @@ def test_exit_codes() -> None:
     codes = {
         status: StageResult("train", "dev", status, "").exit_code
         for status in ("passed", "waiting", "failed", "refused")
-    }  # type: ignore[arg-type]
+    }
     assert codes == {"passed": 0, "waiting": 0, "failed": 1, "refused": 3}
 
 
