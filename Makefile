@@ -6,7 +6,7 @@ bin := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 sources := src tests $(wildcard scripts benchmarks examples)
 
-.PHONY: help setup setup-dev quickstart check test test-all test-nightly bench-quickstart bench-features bench-serving bench-alarms bench-monitoring format lock clean
+.PHONY: help setup setup-dev quickstart check test test-all test-nightly bench-quickstart bench-features bench-serving bench-alarms bench-monitoring bench-automl format lock clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -56,6 +56,9 @@ bench-monitoring: setup-dev  ## measure the counting pass of monitors beside Evi
 
 bench-alarms: setup-dev  ## measure false alarms a year and days to detection beside Evidently and fixed thresholds (its own .venv is made); SEEDS=4 for a shorter run; writes docs/benchmarks.md
 	$(bin)/python benchmarks/alarms.py $(if $(SEEDS),--seeds $(SEEDS))
+
+bench-automl: setup-dev  ## measure AutoML beside FLAML and AutoGluon (each gets its own .venv), baselines and plain XGBoost on five tables, over an hour; goes on where it was stopped; QUICK=1 tries it in minutes; writes docs/benchmarks.md
+	$(bin)/python benchmarks/automl.py $(if $(QUICK),--quick)
 
 format: setup-dev  ## put all code into its form
 	$(bin)/ruff format $(sources)

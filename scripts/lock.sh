@@ -31,3 +31,10 @@ peer ray 'ray[serve]==2.60.0' scikit-learn
 # newest kaleido that it allows is for ARM only.
 printf '%s\n' evidently==0.7.23 'pandas<3.1' | compile - -o requirements/bench-monitoring-evidently.txt
 printf '%s\n' nannyml==0.13.1 kaleido==0.2.1 statsmodels | compile - -o requirements/bench-monitoring-nannyml.txt
+# The peers of the AutoML benchmark, which are optional engines of AutoML too. FLAML wants XGBoost before 3; AutoGluon comes without torch and without ray.
+automl() {
+  printf '%s\n' "${@:2}" pyarrow |
+    compile - --override <(echo 'xgboost ; python_version < "0"') -o "requirements/bench-automl-$1.txt"
+}
+automl flaml 'flaml[automl]==2.7.0' 'xgboost-cpu<3'
+automl autogluon 'autogluon.tabular[lightgbm,xgboost,catboost]==1.6.3' xgboost-cpu
