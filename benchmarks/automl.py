@@ -47,6 +47,10 @@ _FOLDER = peers.FOLDER / "automl"
 _LEAST_FREE = 0.5
 
 
+class _Failed(Exception):
+    """A contender gave no result."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What is run: tables, seeds, and the seconds of a search."""
@@ -86,7 +90,12 @@ def _result(each: Cut, contender: str, seconds: float, *, only_tell: bool) -> di
     if not done.exists():
         if only_tell:
             return None
-        _measure(each, contender, seconds, place)
+        try:
+            _measure(each, contender, seconds, place)
+        except _Failed as failure:
+            # Not kept: the next run tries again. With too little time for a first model, AutoGluon's best quality fails as a whole.
+            print(f"{contender} failed on {each.name}, seed {each.seed}:\n{failure}", flush=True)
+            return None
     return json.loads(done.read_text()) | {"answers": str(place / "answers.npy"), "truth": str(each.answers)}
 
 
@@ -116,7 +125,7 @@ def _step(contender: str, step: str, model: Path, file: Path, *rest: str) -> dic
     command = [python, str(_HERE / script), step, contender, str(model), str(file), *rest]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
     if done.returncode:
-        sys.exit(f"{contender} ended with {done.returncode} on {file}:\n{done.stderr[-3000:]}")
+        raise _Failed(f"ended with {done.returncode}\n{done.stderr[-3000:]}")
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
 
