@@ -41,7 +41,7 @@ def run(notebook: Notebook) -> Ran:
 def frame(seed: int = 0) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     made = pd.DataFrame({"amount": rng.normal(size=ROWS), "orders": rng.integers(0, 9, ROWS)})
-    made["region"] = rng.choice(["north", "south", None], ROWS)
+    made["region"] = rng.choice(np.array(["north", "south", None], dtype=object), ROWS)
     made["since"] = pd.date_range("2024-01-01", periods=ROWS, freq="5h", tz="UTC")
     made.loc[7, "amount"] = np.nan
     made.loc[9, "amount"] = np.inf
