@@ -1,0 +1,44 @@
+"""The executed notebook's file: written whole, at every moment what there was after the newest cell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from millrace.notebooks.read import write_whole
+from millrace.notebooks.secrets import Redactor
+
+_INDENT = 1
+
+
+class Keeper:
+    """Writes the notebook, without secrets."""
+
+    def __init__(self, output: Path, redactor: Redactor) -> None:
+        self._output, self._redactor = output.absolute(), redactor
+
+    def keep(self, node: Any) -> None:
+        """Write it as it stands."""
+        plain = json.loads(json.dumps(node))
+        for cell in plain["cells"]:
+            if "outputs" in cell:
+                cell["outputs"] = self._redactor.inside(cell["outputs"])
+        import nbformat
+
+        write_whole(self._output, nbformat.writes(nbformat.from_dict(plain), indent=_INDENT) + "\n")
+
+    @contextmanager
+    def log(self) -> Iterator[IO[bytes]]:
+        """Where the kernel's process writes what belongs to no cell; gone again where it wrote nothing."""
+        path = self._output.with_suffix(".log")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            yield file
+        text = self._redactor.text(path.read_text(encoding="utf-8", errors="replace"))
+        if text.strip():
+            write_whole(path, text)
+        else:
+            path.unlink(missing_ok=True)
