@@ -32,8 +32,9 @@ _HINTS = {
 
 
 def use_vendor_names() -> None:
-    """From now on, `databricks.feature_engineering` and `databricks.feature_store` mean `millrace.feature_engineering`, unless
-    they are installed. The first import of one says so on standard error. A second call does nothing.
+    """Let `databricks.feature_engineering` and `databricks.feature_store` mean `millrace.feature_engineering`, unless they are installed.
+
+    The first import of one says so on standard error. A second call does nothing.
     """
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())  # the last one: what is installed is found before
@@ -52,8 +53,8 @@ class _Finder(MetaPathFinder):
         if name in _MODULES:
             self._tell(name)
             return ModuleSpec(name, _Alias(), is_package=True)
-        if name.startswith("databricks.") and (name.count(".") == 1 or name.startswith(_PREFIXES)):
-            hint = _HINTS.get(name, "millrace has databricks.feature_engineering and databricks.feature_store")
+        if name in _HINTS or name.startswith(_PREFIXES):
+            hint = _HINTS.get(name, f"{_OURS} has all of its names in one place")
             raise ModuleNotFoundError(f"there is no module '{name}' here; {hint}", name=name)
         return None
 
@@ -82,7 +83,7 @@ class _Alias(Loader):
                 setattr(module, old, getattr(ours, new))
         names = sorted(name for name in vars(module) if not name.startswith("_"))
         module.__all__ = names  # type: ignore[attr-defined]
-        module.__getattr__ = _missing(module.__name__, names)  # type: ignore[method-assign]
+        module.__getattr__ = _missing(module.__name__, names)  # type: ignore[assignment]
 
 
 def _missing(module: str, names: Sequence[str]) -> object:

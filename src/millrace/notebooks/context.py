@@ -11,6 +11,7 @@ from pathlib import Path
 from millrace.core.settings import Settings
 
 VARIABLE = "MILLRACE_NOTEBOOK"
+REPLY_KEY = "millrace"  # where the kernel's replies have what a notebook's runner reads
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,20 +6,15 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-from millrace.notebooks.kernel.machine_key import KEY
+from millrace.notebooks.context import REPLY_KEY
+from millrace.notebooks.libraries import import_client
+from millrace.notebooks.port import CellProgress
 
 Stop = Literal["timeout", "cancelled", "interrupted"]
 _GRACE_S = 5.0  # for a cell to end that was interrupted
 _START_S = 120
-
-
-class CellProgress(Protocol):
-    """Told of each cell of code."""
-
-    def begins(self, number: int, total: int, title: str) -> None: ...
-    def ends(self, number: int, total: int, title: str, seconds: float, *, failed: bool) -> None: ...
 
 
 @dataclass(slots=True)
@@ -78,9 +73,7 @@ class Execution:
         keep: Callable[[], None],
         progress: CellProgress,
     ) -> None:
-        from nbclient import NotebookClient
-
-        self._client = NotebookClient(
+        self._client = import_client()(
             node, km=manager, timeout=None, coalesce_streams=True, startup_timeout=_START_S, iopub_timeout=30
         )
         self._node, self._manager, self._titles = node, manager, titles
@@ -173,7 +166,7 @@ class Execution:
             stopped.cancel()
 
     def _take(self, *, execute_reply: Mapping[str, Any], **_: Any) -> None:
-        self._ended.told.take(execute_reply["content"].get(KEY, {}))
+        self._ended.told.take(execute_reply["content"].get(REPLY_KEY, {}))
 
     async def _shut_down(self) -> None:
         client = self._client

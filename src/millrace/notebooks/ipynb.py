@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from millrace.core.errors import InvalidInput, first_line
+from millrace.notebooks.libraries import import_nbformat
 from millrace.notebooks.source_format import as_text
 from millrace.notebooks.types import Cell, CellKind, Notebook
 
 # Where the format that this one is exchanged with keeps titles.
 _TITLES = "application/vnd.databricks.v1+cell"
-_INDENT = 1  # nbformat's own
+_HINT = "give an .ipynb as Jupyter writes it"
 
 
 def parse_ipynb(text: str) -> Notebook:
@@ -21,36 +22,50 @@ def parse_ipynb(text: str) -> Notebook:
     Raises:
         InvalidInput: it is not JSON, or no notebook.
     """
-    import nbformat
-
+    nbformat = import_nbformat()
     try:
-        node = nbformat.reads(text, as_version=4)
-        nbformat.validate(node)
+        node = nbformat.convert(nbformat.reader.reads(text), to_version=4)
+        plain = json.loads(json.dumps(node))
+        wrong = _wrong(plain)
     except nbformat.reader.NotJSONError as error:
-        raise InvalidInput(f"it is not JSON: {_fault(text)}", hint="give an .ipynb as Jupyter writes it") from error
+        raise InvalidInput(f"it is not JSON: {_fault(text)}", hint=_HINT) from error
     except (nbformat.ValidationError, KeyError, AttributeError, TypeError, ValueError) as error:
-        raise InvalidInput(
-            f"it is JSON, but no notebook: {first_line(error)}", hint="give an .ipynb as Jupyter writes it"
-        ) from error
-    plain = json.loads(json.dumps(node))
+        wrong = first_line(error)
+    if wrong:
+        raise InvalidInput(f"it is JSON, but no notebook: {wrong}", hint=_HINT)
     cells = [_cell(cell) for cell in plain["cells"]]
     return Notebook(cells, plain["metadata"], plain["nbformat_minor"])
 
 
 def render_ipynb(notebook: Notebook) -> str:
     """The JSON text of a notebook, in nbformat's own layout."""
-    import nbformat
+    return write_node(to_node(notebook))
 
-    return cast("str", nbformat.writes(to_node(notebook), indent=_INDENT)) + "\n"
+
+def write_node(node: Any) -> str:
+    """The JSON text of what nbformat holds."""
+    return cast("str", import_nbformat().v4.writes(node)) + "\n"
 
 
 def to_node(notebook: Notebook) -> Any:
     """The notebook as nbformat holds it. Cells without an id get one by their number, so that the same notebook gives the same text."""
-    import nbformat
+    nbformat = import_nbformat()
 
     cells = [_to_json(cell, number, notebook.version) for number, cell in enumerate(notebook.cells, 1)]
     whole = {"cells": cells, "metadata": dict(notebook.metadata), "nbformat": 4, "nbformat_minor": notebook.version}
     return nbformat.from_dict(json.loads(json.dumps(whole)))
+
+
+def _wrong(plain: Mapping[str, Any]) -> str:
+    """What of a notebook is missing. What else its schema asks for is not asked here: Jupyter opens such notebooks, too."""
+    if not isinstance(plain.get("cells"), list) or not isinstance(plain.get("metadata"), dict):
+        return "it has no list of cells"
+    for number, cell in enumerate(plain["cells"], 1):
+        if cell["cell_type"] not in {"code", "markdown", "raw"}:
+            return f"cell {number} is a '{cell['cell_type']}'"
+        if not isinstance(cell["source"], str) or not isinstance(cell["metadata"], dict):
+            return f"cell {number} has no source"
+    return ""
 
 
 def _fault(text: str) -> str:

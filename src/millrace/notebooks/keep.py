@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from millrace.notebooks.ipynb import write_node
+from millrace.notebooks.libraries import import_nbformat
 from millrace.notebooks.read import write_whole
 from millrace.notebooks.secrets import Redactor
-
-_INDENT = 1
 
 
 class Keeper:
@@ -26,9 +26,7 @@ class Keeper:
         for cell in plain["cells"]:
             if "outputs" in cell:
                 cell["outputs"] = self._redactor.inside(cell["outputs"])
-        import nbformat
-
-        write_whole(self._output, nbformat.writes(nbformat.from_dict(plain), indent=_INDENT) + "\n")
+        write_whole(self._output, write_node(import_nbformat().from_dict(plain)))
 
     @contextmanager
     def log(self) -> Iterator[IO[bytes]]:

@@ -25,7 +25,11 @@ def find_notebook(name: str, folder: Path) -> Path:
     for candidate in (path, *(path.with_name(path.name + ending) for ending in ENDINGS)):
         if candidate.is_file():
             return candidate
-    there = [str(each.name) for each in sorted(path.parent.glob("*")) if each.suffix in ENDINGS]
+    there = [
+        each.name if path.suffix in ENDINGS else each.stem
+        for each in sorted(path.parent.glob("*"))
+        if each.suffix in ENDINGS
+    ]
     hint = did_you_mean(path.name, there) if there else f"there are no notebooks in {path.parent}"
     raise NotFound(f"there is no notebook {path}", hint=hint, path=str(path))
 

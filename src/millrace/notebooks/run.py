@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from millrace.core.errors import InvalidInput, InvalidState
 from millrace.core.settings import Settings
 from millrace.notebooks.check import check_notebook
 from millrace.notebooks.context import NotebookContext
-from millrace.notebooks.execution import CellProgress, Ended, Execution
+from millrace.notebooks.execution import Ended, Execution
 from millrace.notebooks.failure import failure
 from millrace.notebooks.ipynb import to_node
 from millrace.notebooks.keep import Keeper
@@ -25,6 +24,7 @@ from millrace.notebooks.kernel_process import (
     kernel_manager,
     with_our_modules,
 )
+from millrace.notebooks.port import CellProgress
 from millrace.notebooks.read import read_notebook
 from millrace.notebooks.secrets import Redactor, Secrets
 from millrace.notebooks.types import Notebook, NotebookResult
@@ -106,7 +106,7 @@ def run_notebook(
     return NotebookResult(path, output, told.exit_value, ended.cells, seconds, told.task_values, notes)
 
 
-def _execute(
+def _execute(  # noqa: PLR0917
     notebook: Notebook,
     settings: Settings,
     context: NotebookContext,
@@ -145,19 +145,21 @@ def _in_thread(execution: Execution, cancelled: Callable[[], bool], run: Callabl
     """Run in a thread of its own, so that this one can be interrupted, and may have an event loop."""
     results: list[Ended] = []
     errors: list[BaseException] = []
+    done = threading.Event()  # not the thread's own join: a Ctrl-C in it makes Python believe that the thread has ended
 
     def work() -> None:
         try:
             results.append(run())
         except BaseException as error:  # noqa: BLE001 - raised again by who waits
             errors.append(error)
+        finally:
+            done.set()
 
-    thread = threading.Thread(target=work, name="notebook", daemon=True)
-    thread.start()
+    threading.Thread(target=work, name="notebook", daemon=True).start()
     interrupt: KeyboardInterrupt | None = None
-    while thread.is_alive():
+    while not done.is_set():
         try:
-            thread.join(_LOOK_S)
+            done.wait(_LOOK_S)
             if cancelled():
                 execution.stop("cancelled")
         except KeyboardInterrupt as pressed:
@@ -166,8 +168,7 @@ def _in_thread(execution: Execution, cancelled: Callable[[], bool], run: Callabl
     if interrupt is not None:
         raise interrupt
     if errors:
-        with suppress(AttributeError):
-            raise _ours(errors[0]) from errors[0]
+        raise _ours(errors[0]) from errors[0]
     return results[0]
 
 

@@ -113,7 +113,10 @@ class Redactor:
             case str():
                 return self.text(value)
             case dict():
-                return {self.text(name) if isinstance(name, str) else name: self.inside(each) for name, each in value.items()}
+                return {
+                    self.text(name) if isinstance(name, str) else name: self.inside(each)
+                    for name, each in value.items()
+                }
             case list() | tuple():
                 return [self.inside(each) for each in value]
             case _:

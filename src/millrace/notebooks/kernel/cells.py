@@ -21,7 +21,7 @@ _FIRST = re.compile(rf"\s*%({'|'.join(_OURS)})(?=\s|$)")
 _SPARK = re.compile(r"\bspark\b|SparkSession|%sql|%run", re.IGNORECASE)
 
 
-class IncludedCellFailed(Exception):  # noqa: N818 - what it is called is what the notebook's reader sees
+class IncludedCellFailed(Exception):
     """A cell of a notebook that `%run` runs has failed; its own error is shown above."""
 
     def _render_traceback_(self) -> list[str]:

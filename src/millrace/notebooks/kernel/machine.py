@@ -8,14 +8,11 @@ from typing import Any
 from ipykernel.ipkernel import IPythonKernel
 
 from millrace.notebooks.aliases import use_vendor_names
-from millrace.notebooks.context import read_context
+from millrace.notebooks.context import REPLY_KEY, read_context
 from millrace.notebooks.kernel.cells import Cells
-from millrace.notebooks.kernel.machine_key import KEY
 from millrace.notebooks.kernel.outgoing import Outgoing
 from millrace.notebooks.names.dbutils import Dbutils, NotebookExit
 from millrace.notebooks.names.display import display, displayHTML
-
-
 
 
 class MillraceKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel is untyped
@@ -42,7 +39,7 @@ class MillraceKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel is untyp
         shell: Any = self.shell
         shell.last_execution_result = None
         reply = await super().do_execute(code, *arguments, **options)
-        reply[KEY] = self._told(shell.last_execution_result)
+        reply[REPLY_KEY] = self._told(shell.last_execution_result)
         return reply
 
     def _told(self, result: Any) -> dict[str, object]:
@@ -58,7 +55,9 @@ class MillraceKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel is untyp
         return told
 
 
-def _tell_exit(_shell: Any, _kind: type, error: NotebookExit, _trace: object, tb_offset: int | None = None) -> list[str]:
+def _tell_exit(
+    _shell: Any, _kind: type, error: NotebookExit, _trace: object, tb_offset: int | None = None
+) -> list[str]:
     del tb_offset
     from IPython.display import display as show
 

@@ -51,7 +51,9 @@ class Outgoing:
         told = self._redactor.text(text)
         if len(text) > left:
             self._printed = _MOST_TEXT + 1
-            told = f"{told[:left]}\n[what else the cell printed is left out: it is more than {_MOST_TEXT:,} characters]\n"
+            told = (
+                f"{told[:left]}\n[what else the cell printed is left out: it is more than {_MOST_TEXT:,} characters]\n"
+            )
         return {**content, "text": told}
 
 

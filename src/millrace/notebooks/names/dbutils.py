@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,7 +22,7 @@ _HELP = """dbutils
   fs            ls, head, put, cp, mv, rm, mkdirs: dbfs:/NAME in the home, other paths in the project"""
 
 
-class NotebookExit(BaseException):  # noqa: N818 - it is no error; and no `except Exception` may take it
+class NotebookExit(BaseException):
     """The notebook has said what it came to."""
 
     def __init__(self, value: str) -> None:
@@ -80,7 +81,7 @@ class SecretMethods:
         """The names of a scope's secrets."""
         return self._secrets.keys(scope)
 
-    def listScopes(self) -> list[str]:  # noqa: N802
+    def listScopes(self) -> Sequence[str]:  # noqa: N802
         """The names of the scopes."""
         return self._secrets.scopes()
 
@@ -89,7 +90,7 @@ class JobMethods:
     """`dbutils.jobs`."""
 
     def __init__(self, task_values: TaskValues) -> None:
-        self.taskValues = task_values  # noqa: N815 - the name that people know
+        self.taskValues = task_values
 
 
 class Dbutils:

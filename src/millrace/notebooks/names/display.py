@@ -58,9 +58,12 @@ def first_rows(value: Any, count: int) -> pa.Table | None:
 def as_html(table: pa.Table) -> str:
     """A table of HTML; rows beyond the most are told, not shown."""
     names = "".join(f"<th>{html.escape(str(name))}</th>" for name in table.column_names)
-    kinds = "".join(f'<th style="font-weight:normal;opacity:.6">{html.escape(str(kind))}</th>' for kind in table.schema.types)
+    kinds = "".join(
+        f'<th style="font-weight:normal;opacity:.6">{html.escape(str(kind))}</th>' for kind in table.schema.types
+    )
     rows = "".join(
-        f"<tr>{''.join(f'<td>{html.escape(_shown(value))}</td>' for value in row)}</tr>" for row in _rows(table, MOST_ROWS)
+        f"<tr>{''.join(f'<td>{html.escape(_shown(value))}</td>' for value in row)}</tr>"
+        for row in _rows(table, MOST_ROWS)
     )
     head = f"<thead><tr>{names}</tr><tr>{kinds}</tr></thead>"
     return f"<table>{head}<tbody>{rows}</tbody></table><p>{_count(table, MOST_ROWS)}</p>"
@@ -101,7 +104,7 @@ def _of_pandas(frame: Any) -> pa.Table:
 
     named = frame.reset_index() if frame.index.name or frame.index.nlevels > 1 else frame
     columns = {}
-    for position, name in enumerate(named.columns):
+    for position in range(len(named.columns)):
         column = named.iloc[:, position]
         try:
             columns[f"{position}"] = pa.Array.from_pandas(column)

@@ -135,4 +135,6 @@ class Files:
 def _info(path: Path) -> FileInfo:
     state, is_folder = path.stat(), path.is_dir()
     size = 0 if is_folder else state.st_size
-    return FileInfo(str(path) + ("/" if is_folder else ""), path.name + ("/" if is_folder else ""), size, int(state.st_mtime * 1000))
+    return FileInfo(
+        str(path) + ("/" if is_folder else ""), path.name + ("/" if is_folder else ""), size, int(state.st_mtime * 1000)
+    )

@@ -66,7 +66,8 @@ class TaskValues:
             if debugValue is not _NONE:
                 return debugValue
             raise NotFound(
-                f"there is no job here, so no task '{taskKey}'", hint="give debugValue= for when the notebook runs alone"
+                f"there is no job here, so no task '{taskKey}'",
+                hint="give debugValue= for when the notebook runs alone",
             )
         values = self._known.get(taskKey, {})
         if key in values:
@@ -74,7 +75,5 @@ class TaskValues:
         if default is not _NONE:
             return default
         if taskKey not in self._known:
-            raise NotFound(
-                f"no task '{taskKey}' before this one set a value", hint=did_you_mean(taskKey, self._known)
-            )
+            raise NotFound(f"no task '{taskKey}' before this one set a value", hint=did_you_mean(taskKey, self._known))
         raise NotFound(f"the task '{taskKey}' set no value '{key}'", hint=did_you_mean(key, values))

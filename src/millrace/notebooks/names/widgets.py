@@ -120,7 +120,9 @@ class Widgets:
 
     def _make(self, widget: Widget) -> None:
         value = str(self._given.get(widget.name, widget.value))
-        wrong = next((part for part in _parts(widget.kind, value) if widget.choices and part not in widget.choices), None)
+        wrong = next(
+            (part for part in _parts(widget.kind, value) if widget.choices and part not in widget.choices), None
+        )
         if wrong is not None and widget.kind != "combobox":
             raise InvalidInput(
                 f"the widget '{widget.name}' can't be '{wrong}'",

@@ -1,5 +1,0 @@
-"""Where a reply of the kernel has what the notebook's runner reads."""
-
-from __future__ import annotations
-
-KEY = "millrace"
