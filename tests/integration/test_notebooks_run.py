@@ -22,7 +22,7 @@ from millrace.notebooks import NotebookResult, run_notebook
 pytestmark = pytest.mark.slow
 
 _PATIENCE_S = 120
-_SECRET = "tell-nobody-<this>"
+_HIDDEN = "tell-nobody-<this>"
 
 
 def write(path: Path, *cells: str) -> Path:
@@ -64,7 +64,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> tuple[NotebookResult
     folder = tmp_path_factory.mktemp("everything")
     (folder / "home").mkdir(mode=0o700)
     secrets = folder / "home" / "secrets.json"
-    secrets.write_text(json.dumps({"shop": {"key": _SECRET}}))
+    secrets.write_text(json.dumps({"shop": {"key": _HIDDEN}}))
     secrets.chmod(0o600)
     write(folder / "names.py", "%md\n# Names", "greeting = 'hello'\nday = dbutils.widgets.get('day')", "print('inner')")
     path = write(
@@ -82,7 +82,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> tuple[NotebookResult
         print(secret); sys.stdout.write(secret[:5]); sys.stdout.flush(); time.sleep(0.3); print(secret[5:])
         displayHTML(secret.replace("<", "&lt;").replace(">", "&gt;"))
         display({{"secret": secret}})
-        secret, dbutils.secrets.getBytes("shop", "key"), len(secret) == {len(_SECRET)}
+        secret, dbutils.secrets.getBytes("shop", "key"), len(secret) == {len(_HIDDEN)}
         """,
         "for number in range(40_000): print('x' * 100)",
         "from databricks.feature_engineering import FeatureLookup\nFeatureLookup.__module__",
@@ -145,7 +145,7 @@ def test_a_secret_is_in_no_output(everything: tuple[NotebookResult, list[str]]) 
     assert "True" in shown[7]
     for file in result.output.parent.parent.rglob("*"):
         if file.is_file() and file.name != "secrets.json":
-            assert _SECRET.encode() not in file.read_bytes(), file
+            assert _HIDDEN.encode() not in file.read_bytes(), file
             assert b"nobody-" not in file.read_bytes() or file.suffix == ".py", file
 
 

@@ -23,6 +23,7 @@ def parse_ipynb(text: str) -> Notebook:
         InvalidInput: it is not JSON, or no notebook.
     """
     nbformat = import_nbformat()
+    plain: dict[str, Any] = {}
     try:
         node = nbformat.convert(nbformat.reader.reads(text), to_version=4)
         plain = json.loads(json.dumps(node))

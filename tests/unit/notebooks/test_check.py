@@ -28,7 +28,7 @@ def check(folder: Path, *sources: str) -> None:
     ],
 )
 def test_other_languages_and_installs_are_refused_with_the_cells_number(tmp_path: Path, source: str, word: str) -> None:
-    with pytest.raises(InvalidInput, match=f"main.py: cell 2 .*{word}") as error:
+    with pytest.raises(InvalidInput, match=rf"main.py: cell 2 .*{word}") as error:
         check(tmp_path, "x = 1", source)
     assert error.value.hint
     assert error.value.facts["cell"] == 2
@@ -44,7 +44,7 @@ def test_what_can_run_passes(tmp_path: Path, source: str) -> None:
 def test_includes_are_looked_at_before_anything_runs(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(f"{HEADER}# MAGIC %run ./b\n")
     (tmp_path / "b.py").write_text(f"{HEADER}# MAGIC %r\n# MAGIC x <- 1\n")
-    with pytest.raises(InvalidInput, match="b.py: cell 1 is %r"):
+    with pytest.raises(InvalidInput, match=r"b.py: cell 1 is %r"):
         check(tmp_path, "%run ./a")
 
 

@@ -134,11 +134,11 @@ class TestSecrets:
     def test_every_way_to_show_a_secret_is_hidden(self, tmp_path: Path) -> None:
         self.write(tmp_path)
         redactor = Redactor(Secrets(tmp_path, {}).values())
-        secret = 's3cret-&-"value"'
+        hidden = 's3cret-&-"value"'
         shown = [
-            secret,
-            repr(secret),
-            json.dumps(secret),
+            hidden,
+            repr(hidden),
+            json.dumps(hidden),
             "s3cret-&amp;-&quot;value&quot;",
             's3cret-&amp;-"value"',
             str("öffnen".encode()),
@@ -146,7 +146,7 @@ class TestSecrets:
         for text in shown:
             assert "s3cret" not in redactor.text(text)
             assert "ffnen" not in redactor.text(text)
-        assert redactor.inside({"a": [f"x{secret}y", 1, None]}) == {"a": ["x[REDACTED]y", 1, None]}
+        assert redactor.inside({"a": [f"x{hidden}y", 1, None]}) == {"a": ["x[REDACTED]y", 1, None]}
         assert Redactor([]).text("as it is") == "as it is"
 
 
