@@ -14,6 +14,10 @@ if [ $# -eq 0 ]; then
   PATH="$PATH:/usr/sbin:/sbin" ldconfig -p | grep 'libgomp\.so\.1' >/dev/null || missing+=(libgomp1)
   # For a real Spark; whichever Java this Debian has as its own.
   command -v java >/dev/null || [ -n "${JAVA_HOME:-}" ] || missing+=(default-jre-headless)
+  # Schedules are compared with Quartz itself, by a small program that the tests compile.
+  command -v javac >/dev/null || missing+=(default-jdk-headless)
+  [ -e /usr/share/java/quartz2.jar ] || missing+=(libquartz2-java)
+  [ -e /usr/share/java/slf4j-api.jar ] || missing+=(libslf4j-java)
 fi
 if [ ${#missing[@]} -eq 0 ]; then
   exit 0
