@@ -44,6 +44,11 @@ _NEW_TABLES = (
     "alert_rules",
     "silences",
     "alert_channels",
+    "task_values",
+    "task_runs",
+    "job_runs",
+    "job_run_ids",
+    "jobs",
 )
 _FIRST_ALERTS = """
 DROP INDEX ux_episodes_open;

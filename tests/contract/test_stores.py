@@ -22,6 +22,10 @@ from millrace.database.engine import open_database
 from millrace.database.events import SqlEventLog, append_event
 from millrace.database.settings import HomeSettings
 from millrace.jobs.adapters.sql import SqlLeases, SqlRunStore
+from millrace.jobs.adapters.sql_execution import SqlExecution
+from millrace.jobs.adapters.sql_job_runs import SqlJobRunStore
+from millrace.jobs.adapters.sql_jobs import SqlJobStore, SqlTaskValues
+from millrace.jobs.port import JobDesk
 from millrace.lake.adapters.sql_catalog import SqlCatalog
 from millrace.registry.adapters.sql_promotions import SqlPromotionLog
 from millrace.serving.adapters.sql_endpoints import SqlEndpointStore
@@ -30,6 +34,7 @@ from millrace.testing.catalog import CatalogSuite
 from millrace.testing.endpoints import EndpointStoreSuite
 from millrace.testing.episodes import EpisodeStoreSuite, OutboxSuite
 from millrace.testing.home import EventLogSuite, HomeClockSuite, HomeSettingsSuite, event
+from millrace.testing.job_stores import ExecutionSuite, JobRunStoreSuite, JobStoreSuite, TaskValueStoreSuite
 from millrace.testing.promotions import PromotionLogSuite
 from millrace.testing.runs import LeasesSuite, RunStoreSuite
 from millrace.testing.tokens import TokenStoreSuite, token
@@ -157,3 +162,40 @@ class TestSqlChannelBook(ChannelBookSuite):
     @pytest.fixture
     def opened(self, engine: Open) -> Callable[[], SqlChannelBook]:
         return lambda: SqlChannelBook(engine())
+
+
+@pytest.fixture
+def desk(engine: Open) -> Callable[[], JobDesk]:
+    """Desks over the test's database, each with an engine of its own, and one clock for all."""
+    clock, by = ManualClock(datetime(2025, 3, 1, 6, tzinfo=UTC)), Principal("user", "ada")
+
+    def opened() -> JobDesk:
+        one = engine()
+        return JobDesk(
+            clock=clock,
+            principal=by,
+            events=SqlEventLog(one),
+            jobs=SqlJobStore(one, clock, by),
+            runs=SqlJobRunStore(one, clock, by),
+            values=SqlTaskValues(one),
+            leases=SqlLeases(one),
+            execution=lambda holder: SqlExecution(one, clock, by, holder),
+        )
+
+    return opened
+
+
+class TestSqlJobStore(JobStoreSuite):
+    pass
+
+
+class TestSqlJobRunStore(JobRunStoreSuite):
+    pass
+
+
+class TestSqlTaskValues(TaskValueStoreSuite):
+    pass
+
+
+class TestSqlExecution(ExecutionSuite):
+    pass

@@ -108,10 +108,38 @@ CREATE TABLE alert_channels (name VARCHAR(200) NOT NULL PRIMARY KEY, url TEXT NO
 """
 
 
+def _add_jobs(connection: Connection) -> None:
+    """6: jobs, their runs with the attempts of their tasks, and what tasks tell each other."""
+    numbered = "BIGSERIAL PRIMARY KEY" if connection.dialect.name == "postgresql" else _NEVER_AGAIN
+    for statement in _JOBS.format(numbered=numbered).split(";"):
+        connection.exec_driver_sql(statement)
+
+
+_NEVER_AGAIN = "INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT"
+_JOBS = """
+CREATE TABLE jobs (id {numbered}, name VARCHAR(200) NOT NULL, settings TEXT NOT NULL, owner VARCHAR(200) NOT NULL,
+  created_us BIGINT NOT NULL, updated_us BIGINT NOT NULL, UNIQUE (name));
+CREATE TABLE job_run_ids (id {numbered}, of VARCHAR(200) NOT NULL);
+CREATE TABLE job_runs (id BIGINT NOT NULL PRIMARY KEY, job_id BIGINT NOT NULL, job VARCHAR(200) NOT NULL,
+  token VARCHAR(300) NOT NULL, number INTEGER NOT NULL, trigger VARCHAR(20) NOT NULL, due_us BIGINT,
+  parameters TEXT NOT NULL, settings TEXT NOT NULL, state VARCHAR(20) NOT NULL, result VARCHAR(20), message TEXT NOT NULL,
+  created_us BIGINT NOT NULL, started_us BIGINT, ended_us BIGINT, by VARCHAR(200) NOT NULL, repairs INTEGER NOT NULL,
+  caller BIGINT, deadline_us BIGINT, stop_as VARCHAR(20), UNIQUE (job, token), UNIQUE (job, number));
+CREATE INDEX ix_job_runs_state ON job_runs (state, job, id);
+CREATE INDEX ix_job_runs_job ON job_runs (job, id);
+CREATE TABLE task_runs (id BIGINT NOT NULL PRIMARY KEY, run_id BIGINT NOT NULL REFERENCES job_runs (id),
+  task_key VARCHAR(100) NOT NULL, attempt INTEGER NOT NULL, state VARCHAR(20) NOT NULL, result VARCHAR(20),
+  message TEXT NOT NULL, started_us BIGINT, ended_us BIGINT, output TEXT NOT NULL, log_path TEXT, repair INTEGER NOT NULL,
+  retry_us BIGINT, process VARCHAR(300), UNIQUE (run_id, task_key, attempt));
+CREATE TABLE task_values (run_id BIGINT NOT NULL REFERENCES job_runs (id), task_key VARCHAR(100) NOT NULL,
+  name VARCHAR(200) NOT NULL, value TEXT NOT NULL, PRIMARY KEY (run_id, task_key, name))
+"""
+
+
 # Append only. The first step leads from schema version 1 to 2, and so on. A new database gets today's schema at once, so
 # each change to `schema.py` is made twice: there, and as a step here that brings older databases to the same state. `version.py`
 # counts them.
-STEPS: Sequence[Step] = (_add_feature_functions, _add_tokens, _add_canaries, _add_alerts)
+STEPS: Sequence[Step] = (_add_feature_functions, _add_tokens, _add_canaries, _add_alerts, _add_jobs)
 
 
 def migrate(connection: Connection, steps: Sequence[Step] = STEPS) -> None:

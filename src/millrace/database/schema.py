@@ -273,3 +273,78 @@ tokens = Table(
     # A name is free again when its token is revoked.
     Index("ux_tokens_in_force", "name", unique=True, sqlite_where=_IN_FORCE, postgresql_where=_IN_FORCE),
 )
+
+jobs = Table(
+    "jobs",
+    METADATA,
+    _id(),
+    Column("name", String(200), nullable=False, unique=True),
+    Column("settings", Document, nullable=False),
+    Column("owner", String(200), nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    sqlite_autoincrement=True,  # the id of a job that is gone is not given again
+)
+
+# One series of numbers for runs and attempts.
+job_run_ids = Table(
+    "job_run_ids", METADATA, _id(), Column("of", String(200), nullable=False), sqlite_autoincrement=True
+)
+
+job_runs = Table(
+    "job_runs",
+    METADATA,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("job_id", BigInteger, nullable=False),
+    Column("job", String(200), nullable=False),
+    Column("token", String(300), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("trigger", String(20), nullable=False),
+    Column("due_us", BigInteger),
+    Column("parameters", Document, nullable=False),
+    Column("settings", Document, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("result", String(20)),
+    Column("message", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("started_us", BigInteger),
+    Column("ended_us", BigInteger),
+    Column("by", String(200), nullable=False),
+    Column("repairs", Integer, nullable=False),
+    Column("caller", BigInteger),
+    Column("deadline_us", BigInteger),
+    Column("stop_as", String(20)),
+    UniqueConstraint("job", "token"),
+    UniqueConstraint("job", "number"),
+    Index("ix_job_runs_state", "state", "job", "id"),
+    Index("ix_job_runs_job", "job", "id"),
+)
+
+task_runs = Table(
+    "task_runs",
+    METADATA,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("run_id", BigInteger, ForeignKey("job_runs.id"), nullable=False),
+    Column("task_key", String(100), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("result", String(20)),
+    Column("message", Text, nullable=False),
+    Column("started_us", BigInteger),
+    Column("ended_us", BigInteger),
+    Column("output", Document, nullable=False),
+    Column("log_path", Text),
+    Column("repair", Integer, nullable=False),
+    Column("retry_us", BigInteger),
+    Column("process", String(300)),
+    UniqueConstraint("run_id", "task_key", "attempt"),
+)
+
+task_values = Table(
+    "task_values",
+    METADATA,
+    Column("run_id", BigInteger, ForeignKey("job_runs.id"), primary_key=True, autoincrement=False),
+    Column("task_key", String(100), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("value", Document, nullable=False),
+)

@@ -3,4 +3,4 @@
 from __future__ import annotations
 
 VERSION_KEY = "schema_version"
-NEWEST = 5  # one more than there are steps in `migrations.py`
+NEWEST = 6  # one more than there are steps in `migrations.py`

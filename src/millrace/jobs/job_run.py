@@ -20,6 +20,7 @@ LifeCycleState = Literal[
     "SKIPPED",
     "INTERNAL_ERROR",
 ]
+ENDED: frozenset[LifeCycleState] = frozenset({"TERMINATED", "SKIPPED", "INTERNAL_ERROR"})
 ResultState = Literal["SUCCESS", "FAILED", "TIMEDOUT", "CANCELED", "EXCLUDED", "UPSTREAM_FAILED", "UPSTREAM_CANCELED"]
 # What made a run begin.
 TriggerType = Literal["ONE_TIME", "PERIODIC", "TABLE", "MODEL", "ALERT", "RUN_JOB_TASK"]
@@ -30,10 +31,13 @@ class JobRun:
     """One run. Times are the Clock's; `due` is the tick that it is for, where a schedule made it.
 
     Attributes:
-        job: the job's name; the job itself may have changed or gone since: `document` is what it was.
+        job: the job's name; the job itself may have changed or gone since: the store knows what it was.
         token: what the run is known by from outside: asking twice under one token makes one run.
         number: 1 for the job's first run.
         repairs: how often it was repaired.
+        caller: the attempt of a run-job task that asked for it.
+        deadline: when its time-out is over, by the machine's clock; set when it starts.
+        stop_as: as what it is to end, where it is to stop.
     """
 
     run_id: RunId
@@ -52,6 +56,14 @@ class JobRun:
     ended_at: datetime | None
     by: str
     repairs: int = 0
+    caller: RunId | None = None
+    deadline: datetime | None = None
+    stop_as: Literal["CANCELED", "TIMEDOUT"] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more comes, until somebody repairs it."""
+        return self.life_cycle_state in ENDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,9 @@ class TaskRun:
         attempt: 0 for the first.
         output: JSON: what a notebook exited with, a condition's outcome, how many rows a query had.
         log_path: where its output is written; None where it never ran.
+        repair: in which repair of the run it was made; 0: none.
+        retry_at: when it may begin, by the machine's clock, where it waits for that.
+        process: `HOST:TOKEN`, where it has processes: each has the token in its environment, as `MILLRACE_ATTEMPT`.
     """
 
     run_id: RunId
@@ -75,6 +90,14 @@ class TaskRun:
     ended_at: datetime | None
     output: Mapping[str, object] = field(default_factory=dict)
     log_path: str | None = None
+    repair: int = 0
+    retry_at: datetime | None = None
+    process: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether this attempt has ended."""
+        return self.life_cycle_state in ENDED
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from millrace.features.functions.store import FeatureSpecStore, FunctionStore
     from millrace.features.port import AsOfJoin, OnlineStore
     from millrace.features.windows import WindowEngine
-    from millrace.jobs.port import Leases, RunStore
+    from millrace.jobs.port import JobDesk, Leases, RunStore
     from millrace.lake.lake import Lake
     from millrace.lake.port import SparkEngine
     from millrace.registry.port import PromotionLog, Registry
@@ -165,6 +165,26 @@ class Workspace:
         from millrace.jobs.adapters.sql import SqlLeases
 
         return SqlLeases(self.engine)
+
+    @cached_property
+    def jobs(self) -> JobDesk:
+        """Jobs, their runs and attempts, task values."""
+        from millrace.jobs.adapters.sql_execution import SqlExecution
+        from millrace.jobs.adapters.sql_job_runs import SqlJobRunStore
+        from millrace.jobs.adapters.sql_jobs import SqlJobStore, SqlTaskValues
+        from millrace.jobs.port import JobDesk
+
+        engine, clock, principal = self.engine, self.clock, self.principal
+        return JobDesk(
+            clock=clock,
+            principal=principal,
+            events=self.events,
+            jobs=SqlJobStore(engine, clock, principal),
+            runs=SqlJobRunStore(engine, clock, principal),
+            values=SqlTaskValues(engine),
+            leases=self.leases,
+            execution=lambda holder: SqlExecution(engine, clock, principal, holder),
+        )
 
     @cached_property
     def endpoints(self) -> EndpointStore:

@@ -40,6 +40,11 @@ _LEFT_OUT = frozenset(
         "alert_rules",
         "alert_channels",
         "silences",
+        "jobs",
+        "job_run_ids",
+        "job_runs",
+        "task_runs",
+        "task_values",
     ]
 )
 _PLACE = "home"  # the setting that says where a home was made
