@@ -62,8 +62,9 @@ class Column:
     Attributes:
         name: as in the data (duplicates are refused before).
         dtype: the frame's type, for people: `int64`, `string`, `timestamp[us]`.
-        semantic: what the values are. `boolean` is a number with two values; a `category` is text (or numbers named by the user as
-            such) with few values, `high_cardinality` with many; an `id` is a text that differs in nearly every row.
+        semantic: what the values are. `boolean` is a number with two values; a `category` is text with few
+            values, `high_cardinality` with many; an `id` is a text, or a whole number by that name, that differs in nearly every row;
+            `text` is prose, which is not used.
         treatment: what the preparation does with it; `drop` leaves it out.
         missing: how many rows have none. Infinite numbers count as missing and are counted in `infinite` too.
         infinite: how many numbers are infinite.

@@ -36,6 +36,7 @@ class ModelToLog:
         feature_spec: JSON of the FeatureSpec; None for a model without lookups.
         requirements: pinned pip requirements.
         metadata: further JSON-compatible facts to keep in the MLmodel file.
+        quick: written with cloudpickle at once. skops, which restores known types only, takes seconds for a model of many parts.
     """
 
     model: object
@@ -45,3 +46,4 @@ class ModelToLog:
     feature_spec: str | None = None
     requirements: tuple[str, ...] = ()
     metadata: Mapping[str, object] = field(default_factory=dict)
+    quick: bool = False

@@ -100,8 +100,11 @@ def requirements_of(model: object) -> tuple[str, ...]:
 
 
 def _libraries(model: object) -> set[str]:
-    steps = [step for _, step in getattr(model, "steps", [])]
-    return {flavor for part in (model, *steps) if (flavor := flavor_of(part)) in _LIBRARY}
+    parts = [step for _, step in getattr(model, "steps", [])]
+    if isinstance(several := getattr(model, "estimators_", None), list):  # a vote of several models
+        parts += several
+    own = {flavor_of(model)} & _LIBRARY.keys()
+    return own.union(*map(_libraries, parts))
 
 
 def _finite(frame: pd.DataFrame) -> None:

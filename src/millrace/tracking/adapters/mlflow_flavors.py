@@ -15,6 +15,7 @@ from millrace.tracking.types import ModelToLog
 
 # What may be restored without running code of its own: the libraries that we train with.
 _TRUSTED = ("sklearn.", "numpy.", "scipy.", "xgboost.", "lightgbm.", "collections.", "builtins.")
+_CLOUDPICKLE: Mapping[str, object] = {"serialization_format": "cloudpickle"}
 _LOUD = ("mlflow.sklearn", "mlflow.lightgbm", "mlflow.xgboost", "mlflow.utils.environment", "mlflow.models.model")
 
 
@@ -49,8 +50,15 @@ def save_model(model: ModelToLog, path: Path, *, logged: Any, at: datetime) -> N
             signature=model.signature,
             input_example=model.example,
             pip_requirements=list(model.requirements) or None,
-            **_FORMATS[model.flavor](model.model, path.parent),
+            **_format_of(model, path.parent),
         )
+
+
+def _format_of(model: ModelToLog, scratch: Path) -> Mapping[str, object]:
+    if model.quick and model.flavor != "xgboost":
+        return _CLOUDPICKLE
+    formats: Mapping[str, object] = _FORMATS[model.flavor](model.model, scratch)
+    return formats
 
 
 def _metadata(model: ModelToLog) -> dict[str, object] | None:
@@ -60,7 +68,7 @@ def _metadata(model: ModelToLog) -> dict[str, object] | None:
     return {"millrace": ours} if ours else None
 
 
-def _format(model: object, scratch: Path) -> dict[str, object]:
+def _format(model: object, scratch: Path) -> Mapping[str, object]:
     import skops.io  # type: ignore[import-untyped,unused-ignore]
 
     trial = scratch / "trial.skops"
@@ -69,7 +77,7 @@ def _format(model: object, scratch: Path) -> dict[str, object]:
         types = skops.io.get_untrusted_types(file=trial)
         skops.io.load(trial, trusted=types if _all_known(types) else [])
     except Exception:  # noqa: BLE001 - skops fails in many ways on objects that are not its own; cloudpickle takes them
-        return {"serialization_format": "cloudpickle"}
+        return _CLOUDPICKLE
     finally:
         trial.unlink(missing_ok=True)
     return {"serialization_format": "skops", "skops_trusted_types": types}

@@ -1,0 +1,201 @@
+"""A search's folder in the home: what it needs to go on after it was killed, and the fold models that the final model is made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import pickle
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from millrace.automl.types import Preparation, Problem, Trial
+from millrace.automl.workers.fit import Job, write_whole
+from millrace.core.clock import iso, parse_time
+
+Predictions = Mapping[int, np.ndarray]
+_KEPT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFolder:
+    """Paths and the few files that are read again. All writes are whole or not at all.
+
+    Attributes:
+        path: the folder; `id` is its name.
+    """
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """The search's id."""
+        return self.path.name
+
+    @property
+    def job(self) -> Path:
+        """The pickled `Job`."""
+        return self.path / "job.pickle"
+
+    @property
+    def journal(self) -> Path:
+        """Optuna's storage."""
+        return self.path / "study.journal"
+
+    @property
+    def data(self) -> Path:
+        """The searched rows, as Parquet."""
+        return self.path / "data.parquet"
+
+    def model(self, trial: int, fold: int | None) -> Path:
+        """A fold's model, or that of all rows."""
+        return self.path / "models" / str(trial) / f"{'all' if fold is None else fold}.pickle"
+
+    def load_model(self, trial: int, fold: int | None) -> Any:
+        """What `model` names, fitted."""
+        return pickle.loads(self.model(trial, fold).read_bytes())  # noqa: S301 - our own worker wrote it
+
+    def begin(self, job: Job) -> None:
+        """Make the folder with what the workers need."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_whole(self.job, job)
+
+    def keep(self, trial: Trial, predictions: Predictions) -> None:
+        """Write a trial that ended, and what its models said to the rows that judged them."""
+        folder = self.path / "trials"
+        folder.mkdir(exist_ok=True)
+        if predictions:
+            write_whole(folder / f"{trial.number}.predictions", dict(predictions))
+        _write_text(folder / f"{trial.number}.json", json.dumps(_to_json(trial)))
+
+    def trials(self, preparations: Mapping[bool, Preparation]) -> list[Trial]:
+        """The trials that ended, by number."""
+        texts = [path.read_text() for path in (self.path / "trials").glob("*.json")]
+        found = [_from_json(json.loads(text), preparations) for text in texts]
+        return sorted(found, key=lambda trial: trial.number)
+
+    def predictions(self, trial: int) -> Predictions:
+        """By fold; empty where none were kept."""
+        path = self.path / "trials" / f"{trial}.predictions"
+        return pickle.loads(path.read_bytes()) if path.exists() else {}  # noqa: S301 - ours
+
+    def models_size(self, trial: int) -> int:
+        """Bytes of its models."""
+        return sum(path.stat().st_size for path in self.model(trial, 0).parent.glob("*.pickle"))
+
+    def forget_models(self, trial: int) -> None:
+        """Remove the models of a trial that can't win any more."""
+        shutil.rmtree(self.path / "models" / str(trial), ignore_errors=True)
+
+    def state(self) -> dict[str, Any]:
+        """What was kept of the search itself; empty for a new one."""
+        path = self.path / "state.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def keep_state(self, **state: object) -> None:
+        """Add to the state."""
+        _write_text(self.path / "state.json", json.dumps({**self.state(), **state}))
+
+
+def find_folder(root: Path, key: str, *, finished: bool) -> SearchFolder:
+    """The newest search under this key: one that was not finished goes on; else a new one, or (`finished`) the finished one again."""
+    known = sorted(root.glob(f"{key}-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    if known:
+        last = SearchFolder(known[-1])
+        if finished or not last.state().get("done"):
+            return last
+    number = int(known[-1].name.rpartition("-")[2]) + 1 if known else 1
+    return SearchFolder(root / f"{key}-{number}")
+
+
+def tidy(root: Path, keep: SearchFolder) -> None:
+    """Remove the oldest finished searches' models, so that the home does not fill up."""
+    done = [SearchFolder(path) for path in root.glob("*-*") if path != keep.path]
+    done = [folder for folder in done if folder.state().get("done")]
+    for folder in sorted(done, key=lambda each: each.path.stat().st_mtime)[:-_KEPT]:
+        shutil.rmtree(folder.path / "models", ignore_errors=True)
+
+
+def key_of(job: Job, *more: object) -> str:
+    """16 hex digits of what decides a search: rows, split, problem, and what else is given."""
+    import pandas as pd
+
+    digest = hashlib.sha256(repr((job.problem, job.plan, list(job.rows.features.columns), more)).encode())
+    digest.update(pd.util.hash_pandas_object(job.rows.features, index=False).to_numpy().tobytes())
+    for values in (job.rows.target, job.rows.weights, job.rows.by):
+        digest.update(b"" if values is None else np.asarray(values).astype(str).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _write_text(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(text)
+    part.replace(path)
+
+
+def _to_json(trial: Trial) -> dict[str, object]:
+    return {
+        "number": trial.number,
+        "family": trial.family,
+        "estimator": trial.estimator,
+        "params": dict(trial.params),
+        "scale": trial.preparation.scale,
+        "state": trial.state,
+        "searched": dict(trial.searched),
+        "fold_scores": {str(fold): _finite(value) for fold, value in trial.fold_scores.items()},
+        "score": _finite(trial.score),
+        "seconds": trial.seconds,
+        "error": trial.error,
+        "started_at": iso(trial.started_at) if trial.started_at else None,
+        "default": trial.default,
+        "run_id": trial.run_id,
+        "notebook": trial.notebook,
+    }
+
+
+def _from_json(kept: dict[str, Any], preparations: Mapping[bool, Preparation]) -> Trial:
+    started: datetime | None = parse_time(kept["started_at"]) if kept["started_at"] else None
+    return Trial(
+        number=kept["number"],
+        family=kept["family"],
+        estimator=kept["estimator"],
+        params=kept["params"],
+        preparation=preparations[kept["scale"]],
+        state=kept["state"],
+        searched=kept["searched"],
+        fold_scores={int(fold): _number(value) for fold, value in kept["fold_scores"].items()},
+        score=_number(kept["score"]),
+        seconds=kept["seconds"],
+        error=kept["error"],
+        started_at=started,
+        default=kept["default"],
+        run_id=kept["run_id"],
+        notebook=kept["notebook"],
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def pooled(
+    problem: Problem, folds: Sequence[tuple[np.ndarray, np.ndarray]], said: Predictions, rows: int
+) -> np.ndarray:
+    """What a trial's fold models say to each row that none of them was fitted on: their mean over repeats; NaN for rows no fold judges."""
+    width = (len(problem.classes),) if problem.task == "classification" else ()
+    total, times = np.zeros((rows, *width)), np.zeros((rows, *(1 for _ in width)))
+    for fold, (_, judge) in enumerate(folds):
+        if fold in said:
+            total[judge] += said[fold]
+            times[judge] += 1
+    return np.divide(total, times, out=np.full_like(total, np.nan), where=times > 0)

@@ -1,0 +1,68 @@
+"""The final model, ready to be logged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from millrace.automl.run import Found
+from millrace.automl.workers.fit import Job
+from millrace.database.mlflow import quiet, tell_mlflow
+from millrace.tracking.types import ModelToLog
+from millrace.training.fit import requirements_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_EXAMPLE_ROWS = 20
+
+
+def model_to_log(found: Found, job: Job) -> ModelToLog:
+    """The model with its signature, a few rows as example, and pinned requirements."""
+    features = job.rows.features
+    places = np.unique(np.linspace(0, len(features) - 1, min(len(features), _EXAMPLE_ROWS)).astype(int))
+    return ModelToLog(
+        model=found.model,
+        flavor="sklearn",
+        signature=_signature(features, job),
+        example=features.iloc[places].reset_index(drop=True),
+        requirements=requirements_of(found.model),
+        metadata={"automl": found.search.id},
+        quick=hasattr(found.model, "estimators_"),
+    )
+
+
+def rehearse(model: object) -> None:
+    """Write a small model as MLflow will be asked to write the final one, into a folder that is removed: libraries are imported by it."""
+    tell_mlflow()
+    import mlflow.sklearn
+
+    with TemporaryDirectory() as folder, quiet("mlflow.sklearn", "mlflow.models.model"):
+        path, pinned = str(Path(folder) / "model"), list(requirements_of(model))
+        mlflow.sklearn.save_model(model, path, pip_requirements=pinned, serialization_format="cloudpickle")
+
+
+def _signature(features: pd.DataFrame, job: Job) -> object:
+    tell_mlflow()
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    kinds = {"f": DataType.double, "M": DataType.datetime}
+    columns = [ColSpec(kinds.get(values.dtype.kind, DataType.string), name) for name, values in features.items()]
+    return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec(_answer(job))]))
+
+
+def _answer(job: Job) -> object:
+    from mlflow.types import DataType
+
+    if job.problem.task == "regression":
+        return DataType.double
+    first = job.problem.classes[0]
+    if isinstance(first, bool):
+        return DataType.boolean
+    if isinstance(first, int):
+        return DataType.long
+    return DataType.double if isinstance(first, float) else DataType.string

@@ -1,0 +1,57 @@
+"""The final model as one scikit-learn object, made of scikit-learn's own classes, so that whoever loads it needs nothing of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from millrace.automl.folder import SearchFolder
+from millrace.automl.types import Final, Problem, SplitPlan
+
+Part = tuple[str, float, Any]
+
+
+_REPEATS_ALONE = 2
+
+
+def parts_of(final: Final, plan: SplitPlan, folder: SearchFolder) -> list[Part]:
+    """The fitted models by name, each with its weight; a member's weight is spread evenly over its fold models.
+
+    Those of the first repeat; of two where there is one member. More of them would be slower, and hardly better.
+    """
+    most = plan.folds * min(plan.repeats, 1 if len(final.members) > 1 else _REPEATS_ALONE)
+    found: list[Part] = []
+    for member in final.members:
+        folds: list[int | None] = [None] if final.kind == "refit" else list(range(most))
+        folds = [fold for fold in folds if folder.model(member.trial, fold).exists()]
+        models = [(fold, folder.load_model(member.trial, fold)) for fold in folds]
+        for fold, model in models:
+            name = f"trial_{member.trial}" + ("" if fold is None else f"_fold_{fold}")
+            found.append((name, member.weight / len(models), model))
+    return found
+
+
+def assemble(problem: Problem, parts: Sequence[Part]) -> Any:
+    """One object with `predict`, for classes `predict_proba` and `classes_` as they stand in the data.
+
+    A single part stays what it is where its classes are the data's own; else parts are a `VotingClassifier` or `VotingRegressor`.
+    """
+    from sklearn.ensemble import VotingClassifier, VotingRegressor
+    from sklearn.preprocessing import LabelEncoder
+    from sklearn.utils import Bunch
+
+    if len(parts) == 1 and list(problem.classes) == list(range(len(problem.classes))):
+        return parts[0][2]
+    named = [(name, model) for name, _, model in parts]
+    weights = [weight for _, weight, _ in parts]
+    if problem.task == "regression":
+        voting = VotingRegressor(named, weights=weights)
+    else:
+        voting = VotingClassifier(named, voting="soft", weights=weights)
+        voting.le_ = LabelEncoder()
+        voting.le_.classes_ = voting.classes_ = np.asarray(problem.classes)
+    voting.estimators_ = [model for _, model in named]
+    voting.named_estimators_ = Bunch(**dict(named))
+    return voting

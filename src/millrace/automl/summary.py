@@ -1,0 +1,122 @@
+"""What a user gets back from a search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from millrace.automl.types import Final, Search, Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class AutoMLSummary:
+    """A finished search. Printing it gives the leaderboard.
+
+    Attributes:
+        search: all of it as data.
+        model: the final model: `predict`, and for classes `predict_proba`, over a frame with the columns that were given.
+        model_uri: where MLflow has it: `mlflow.sklearn.load_model(model_uri)`.
+        home: the home that the search was kept in.
+        interrupted: whether Ctrl-C ended it early.
+    """
+
+    search: Search
+    model: Any = field(repr=False)
+    model_uri: str
+    home: Path
+    interrupted: bool = False
+
+    @property
+    def best_trial(self) -> Trial:
+        """The trial that weighs most in the final model."""
+        return self.search.trial(self.final.members[0].trial)
+
+    @property
+    def final(self) -> Final:
+        """What the final model is made of."""
+        assert self.search.final is not None  # noqa: S101 - the search is finished
+        return self.search.final
+
+    @property
+    def experiment(self) -> str:
+        """The MLflow experiment."""
+        return str(self.search.experiment)
+
+    @property
+    def trials(self) -> Sequence[Trial]:
+        """All trials, in the order in which they were begun."""
+        return self.search.trials
+
+    @property
+    def notebooks(self) -> dict[str, str]:
+        """Trial's name to where its notebook is kept."""
+        return {trial.name: trial.notebook for trial in self.search.trials if trial.notebook}
+
+    @property
+    def leaderboard(self) -> pd.DataFrame:
+        """The trials that were judged on all folds, the best first."""
+        import pandas as pd
+
+        metric = self.search.problem.metric
+        lines = [
+            {"trial": trial.name, metric: trial.score, "seconds": trial.seconds, "default": trial.default}
+            for trial in self.search.leaderboard
+        ]
+        return pd.DataFrame(lines, columns=["trial", metric, "seconds", "default"])
+
+    def register(self, name: str) -> str:
+        """Make the final model a version of a registered model; the version's number.
+
+        Args:
+            name: `catalog.schema.model`.
+        """
+        from contextlib import closing
+
+        from millrace.registry.types import ModelName
+        from millrace.tracking.types import RunId
+        from millrace.workspace import require_home
+
+        with closing(require_home(self.home)) as workspace:
+            run = None if self.search.run_id is None else RunId(self.search.run_id)
+            tags = {"millrace.automl": self.search.id}
+            return str(workspace.registry.register(ModelName(name), self.model_uri, run, tags, self.search.id).version)
+
+    def __str__(self) -> str:
+        """The leaderboard, what came out, and what was odd."""
+        return "\n".join(lines_of(self))
+
+    __repr__ = __str__
+
+
+def lines_of(summary: AutoMLSummary) -> list[str]:
+    """The summary for people."""
+    search, final = summary.search, summary.final
+    metric, board = search.problem.metric, search.leaderboard
+    pruned = sum(trial.state == "pruned" for trial in search.trials)
+    failed = sum(trial.state == "failed" for trial in search.trials)
+    head = f"{search.problem.task} of {search.problem.target}: {search.dataset.rows:,} rows, {len(search.dataset.used)} columns"
+    counts = f"{len(board)} trials judged on {search.split.total} folds, {pruned} pruned"
+    lines = [
+        head,
+        f"{counts}, {failed} failed, in {search.seconds:.1f} of {search.budget_s:g} s",
+        "",
+        f"  {'trial':<16} {metric:>10} {'seconds':>8}",
+    ]
+    members = {member.trial: member.weight for member in final.members}
+    shown = board[:_SHOWN] + [trial for trial in board[_SHOWN:] if trial.default or trial.number in members]
+    for trial in shown:
+        mark = f"  {members[trial.number]:.0%} of the model" if trial.number in members else ""
+        mark += "  default" if trial.default else ""
+        lines.append(f"  {trial.name:<16} {trial.score:>10.5f} {trial.seconds:>8.2f}{mark}")
+    lines += ["", f"final model: {final.kind}, {metric} {final.score:.5f}: {final.why}", f"  {summary.model_uri}"]
+    if search.importance:
+        told = ", ".join(f"{each.column} {each.loss:.3g}" for each in search.importance[:5])
+        lines.append(f"needs most: {told}")
+    return lines + [f"note: {warning}" for warning in search.dataset.warnings]
