@@ -11,7 +11,7 @@ from millrace.automl.types import Impute, Preparation, Problem
 if TYPE_CHECKING:
     import pandas as pd
 
-DATE_PARTS = ("days", "year", "month", "day", "weekday", "hour")
+DATE_PARTS = ("days", "year", "month", "day", "day_of_week", "hour")
 _OTHER = "\x00 other"
 """The first category of a target encoder: it counts what is not told apart under its first, and answers nobody from that."""
 _DAY_US = 86_400_000_000

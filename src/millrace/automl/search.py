@@ -28,6 +28,7 @@ DEFAULT_MINUTES = 5.0
 _FRAMEWORKS = {"sklearn", "lightgbm", "xgboost", "linear", "hist_gb"}
 _MODEL = "model"
 _LEAST_S = 3.0
+_SHORT_S = 10.0
 _LOG_S, _LOG_SLACK = 0.2, 2.5
 
 
@@ -189,8 +190,7 @@ def search(dataset: Any, wish: Wish, options: Options) -> AutoMLSummary:
     """Search, and keep everything in the home."""
     begun = time.monotonic()
     _check_frameworks(options.exclude_frameworks)
-    with closing(open_workspace(options.home)) as workspace, Pool(workspace.settings.threads) as pool:
-        # MLflow is imported beside the workers' own imports; nothing is written before the data was looked at.
+    with closing(open_workspace(options.home)) as workspace, Pool(_processes(workspace, options)) as pool:
         asked = ask(read(dataset, workspace), wish)
         root = workspace.home / "automl"
         folder = find_folder(root, key_of(asked.job, options.exclude_frameworks, options.latency), finished=False)
@@ -279,9 +279,14 @@ def _log(workspace: Workspace, asked: Asked, found: Found, log: RunLog, experime
 
 
 def _after_s(log: RunLog, budget_s: float) -> float:
-    """How much of the time logging will take: as long as that is not known, a third of it, or three seconds."""
-    most = min(budget_s / 3, 3.0)
-    return most if math.isinf(log.left_s) else min(_LOG_S + _LOG_SLACK * log.left_s, 2 * most)
+    """How much of the time logging will take: as long as that is not known, a third of it, or six seconds."""
+    most = min(budget_s / 3, 6.0)
+    return most if math.isinf(log.left_s) else min(_LOG_S + _LOG_SLACK * log.left_s, most)
+
+
+def _processes(workspace: Workspace, options: Options) -> int:
+    """One where the time is short: a second one would take longer to begin than it could help."""
+    return 1 if options.minutes * 60 < _SHORT_S else workspace.settings.threads
 
 
 def _minutes(minutes: float | None, timeout_minutes: float | None) -> float:

@@ -52,6 +52,12 @@ class Graph:
 
         return self.add("Cast", self.add("Cast", tensor, to=TensorProto.FLOAT), to=TensorProto.DOUBLE)
 
+    def double(self, tensor: str) -> str:
+        """A tensor as float64."""
+        from onnx import TensorProto
+
+        return self.add("Cast", tensor, to=TensorProto.DOUBLE)
+
     def forest(self, tensor: str, forest: Forest) -> str:
         """What the trees say to each row."""
         if forest.single:

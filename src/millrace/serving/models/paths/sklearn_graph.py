@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from millrace.serving.models.paths.sklearn_forest import sklearn_forest
 from millrace.serving.models.paths.texts import Table, Vocabulary, tabulate
 from millrace.serving.models.paths.xgboost_forest import xgboost_forest
 
+_VOTES = {"VotingClassifier", "VotingRegressor"}
 _FOREST_OF: dict[str, Callable[[Any], Forest | None]] = {
     "xgboost": xgboost_forest,
     "lightgbm": lightgbm_forest,
@@ -41,6 +42,21 @@ class Columns:
     inputs: tuple[tuple[bool, int], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a model says: the tensor, its meaning, and the trees behind it (of a vote, those of one part)."""
+
+    scores: str
+    kind: Kind
+    forest: Forest | None
+    direct: bool
+
+    @property
+    def single(self) -> bool:
+        """Whether the scores are float32."""
+        return self.forest is not None and self.forest.single
+
+
 class PipelineGraph:
     """Converts one fitted model: the graph grows with each step that is visited."""
 
@@ -58,6 +74,24 @@ class PipelineGraph:
         Raises:
             Unsuitable: a step that is not known here; the message names it.
         """
+        vote = type(model).__name__ in _VOTES and type(model).__module__.startswith("sklearn.")
+        answer = self._vote(model) if vote else self._one(model)
+        unused = [name for place, name in enumerate(self._texts) if place not in self._vocabularies]
+        vocabularies = {
+            **self._vocabularies,
+            **{self._texts.index(name): Vocabulary(name, {None: 0}, 0) for name in unused},
+        }
+        return Conversion(
+            self._graph.model(answer.scores, single=answer.single),
+            answer.kind,
+            classes_of(model),
+            tuple(vocabularies[place] for place in range(len(self._texts))),
+            answer.forest,
+            direct=answer.direct,
+        )
+
+    def _one(self, model: Any) -> _Answer:
+        """A pipeline, or a model alone."""
         *steps, last = [step for _, step in model.steps] if hasattr(model, "steps") else [model]
         columns = self._start
         for step in steps:
@@ -65,19 +99,23 @@ class PipelineGraph:
         if columns.tensor is None:
             raise Unsuitable("it takes text as it is")
         scores, kind, forest = self._predict(last, columns.tensor)
-        unused = [name for place, name in enumerate(self._texts) if place not in self._vocabularies]
-        vocabularies = {
-            **self._vocabularies,
-            **{self._texts.index(name): Vocabulary(name, {None: 0}, 0) for name in unused},
-        }
-        return Conversion(
-            self._graph.model(scores, single=forest is not None and forest.single),
-            kind,
-            classes_of(model),
-            tuple(vocabularies[place] for place in range(len(self._texts))),
-            forest,
-            direct=not steps,
-        )
+        return _Answer(scores, kind, forest, direct=not steps)
+
+    def _vote(self, model: Any) -> _Answer:
+        """The weighted mean of what several models say. Their trees look at what each one's pipeline made of the inputs."""
+        if getattr(model, "voting", "soft") != "soft" or model.weights is None:
+            raise Unsuitable("its votes are not a weighted mean of probabilities")
+        answers = [self._one(part) for part in model.estimators_]
+        if len({_width(part) for part in model.estimators_}) > 1:
+            raise Unsuitable("its votes have different shapes")
+        shares = np.asarray(model.weights, dtype=np.float64) / np.sum(model.weights)
+        scores = [
+            self._graph.add("Mul", self._graph.double(answer.scores), self._graph.constant(share))
+            for answer, share in zip(answers, shares, strict=True)
+        ]
+        forest = next((answer.forest for answer in answers if answer.forest is not None), None)
+        summed = scores[0] if len(scores) == 1 else self._graph.add("Sum", *scores)
+        return _Answer(summed, answers[0].kind, None if forest is None else replace(forest, single=False), direct=False)
 
     def _inputs(self, signature: Sequence[tuple[str, str]]) -> Columns:
         names = tuple(name for name, _ in signature)
@@ -142,8 +180,8 @@ class PipelineGraph:
         return Columns(self._graph.choose(joined, np.argsort(order)))
 
     def _look_up(self, place: int, table: Table) -> str:
-        if place in self._vocabularies:
-            raise Unsuitable("a text column is encoded twice")
+        if self._vocabularies.get(place, table.vocabulary) != table.vocabulary:
+            raise Unsuitable("a text column is encoded twice, by other texts")
         self._vocabularies[place] = table.vocabulary
         code = self._graph.add("Gather", CODES, self._graph.constant(place, np.int64), axis=1)
         return self._graph.add("Gather", self._graph.constant(table.rows), code, axis=0)
@@ -224,6 +262,14 @@ _NUMBER_STEPS: dict[str, Callable[[Graph, Any, str], str]] = {
     "SelectKBest": lambda graph, step, tensor: graph.choose(tensor, step.get_support(indices=True)),
     "VarianceThreshold": lambda graph, step, tensor: graph.choose(tensor, step.get_support(indices=True)),
 }
+
+
+def _width(model: Any) -> int:
+    """How many columns a model's scores have."""
+    last = model.steps[-1][1] if hasattr(model, "steps") else model
+    read = _FOREST_OF.get(type(last).__module__.partition(".")[0])
+    forest = read(last) if read else None
+    return len(forest.base) if forest is not None else len(np.atleast_2d(last.coef_))
 
 
 def classes_of(model: Any) -> tuple[object, ...] | None:

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+import pandas as pd  # noqa: TID253 - frames are what is asked
+import pytest
+
+from millrace.automl.ask import Asked, Wish, ask
+from millrace.automl.read import Given
+from millrace.core.errors import InvalidInput
+
+
+def asked(frame: pd.DataFrame, target: str = "y", **wish: object) -> Asked:
+    kinds = {str(name): str(kind) for name, kind in zip(frame.columns, frame.dtypes, strict=True)}
+    task = str(wish.pop("task", "classification"))
+    return ask(Given(frame, kinds), Wish(task, target, **wish))  # type: ignore[arg-type]
+
+
+def frame(rows: int = 200) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    return pd.DataFrame({"x": rng.normal(size=rows), "y": rng.integers(0, 2, rows)})
+
+
+def test_each_column_is_taken_for_what_it_is_and_what_is_left_out_is_said() -> None:
+    rows = 200
+    rng = np.random.default_rng(1)
+    data = frame(rows).assign(
+        flag=rng.integers(0, 2, rows).astype(bool),
+        colour=rng.choice(["red", "green", "blue"], rows),
+        city=rng.choice([f"city {place}" for place in range(60)], rows),
+        day=[date(2024, 1, 1 + place % 28) for place in range(rows)],
+        order_id=range(rows),
+        code=[f"c{place}" for place in range(rows)],
+        note=[f"this is a text about thing number {place}" for place in range(rows)],
+        same="x",
+        nothing=np.nan,
+    )
+    found = asked(data).dataset
+    assert {column.name: column.semantic for column in found.columns} == {
+        "x": "number",
+        "flag": "boolean",
+        "colour": "category",
+        "city": "high_cardinality",
+        "day": "date",
+        "order_id": "id",
+        "code": "id",
+        "note": "text",
+        "same": "constant",
+        "nothing": "empty",
+    }
+    assert [column.name for column in found.used] == ["x", "flag", "colour", "city", "day"]
+    told = "\n".join(found.warnings)
+    assert all(name in told for name in ("order_id", "code", "note", "same", "nothing"))
+
+
+def test_infinite_numbers_are_missing_and_said() -> None:
+    data = frame()
+    data.loc[:4, "x"] = np.inf
+    found = asked(data)
+    (column,) = found.dataset.columns
+    assert (column.missing, column.infinite) == (5, 5)
+    assert "x: 5 infinite numbers count as missing" in found.dataset.warnings
+    assert np.isnan(found.job.rows.features["x"][:5]).all()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (frame().assign(y=1), "there is nothing to learn"),
+        (frame(10), "are too few"),
+        (frame().assign(x=np.nan), "no column is left"),
+        (frame().drop(columns="x"), "no column is left"),
+        (pd.concat([frame(), frame()[["x"]]], axis=1), "stand twice"),
+        (frame().assign(y=np.random.default_rng(0).normal(size=200)), "which are no classes"),
+        (frame().rename(columns={"x": 3}), "which is no text"),
+        (frame().rename(columns={"y": "z"}), "which is no column"),
+    ],
+)
+def test_what_nothing_can_be_learned_from_is_refused_with_the_reason(data: pd.DataFrame, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message) as error:
+        asked(data)
+    assert error.value.hint
+
+
+def test_a_class_of_one_row_is_left_out_and_said() -> None:
+    data = frame().assign(y=["a"] * 100 + ["b"] * 99 + ["c"])
+    found = asked(data)
+    assert found.job.problem.classes == ("a", "b")
+    assert "1 classes have one row" in " ".join(found.dataset.warnings)
+
+
+def test_small_data_is_dealt_several_times_and_large_data_once() -> None:
+    assert [asked(frame(rows)).job.plan.repeats for rows in (50, 1000, 3000, 5000)] == [4, 3, 2, 1]
+
+
+def test_categories_beyond_the_most_frequent_are_said_to_be_taken_as_one() -> None:
+    rng = np.random.default_rng(0)
+    rows = 60_000
+    data = pd.DataFrame({"who": rng.integers(0, 100_000, rows).astype(str), "x": 1.0, "y": rng.integers(0, 2, rows)})
+    data.loc[: rows // 2, "who"] = "common"
+    found = asked(data)
+    (column,) = found.dataset.used
+    assert column.treatment == "target"
+    assert "most frequent of" in column.why
+    ((name, categories),) = found.preparations[False].target
+    assert (name, len(categories)) == ("who", 10_000)
