@@ -18,7 +18,7 @@ def shop(rows: int = 240) -> pd.DataFrame:
         {
             "spend": rng.exponential(50, rows),
             "visits": rng.poisson(4, rows).astype(float),
-            "colour": rng.choice(["red", "green", None], rows),
+            "colour": np.array(["red", "green", None], dtype=object)[rng.integers(0, 3, rows)],
             "since": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 300, rows), "D"),
         }
     )
