@@ -8,6 +8,9 @@ What a pipeline's page is made of (`docs/pipelines.md` explains each):
 - candidates: `XGBoost`, `LightGBM`, `Linear`, `Dummy`, `Custom`
 - gates: `AtLeast`, `AtMost`, `BeatsBaselines`, `BeatsChampion`
 - the rest of the loop: `Deployment`, `Rollout` with `CanaryLimits`, `Monitor` with `Metric`s, `Alert` with `MetricAlert`s, `Retrain`, and `Pipeline` around it all
+- jobs: `Job` of `Task`s, each a `PipelineTask`, `FeatureRefreshTask`, `MonitorTask`, `RetrainTask`, `AlertTask`, `NotebookTask`,
+  `SparkPythonTask`, `SqlTask`, `ConditionTask` or `RunJobTask`; `CronSchedule`, `TableUpdateTrigger`, `ModelTrigger`, `AlertTrigger`
+  say when; `task_values` and `task_parameters` are for the programs that tasks run (`docs/jobs.md`)
 
 For notebooks and tests: `open_workspace` opens a home, `spark` is a PySpark session over its tables, `preview` tries a
 feature or label function at one time. The client with the steps one by one is
@@ -25,6 +28,26 @@ if TYPE_CHECKING:
     from millrace.features.functions.store import feature_function
     from millrace.features.types import FeatureFunction, FeatureLookup
     from millrace.features.windows import Count, CountDistinct, Last, Max, Mean, Min, Stddev, Sum
+    from millrace.jobs.job import (
+        AlertTask,
+        AlertTrigger,
+        ConditionTask,
+        CronSchedule,
+        FeatureRefreshTask,
+        Job,
+        ModelTrigger,
+        MonitorTask,
+        NotebookTask,
+        PipelineTask,
+        RetrainTask,
+        RunJobTask,
+        SparkPythonTask,
+        SqlTask,
+        TableUpdateTrigger,
+        Task,
+        TaskDependency,
+    )
+    from millrace.jobs.task_values import task_parameters, task_values
     from millrace.monitoring.types import Metric
     from millrace.pipeline.declare import (
         Alert,
@@ -54,6 +77,26 @@ _FROM = {
     "millrace.features.functions.store": ("feature_function",),
     "millrace.features.types": ("FeatureFunction", "FeatureLookup"),
     "millrace.features.windows": ("Count", "CountDistinct", "Last", "Max", "Mean", "Min", "Stddev", "Sum"),
+    "millrace.jobs.job": (
+        "AlertTask",
+        "AlertTrigger",
+        "ConditionTask",
+        "CronSchedule",
+        "FeatureRefreshTask",
+        "Job",
+        "ModelTrigger",
+        "MonitorTask",
+        "NotebookTask",
+        "PipelineTask",
+        "RetrainTask",
+        "RunJobTask",
+        "SparkPythonTask",
+        "SqlTask",
+        "TableUpdateTrigger",
+        "Task",
+        "TaskDependency",
+    ),
+    "millrace.jobs.task_values": ("task_parameters", "task_values"),
     "millrace.monitoring.types": ("Metric",),
     "millrace.pipeline.declare": (
         "Alert",
@@ -81,18 +124,24 @@ _HOME_OF = {name: module for module, names in _FROM.items() for name in names}
 
 __all__ = [
     "Alert",
+    "AlertTask",
+    "AlertTrigger",
     "AtLeast",
     "AtMost",
     "BeatsBaselines",
     "BeatsChampion",
     "CanaryLimits",
+    "ConditionTask",
     "Count",
     "CountDistinct",
+    "CronSchedule",
     "Custom",
     "Deployment",
     "Dummy",
     "FeatureFunction",
     "FeatureLookup",
+    "FeatureRefreshTask",
+    "Job",
     "Label",
     "Last",
     "LightGBM",
@@ -102,14 +151,25 @@ __all__ = [
     "Metric",
     "MetricAlert",
     "Min",
+    "ModelTrigger",
     "Monitor",
+    "MonitorTask",
+    "NotebookTask",
     "Pipeline",
+    "PipelineTask",
     "Retrain",
+    "RetrainTask",
     "Rollout",
+    "RunJobTask",
     "Source",
+    "SparkPythonTask",
     "Split",
+    "SqlTask",
     "Stddev",
     "Sum",
+    "TableUpdateTrigger",
+    "Task",
+    "TaskDependency",
     "Windows",
     "Workspace",
     "XGBoost",
@@ -120,6 +180,8 @@ __all__ = [
     "open_workspace",
     "preview",
     "spark",
+    "task_parameters",
+    "task_values",
     "window_table",
 ]
 

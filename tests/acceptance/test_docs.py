@@ -183,6 +183,28 @@ def test_the_commands_of_the_page_on_monitoring_run(project: tuple[Path, list[st
     assert "hook\n" not in said[3]
 
 
+def test_the_page_on_jobs_is_done_as_it_is_read(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "jobs.md"
+    pipeline, jobs, program, triggers = _blocks(page, "python")
+    for name, text in {"pipeline.py": pipeline, "jobs.py": jobs, "count.py": program, "triggers.py": triggers}.items():
+        (tmp_path / name).write_text(text)
+    _write_purchases(tmp_path / "transactions.csv")
+    _bash(tmp_path, next(line for line in _commands(README) if "table import" in line))
+    applied, ran, queued = _blocks(page, "sh")
+    said = _bash(tmp_path, applied)
+    for name in ("customer_churn-features", "customer_churn-monitor", "customer_churn-retrain"):
+        assert f"created    {name}" in said
+    assert "at 06:30 every day (Europe/Berlin)" in said
+    said = _bash(tmp_path, ran)
+    assert re.search(r"run \d+ of job report: SUCCESS", said), said
+    assert re.search(r"customer_id +spend\n", said)
+    # Nobody executes here, so that who waits does.
+    said = _bash(tmp_path, queued)
+    assert "nothing executes it until `millrace up` runs" in said
+    assert "report is paused" in said
+    assert "created    fresh" in _bash(tmp_path, "millrace job apply triggers.py")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_in_the_documents_is_one(page: Path) -> None:
     app = build_app()

@@ -152,7 +152,7 @@ def _stage_of(project: Project, asked: Asked, file: Path, progress: Progress) ->
     from millrace.ci.project import choose_target
     from millrace.ci.stages import deploy, train, validate
     from millrace.cli.pages import load_page
-    from millrace.cli.run import remember_page
+    from millrace.workspace import remember_pipeline
 
     stage, target = asked.stage, asked.target
     source = choose_target(project, project.train, project.train) if stage == "deploy" else target
@@ -160,7 +160,7 @@ def _stage_of(project: Project, asked: Asked, file: Path, progress: Progress) ->
     with opened(source, asked.home, make=stage == "train") as workspace:
         scene = _scene(project, source, workspace, pipeline, progress)
         if stage == "train":
-            remember_page(workspace, pipeline.name, file)
+            remember_pipeline(workspace, pipeline.name, file)
             return train.train(scene)
         if stage == "validate":
             return validate.validate(scene, asked.version)

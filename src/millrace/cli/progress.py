@@ -9,20 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from millrace.pipeline.plain_lines import MARKS, PlainLines
 from millrace.pipeline.port import Progress
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-_MARKS = {
-    "done": "ok",
-    "skipped": "--",
-    "refused": "no",
-    "waiting": "~~",
-    "failed": "!!",
-    "interrupted": "!!",
-    "running": "..",
-}
 _STYLES = {
     "done": "green",
     "skipped": "dim",
@@ -32,7 +24,6 @@ _STYLES = {
     "interrupted": "red",
     "running": "cyan",
 }
-_QUIET_S = 10.0  # a plain line about a running stage at most this often
 
 
 @contextmanager
@@ -47,27 +38,6 @@ def progress(*, plain: bool = False) -> Iterator[Progress]:
     display = LiveDisplay(Console(stderr=True, highlight=False))
     with Live(get_renderable=display.render, console=display.console, refresh_per_second=8, transient=False):
         yield display
-
-
-class PlainLines:
-    """One line when a stage ends, and now and then one while it runs."""
-
-    def __init__(self) -> None:
-        self._told = 0.0
-
-    def stage(self, name: str, status: str, detail: str = "", seconds: float | None = None) -> None:
-        """A line for a stage that ended."""
-        if status == "running":
-            self._told = time.monotonic()
-        else:
-            took = "" if seconds is None else f" {seconds:.1f} s"
-            _write(f"[{_MARKS.get(status, status)}] {name}{took}{': ' if detail else ''}{detail}")
-
-    def advance(self, name: str, done: int, total: int) -> None:
-        """A line about a long stage, from time to time."""
-        if time.monotonic() - self._told > _QUIET_S:
-            self._told = time.monotonic()
-            _write(f"[..] {name} {done} of {total}")
 
 
 @dataclass(slots=True)
@@ -113,7 +83,7 @@ class LiveDisplay:
         for name, row in list(self._rows.items())[-max(self.console.height - 2, 5) :]:
             style = _STYLES.get(row.status, "")
             table.add_row(
-                Text(_MARKS.get(row.status, row.status), style), Text(name), _seconds(row), Text(_detail(row), style)
+                Text(MARKS.get(row.status, row.status), style), Text(name), _seconds(row), Text(_detail(row), style)
             )
         return table
 
@@ -128,8 +98,3 @@ def _detail(row: _Row) -> str:
         filled = 20 * row.done // row.total
         return f"{'#' * filled}{'.' * (20 - filled)} {row.done:,} of {row.total:,}  {row.detail}"
     return row.detail
-
-
-def _write(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()

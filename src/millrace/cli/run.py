@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,6 @@ from millrace.core.names import TableName
 if TYPE_CHECKING:
     from millrace.pipeline.execute import RunReport
     from millrace.pipeline.plan import Request
-    from millrace.workspace import Workspace
 
 _EXIT_REFUSED = 3
 Retrain = Annotated[bool, Parameter(name="--retrain", negative="", help="Train even where nothing asks for it.")]
@@ -38,18 +38,22 @@ def run(
     from millrace.cli.pages import load_page
     from millrace.cli.progress import progress
     from millrace.pipeline.execute import run_pipeline
-    from millrace.workspace import open_target, open_workspace
+    from millrace.tasks.apply import not_applied
+    from millrace.workspace import open_target, open_workspace, remember_pipeline
 
     declared = load_page(file, pipeline, home)
     workspace = open_workspace(home)
     request = _request(as_of, table_version, retrain=retrain)
     try:
-        remember_page(workspace, declared.name, file)
+        remember_pipeline(workspace, declared.name, file)
         with progress(plain=json) as shown:
             report = run_pipeline(workspace, declared, lambda: open_target(workspace), shown, request)
+        schedules = not_applied(workspace.jobs, declared, file)
     finally:
         workspace.close()
-    _print_report(report, json=json)
+    _print_report(report, schedules, json=json)
+    if schedules and not json:
+        say(f"its schedules are not in force as declared ({', '.join(schedules)}): millrace job apply {file}")
     return _EXIT_REFUSED if report.status == "refused" else 0
 
 
@@ -118,20 +122,20 @@ def _version(text: str) -> tuple[TableName, int]:
     return TableName.parse(name), int(number)
 
 
-def remember_page(workspace: Workspace, name: str, file: Path) -> None:
-    """Write down which file defines a pipeline, for what runs it later."""
-    known = workspace.home_settings.get("pipelines") or {}
-    workspace.home_settings.set("pipelines", {**known, name: str(file.resolve())})  # type: ignore[dict-item]
-
-
-def _print_report(report: RunReport, *, json: bool) -> None:
+def _print_report(report: RunReport, schedules: Sequence[str], *, json: bool) -> None:
     if json:
         stages = [
             {"name": s.name, "status": s.status, "seconds": round(s.seconds, 3), "detail": s.detail}
             for s in report.stages
         ]
         print_json(
-            {"status": report.status, "resumed": report.resumed, "stages": stages, "reasons": list(report.reasons)}
+            {
+                "status": report.status,
+                "resumed": report.resumed,
+                "stages": stages,
+                "reasons": list(report.reasons),
+                "schedules_not_applied": list(schedules),
+            }
         )
         return
     if report.resumed:

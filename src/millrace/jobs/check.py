@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
-from zoneinfo import ZoneInfo
 
 from millrace.core.names import did_you_mean
 from millrace.jobs.documents import dependency, job_document, job_of
@@ -22,6 +21,7 @@ from millrace.jobs.job import (
     TableUpdateTrigger,
     Task,
 )
+from millrace.jobs.quartz import parse
 from millrace.jobs.read_document import refuse
 from millrace.jobs.references import check_references
 
@@ -86,12 +86,7 @@ def _check_name(name: str) -> None:
 
 def _check_when(job: Job) -> None:
     if job.schedule is not None:
-        try:
-            ZoneInfo(job.schedule.timezone_id)
-        except (ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError
-            _no_zone(job.schedule.timezone_id)
-        except KeyError:
-            _no_zone(job.schedule.timezone_id)
+        parse(job.schedule.quartz_cron_expression, job.schedule.timezone_id)
     match job.trigger:
         case TableUpdateTrigger() if not job.trigger.table_names:
             refuse(f"the trigger of job '{job.name}' names no table", "give table_names")
@@ -103,12 +98,6 @@ def _check_when(job: Job) -> None:
             refuse(f"the trigger of job '{job.name}' names no alert rule", "give rules")
         case _:
             pass
-
-
-def _no_zone(name: str) -> None:
-    from zoneinfo import available_timezones
-
-    refuse(f"there is no time zone '{name}'", did_you_mean(name, available_timezones()))
 
 
 def _check_tasks(job: Job) -> None:

@@ -169,11 +169,16 @@ class TableStore(Protocol):
 class SqlReader(Protocol):
     """Reads the lake by SQL (DuckDB's dialect), and nothing else: no write, no file, no setting. Thread-safe."""
 
-    def read(self, sql: str, now: datetime, limit: int = 10_000) -> pa.Table:
+    def read(
+        self, sql: str, now: datetime, limit: int = 10_000, *, parameters: Mapping[str, str] | None = None
+    ) -> pa.Table:
         """The first rows of a SELECT over tables by name, at their newest versions; `now()` and `current_date` mean `now`.
 
+        `:name` in it stands for the parameter of that name, bound as a text literal would be, never pasted. None: `:` means nothing.
+
         Raises:
-            InvalidInput: it is not one SELECT, names what is not there, or can't be computed; the hint names the nearest table.
+            InvalidInput: it is not one SELECT, names what is not there, or can't be computed; the hint names the nearest table. A
+                `:name` has no parameter, or a parameter no `:name`.
             InvalidState: it took too long, or a table's files can't be read.
         """
         ...

@@ -14,6 +14,7 @@ from millrace.features.table_definition import check_freshness
 from millrace.features.types import FeatureFunction, FeatureLookup, parted
 from millrace.monitoring.types import MonitorSpec
 from millrace.pipeline.rollout import Rollout
+from millrace.pipeline.schedules import Schedule, check_schedule
 from millrace.pipeline.source import Source
 from millrace.pipeline.upkeep import Alert, MetricAlert, Monitor, Retrain
 from millrace.pipeline.windows import OnlyWindows, Windows
@@ -56,6 +57,7 @@ class FeatureTable:
         time: name of the event time column that millrace adds.
         freshness: how old its newest snapshot may be before the table counts as late; None: twice `every`. This, the
             description and the tags are those of the table when it is made; `update_table` changes them later.
+        schedule: when it is brought up to date by itself: Quartz cron, as `0 0 6 * * ?`; `millrace job apply` puts it into force.
     """
 
     name: str
@@ -67,8 +69,10 @@ class FeatureTable:
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     freshness: timedelta | None = None
+    schedule: Schedule = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
+        check_schedule(self.schedule, self.name)
         check_freshness(self.freshness)
         _check_grid(self.name, self.keys, self.every)
 
@@ -91,6 +95,7 @@ class LabelTable:
         compute: `f(time, end, **frames)` with `end = time + horizon`; frames hold rows up to `end`. A label is known,
             and can be read, from `end` on.
         column: the label column.
+        schedule: as a feature table's.
     """
 
     name: str
@@ -102,8 +107,10 @@ class LabelTable:
     start: datetime | None = None
     time: str = "label_time"
     description: str = ""
+    schedule: Schedule = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
+        check_schedule(self.schedule, self.name)
         _check_grid(self.name, self.keys, self.every)
         if self.horizon <= _NO_TIME:
             raise InvalidInput(
@@ -298,11 +305,21 @@ def feature_table(
     description: str = "",
     tags: Mapping[str, str] | None = None,
     freshness: timedelta | None = None,
+    schedule: Schedule = None,
 ) -> Callable[[Compute], FeatureTable]:
     """Make a feature table of a function `f(as_of, **frames)` that returns a PySpark frame with the keys and the features."""
     begin = utc(start) if start else None
     return lambda compute: FeatureTable(
-        name, compute, tuple(keys), every, begin, time, description or _summary(compute), tags or {}, freshness
+        name,
+        compute,
+        tuple(keys),
+        every,
+        begin,
+        time,
+        description or _summary(compute),
+        tags or {},
+        freshness,
+        schedule,
     )
 
 
@@ -316,11 +333,12 @@ def label_table(
     start: datetime | None = None,
     time: str = "label_time",
     description: str = "",
+    schedule: Schedule = None,
 ) -> Callable[[Compute], LabelTable]:
     """Make a label table of a function `f(time, end, **frames)` that returns a PySpark frame with the keys and the label."""
     begin = utc(start) if start else None
     return lambda compute: LabelTable(
-        name, compute, tuple(keys), column, horizon, every, begin, time, description or _summary(compute)
+        name, compute, tuple(keys), column, horizon, every, begin, time, description or _summary(compute), schedule
     )
 
 
@@ -334,11 +352,14 @@ def window_table(
     description: str = "",
     tags: Mapping[str, str] | None = None,
     freshness: timedelta | None = None,
+    schedule: Schedule = None,
 ) -> FeatureTable:
     """A feature table of window features, without a function."""
     begin = utc(start) if start else None
     described = description or f"Window features over {windows.source.name}"
-    return FeatureTable(name, OnlyWindows(windows), windows.keys, every, begin, time, described, tags or {}, freshness)
+    return FeatureTable(
+        name, OnlyWindows(windows), windows.keys, every, begin, time, described, tags or {}, freshness, schedule
+    )
 
 
 def _sources(compute: Compute) -> Mapping[str, Source]:

@@ -242,4 +242,5 @@ def _take_lease(services: Services, name: str, holder: str) -> None:
     raise Conflict(
         f"{name} is being run by another process ({other or 'unknown'})",
         hint="wait for it to end; if it was killed on another machine, its lease ends within a minute",
+        lease=name,
     )

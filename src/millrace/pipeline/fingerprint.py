@@ -44,7 +44,9 @@ def _canonical(part: object) -> str:
     if callable(part) and not isinstance(part, type) and (code := _of_callable(part)) is not None:
         return code
     if dataclasses.is_dataclass(part) and not isinstance(part, type):
-        fields = (f"{f.name}={_canonical(getattr(part, f.name))}" for f in dataclasses.fields(part))
+        # A field that two of a kind are not compared by, as when something runs, makes no other work either.
+        compared = [f for f in dataclasses.fields(part) if f.compare]
+        fields = (f"{f.name}={_canonical(getattr(part, f.name))}" for f in compared)
         return f"{type(part).__name__}({','.join(fields)})"
     if isinstance(part, Mapping):
         return "{" + ",".join(f"{_canonical(key)}:{_canonical(part[key])}" for key in sorted(part, key=str)) + "}"

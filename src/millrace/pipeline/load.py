@@ -27,7 +27,7 @@ def load_pipeline(path: str | Path, name: str | None = None) -> Pipeline:
         raise NotFound(
             f"there is no file {file}", hint="name your pipeline's file, or make a project with `millrace init NAME`"
         )
-    found = {value.name: value for value in vars(_execute(file)).values() if isinstance(value, Pipeline)}
+    found = {value.name: value for value in vars(execute_file(file)).values() if isinstance(value, Pipeline)}
     if not found:
         raise InvalidInput(
             f"{file} defines no pipeline", hint="assign millrace.Pipeline(...) to a name at the top level"
@@ -41,7 +41,12 @@ def load_pipeline(path: str | Path, name: str | None = None) -> Pipeline:
     return next(iter(found.values()))
 
 
-def _execute(file: Path) -> object:
+def execute_file(file: Path) -> object:
+    """Run a Python file of the user's, beside its neighbours, and return its module.
+
+    Raises:
+        InvalidInput: it does not run; the message has the line.
+    """
     name = MODULE.format(file.stem)
     spec = importlib.util.spec_from_file_location(name, file.resolve())
     if spec is None or spec.loader is None:

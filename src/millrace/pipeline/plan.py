@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from millrace.core.clock import iso
-from millrace.core.names import TableName
+from millrace.core.errors import NotFound
+from millrace.core.names import TableName, did_you_mean
 from millrace.jobs.types import StageRun
 from millrace.lake.types import TableVersion
 from millrace.pipeline.admit import admit
@@ -42,12 +43,14 @@ class Request:
         versions: table versions to read instead of the newest.
         retrain: train even where nothing asks for it.
         parts: `refresh` (features, labels, online store), `train` (up to production), `watch` (labels, monitor, alerts).
+        tables: of what is refreshed only these; empty: all.
     """
 
     as_of: datetime | None = None
     versions: Mapping[TableName, int] = field(default_factory=dict)
     retrain: bool = False
     parts: frozenset[str] = frozenset({"refresh", "train", "watch"})
+    tables: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ def build_plan(services: Services, pipeline: Pipeline, request: Request | None =
     if "train" in request.parts:
         decision = decide(services, pipeline, due)
         training = _training(services, pipeline, request, due, decision)
-    stages: list[tuple[Stage, str]] = [(stage, why) for stage, why in refresh if "refresh" in request.parts]
+    stages = _asked_for(pipeline, request, refresh) if "refresh" in request.parts else []
     if training.key is not None:
         stages += _training_stages(services, pipeline, training, refresh)
     if "watch" in request.parts and pipeline.monitor is not None and services.lake.exists(pipeline.predictions_table):
@@ -153,6 +156,23 @@ def refresh_stages(services: Services, pipeline: Pipeline, request: Request, due
         after = features.get(name) or _as_it_is(services, name)
         stages.append((Publish(name, after), "lookups inside requests"))
     return stages
+
+
+def _asked_for(pipeline: Pipeline, request: Request, stages: Sequence[tuple[Stage, str]]) -> list[tuple[Stage, str]]:
+    """Of the stages that refresh, those for the tables that were asked for."""
+    if not request.tables:
+        return list(stages)
+    known = {TableName.parse(table.name) for table in computed_tables(pipeline)}
+    known |= {TableName.parse(lookup.table_name) for lookup in pipeline.all_lookups}
+    asked = {TableName.parse(name) for name in request.tables}
+    for name in sorted(asked - known, key=str):
+        raise NotFound(f"pipeline {pipeline.name} has no table '{name}'", hint=did_you_mean(str(name), map(str, known)))
+    of = [
+        (stage.table.name if isinstance(stage, RefreshSnapshots) else stage.table, (stage, why))
+        for stage, why in stages
+        if isinstance(stage, RefreshSnapshots | Publish)
+    ]
+    return [pair for table, pair in of if TableName.parse(table) in asked]
 
 
 def _identities(services: Services, pinned: Mapping[str, TableVersion]) -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from millrace.core.errors import InvalidInput
 from millrace.core.names import did_you_mean
 from millrace.monitoring.types import Metric, MonitorSpec
 from millrace.monitoring.windows import Granularity, base_of
+from millrace.pipeline.schedules import Schedule, check_schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Monitor:
         metrics: of your own, in SQL: `mr.Metric("north_spend", "avg(spend) FILTER (region = 'north')")`.
         features: the columns whose distribution is watched; empty: all that the model takes.
         label_coverage: a window counts for performance when at least this share of its rows has a label.
+        schedule: when what is new is judged and told by itself: Quartz cron, as `0 30 6 * * ?`; `millrace job apply` puts it into force.
     """
 
     granularity: str = "1 day"
@@ -42,8 +44,10 @@ class Monitor:
     metrics: tuple[Metric, ...] = ()
     features: tuple[str, ...] = ()
     label_coverage: float = 0.5
+    schedule: Schedule = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
+        check_schedule(self.schedule, "the monitor")
         base_of([Granularity.parse(text) for text in (self.granularity, *self.granularities)])
         self.spec("of.any.log")
 
@@ -206,6 +210,7 @@ class Retrain:
             or since what a refused attempt was trained on; for a scheduled retraining, since what the champion was trained on.
         labels: `wait` for those of the time since the episode began; or, while the `estimate` is bad, go by it, and take any that
             the champion was not trained on.
+        schedule: when the policy is asked by itself, and what it asks for is done: Quartz cron; `millrace job apply` puts it into force.
 
     Raises:
         InvalidInput: an unknown kind, or a number that can't be.
@@ -219,8 +224,10 @@ class Retrain:
     per_month: int | None = None
     labels: Literal["wait", "estimate"] = "wait"
     every: timedelta | Literal["month"] | None = None
+    schedule: Schedule = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
+        check_schedule(self.schedule, "the retraining")
         _check_causes(self.on)
         if not 1 <= self.breaches <= self.out_of:
             raise InvalidInput(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from millrace.features.windows import WindowEngine
     from millrace.jobs.port import JobDesk, Leases, RunStore
     from millrace.lake.lake import Lake
-    from millrace.lake.port import SparkEngine
+    from millrace.lake.port import SparkEngine, SqlReader
     from millrace.registry.port import PromotionLog, Registry
     from millrace.serving.port import EndpointStore
     from millrace.targets.port import DeploymentTarget, FeatureTarget
@@ -215,7 +215,6 @@ class Workspace:
         from millrace.alerts.adapters.sql_outbox import SqlOutbox
         from millrace.alerts.adapters.sql_rules import SqlRuleStore
         from millrace.alerts.port import AlertDesk
-        from millrace.lake.adapters.duckdb_sql import DuckDbSql
 
         return AlertDesk(
             clock=self.clock,
@@ -226,8 +225,14 @@ class Workspace:
             rules=SqlRuleStore(self.engine),
             book=SqlChannelBook(self.engine),
             channels=OutgoingChannels(),
-            sql=DuckDbSql(self.lake, self.settings.threads),
+            sql=self.sql(),
         )
+
+    def sql(self, timeout_s: float = 60.0) -> SqlReader:
+        """The lake by SQL; a query may take at most this long."""
+        from millrace.lake.adapters.duckdb_sql import DuckDbSql
+
+        return DuckDbSql(self.lake, self.settings.threads, timeout_s)
 
     def target(self, url: str, token: str, certificate: str | None = None) -> DeploymentTarget:
         """Deployment to a running millrace server; `certificate` is what it shows where it speaks TLS, as PEM."""

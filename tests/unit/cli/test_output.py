@@ -7,9 +7,9 @@ from decimal import Decimal
 import pytest
 from rich.console import Console
 
-from millrace.cli import progress as progress_module
 from millrace.cli.output import duration, shown, size
-from millrace.cli.progress import LiveDisplay, PlainLines, progress
+from millrace.cli.progress import LiveDisplay, progress
+from millrace.pipeline.plain_lines import PlainLines
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_plain_lines_are_one_per_stage_that_ended(capsys: pytest.CaptureFixture[
 def test_a_long_stage_speaks_up_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress_module, "_QUIET_S", 0.0)
+    monkeypatch.setattr("millrace.pipeline.plain_lines._QUIET_S", 0.0)
     lines = PlainLines()
     lines.stage("features", "running")
     lines.advance("features", 3, 10)

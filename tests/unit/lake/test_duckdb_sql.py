@@ -142,3 +142,35 @@ def test_what_takes_too_long_is_stopped(lake: Lake) -> None:
     endless = "SELECT count(*) FROM range(10000000000) AS a(x), range(1000) AS b(y) WHERE x * y % 7 = 3"
     with pytest.raises(InvalidState, match=r"longer than 0\.2 s"):
         DuckDbSql(lake, 1, timeout_s=0.2).read(endless, NOW)
+
+
+def bound(lake: Lake, sql: str, **parameters: str) -> list[object]:
+    rows: list[object] = DuckDbSql(lake, 1).read(sql, NOW, parameters=parameters).column(0).to_pylist()
+    return rows
+
+
+def test_a_parameter_is_a_value_and_never_a_piece_of_sql(lake: Lake) -> None:
+    fill(lake, "ml.m.people", pa.table({"name": ["Ana", "x' OR 'a'='a"], "age": [30, 40]}))
+    asked = "SELECT age FROM ml.m.people WHERE name = :who"
+    assert bound(lake, asked, who="Ana") == [30]
+    assert bound(lake, asked, who="x' OR 'a'='a") == [40]
+    assert bound(lake, "SELECT name FROM ml.m.people WHERE age >= :least AND age < :least::int + 5", least="30") == [
+        "Ana"
+    ]
+
+
+def test_a_colon_in_a_text_a_cast_or_a_slice_is_no_parameter(lake: Lake) -> None:
+    assert bound(lake, "SELECT 'ü :no' || :x::varchar || [1,2,3][1:2]::varchar -- :nor\n", x="1") == ["ü :no1[1, 2]"]
+
+
+@pytest.mark.parametrize(
+    ("sql", "given", "message"),
+    [
+        ("SELECT :sinse", {"since": "1"}, "the query has :sinse, and there is no such parameter"),
+        ("SELECT 1", {"since": "1"}, "the query has no :since, which is a parameter"),
+        ("SELECT :day", {}, "the query has :day, and there is no such parameter"),
+    ],
+)
+def test_markers_and_parameters_must_be_the_same(lake: Lake, sql: str, given: dict[str, str], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        bound(lake, sql, **given)

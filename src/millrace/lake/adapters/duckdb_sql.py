@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +15,7 @@ import pyarrow as pa
 from millrace.core.clock import utc
 from millrace.core.errors import InvalidInput, InvalidState, first_line
 from millrace.core.names import DEFAULT_CATALOG, DEFAULT_SCHEMA, did_you_mean
+from millrace.lake.adapters.sql_markers import with_markers
 from millrace.lake.lake import Lake
 from millrace.lake.types import TableEntry
 
@@ -36,8 +37,11 @@ class DuckDbSql:
     threads: int
     timeout_s: float = _TIMEOUT_S
 
-    def read(self, sql: str, now: datetime, limit: int = 10_000) -> pa.Table:
+    def read(
+        self, sql: str, now: datetime, limit: int = 10_000, *, parameters: Mapping[str, str] | None = None
+    ) -> pa.Table:
         """See `SqlReader.read`."""
+        sql = sql if parameters is None else with_markers(sql, parameters)
         config = {"threads": self.threads, "autoinstall_known_extensions": False, "autoload_known_extensions": False}
         with duckdb.connect(":memory:", config=config) as connection:
             _check_is_select(connection, sql)
@@ -46,7 +50,9 @@ class DuckDbSql:
             files = [path for entry in entries for path in self._add(connection, entry)]
             _shut(connection, files)
             with _interrupted(connection, self.timeout_s), self._explained(entries):
-                return _first_rows(connection.sql(_short_names(sql, entries)).to_arrow_reader(limit), limit)
+                # Without parameters there is nothing to prepare: DuckDB would take an empty mapping for some.
+                found = connection.sql(_short_names(sql, entries), params=dict(parameters) if parameters else None)
+                return _first_rows(found.to_arrow_reader(limit), limit)
 
     def _add(self, connection: duckdb.DuckDBPyConnection, entry: TableEntry) -> list[str]:
         """Make a table readable under its names; its files."""
