@@ -14,6 +14,7 @@ from millrace.automl.types import Final, Importance
 from millrace.automl.workers.fit import Job, predictions
 
 _MOST_ROWS = 2000
+_UPPER = 0.975
 
 
 def importance(job: Job, folder: SearchFolder, final: Final, *, end: float, seed: int) -> Sequence[Importance]:
@@ -30,20 +31,41 @@ def importance(job: Job, folder: SearchFolder, final: Final, *, end: float, seed
     """
     folds, trial = folds_of(job.plan, job.problem.task, job.rows), final.members[0].trial
     losses: list[list[float]] = []
+    shares: list[float] = []
     for number in range(min(job.plan.folds, len(folds))):
         if not folder.model(trial, number).exists():
             continue
-        found = _of_fold(job, folder.load_model(trial, number), folds[number][1][:_MOST_ROWS], end, (seed, number))
+        fit, judge = folds[number]
+        found = _of_fold(job, folder.load_model(trial, number), judge[:_MOST_ROWS], end, (seed, number))
         if found is None:
             break
         losses.append(found)
-    if not losses:
-        return ()
-    table = np.array(losses)
-    names = list(job.rows.features.columns)
-    means, spreads = table.mean(axis=0), table.std(axis=0)
-    order = np.argsort(-means, kind="stable")
-    return tuple(Importance(names[place], float(means[place]), float(spreads[place])) for place in order)
+        shares.append(len(judge) / len(fit))
+    return summed(list(job.rows.features.columns), np.array(losses), float(np.mean(shares))) if losses else ()
+
+
+def summed(names: Sequence[str], losses: np.ndarray, share: float) -> tuple[Importance, ...]:
+    """The columns with their intervals, the most important first.
+
+    Folds are fitted on nearly the same rows, so their losses are less apart than those of new samples would be: the variance of the mean is that of
+    the losses times (1/J + judged/fitted), and the interval Student's with J - 1 degrees. Source: Nadeau & Bengio 2003, Inference for the
+    generalization error, section 3.
+
+    Args:
+        names: of m columns.
+        losses: J x m, by fold.
+        share: how many rows judge for each row that is fitted on.
+    """
+    from scipy.special import stdtrit
+
+    count = len(losses)
+    means, spreads = losses.mean(axis=0), losses.std(axis=0)
+    half = np.full(len(names), np.nan)
+    if count > 1:
+        half = stdtrit(count - 1, _UPPER) * losses.std(axis=0, ddof=1) * np.sqrt(1 / count + share)
+    lines = zip(names, means, spreads, means - half, means + half, strict=True)
+    found = [Importance(name, *map(float, numbers)) for name, *numbers in lines]
+    return tuple(sorted(found, key=lambda each: -each.loss))
 
 
 def _of_fold(job: Job, model: object, judge: np.ndarray, end: float, seed: tuple[int, int]) -> list[float] | None:

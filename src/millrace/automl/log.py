@@ -16,8 +16,10 @@ from millrace.tracking.port import Tracking
 from millrace.tracking.types import RunId
 
 _PARENT = "mlflow.parentRunId"
-NOTEBOOK = "notebook.ipynb"
+NOTEBOOK, EXPLORATION = "notebook.ipynb", "exploration.ipynb"
+IMPORTANCE = "importance"
 RenderTrial = Callable[[Trial], str | None]
+RenderText = Callable[[], str]
 
 
 @dataclass(slots=True)
@@ -29,7 +31,9 @@ class _Logged:
 class RunLog:
     """The search's run and, nested under it, one for each trial. Used from one thread; it writes from another."""
 
-    def __init__(self, tracking: Tracking, experiment: str, search_id: str, render: RenderTrial) -> None:
+    def __init__(
+        self, tracking: Tracking, experiment: str, search_id: str, render: RenderTrial, about: Mapping[str, RenderText]
+    ) -> None:
         """Begin to write.
 
         Args:
@@ -37,8 +41,10 @@ class RunLog:
             experiment: its name.
             search_id: the key under which the run is found again when a killed search goes on.
             render: a trial's notebook as text; None for none.
+            about: texts that are kept with the search's run, by their path.
         """
         self._tracking, self._experiment, self._id, self._render = tracking, experiment, search_id, render
+        self._about = about
         self._queue = queue.SimpleQueue[Trial | None]()
         self._logged: dict[int, _Logged] = {}
         self._failure: MillraceError | None = None
@@ -93,6 +99,8 @@ class RunLog:
             )
             self._started.set()
             self._rehearse()
+            for path, told in self._about.items():
+                self._tracking.log_text(self.run_id, told(), path)
             while (trial := self._queue.get()) is not None:
                 begun = time.monotonic()
                 self._logged[trial.number] = self._write(trial, self.run_id)

@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from millrace.automl.ask import Asked, Wish, ask
+from millrace.automl.engines.find import Engine, engine_named, interpreter
+from millrace.automl.engines.run import run_engine
 from millrace.automl.folder import SearchFolder, find_folder, key_of, tidy
-from millrace.automl.log import RunLog, search_facts
+from millrace.automl.importance_report import importance_csv, importance_svg
+from millrace.automl.log import EXPLORATION, IMPORTANCE, RunLog, search_facts
 from millrace.automl.logged import model_to_log
+from millrace.automl.notebooks import exploration_notebook, trial_notebook
 from millrace.automl.read import read
 from millrace.automl.run import Found, Limits, Watch, run_search
 from millrace.automl.space import spaces
@@ -45,6 +49,7 @@ class Options:
     blend: bool = True
     home: str | Path | None = None
     watch: Watch | None = None
+    engine: str = "millrace"
 
 
 def classify(
@@ -71,6 +76,7 @@ def classify(
     seed: int = 0,
     home: str | Path | None = None,
     watch: Watch | None = None,
+    engine: str = "millrace",
 ) -> AutoMLSummary:
     """Search a classifier for two or more classes.
 
@@ -100,6 +106,8 @@ def classify(
         seed: for every random choice.
         home: the home; MILLRACE_HOME or ./.millrace by default.
         watch: is told of the trials as they end.
+        engine: `millrace`, or `flaml` or `autogluon` from an environment of its own. Those choose by themselves what is tried: `exclude_frameworks`,
+            `imputers`, `max_trials`, `folds`, `blend` and `watch` are not for them.
 
     Raises:
         InvalidInput: nothing can be learned from this; the message says why and what to do.
@@ -129,6 +137,7 @@ def classify(
         blend,
         home,
         watch,
+        engine,
     )
     return search(dataset, wish, options)
 
@@ -156,6 +165,7 @@ def regress(
     seed: int = 0,
     home: str | Path | None = None,
     watch: Watch | None = None,
+    engine: str = "millrace",
 ) -> AutoMLSummary:
     """Search a model of a number: as `classify`, by `rmse`, `mae` or `r2`."""
     wish = Wish(
@@ -182,12 +192,15 @@ def regress(
         blend,
         home,
         watch,
+        engine,
     )
     return search(dataset, wish, options)
 
 
 def search(dataset: Any, wish: Wish, options: Options) -> AutoMLSummary:
     """Search, and keep everything in the home."""
+    if options.engine != "millrace":
+        return _by_engine(engine_named(options.engine), dataset, wish, options)
     begun = time.monotonic()
     _check_frameworks(options.exclude_frameworks)
     with closing(open_workspace(options.home)) as workspace, Pool(_processes(workspace, options)) as pool:
@@ -196,7 +209,7 @@ def search(dataset: Any, wish: Wish, options: Options) -> AutoMLSummary:
         folder = find_folder(root, key_of(asked.job, options.exclude_frameworks, options.latency), finished=False)
         asked = _kept(asked, folder, options)
         experiment = options.experiment or f"automl {asked.dataset.name}"
-        log = RunLog(workspace.tracking, experiment, folder.id, _no_notebook)
+        log = _run_log(workspace, asked, folder, options, experiment)
         watch = _Watching(log, folder, options.watch, begun)
         limits = replace(_limits(begun, wish, options, folder), after_s=partial(_after_s, log, options.minutes * 60))
         families = spaces(frozenset(options.exclude_frameworks))
@@ -229,8 +242,45 @@ class _Watching:
             self.other.ended(trial, best, left_s)
 
 
-def _no_notebook(_: Trial) -> str | None:
-    return None
+def _run_log(workspace: Workspace, asked: Asked, folder: SearchFolder, options: Options, experiment: str) -> RunLog:
+    """With notebooks: one about the data with the search's run, and one with each trial of our own."""
+    job, threads = asked.job, workspace.settings.threads
+    sketch = Search(folder.id, job.problem, asked.dataset, job.plan, options.minutes * 60, job.plan.seed, threads)
+
+    def of_trial(trial: Trial) -> str | None:
+        return trial_notebook(sketch, trial).ipynb() if options.engine == "millrace" else None
+
+    about = {EXPLORATION: lambda: exploration_notebook(sketch).ipynb()}
+    return RunLog(workspace.tracking, experiment, folder.id, of_trial, about)
+
+
+def _by_engine(engine: Engine, dataset: Any, wish: Wish, options: Options) -> AutoMLSummary:
+    """The same with an engine that is not ours, which does not go on where it was killed."""
+    begun = time.monotonic()
+    with closing(open_workspace(options.home)) as workspace:
+        interpreter(engine, workspace.home)
+        asked = ask(read(dataset, workspace), wish)
+        folder = find_folder(workspace.home / "automl", key_of(asked.job, engine, options.latency), finished=False)
+        folder.begin(asked.job)
+        asked = _kept(asked, folder, options)
+        experiment = options.experiment or f"automl {asked.dataset.name}"
+        log = _run_log(workspace, asked, folder, options, experiment)
+        found = run_engine(
+            engine,
+            asked,
+            search_id=folder.id,
+            home=workspace.home,
+            budget_s=options.minutes * 60 - (time.monotonic() - begun),
+            threads=workspace.settings.threads,
+            seed=wish.seed,
+            latency=options.latency,
+            clock=workspace.clock,
+        )
+        for trial in found.search.trials:
+            log.trial(trial)
+        summary = _log(workspace, asked, found, log, experiment)
+        folder.keep_state(done=True, model_uri=summary.model_uri)
+        return replace(summary, search=replace(summary.search, seconds=time.monotonic() - begun))
 
 
 def _kept(asked: Asked, folder: SearchFolder, options: Options) -> Asked:
@@ -274,6 +324,9 @@ def _log(workspace: Workspace, asked: Asked, found: Found, log: RunLog, experime
     whole = replace(found.search, trials=trials, experiment=experiment, run_id=str(run))
     params, metrics = search_facts(whole)
     tracking.log(run, params=params, metrics=metrics)
+    if whole.importance:
+        tracking.log_text(run, importance_csv(whole.importance), f"{IMPORTANCE}.csv")
+        tracking.log_text(run, importance_svg(whole.importance, whole.problem), f"{IMPORTANCE}.svg")
     tracking.finish(run)
     return AutoMLSummary(whole, found.model, uri, workspace.home, found.interrupted)
 

@@ -249,13 +249,16 @@ class Importance:
 
     Attributes:
         column: an input.
-        loss: how much worse the metric gets, in its own unit, mean over folds and shuffles; 0 or less: the column tells nothing.
-        spread: standard deviation of it over folds and shuffles.
+        loss: how much worse the metric gets, in its own unit, mean over folds; 0 or less: the column tells nothing.
+        spread: standard deviation of it over folds.
+        low, high: 95 % interval of the loss; NaN where there is only one fold.
     """
 
     column: str
     loss: float
     spread: float
+    low: float = math.nan
+    high: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
