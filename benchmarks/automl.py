@@ -5,7 +5,8 @@ on two cores, in turn, each fit in a process of its own whose time is taken from
 disk. Makes the peers' environments and keeps each result under .bench/automl/, so that a run that was stopped goes on where it was; what was measured with other
 code, other data or other versions is measured anew. Writes its section of docs/benchmarks.md when all is there: about 25 minutes a seed.
 
-`QUICK=1` (`--quick`) tries all with one seed, three small tables and 10 s each, in about four minutes, and writes nothing. `--tell` prints the section of what is there.
+`QUICK=1` (`--quick`) tries all with one seed, three small tables and 10 s each, in about four minutes, and writes nothing. `--tell` prints the section of what is there;
+`--quiet 0.1` measures anew what was measured while others used more than a tenth of the machine.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Plan:
                 yield cut(name, seed, _FOLDER / "data")
 
 
-def main(plan: Plan, *, is_whole: bool, only_tell: bool) -> None:
+def main(plan: Plan, *, is_whole: bool, only_tell: bool, quiet: float) -> None:
     """Run what is missing, and write the page where all was run."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     results: list[dict[str, Any]] = []
@@ -75,7 +76,7 @@ def main(plan: Plan, *, is_whole: bool, only_tell: bool) -> None:
         # Nobody is always the first.
         turn = number % len(plan.contenders)
         for contender in (*plan.contenders[turn:], *plan.contenders[:turn]):
-            found = _result(each, contender, plan.seconds, only_tell=only_tell)
+            found = _result(each, contender, plan.seconds, only_tell=only_tell, quiet=quiet)
             results += [found] if found else []
     versions = [peers.versions(peers.made(place), names) for place, names in PEERS.values() if names]
     page = automl_page.page(results, plan.seconds, versions)
@@ -84,10 +85,10 @@ def main(plan: Plan, *, is_whole: bool, only_tell: bool) -> None:
         sections.put("automl", page)
 
 
-def _result(each: Cut, contender: str, seconds: float, *, only_tell: bool) -> dict[str, Any] | None:
+def _result(each: Cut, contender: str, seconds: float, *, only_tell: bool, quiet: float) -> dict[str, Any] | None:
     place = _FOLDER / f"{seconds:.0f}s" / f"{each.name}-{each.seed}-{each.print}" / f"{contender}-{_code(contender)}"
     done = place / "result.json"
-    if not done.exists():
+    if not done.exists() or (not only_tell and json.loads(done.read_text())["busy"] > quiet):
         if only_tell:
             return None
         try:
@@ -156,6 +157,9 @@ if __name__ == "__main__":
     parser.add_argument("--contenders", nargs="+", default=(*SEARCHES, *PLAIN), choices=(*SEARCHES, *PLAIN))
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--tell", action="store_true")
+    parser.add_argument(
+        "--quiet", type=float, default=1.0, help="measure anew what was measured while others used a larger share"
+    )
     asked = parser.parse_args()
     if asked.quick:
         asked.seeds, asked.tables, asked.seconds = SEEDS[:1], QUICK_TABLES, QUICK_S
@@ -164,4 +168,5 @@ if __name__ == "__main__":
         Plan(asked.tables, asked.seeds, asked.seconds, asked.contenders),
         is_whole=whole and len(asked.tables) == len(TABLES) and len(asked.contenders) == len(SEARCHES) + len(PLAIN),
         only_tell=asked.tell,
+        quiet=asked.quiet,
     )
