@@ -12,6 +12,7 @@ import pytest
 
 from millrace.automl import classify, regress
 from millrace.core.errors import InvalidInput, NotFound
+from millrace.tracking.types import RunId
 from millrace.workspace import open_workspace
 
 BENCH = Path(__file__).resolve().parents[2] / ".bench"
@@ -59,7 +60,7 @@ class TestEngines:
         assert (kept.predict(rows) == rows["lost"]).mean() > 0.8
         assert found.final.score < 0.65  # log-loss; knowing nothing gives 0.69
         with closing(open_workspace(home)) as workspace:
-            run = workspace.tracking.get(found.search.run_id)
+            run = workspace.tracking.get(RunId(str(found.search.run_id)))
             assert run.status == "FINISHED"
             assert "what knows too much" in workspace.tracking.read_text(run.id, "exploration.ipynb").lower()
 

@@ -25,7 +25,7 @@ class TestInterval:
         (found,) = summed(["a"], np.array(losses)[:, None], 0.25)
         mean, half = statistics.mean(losses), T_OF_4 * statistics.stdev(losses) * math.sqrt(1 / 5 + 0.25)
         assert found.loss == pytest.approx(mean)
-        assert (found.low, found.high) == (pytest.approx(mean - half), pytest.approx(mean + half))
+        assert [found.low, found.high] == pytest.approx([mean - half, mean + half])
 
     def test_one_fold_has_none(self) -> None:
         (found,) = summed(["a"], np.array([[0.1]]), 0.25)

@@ -28,7 +28,7 @@ def engine_named(name: str) -> Engine:
         raise InvalidInput(
             f"'{name}' is no engine of AutoML", hint=did_you_mean(name, ("millrace", *ENGINES)), engine=name
         )
-    return name  # type: ignore[return-value]  # it is one of them
+    return name
 
 
 def interpreter(engine: Engine, home: Path, first: str | None = None) -> Path:

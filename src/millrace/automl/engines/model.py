@@ -96,7 +96,8 @@ class EngineModel:
             self._end()
 
     def _begin(self) -> None:
-        self._lock, self._running = threading.Lock(), None
+        self._lock = threading.Lock()
+        self._running: _Running | None = None
         self._finalizer: Any = None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -133,7 +133,8 @@ def _fit_autogluon(task: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _left_s(task: dict[str, Any]) -> float:
-    return max(task["ends_at"] - time.monotonic(), 1.0)
+    ends_at: float = task["ends_at"]
+    return max(ends_at - time.monotonic(), 1.0)
 
 
 def _metric(task: dict[str, Any]) -> str:
