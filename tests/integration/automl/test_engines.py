@@ -15,7 +15,7 @@ from millrace.core.errors import InvalidInput, NotFound
 from millrace.tracking.types import RunId
 from millrace.workspace import open_workspace
 
-BENCH = Path(__file__).resolve().parents[2] / ".bench"
+BENCH = Path(__file__).resolve().parents[3] / ".bench"
 ENGINES = [name for name in ("flaml", "autogluon") if (BENCH / f"automl-{name}" / ".made").exists()]
 ROWS = 300
 
