@@ -6,7 +6,7 @@ What a pipeline's page is made of (`docs/pipelines.md` explains each):
 - data: `Source`, `feature_table`, `label_table`, `Label`, `FeatureLookup`, `Split`
 - functions as features: `feature_function` registers one, `FeatureFunction` uses it
 - candidates: `XGBoost`, `LightGBM`, `Linear`, `Dummy`, `Custom`
-- gates: `AtLeast`, `AtMost`, `BeatsBaselines`, `BeatsChampion`
+- gates: `AtLeast`, `AtMost`, `BeatsBaselines`, `BeatsChampion`, `NoWorseThanChampion`, `WorstSlice`, `Calibrated`, `NoLeakage`, `NoServingSkew`, `FastEnough`
 - the rest of the loop: `Deployment`, `Rollout` with `CanaryLimits`, `Monitor` with `Metric`s, `Alert` with `MetricAlert`s, `Retrain`, and `Pipeline` around it all
 - jobs: `Job` of `Task`s, each a `PipelineTask`, `FeatureRefreshTask`, `MonitorTask`, `RetrainTask`, `AlertTask`, `NotebookTask`,
   `SparkPythonTask`, `SqlTask`, `ConditionTask` or `RunJobTask`; `CronSchedule`, `TableUpdateTrigger`, `ModelTrigger`, `AlertTrigger`
@@ -68,7 +68,12 @@ if TYPE_CHECKING:
     from millrace.pipeline.snapshots import preview
     from millrace.serving.canary.types import CanaryLimits
     from millrace.training.candidates import Custom, Dummy, LightGBM, Linear, XGBoost
-    from millrace.validation.gates import AtLeast, AtMost, BeatsBaselines, BeatsChampion
+    from millrace.validation.calibrated import Calibrated
+    from millrace.validation.comparisons import BeatsBaselines, BeatsChampion, NoWorseThanChampion
+    from millrace.validation.no_leakage import NoLeakage
+    from millrace.validation.served import FastEnough, NoServingSkew
+    from millrace.validation.thresholds import AtLeast, AtMost
+    from millrace.validation.worst_slice import WorstSlice
     from millrace.workspace import Workspace, open_workspace, spark
 
 __version__ = "0.1.0"
@@ -117,7 +122,12 @@ _FROM = {
     "millrace.pipeline.snapshots": ("preview",),
     "millrace.serving.canary.types": ("CanaryLimits",),
     "millrace.training.candidates": ("Custom", "Dummy", "LightGBM", "Linear", "XGBoost"),
-    "millrace.validation.gates": ("AtLeast", "AtMost", "BeatsBaselines", "BeatsChampion"),
+    "millrace.validation.calibrated": ("Calibrated",),
+    "millrace.validation.comparisons": ("BeatsBaselines", "BeatsChampion", "NoWorseThanChampion"),
+    "millrace.validation.no_leakage": ("NoLeakage",),
+    "millrace.validation.served": ("FastEnough", "NoServingSkew"),
+    "millrace.validation.thresholds": ("AtLeast", "AtMost"),
+    "millrace.validation.worst_slice": ("WorstSlice",),
     "millrace.workspace": ("Workspace", "open_workspace", "spark"),
 }
 _HOME_OF = {name: module for module, names in _FROM.items() for name in names}
@@ -130,6 +140,7 @@ __all__ = [
     "AtMost",
     "BeatsBaselines",
     "BeatsChampion",
+    "Calibrated",
     "CanaryLimits",
     "ConditionTask",
     "Count",
@@ -138,6 +149,7 @@ __all__ = [
     "Custom",
     "Deployment",
     "Dummy",
+    "FastEnough",
     "FeatureFunction",
     "FeatureLookup",
     "FeatureRefreshTask",
@@ -154,6 +166,9 @@ __all__ = [
     "ModelTrigger",
     "Monitor",
     "MonitorTask",
+    "NoLeakage",
+    "NoServingSkew",
+    "NoWorseThanChampion",
     "NotebookTask",
     "Pipeline",
     "PipelineTask",
@@ -172,6 +187,7 @@ __all__ = [
     "TaskDependency",
     "Windows",
     "Workspace",
+    "WorstSlice",
     "XGBoost",
     "__version__",
     "feature_function",

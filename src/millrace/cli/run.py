@@ -135,6 +135,7 @@ def _print_report(report: RunReport, schedules: Sequence[str], *, json: bool) ->
                 "stages": stages,
                 "reasons": list(report.reasons),
                 "schedules_not_applied": list(schedules),
+                "report": report.report or None,
             }
         )
         return
@@ -146,3 +147,5 @@ def _print_report(report: RunReport, schedules: Sequence[str], *, json: bool) ->
         say(f"{report.status}: {reason}")
     if report.status == "waiting":
         say("production goes on serving; the next run asks again, and moves the alias when the canary has finished")
+    if report.report:
+        say(f"report: {report.report}")

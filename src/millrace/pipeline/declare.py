@@ -19,7 +19,8 @@ from millrace.pipeline.source import Source
 from millrace.pipeline.upkeep import Alert, MetricAlert, Monitor, Retrain
 from millrace.pipeline.windows import OnlyWindows, Windows
 from millrace.training.types import Candidate
-from millrace.validation.types import Gate
+from millrace.validation.defaults import check_skipped
+from millrace.validation.types import AnyGate
 
 Compute = Callable[..., object]
 _NO_TIME = timedelta(0)
@@ -199,7 +200,8 @@ class Pipeline:
         lookups: what to look up, and functions over it. Where it has no lookup: all features of each feature table, by its
             keys, at the label's time.
         candidates: what is trained; the best that passes the gates goes on.
-        gates: what the best must hold.
+        gates: what the best must hold, beside the default gates; one of a default gate's name stands for it.
+        skip_gates: default gates that are not asked, by name; `("all",)` for all of them.
         holdout: a table (keys, time, label) instead of a split in time.
         choose_by: the holdout metric that ranks candidates.
         model: registered model name; None: `ml.models.<name>`.
@@ -209,13 +211,14 @@ class Pipeline:
     name: str
     label: LabelTable | Label
     candidates: Sequence[Candidate]
-    gates: Sequence[Gate]
+    gates: Sequence[AnyGate] = ()
     features: Sequence[FeatureTable] = ()
     lookups: Sequence[FeatureLookup | FeatureFunction] | None = None
     split: Split = field(default_factory=Split)
     holdout: str | None = None
     exclude: Sequence[str] = ()
     choose_by: str = "log_loss"
+    skip_gates: Sequence[str] = ()
     model: str | None = None
     deployment: Deployment = field(default_factory=Deployment)
     rollout: Rollout | None = None
@@ -240,6 +243,7 @@ class Pipeline:
         if not self.features and not self.lookups:
             raise InvalidInput("the pipeline has no features", hint="give features=[...], lookups=[...], or both")
         parted(self.lookups or ())
+        check_skipped(self.skip_gates)
 
     def candidate(self, name: str) -> Candidate:
         """The candidate of that name, which is there."""

@@ -28,6 +28,7 @@ def definition(pipeline: Pipeline, functions: FunctionStore) -> str:
         pipeline.model_name,
         pipeline.seed,
         *called,
+        *pipeline.skip_gates,
     )
 
 

@@ -9,14 +9,14 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from millrace.core.errors import Conflict
 from millrace.core.events import Event
 from millrace.core.processes import is_alive
 from millrace.jobs.types import PipelineRunId, Status
-from millrace.pipeline.attempts import why_refused
+from millrace.pipeline.attempts import VALIDATE, why_refused
 from millrace.pipeline.context import OpenTarget, RunContext
 from millrace.pipeline.declare import Pipeline
 from millrace.pipeline.notes import catch_up
@@ -46,7 +46,7 @@ class StageReport:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """How a run ended.
+    """How a run ended. `report` is where the page about its verdict is, where there was one.
 
     `nothing` where every stage was done already; `refused` with the reasons of the gates or of a canary; `waiting` with what is waited
     for.
@@ -56,6 +56,7 @@ class RunReport:
     stages: tuple[StageReport, ...]
     reasons: tuple[str, ...] = ()
     resumed: bool = False
+    report: str = ""
 
 
 def run_pipeline(
@@ -85,7 +86,8 @@ def run_pipeline(
                 break
         if is_loop:
             catch_up(services, pipeline)
-        return _report(services, pipeline, request, reports, resumed=resumed)
+        ended = _report(services, pipeline, request, reports, resumed=resumed)
+        return replace(ended, report=_page_of(services, pipeline, reports))
 
 
 def run_plan(services: Services, pipeline: Pipeline, plan: Plan, target: OpenTarget, progress: Progress) -> RunReport:
@@ -116,6 +118,11 @@ def _opened_once(target: OpenTarget, stack: ExitStack) -> OpenTarget:
         return nullcontext(opened[0])
 
     return shared
+
+
+def _page_of(services: Services, pipeline: Pipeline, reports: list[StageReport]) -> str:
+    judged = services.runs.latest(pipeline.name, VALIDATE) if any(each.name == VALIDATE for each in reports) else None
+    return "" if judged is None else str(judged.output.get("report", ""))
 
 
 def _report(

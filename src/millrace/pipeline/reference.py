@@ -9,11 +9,9 @@ from millrace.features.matrix import model_frame
 from millrace.monitoring.reference.profile import ReferenceProfile
 from millrace.pipeline import training_parts
 from millrace.pipeline.context import RunContext
-from millrace.pipeline.fitted import fitted_model, holdout_labels, holdout_scores
-from millrace.pipeline.importances import importances
+from millrace.pipeline.fitted import holdout_scores, shares_of
 from millrace.pipeline.port import Services
 from millrace.tracking.types import RunId
-from millrace.training.models import predict_proba
 
 REFERENCE = "reference_profile.json"  # kept with the training run
 
@@ -36,14 +34,7 @@ def reference_profile(context: RunContext, candidate: str) -> ReferenceProfile:
         predictions=pa.array(answers, from_pandas=True),
         timestamps=rows.column(label.time).combine_chunks(),
     )
-    model = fitted_model(context, chosen).model
-    shares = importances(
-        lambda frame: predict_proba(model, frame),
-        parts.holdout.features(),
-        holdout_labels(parts),
-        seed=context.pipeline.seed,
-    )
-    return replace(profile, importances=shares)
+    return replace(profile, importances=shares_of(context, chosen))
 
 
 def reference_of(services: Services, run_id: str) -> ReferenceProfile:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
+from itertools import cycle, islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from millrace.core.clock import epoch_us
@@ -17,29 +19,17 @@ from millrace.pipeline.context import RunContext
 from millrace.registry.types import ModelName, ModelVersion
 from millrace.targets.port import DeploymentTarget
 from millrace.training.models import load_native, predict_proba
+from millrace.validation.types import Served
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 # Served in another library call than offline (a row at a time, no frame), so equal up to float32 arithmetic.
 TOLERANCE = 1e-6
+_LONGEST_MS = 5000.0
 
 
-@dataclass(frozen=True, slots=True)
-class SmokeResult:
-    """How many rows were asked and how many answers differed; `example` shows the first that did."""
-
-    rows: int
-    differing: int
-    example: str
-    largest_difference: float
-
-    def output(self) -> dict[str, object]:
-        """For the run's record."""
-        return {"rows": self.rows, "differing": self.differing, "largest_difference": self.largest_difference}
-
-
-def smoke_test(context: RunContext, target: DeploymentTarget, version: ModelVersion) -> SmokeResult:
+def smoke_test(context: RunContext, target: DeploymentTarget, version: ModelVersion) -> Served:
     """Ask the staging endpoint about holdout customers, by key only, and compare with the lookup and model offline.
 
     Raises:
@@ -49,13 +39,34 @@ def smoke_test(context: RunContext, target: DeploymentTarget, version: ModelVers
     folder = context.services.registry.download(ModelName(context.pipeline.model_name), version)
     model = load_native(folder)
     before = _offline(context, spec, requests, model)
-    asked = [*(key for lookup in spec.lookups for key in lookup.keys), *spec.request_columns]
-    records = requests.select(list(dict.fromkeys(asked))).to_pylist()
+    records = requests.select(_asked(spec)).to_pylist()
     answers = target.query(context.pipeline.staging_endpoint, [_wire(record) for record in records])
     got = answers.probabilities or tuple(float("nan") for _ in records)
     # A function of the time of the question has moved on a little meanwhile: the answer lies between then and now.
     after = _offline(context, spec, requests, model) if _reads_time(spec) else before
-    return _compare(records, list(zip(before, after, strict=True)), got)
+    compared = _compare(records, list(zip(before, after, strict=True)), got)
+    return replace(compared, size_bytes=_size(folder))
+
+
+def timed(context: RunContext, target: DeploymentTarget, requests: int) -> tuple[float, ...]:
+    """Milliseconds that the staging endpoint takes for requests of one row, as the client waits for them; fewer where they take long."""
+    spec, rows = _requests(context)
+    records = rows.select(_asked(spec)).to_pylist()
+    times: list[float] = []
+    for record in islice(cycle(records), requests):
+        times.append(target.query(context.pipeline.staging_endpoint, [_wire(record)]).figures["round_trip_ms"])
+        if sum(times) > _LONGEST_MS:
+            break
+    return tuple(times)
+
+
+def _asked(spec: FeatureSpec) -> list[str]:
+    """What a request has to bring."""
+    return list(dict.fromkeys([*(key for lookup in spec.lookups for key in lookup.keys), *spec.request_columns]))
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _offline(context: RunContext, spec: FeatureSpec, requests: pa.Table, model: object) -> Sequence[float]:
@@ -72,11 +83,11 @@ def _reads_time(spec: FeatureSpec) -> bool:
 
 def _compare(
     records: Sequence[Mapping[str, object]], expected: Sequence[tuple[float, float]], got: Sequence[float]
-) -> SmokeResult:
+) -> Served:
     gaps = [_gap(answer, *bounds) for answer, bounds in zip(got, expected, strict=True)]
     wrong = [index for index, gap in enumerate(gaps) if gap > TOLERANCE]
     example = f"{records[wrong[0]]} gave {got[wrong[0]]}, not {expected[wrong[0]][0]}" if wrong else ""
-    return SmokeResult(len(records), len(wrong), example, max(gaps, default=0.0))
+    return Served(len(records), len(wrong), max(gaps, default=0.0), example)
 
 
 def _gap(answer: float, one: float, other: float) -> float:

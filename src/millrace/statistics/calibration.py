@@ -1,13 +1,17 @@
-"""From scores to chances: what comes true of rows with such a score."""
+"""From scores to chances: what comes true of rows with such a score, and how far scores are from it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 
-from millrace.statistics.metrics import Floats
+from millrace.statistics.metrics import Floats, Metric
 
 _STEPS = 50
 _CLOSE = 1e-10
+_BINS = 10
 _PULL = 1.0  # towards "the score is the chance", as strong as one row of each kind
 
 
@@ -40,6 +44,52 @@ def isotonic(values: Floats, weights: Floats) -> Floats:
     from scipy.optimize import isotonic_regression
 
     return np.asarray(isotonic_regression(values, weights=weights).x, dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """Rows with neighbouring scores: what was said of them on average, and how many of them came true."""
+
+    said: float
+    came_true: float
+    rows: int
+
+
+def reliability(labels: Floats, scores: Floats, bins: int = _BINS) -> tuple[ReliabilityBin, ...]:
+    """Rows in bins of about as many each, by rising score; equal scores are in one bin, so that there may be fewer bins.
+
+    Source: DeGroot & Fienberg 1983, The comparison and evaluation of forecasters.
+    """
+    order, starts = _binned(scores, bins)
+    rows = np.diff([*starts, len(scores)])
+    said, true = (np.add.reduceat(values[order], starts) / rows for values in (scores, labels))
+    return tuple(
+        ReliabilityBin(*each) for each in zip(said.tolist(), true.tolist(), rows.astype(int).tolist(), strict=True)
+    )
+
+
+def _expected_error(labels: Floats, scores: Floats) -> Callable[[Floats], Floats]:
+    order, starts = _binned(scores, _BINS)
+    off = (scores - labels)[order]
+
+    def on(weights: Floats) -> Floats:
+        sums = np.abs(np.add.reduceat(weights[:, order] * off, starts, axis=1))
+        return np.asarray(sums.sum(axis=1) / weights.sum(axis=1))
+
+    return on
+
+
+calibration_error = Metric("calibration_error", higher_is_better=False, prepare=_expected_error)
+"""Mean distance of what was said from what came true, over 10 bins of about as many rows each. Positive for a calibrated model too, by
+chance, the more so the fewer rows a bin has. Source: Naeini et al. 2015, Obtaining well calibrated probabilities using Bayesian binning."""
+
+
+def _binned(scores: Floats, bins: int) -> tuple[np.ndarray, np.ndarray]:
+    """The order of rising scores, and where in it each bin starts."""
+    order = np.argsort(scores, kind="stable")
+    rising = scores[order]
+    wanted = rising[np.linspace(0, len(scores), bins, endpoint=False).astype(int)]
+    return order, np.unique(np.searchsorted(rising, wanted, side="left"))
 
 
 def _chance(log_odds: Floats) -> Floats:

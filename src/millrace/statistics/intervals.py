@@ -1,4 +1,4 @@
-"""How sure is a figure? Proportions, means and areas under ROC curves, from counts and sums, with two-sided 95 % intervals."""
+"""How sure is a figure? Proportions, means and areas under ROC curves, from counts and sums, with two-sided intervals, of 95 % unless said."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def normal_quantile(confidence: float = CONFIDENCE) -> float:
     return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
-def proportion(hits: float, rows: float) -> Estimate:
+def proportion(hits: float, rows: float, confidence: float = CONFIDENCE) -> Estimate:
     """A share of rows, with Wilson's interval, which holds for few rows and near 0 and 1 too.
 
     Source: Wilson 1927; Brown, Cai & DasGupta 2001, Interval estimation for a binomial proportion.
     """
     if rows <= 0:
         return UNKNOWN
-    z2, share = normal_quantile() ** 2, hits / rows
+    z2, share = normal_quantile(confidence) ** 2, hits / rows
     middle = (hits + z2 / 2) / (rows + z2)
     half = sqrt(z2 * (share * (1 - share) * rows + z2 / 4)) / (rows + z2)
     low, high = max(middle - half, 0.0), min(middle + half, 1.0)
@@ -59,9 +59,9 @@ def proportion(hits: float, rows: float) -> Estimate:
     return Estimate(share, error, 0.0 if hits <= 0 else low, 1.0 if hits >= rows else high, int(rows))
 
 
-def f1(hit: float, false_alarm: float, missed: float) -> Estimate:
+def f1(hit: float, false_alarm: float, missed: float, confidence: float = CONFIDENCE) -> Estimate:
     """F1 with an interval: it rises with the Jaccard index J = TP / (TP + FP + FN), a proportion, as 2J / (1 + J); 0 where there is none."""
-    jaccard = proportion(hit, hit + false_alarm + missed)
+    jaccard = proportion(hit, hit + false_alarm + missed, confidence)
     if not jaccard:
         return UNKNOWN
     value, low, high = (2 * j / (1 + j) for j in (jaccard.value, jaccard.low, jaccard.high))
@@ -79,9 +79,15 @@ def mean(total: float, squares: float, rows: int, least: float = -np.inf) -> Est
     return around(value, error, rows, (least, np.inf))
 
 
-def around(value: float, error: float, rows: int, bounds: tuple[float, float] = (-np.inf, np.inf)) -> Estimate:
+def around(
+    value: float,
+    error: float,
+    rows: int,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+    confidence: float = CONFIDENCE,
+) -> Estimate:
     """A value with the normal interval of its standard error, kept within bounds."""
-    half = normal_quantile() * error
+    half = normal_quantile(confidence) * error
     return Estimate(value, error, max(value - half, bounds[0]), min(value + half, bounds[1]), rows)
 
 
@@ -109,7 +115,7 @@ class Area:
     positives: int
 
 
-def area(negatives: npt.ArrayLike, positives: npt.ArrayLike) -> Area:
+def area(negatives: npt.ArrayLike, positives: npt.ArrayLike, *, confidence: float = CONFIDENCE) -> Area:
     """ROC AUC of rows counted by cells of their score, cells rising, with DeLong's error; NaN where there is one class only.
 
     The interval is normal on the log-odds of the area, so it stays in [0, 1]. Where DeLong's error is 0 (classes apart, or few rows), it
@@ -119,6 +125,7 @@ def area(negatives: npt.ArrayLike, positives: npt.ArrayLike) -> Area:
     Args:
         negatives: k counts of rows of class 0 (expected ones need not be whole).
         positives: k counts of rows of class 1.
+        confidence: of the interval.
     """
     zeros, ones = np.asarray(negatives, dtype=np.float64), np.asarray(positives, dtype=np.float64)
     n0, n1 = float(zeros.sum()), float(ones.sum())
@@ -129,7 +136,7 @@ def area(negatives: npt.ArrayLike, positives: npt.ArrayLike) -> Area:
     value = float((ones * below).sum() / n1)
     variance = sum(_variance_of_mean(rows, at, value) for rows, at in ((ones, below), (zeros, above)))
     bound = float((zeros * ones).sum() / (2 * n0 * n1))
-    estimate = _on_log_odds(value, sqrt(variance), min(n0, n1), int(n0 + n1))
+    estimate = _on_log_odds(value, sqrt(variance), min(n0, n1), int(n0 + n1), confidence)
     return Area(estimate, bound, int(n0), int(n1))
 
 
@@ -138,10 +145,10 @@ def _variance_of_mean(rows: Floats, values: Floats, mean_value: float) -> float:
     return float((rows * (values - mean_value) ** 2).sum() / max(n - 1, 1.0) / n)
 
 
-def _on_log_odds(value: float, error: float, rarer: float, rows: int) -> Estimate:
+def _on_log_odds(value: float, error: float, rarer: float, rows: int, confidence: float) -> Estimate:
     if error <= 0 or not 0 < value < 1:
-        wilson = proportion(value * rarer, rarer)
+        wilson = proportion(value * rarer, rarer, confidence)
         return Estimate(value, error, wilson.low, wilson.high, rows)
-    middle, half = np.log(value / (1 - value)), normal_quantile() * error / (value * (1 - value))
+    middle, half = np.log(value / (1 - value)), normal_quantile(confidence) * error / (value * (1 - value))
     low, high = (float(1 / (1 + np.exp(-np.clip(at, -700, 700)))) for at in (middle - half, middle + half))
     return Estimate(value, error, low, high, rows)

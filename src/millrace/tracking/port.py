@@ -38,6 +38,10 @@ class Tracking(Protocol):
         """A text that was kept with the run; NotFound where there is none."""
         ...
 
+    def where(self, run: RunId, path: str) -> str:
+        """Where an artifact of the run is: a path of this machine where it is kept there, else a URI."""
+        ...
+
     def log_model(self, run: RunId, name: str, model: ModelToLog) -> str:
         """Store the model with the run and return its URI (`models:/m-...`)."""
         ...

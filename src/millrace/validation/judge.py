@@ -24,13 +24,14 @@ def as_json(verdict: Verdict) -> dict[str, object]:
     """The verdict as JSON-compatible values, for the promotion log and a run's artifacts; what is not finite is None."""
     return {
         "passed": verdict.passed,
-        "metrics": _finite(verdict.metrics),
+        "metrics": finite(verdict.metrics),
         "gates": [
-            {"gate": each.gate, "passed": each.passed, "reason": each.reason, "figures": _finite(each.figures)}
+            {"gate": each.gate, "passed": each.passed, "reason": each.reason, "figures": finite(each.figures)}
             for each in verdict.results
         ],
     }
 
 
-def _finite(figures: Mapping[str, float]) -> dict[str, float | None]:
+def finite(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """Figures as JSON has them: what is not finite is None."""
     return {name: float(value) if math.isfinite(value) else None for name, value in figures.items()}

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from millrace.core.errors import InvalidInput
-from millrace.validation.gates import AtLeast, AtMost, BeatsBaselines, BeatsChampion, retraining_gates
+from millrace.validation.calibrated import Calibrated
+from millrace.validation.comparisons import BeatsBaselines, BeatsChampion
+from millrace.validation.defaults import DEFAULTS, check_skipped, in_force
 from millrace.validation.judge import as_json, judge
+from millrace.validation.thresholds import AtLeast, AtMost
 from millrace.validation.types import Evidence, Gate
 
 RNG = np.random.default_rng(7)
@@ -30,14 +33,17 @@ def test_equal_to_the_threshold_is_enough() -> None:
     assert AtLeast(accuracy=0.75).check(half_right).passed
     refused = AtLeast(accuracy=0.7500001).check(half_right)
     assert not refused.passed
-    assert refused.reason == "accuracy 0.7500 is below 0.7500001"
-    assert refused.figures == {"accuracy": 0.75}
+    assert refused.reason == "accuracy 0.7500 is below 0.7500001 (95 % interval 0.2500 to 1.0000)"
+    assert refused.figures == {"accuracy": 0.75, "accuracy_low": 0.25, "accuracy_high": 1.0}
 
 
 def test_every_missed_threshold_is_named() -> None:
     result = AtLeast(accuracy=0.99, f1=0.1, roc_auc=0.99).check(evidence())
     assert not result.passed
-    assert re.fullmatch(r"accuracy 0\.7\d+ is below 0.99; roc_auc 0\.8\d+ is below 0.99", result.reason)
+    between = r" \(95 % interval 0\.\d{4} to 0\.\d{4}\)"
+    assert re.fullmatch(
+        rf"accuracy 0\.7\d+ is below 0.99{between}; roc_auc 0\.8\d+ is below 0.99{between}", result.reason
+    )
 
 
 def test_at_most() -> None:
@@ -75,7 +81,7 @@ def test_a_gate_that_makes_no_sense_is_refused_when_it_is_written(make: object, 
 def test_gates_are_values() -> None:
     assert AtLeast(f1=0.5) == AtLeast(f1=0.5) != AtLeast(f1=0.6)
     assert len({BeatsChampion(), BeatsChampion()}) == 1
-    assert repr(AtLeast(f1=0.5)) == "AtLeast(thresholds=(('f1', 0.5),))"
+    assert repr(AtLeast(f1=0.5)) == "AtLeast(thresholds=(('f1', 0.5),), significant=False)"
 
 
 def test_baselines() -> None:
@@ -151,9 +157,28 @@ def test_the_champion_is_judged_on_the_newest_rows_where_the_holdout_is_older() 
 
 
 def test_a_retraining_has_to_beat_the_champion_also_where_no_gate_says_so() -> None:
-    assert retraining_gates([BeatsBaselines()]) == (BeatsBaselines(), BeatsChampion())
+    assert in_force([BeatsBaselines()], ["all"], unattended=True) == (BeatsBaselines(), BeatsChampion())
     own = BeatsChampion("roc_auc", significant=False)
-    assert retraining_gates([own]) == (own,)
+    assert in_force([own], ["all"], unattended=True) == (own,)
+
+
+def test_default_gates_are_there_unless_one_of_their_name_is_named_or_they_are_skipped() -> None:
+    assert in_force([]) == DEFAULTS
+    strict = Calibrated(max_error=0.02)
+    found = in_force([strict], ["fast_enough"])
+    assert found[0] == strict
+    assert [gate.name for gate in found] == [
+        "calibrated",
+        "no_leakage",
+        "beats_baselines",
+        "no_worse_than_champion",
+        "worst_slice",
+        "no_serving_skew",
+    ]
+    names = [gate.name for gate in in_force([BeatsChampion()])]
+    assert "no_worse_than_champion" not in names  # it asks for less
+    with pytest.raises(InvalidInput, match="did you mean 'worst_slice'"):
+        check_skipped(["worst_slices"])
 
 
 def test_equal_models_seldom_beat_each_other() -> None:

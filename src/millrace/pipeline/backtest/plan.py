@@ -16,7 +16,7 @@ from millrace.pipeline.fingerprint import fingerprint
 from millrace.pipeline.port import Services
 from millrace.pipeline.snapshots import pin_sources
 
-_FORMAT = 1  # of what is kept in a backtest's folder; what another release has kept is not taken up either
+_FORMAT = 2  # of what is kept in a backtest's folder; what another release has kept is not taken up either
 _MOST_DATES = 5000
 
 
@@ -40,9 +40,15 @@ def prepare(services: Services, pipeline: Pipeline, ask: Ask) -> Prepared:
 
 def result_key(pipeline: Pipeline, ask: Ask) -> str:
     """What one result differs from another in, under the same id."""
-    return fingerprint(_FORMAT, metadata.version("millrace"), ask, pipeline.monitor, pipeline.alerts, pipeline.gates)[
-        :12
-    ]
+    return fingerprint(
+        _FORMAT,
+        metadata.version("millrace"),
+        ask,
+        pipeline.monitor,
+        pipeline.alerts,
+        pipeline.gates,
+        pipeline.skip_gates,
+    )[:12]
 
 
 def first_training(times_us: Sequence[int], label: Label, split: Split) -> datetime | None:

@@ -22,19 +22,21 @@ from millrace.pipeline.backtest.store import Kept, read_table, write_table
 from millrace.pipeline.backtest.types import Model, Prepared, Scene
 from millrace.pipeline.context import Pins, Quiet, RunContext
 from millrace.pipeline.declare import Pipeline
+from millrace.pipeline.evidence import evidence_of
 from millrace.pipeline.fitted import contest, fitted_model
 from millrace.pipeline.port import Services
 from millrace.pipeline.reference import reference_profile
 from millrace.pipeline.training_parts import TrainingParts
 from millrace.statistics.metrics import Floats
 from millrace.training.models import predict_proba
-from millrace.validation.gates import retraining_gates
+from millrace.validation.defaults import in_force, of_itself, offline
 from millrace.validation.judge import judge
-from millrace.validation.types import Evidence
+from millrace.validation.types import Evidence, Gate
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_REASONS = "reasons.json"
 LABEL = "__label"  # beside the candidates, whose names are columns
 
 
@@ -60,6 +62,11 @@ class Trained:
     def holdout(self) -> pa.Table:
         """The rows that judged."""
         return read_table(self.folder / "holdout.parquet")
+
+    @cached_property
+    def reasons(self) -> list[str]:
+        """Why gates refuse it that don't ask about the champion, whichever that is."""
+        return list(json.loads((self.folder / _REASONS).read_text()))
 
     @cached_property
     def reference(self) -> ReferenceProfile:
@@ -112,8 +119,13 @@ class Trainings:
             seed=self.pipeline.seed,
             newest=None if champion is None else self._newest(trained, champion),
         )
-        gates = self.pipeline.gates if champion is None else retraining_gates(self.pipeline.gates)
-        return list(judge(gates, evidence).reasons)
+        gates = self._gates(unattended=champion is not None)
+        others = [gate for gate in gates if gate not in of_itself(gates)]
+        return [*trained.reasons, *judge(others, evidence).reasons]
+
+    def _gates(self, *, unattended: bool) -> tuple[Gate, ...]:
+        """Those of a run; nothing is served in a backtest, so those of the staging endpoint are not asked."""
+        return offline(in_force(self.pipeline.gates, self.pipeline.skip_gates, unattended=unattended))
 
     def _newest(self, trained: Trained, champion: Trained) -> Evidence:
         """Both models on the newest labelled rows, which are the scene's rows of these times."""
@@ -152,6 +164,8 @@ class Trainings:
         import pyarrow as pa
 
         held = contest(context)
+        alone = judge(of_itself(self._gates(unattended=False)), evidence_of(context, held))
+        (folder / _REASONS).write_text(json.dumps(list(alone.reasons)))
         judged = _span(parts.newest.table.column(self.pipeline.labels.time))
         write_table(folder / "holdout.parquet", pa.table({LABEL: held.labels, **held.scores}))
         (folder / "reference.json").write_text(reference_profile(context, held.winner).to_json())

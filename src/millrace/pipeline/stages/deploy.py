@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from millrace.core.clock import iso
 from millrace.core.errors import InvalidState
 from millrace.pipeline import training_parts
-from millrace.pipeline.attempts import PRODUCTION, REGISTER, STAGING, retraining_tag
+from millrace.pipeline.attempts import PRODUCTION, REGISTER, STAGING, VALIDATE, retraining_tag
 from millrace.pipeline.champion import TRAINED_TO
 from millrace.pipeline.context import RunContext
 from millrace.pipeline.fingerprint import fingerprint
@@ -16,14 +16,19 @@ from millrace.pipeline.fitted import run_of
 from millrace.pipeline.reference import REFERENCE, reference_profile
 from millrace.pipeline.retrain import close_episode
 from millrace.pipeline.rollback import DEPLOYMENT
-from millrace.pipeline.smoke import smoke_test
-from millrace.pipeline.stages.judge import verdict_of, winner_of
+from millrace.pipeline.smoke import smoke_test, timed
+from millrace.pipeline.stages.judge import gates_of, verdict_of, winner_of
 from millrace.pipeline.stages.stage import Outcome
+from millrace.pipeline.verdicts import REPORT, REPORT_TAG, add_served
 from millrace.registry.promotion import promote
 from millrace.registry.types import ModelName, ModelVersion
 from millrace.serving.canary.documents import settings_document
 from millrace.targets.port import DeploymentTarget
 from millrace.targets.types import CanaryStatus, DeploymentSpec, DeploymentStatus
+from millrace.validation.defaults import served
+from millrace.validation.judge import as_json
+from millrace.validation.served import FastEnough
+from millrace.validation.types import GateResult, Served, ServedGate, Verdict
 
 _BY_HAND = "the endpoint has left it again since it had finished"
 
@@ -56,6 +61,7 @@ class Register:
             "millrace.candidate": winner,
             "millrace.training_set": str(kept["fingerprint"]),
             TRAINED_TO: str(kept["train_to"]),
+            REPORT_TAG: f"runs:/{run}/{REPORT}",
             **retraining_tag(context),
             **self.tags,
         }
@@ -86,11 +92,34 @@ class DeployStaging:
         with context.target() as target:
             _deploy(target, DeploymentSpec(pipeline.staging_endpoint, pipeline.model_name, version))
             _promote(context, version, "staging", "passed the gates", self.definition)
-            smoke = smoke_test(context, target, ModelVersion(version))
-        if smoke.differing:
-            detail = f"{smoke.differing} of {smoke.rows} answers of {pipeline.staging_endpoint} differ from offline: {smoke.example}"
-            return Outcome(detail, smoke.output() | {"reason": detail}, "refused")
-        return Outcome(f"{smoke.rows} answers over HTTP, all equal to offline", smoke.output())
+            found = smoke_test(context, target, ModelVersion(version))
+            asked = served(gates_of(context))
+            results = [self._result(gate, context, target, found) for gate in asked]
+        add_served(context, run_of(context, winner_of(context))[0], results, version)
+        return _staged(found, results)
+
+    def _result(self, gate: ServedGate, context: RunContext, target: DeploymentTarget, found: Served) -> GateResult:
+        if not isinstance(gate, FastEnough):
+            return gate.check_served(found)
+        result = gate.check_served(replace(found, latencies_ms=timed(context, target, gate.requests)))
+        if result.passed:
+            return result
+        return gate.check_served(replace(found, latencies_ms=timed(context, target, gate.requests)))
+
+
+def _staged(found: Served, results: Sequence[GateResult]) -> Outcome:
+    answers = as_json(Verdict(all(each.passed for each in results), tuple(results), {}))["gates"]
+    output = {
+        "rows": found.rows,
+        "differing": found.differing,
+        "largest_difference": found.largest_difference,
+        "results": answers,
+    }
+    refused = "; ".join(each.reason for each in results if not each.passed)
+    if refused:
+        return Outcome(refused, {**output, "reason": refused}, "refused")
+    said = "; ".join(each.reason for each in results)
+    return Outcome(said or f"{found.rows} answers over HTTP, {found.differing} differ from offline", output)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,9 +256,15 @@ def _verdict(context: RunContext, definition: str) -> Mapping[str, object]:
         "metrics": metrics[winner] if isinstance(metrics, dict) else {},
         "champion": kept["champion"],
         "champion_metrics": kept["champion_metrics"],
-        "results": kept["results"],
+        "results": _results(context),
         "definition": definition,
         "run_id": str(run_of(context, winner)[0]),
         DEPLOYMENT: _where(production_spec(context, version_of(context))),
         "as_of": iso(context.pins.as_of),
     }
+
+
+def _results(context: RunContext) -> list[object]:
+    """What all gates said so far: those of the staging endpoint once it was asked."""
+    kept = (context.outputs.get(stage, {}).get("results", []) for stage in (VALIDATE, STAGING))
+    return [each for results in kept if isinstance(results, list) for each in results]

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from millrace.pipeline import training_parts
 from millrace.pipeline.attempts import VALIDATE, trigger_in
 from millrace.pipeline.champion import Champion, champion_on
 from millrace.pipeline.context import RunContext
+from millrace.pipeline.evidence import evidence_of
 from millrace.pipeline.fingerprint import fingerprint
-from millrace.pipeline.fitted import contest, newest_labels, newest_scores, run_of
+from millrace.pipeline.fitted import contest, newest_labels, run_of
 from millrace.pipeline.stages.stage import Outcome
+from millrace.pipeline.verdicts import keep_report, report_of
 from millrace.statistics.metrics import measure
-from millrace.validation.gates import retraining_gates
-from millrace.validation.judge import judge
-from millrace.validation.types import Evidence, Verdict
+from millrace.validation.defaults import in_force, offline
+from millrace.validation.judge import as_json, judge
+from millrace.validation.types import AnyGate, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,40 +37,24 @@ class Validate:
         return fingerprint(self.name, self.group)
 
     def run(self, context: RunContext) -> Outcome:
-        """Judge; a refusal is a result."""
-        pipeline, parts = context.pipeline, training_parts.of_run(context)
-        held = contest(context)
-        winner = held.winner
+        """Judge, and keep a report with the winner's run; a refusal is a result."""
+        parts, held = training_parts.of_run(context), contest(context)
         champion = champion_on(context, parts)
-        baselines = {c.name: held.scores[c.name] for c in pipeline.candidates if c.is_baseline}
-        evidence = Evidence(
-            held.labels, held.scores[winner], baselines, seed=pipeline.seed, newest=_newest(context, winner, champion)
-        )
-        is_retraining = trigger_in(context.outputs[training_parts.STAGE]) is not None
-        verdict = judge(retraining_gates(pipeline.gates) if is_retraining else pipeline.gates, evidence)
-        champion_metrics = measure(newest_labels(parts), champion.scores) if champion else None
-        output = _output(winner, verdict, held.metrics, champion, champion_metrics)
-        run, _ = run_of(context, winner)
+        evidence = evidence_of(context, held, champion)
+        verdict = judge(offline(gates_of(context)), evidence)
+        run, _ = run_of(context, held.winner)
+        kept = keep_report(context, run, report_of(context, held, evidence, verdict))
         context.services.tracking.log(run, tags={"millrace.verdict": "passed" if verdict.passed else "refused"})
-        return _outcome(winner, verdict, output)
+        champion_metrics = measure(newest_labels(parts), champion.scores) if champion else None
+        output = _output(held.winner, verdict, held.metrics, champion, champion_metrics)
+        return _outcome(held.winner, verdict, {**output, "report": kept, "run_id": str(run)})
 
 
-def _newest(context: RunContext, winner: str, champion: Champion | None) -> Evidence:
-    """Challenger and champion on the newest labelled rows."""
-    import pyarrow.compute as pc
-
-    parts, pipeline = training_parts.of_run(context), context.pipeline
-    times = parts.newest.table.column(pipeline.labels.time)
-    return Evidence(
-        labels=newest_labels(parts),
-        challenger=newest_scores(context, pipeline.candidate(winner)),
-        baselines={},
-        champion=champion.scores if champion else None,
-        champion_name=champion.label if champion else "",
-        seed=pipeline.seed,
-        champion_has_seen=champion.has_seen_holdout if champion else False,
-        window=f"{pc.min(times).as_py():%Y-%m-%d} to {pc.max(times).as_py():%Y-%m-%d}",
-    )
+def gates_of(context: RunContext) -> tuple[AnyGate, ...]:
+    """The gates of this run: a retraining that the policy began has to beat the champion."""
+    pipeline = context.pipeline
+    unattended = trigger_in(context.outputs[training_parts.STAGE]) is not None
+    return in_force(pipeline.gates, pipeline.skip_gates, unattended=unattended)
 
 
 def verdict_of(context: RunContext) -> Mapping[str, object]:
@@ -97,7 +83,7 @@ def _output(
     return {
         "winner": winner,
         "passed": verdict.passed,
-        "results": [asdict(result) for result in verdict.results],
+        "results": as_json(verdict)["gates"],
         "metrics": {name: dict(values) for name, values in metrics.items()},
         "champion": str(champion.version.version) if champion else None,
         "champion_metrics": dict(champion_metrics) if champion_metrics else None,

@@ -93,6 +93,13 @@ class MlflowTracking:
             except (FileNotFoundError, IsADirectoryError) as error:
                 raise NotFound(f"run {run} has no text '{path}'", hint="look at the run's artifacts") from error
 
+    def where(self, run: RunId, path: str) -> str:
+        """Where an artifact of the run is."""
+        with _edge():
+            uri = self._client.get_run(run).info.artifact_uri
+        local = _local(uri)
+        return f"{uri.rstrip('/')}/{path}" if local is None else str(local / path)
+
     def log_model(self, run: RunId, name: str, model: ModelToLog) -> str:
         """Store the model with the run and return its URI. It is there whole, or it is not ready and never loaded."""
         from mlflow.entities import LoggedModelOutput

@@ -20,7 +20,7 @@ from millrace.pipeline.audit.times import choose_times
 from millrace.pipeline.audit.training import audit_training_set
 from millrace.pipeline.declare import Label, Pipeline
 from millrace.training.candidates import Dummy, Linear
-from millrace.validation.gates import AtLeast
+from millrace.validation.thresholds import AtLeast
 from millrace.workspace import Workspace, open_workspace
 
 US = pa.timestamp("us", "UTC")
