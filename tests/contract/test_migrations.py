@@ -49,6 +49,8 @@ _NEW_TABLES = (
     "job_runs",
     "job_run_ids",
     "jobs",
+    "job_ticks",
+    "job_causes",
 )
 _FIRST_ALERTS = """
 DROP INDEX ux_episodes_open;

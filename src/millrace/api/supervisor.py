@@ -1,7 +1,7 @@
 """The supervisor: owns the listening socket and the child processes, and nothing else.
 
 One port, several processes: workers inherit the socket and answer; control has REST and MLflow; drain moves what was
-captured into the lake. The socket outlives each of them, so that requests wait while a dead worker is replaced.
+captured into the lake; scheduler makes jobs run. The socket outlives each of them, so that requests wait while a dead worker is replaced.
 """
 
 from __future__ import annotations
@@ -152,7 +152,8 @@ class _Server:
         return [self._child(f"worker-{options.slot}", "worker", options) for options in slots]
 
     def _others(self, base: ChildOptions) -> list[Child]:
-        return [self._child("control", "control", base), self._child("drain", "drain_loop", base)]
+        modules = {"control": "control", "drain": "drain_loop", "scheduler": "scheduler"}
+        return [self._child(name, module, base) for name, module in modules.items()]
 
     def _child(self, name: str, module: str, options: ChildOptions) -> Child:
         return Child(name, f"millrace.api.{module}", options, open_log(self.home / "logs", name))

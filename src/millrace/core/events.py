@@ -43,3 +43,7 @@ class EventLog(Protocol):
     ) -> Sequence[Event]:
         """Events with a cursor greater than `after`, oldest first; `kind` and `subject` match exactly."""
         ...
+
+    def newest(self) -> int:
+        """The cursor of the last event, 0 where there is none; cheap enough to be asked for each second."""
+        ...

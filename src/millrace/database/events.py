@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, insert, select, text
+from sqlalchemy import Connection, Engine, Row, func, insert, select, text
 
 from millrace.core.clock import epoch_us, from_epoch_us
 from millrace.core.events import Event
@@ -37,6 +37,11 @@ class SqlEventLog:
             query = query.where(schema.events.c.subject == subject)
         with self._engine.connect().execution_options(read_only=True) as connection:
             return [_event(row) for row in connection.execute(query)]
+
+    def newest(self) -> int:
+        """The cursor of the last event."""
+        with self._engine.connect().execution_options(read_only=True) as connection:
+            return int(connection.execute(select(func.max(schema.events.c.id))).scalar_one() or 0)
 
 
 def append_event(connection: Connection, event: Event) -> int:

@@ -136,10 +136,21 @@ CREATE TABLE task_values (run_id BIGINT NOT NULL REFERENCES job_runs (id), task_
 """
 
 
+def _add_schedules(connection: Connection) -> None:
+    """7: how far the schedules and triggers of jobs have come."""
+    connection.exec_driver_sql(
+        "CREATE TABLE job_ticks (job_id BIGINT NOT NULL PRIMARY KEY, declared TEXT NOT NULL, seen_us BIGINT NOT NULL)"
+    )
+    connection.exec_driver_sql(
+        "CREATE TABLE job_causes (job_id BIGINT NOT NULL PRIMARY KEY, declared TEXT NOT NULL, position TEXT NOT NULL, "
+        "pending TEXT, number INTEGER NOT NULL, revision INTEGER NOT NULL)"
+    )
+
+
 # Append only. The first step leads from schema version 1 to 2, and so on. A new database gets today's schema at once, so
 # each change to `schema.py` is made twice: there, and as a step here that brings older databases to the same state. `version.py`
 # counts them.
-STEPS: Sequence[Step] = (_add_feature_functions, _add_tokens, _add_canaries, _add_alerts, _add_jobs)
+STEPS: Sequence[Step] = (_add_feature_functions, _add_tokens, _add_canaries, _add_alerts, _add_jobs, _add_schedules)
 
 
 def migrate(connection: Connection, steps: Sequence[Step] = STEPS) -> None:

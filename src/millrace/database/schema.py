@@ -348,3 +348,23 @@ task_values = Table(
     Column("name", String(200), primary_key=True),
     Column("value", Document, nullable=False),
 )
+
+# How far the schedules of jobs have come, and their triggers.
+job_ticks = Table(
+    "job_ticks",
+    METADATA,
+    Column("job_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("declared", Text, nullable=False),
+    Column("seen_us", BigInteger, nullable=False),
+)
+
+job_causes = Table(
+    "job_causes",
+    METADATA,
+    Column("job_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("declared", Text, nullable=False),
+    Column("position", Document, nullable=False),
+    Column("pending", Document),
+    Column("number", Integer, nullable=False),
+    Column("revision", Integer, nullable=False),
+)

@@ -3,4 +3,4 @@
 from __future__ import annotations
 
 VERSION_KEY = "schema_version"
-NEWEST = 6  # one more than there are steps in `migrations.py`
+NEWEST = 7  # one more than there are steps in `migrations.py`

@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from millrace.features.port import AsOfJoin, OnlineStore
     from millrace.features.windows import WindowEngine
     from millrace.jobs.port import JobDesk, Leases, RunStore
+    from millrace.jobs.schedules.port import ScheduleDesk
     from millrace.lake.lake import Lake
     from millrace.lake.port import SparkEngine, SqlReader
+    from millrace.lake.port import SparkEngine
+    from millrace.lake.types import Location, Version
     from millrace.registry.port import PromotionLog, Registry
     from millrace.serving.port import EndpointStore
     from millrace.targets.port import DeploymentTarget, FeatureTarget
@@ -185,6 +188,21 @@ class Workspace:
             leases=self.leases,
             execution=lambda holder: SqlExecution(engine, clock, principal, holder),
         )
+
+    @cached_property
+    def schedules(self) -> ScheduleDesk:
+        """What makes jobs run by themselves."""
+        from millrace.jobs.adapters.sql_marks import SqlMarkStore
+        from millrace.jobs.schedules.port import ScheduleDesk
+        from millrace.lake.adapters.delta_newest import DeltaNewest
+        from millrace.lake.adapters.sql_catalog import SqlCatalog
+        from millrace.registry.adapters.mlflow_newest import MlflowNewest
+
+        tables = DeltaNewest(SqlCatalog(self.engine), self._version_at)
+        return ScheduleDesk(self.jobs, SqlMarkStore(self.engine), tables, MlflowNewest(self.settings.mlflow_url))
+
+    def _version_at(self, location: Location) -> Version:
+        return self.lake.store.version(location)
 
     @cached_property
     def endpoints(self) -> EndpointStore:

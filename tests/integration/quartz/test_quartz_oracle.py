@@ -47,7 +47,7 @@ def test_fires_are_those_of_quartz(tmp_path: Path) -> None:
         ]
         questions = [question for question in questions if not _is_quirk(question.expression)]
         for question, theirs in zip(questions, ask(questions, _FIRES, tmp_path), strict=True):
-            assert _ours(question) == theirs, question
+            assert _ours(question) == _until_2100(theirs), question
 
 
 def _ours(question: Question) -> list[int]:
@@ -79,7 +79,12 @@ def test_what_we_take_quartz_takes(tmp_path: Path) -> None:
     taken = [each for each in spoiled if _is_taken(each.expression) and not _is_quirk(each.expression)]
     assert len(taken) > len(spoiled) // 10
     for question, theirs in zip(taken, ask(taken, _FIRES, tmp_path), strict=True):
-        assert _ours(question) == theirs, question
+        assert _ours(question) == _until_2100(theirs), question
+
+
+def _until_2100(theirs: list[int] | str) -> list[int] | str:
+    """Years are 1970 to 2099 for us, as Quartz's pages have it; its code goes on."""
+    return theirs if isinstance(theirs, str) else [fire for fire in theirs if fire < 4_102_444_800]
 
 
 def _is_quirk(text: str) -> bool:

@@ -118,6 +118,9 @@ class MemoryEvents:
         assert (kind, subject) == ("alias.moved", MODEL)
         return self.world.events[after:][: min(limit, 2)]  # small pages
 
+    def newest(self) -> int:
+        return len(self.world.events)
+
 
 def actions(world: World) -> tuple[Callable[..., Promotion], Callable[..., Promotion]]:
     """`promote` and `rollback` in a world."""
