@@ -9,6 +9,7 @@ from millrace.core.names import did_you_mean
 from millrace.jobs.check import called_by, check_calls, check_job
 from millrace.jobs.job import Job
 from millrace.jobs.port import JobDesk, KeptJob
+from millrace.jobs.quartz import parse
 from millrace.jobs.read_document import refuse
 
 
@@ -38,7 +39,21 @@ def put_jobs(desk: JobDesk, jobs: Sequence[Job]) -> list[KeptJob]:
                     f"job '{job.name}' runs '{called}', which there is not", hint=did_you_mean(called, others)
                 )
     check_calls({name: [each for each in called if each in calls] for name, called in calls.items()})
+    for job in jobs:
+        _refuse_past(desk, job)
     return [desk.jobs.put(job) for job in jobs]
+
+
+def _refuse_past(desk: JobDesk, job: Job) -> None:
+    """Refuse a new schedule that has no tick any more; one that is kept may have come to its end."""
+    schedule, before, now = job.schedule, desk.jobs.find(job.name), desk.clock.now()
+    if schedule is None or (before is not None and before.job.schedule == schedule):
+        return
+    if parse(schedule.quartz_cron_expression, schedule.timezone_id).next_after(now) is None:
+        refuse(
+            f"the schedule '{schedule.quartz_cron_expression}' of job '{job.name}' never fires again: it is {now:%d %B %Y}",
+            "give a year that is to come, or leave the year out",
+        )
 
 
 def remove_job(desk: JobDesk, name: str) -> None:

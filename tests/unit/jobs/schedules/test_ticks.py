@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from millrace.core.errors import InvalidInput
 from millrace.jobs.job import CatchUp, ConditionTask, CronSchedule, Job, Task
 from millrace.jobs.quartz import parse
 from millrace.jobs.schedules import ticks
@@ -182,6 +183,30 @@ def test_whatever_the_clock_does_each_tick_is_one_run(moves: list[tuple[str, int
     ran = Counter(run.due for run in home.all())
     assert set(ran.values()) <= {1}
     assert sorted(filter(None, ran)) == list(parse(expression, "America/New_York").between(BEGIN, latest))
+
+
+@pytest.mark.parametrize(
+    ("expression", "zone", "said"),
+    [
+        ("0 6 * * *", "UTC", "five fields"),
+        ("0 0 6 31 2 ?", "UTC", "never fires"),
+        ("0 0 6 1 1 ? 2025", "UTC", "never fires again"),
+        ("0 0 6 * * ?", "Berlin", "no time zone"),
+    ],
+)
+def test_a_job_with_such_a_schedule_is_not_kept(expression: str, zone: str, said: str) -> None:
+    home = Home()
+    with pytest.raises(InvalidInput, match=said):
+        home.put(expression, timezone=zone)
+    assert home.jobs.jobs.list() == []
+
+
+def test_a_schedule_that_came_to_its_end_may_stay() -> None:
+    home = Home()
+    home.put("0 0 6 * * ? 2026")
+    home.look(BEGIN + 400 * _DAY)
+    assert home.put("0 0 6 * * ? 2026")
+    assert home.look(BEGIN + 800 * _DAY) == []
 
 
 def test_next_fires() -> None:
