@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -14,7 +13,7 @@ from millrace.cli.output import print_json, say
 from millrace.core.errors import InvalidState
 
 if TYPE_CHECKING:
-    from millrace.jobs.job import Job, PauseStatus
+    from millrace.jobs.job import PauseStatus
 
 
 def cancel(
@@ -70,7 +69,7 @@ def delete(job: JobName, *, home: Home = None, json: Json = False) -> int:
 
 
 def _set(name: str, status: PauseStatus, home: Home, *, json: bool) -> int:
-    from millrace.jobs.put_job import put_job
+    from millrace.jobs.schedules.pause import pause_job, resume_job
     from millrace.workspace import require_home
 
     with closing(require_home(home)) as workspace:
@@ -79,14 +78,9 @@ def _set(name: str, status: PauseStatus, home: Home, *, json: bool) -> int:
             raise InvalidState(
                 f"job '{name}' has no schedule and no trigger", hint=f"it runs when asked: millrace job run {name}"
             )
-        put_job(workspace.jobs, _with(job, status))
+        (pause_job if status == "PAUSED" else resume_job)(workspace.schedules, name)
     if json:
         print_json({"job": name, "pause_status": status})
     else:
         say(f"job {name} is paused" if status == "PAUSED" else f"job {name} runs by itself again")
     return 0
-
-
-def _with(job: Job, status: PauseStatus) -> Job:
-    schedule = None if job.schedule is None else replace(job.schedule, pause_status=status)
-    return replace(job, schedule=schedule, pause_status=job.pause_status if job.trigger is None else status)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
@@ -262,18 +262,10 @@ def _trigger_words(job: Job) -> str:
             return "when asked"
 
 
-def _next_fires(job: Job, now: datetime, count: int) -> Iterator[datetime]:
-    from millrace.jobs.quartz import parse
+def _next_fires(job: Job, now: datetime, count: int) -> Sequence[datetime]:
+    from millrace.jobs.schedules.next_fires import next_fires
 
-    if job.schedule is None or job.schedule.pause_status == "PAUSED":
-        return
-    cron, fire = parse(job.schedule.quartz_cron_expression, job.schedule.timezone_id), now
-    for _ in range(count):
-        following = cron.next_after(fire)
-        if following is None:
-            return
-        yield following
-        fire = following
+    return next_fires(job, now, count)
 
 
 def _last(run: JobRun | None) -> list[object]:

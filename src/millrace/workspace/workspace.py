@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from millrace.jobs.schedules.port import ScheduleDesk
     from millrace.lake.lake import Lake
     from millrace.lake.port import SparkEngine, SqlReader
-    from millrace.lake.port import SparkEngine
     from millrace.lake.types import Location, Version
     from millrace.registry.port import PromotionLog, Registry
     from millrace.serving.port import EndpointStore

@@ -205,7 +205,7 @@ def test_a_schedule_that_came_to_its_end_may_stay() -> None:
     home = Home()
     home.put("0 0 6 * * ? 2026")
     home.look(BEGIN + 400 * _DAY)
-    assert home.put("0 0 6 * * ? 2026")
+    home.put("0 0 6 * * ? 2026")
     assert home.look(BEGIN + 800 * _DAY) == []
 
 
