@@ -5,7 +5,7 @@ What a pipeline's page is made of (`docs/pipelines.md` explains each):
 - window features: `Windows` of `Sum`, `Mean`, `Count`, `CountDistinct`, `Min`, `Max`, `Stddev`, `Last`; `window_table`
 - data: `Source`, `feature_table`, `label_table`, `Label`, `FeatureLookup`, `Split`
 - functions as features: `feature_function` registers one, `FeatureFunction` uses it
-- candidates: `XGBoost`, `LightGBM`, `Linear`, `Dummy`, `Custom`
+- candidates: `XGBoost`, `LightGBM`, `Linear`, `Dummy`, `Custom`, `AutoML`
 - gates: `AtLeast`, `AtMost`, `BeatsBaselines`, `BeatsChampion`, `NoWorseThanChampion`, `WorstSlice`, `Calibrated`, `NoLeakage`, `NoServingSkew`, `FastEnough`
 - the rest of the loop: `Deployment`, `Rollout` with `CanaryLimits`, `Monitor` with `Metric`s, `Alert` with `MetricAlert`s, `Retrain`, and `Pipeline` around it all
 - jobs: `Job` of `Task`s, each a `PipelineTask`, `FeatureRefreshTask`, `MonitorTask`, `RetrainTask`, `AlertTask`, `NotebookTask`,
@@ -25,6 +25,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from millrace.automl.candidate import AutoML
     from millrace.features.functions.store import feature_function
     from millrace.features.types import FeatureFunction, FeatureLookup
     from millrace.features.windows import Count, CountDistinct, Last, Max, Mean, Min, Stddev, Sum
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _FROM = {
+    "millrace.automl.candidate": ("AutoML",),
     "millrace.features.functions.store": ("feature_function",),
     "millrace.features.types": ("FeatureFunction", "FeatureLookup"),
     "millrace.features.windows": ("Count", "CountDistinct", "Last", "Max", "Mean", "Min", "Stddev", "Sum"),
@@ -138,6 +140,7 @@ __all__ = [
     "AlertTrigger",
     "AtLeast",
     "AtMost",
+    "AutoML",
     "BeatsBaselines",
     "BeatsChampion",
     "Calibrated",

@@ -9,15 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from millrace.automl.candidate import AutoML
     from millrace.automl.search import classify, regress
     from millrace.automl.summary import AutoMLSummary
 
 _FROM = {
+    "AutoML": "millrace.automl.candidate",
     "classify": "millrace.automl.search",
     "regress": "millrace.automl.search",
     "AutoMLSummary": "millrace.automl.summary",
 }
-__all__ = ["AutoMLSummary", "classify", "regress"]
+__all__ = ["AutoML", "AutoMLSummary", "classify", "regress"]
 
 
 def __getattr__(name: str) -> object:

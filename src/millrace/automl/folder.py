@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from millrace.automl.types import Preparation, Problem, Trial
+from millrace.automl.types import Final, Member, Preparation, Problem, Trial
 from millrace.automl.workers.fit import Job, write_whole
 from millrace.core.clock import iso, parse_time
 
@@ -101,6 +101,18 @@ class SearchFolder:
     def keep_state(self, **state: object) -> None:
         """Add to the state."""
         _write_text(self.path / "state.json", json.dumps({**self.state(), **state}))
+
+
+def final_to_json(final: Final) -> dict[str, object]:
+    """A final choice, to keep in the state."""
+    members = [[member.trial, member.weight] for member in final.members]
+    return {"kind": final.kind, "members": members, "score": _finite(final.score), "why": final.why}
+
+
+def final_from_json(kept: Mapping[str, Any]) -> Final:
+    """What `final_to_json` wrote."""
+    members = tuple(Member(trial, weight) for trial, weight in kept["members"])
+    return Final(kept["kind"], members, _number(kept["score"]), kept["why"])
 
 
 def find_folder(root: Path, key: str, *, finished: bool) -> SearchFolder:

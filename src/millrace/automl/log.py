@@ -32,7 +32,14 @@ class RunLog:
     """The search's run and, nested under it, one for each trial. Used from one thread; it writes from another."""
 
     def __init__(
-        self, tracking: Tracking, experiment: str, search_id: str, render: RenderTrial, about: Mapping[str, RenderText]
+        self,
+        tracking: Tracking,
+        experiment: str,
+        search_id: str,
+        *,
+        render: RenderTrial = lambda _: None,
+        about: Mapping[str, RenderText] | None = None,
+        parent: RunId | None = None,
     ) -> None:
         """Begin to write.
 
@@ -42,9 +49,10 @@ class RunLog:
             search_id: the key under which the run is found again when a killed search goes on.
             render: a trial's notebook as text; None for none.
             about: texts that are kept with the search's run, by their path.
+            parent: the run that trials are nested under; None: one of the search's own.
         """
         self._tracking, self._experiment, self._id, self._render = tracking, experiment, search_id, render
-        self._about = about
+        self._about, self._parent = about or {}, parent
         self._queue = queue.SimpleQueue[Trial | None]()
         self._logged: dict[int, _Logged] = {}
         self._failure: MillraceError | None = None
@@ -94,7 +102,7 @@ class RunLog:
 
     def _work(self) -> None:
         try:
-            self.run_id = self._tracking.start(
+            self.run_id = self._parent or self._tracking.start(
                 self._experiment, f"search {self._id}", {"millrace.automl": self._id}, key=f"automl {self._id}"
             )
             self._started.set()

@@ -12,7 +12,7 @@ from millrace.automl.run import Found
 from millrace.automl.workers.fit import Job
 from millrace.database.mlflow import quiet, tell_mlflow
 from millrace.tracking.types import ModelToLog
-from millrace.training.fit import requirements_of
+from millrace.training.fit import is_vote, requirements_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ def model_to_log(found: Found, job: Job) -> ModelToLog:
         example=features.iloc[places].reset_index(drop=True),
         requirements=requirements_of(found.model),
         metadata={"automl": found.search.id},
-        quick=hasattr(found.model, "estimators_"),
+        quick=is_vote(found.model),
     )
 
 

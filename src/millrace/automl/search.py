@@ -14,7 +14,7 @@ from typing import Any
 from millrace.automl.ask import Asked, Wish, ask
 from millrace.automl.engines.find import Engine, engine_named, interpreter
 from millrace.automl.engines.run import run_engine
-from millrace.automl.folder import SearchFolder, find_folder, key_of, tidy
+from millrace.automl.folder import SearchFolder, final_to_json, find_folder, key_of, tidy
 from millrace.automl.importance_report import importance_csv, importance_svg
 from millrace.automl.log import EXPLORATION, IMPORTANCE, RunLog, search_facts
 from millrace.automl.logged import model_to_log
@@ -216,7 +216,7 @@ def search(dataset: Any, wish: Wish, options: Options) -> AutoMLSummary:
         found = run_search(asked, folder, families, limits, pool=pool, clock=workspace.clock, watch=watch)
         pool.close()
         summary = _log(workspace, asked, found, log, experiment)
-        folder.keep_state(done=True, model_uri=summary.model_uri)
+        folder.keep_state(done=True, model_uri=summary.model_uri, final=final_to_json(summary.final))
         tidy(root, folder)
         spent = time.monotonic() - begun
         return replace(summary, search=replace(summary.search, seconds=spent))
@@ -251,7 +251,7 @@ def _run_log(workspace: Workspace, asked: Asked, folder: SearchFolder, options: 
         return trial_notebook(sketch, trial).ipynb() if options.engine == "millrace" else None
 
     about = {EXPLORATION: lambda: exploration_notebook(sketch).ipynb()}
-    return RunLog(workspace.tracking, experiment, folder.id, of_trial, about)
+    return RunLog(workspace.tracking, experiment, folder.id, render=of_trial, about=about)
 
 
 def _by_engine(engine: Engine, dataset: Any, wish: Wish, options: Options) -> AutoMLSummary:

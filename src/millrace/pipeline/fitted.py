@@ -17,21 +17,23 @@ from millrace.statistics.metrics import measure
 from millrace.tracking.types import RunId
 from millrace.training.fit import fit
 from millrace.training.models import predict_proba
-from millrace.training.types import Candidate, FittedModel
+from millrace.training.types import Candidate, FittedModel, Track
 from millrace.validation.choose import choose
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-def fitted_model(context: RunContext, candidate: Candidate) -> FittedModel:
-    """The candidate fitted on this run's training set: at hand, or fitted again to the same bits."""
+def fitted_model(context: RunContext, candidate: Candidate, run: RunId | None = None) -> FittedModel:
+    """The candidate fitted on this run's training set: at hand, or fitted again to the same bits. The parts of a search are logged under `run`."""
     key = f"fitted {candidate.name}"
     found = context.scratch.get(key)
     if isinstance(found, FittedModel):
         return found
     parts = training_parts.of_run(context)
-    fitted = fit(candidate, parts.train, seed=context.pipeline.seed, threads=context.services.settings.threads)
+    services = context.services
+    track = Track(services.settings.home / "automl", services.tracking, context.pipeline.name, run)
+    fitted = fit(candidate, parts.train, seed=context.pipeline.seed, threads=services.settings.threads, track=track)
     context.scratch[key] = fitted
     return fitted
 

@@ -15,7 +15,7 @@ from millrace.features.training_set import TrainingSet
 from millrace.tracking.types import ModelToLog
 from millrace.training.encode import text_columns
 from millrace.training.labels import binary_labels, both_classes
-from millrace.training.types import Candidate, FittedModel, TrainingData
+from millrace.training.types import Candidate, FittedModel, Track, TrainingData
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +25,9 @@ _LIBRARY = {"xgboost": "xgboost-cpu", "lightgbm": "lightgbm"}
 _EXAMPLE_ROWS = 20
 
 
-def fit(candidate: Candidate, training_set: TrainingSet, *, seed: int, threads: int) -> FittedModel:
+def fit(
+    candidate: Candidate, training_set: TrainingSet, *, seed: int, threads: int, track: Track | None = None
+) -> FittedModel:
     """Train. Same rows, seed and threads: the same model to the last bit.
 
     Args:
@@ -33,6 +35,7 @@ def fit(candidate: Candidate, training_set: TrainingSet, *, seed: int, threads: 
         training_set: rows, label and inputs, as the spec names them.
         seed: for every random choice.
         threads: how many threads may be used.
+        track: where a search keeps what it has done.
 
     Raises:
         InvalidInput: no label is named, no rows, one class, labels that are not 0 and 1, no inputs, an infinite value, a
@@ -47,7 +50,7 @@ def fit(candidate: Candidate, training_set: TrainingSet, *, seed: int, threads: 
     both_classes(labels, label)
     frame = model_frame(training_set.table, inputs)
     _finite(frame)
-    model = candidate.fit(TrainingData(frame, labels, seed, threads))
+    model = candidate.fit(TrainingData(frame, labels, seed, threads, track))
     _classifier(model, candidate)
     return FittedModel(
         candidate=candidate.name,
@@ -84,6 +87,7 @@ def to_log(
         feature_spec=feature_spec,
         requirements=fitted.requirements,
         metadata=dict(metadata or {}),
+        quick=is_vote(fitted.model),
     )
 
 
@@ -91,6 +95,11 @@ def flavor_of(model: object) -> str:
     """The MLflow flavor for an object: `xgboost` or `lightgbm` by its class, else `sklearn`."""
     package = type(model).__module__.partition(".")[0]
     return package if package in _LIBRARY else "sklearn"
+
+
+def is_vote(model: object) -> bool:
+    """Whether it is a vote of several models: a bag, or a blend."""
+    return type(model).__name__ in {"VotingClassifier", "VotingRegressor"}
 
 
 def requirements_of(model: object) -> tuple[str, ...]:

@@ -4,11 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from millrace.tracking.port import Tracking
+from millrace.tracking.types import RunId
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A place for a fit that consists of many: a search.
+
+    Attributes:
+        folder: what it keeps there lets it go on after it was killed, and give the same model when it is asked again.
+        tracking: where its parts are runs.
+        experiment: that they belong to.
+        run: that they are nested under; None where the fit is not logged.
+    """
+
+    folder: Path
+    tracking: Tracking
+    experiment: str
+    run: RunId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +41,14 @@ class TrainingData:
         labels: n values, 0/1 int64 for a binary label, both present.
         seed: for every random choice of the fit.
         threads: how many threads the fit may use.
+        track: where a long fit keeps what it has done; None where there is no such place.
     """
 
     features: pd.DataFrame
     labels: np.ndarray
     seed: int
     threads: int
+    track: Track | None = None
 
 
 class Candidate(Protocol):

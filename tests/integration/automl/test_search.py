@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -8,8 +13,10 @@ import numpy as np
 import pandas as pd  # noqa: TID253 - frames are what is asked
 import pytest
 
+import millrace as mr
 from millrace import automl
-from millrace.workspace import require_home
+from millrace.training.types import Track, TrainingData
+from millrace.workspace import open_workspace, require_home
 
 
 def shop(rows: int = 240) -> pd.DataFrame:
@@ -47,7 +54,57 @@ def test_from_a_frame_to_a_logged_model_with_a_run_for_each_trial(tmp_path: Path
         (run,) = [run for run in nested if run.id == trial.run_id]
         assert run.metrics["score"] == pytest.approx(trial.score)
         assert [run.metrics[f"fold_{fold:02d}"] for fold in trial.fold_scores] == list(trial.fold_scores.values())
+    assert set(found.notebooks) == {trial.name for trial in found.trials}
     loaded = mlflow.sklearn.load_model(found.model_uri)
     assert (loaded.predict_proba(asked) == shares).all()
     assert found.register("ml.models.churn") == "1"
     assert "linear 1" in str(found)
+
+
+@pytest.mark.long
+def test_a_killed_search_goes_on_with_its_finished_trials(tmp_path: Path) -> None:
+    shop().to_parquet(tmp_path / "rows.parquet")
+    program = (
+        "import pandas, sys\nfrom millrace import automl\n"
+        "found = automl.classify(pandas.read_parquet('rows.parquet'), 'churned', minutes=5, folds=2, home='home', max_trials=int(sys.argv[1]))\n"
+        "print([trial.number for trial in found.trials], found.search.id)\n"
+    )
+    first = subprocess.Popen([sys.executable, "-c", program, "200"], cwd=tmp_path)
+    try:
+        _wait_for(lambda: len(list(tmp_path.glob("home/automl/*/trials/*.json"))) >= 3)
+    finally:
+        first.kill()
+        first.wait()
+    done = {int(path.stem) for path in tmp_path.glob("home/automl/*/trials/*.json")}
+    kept = {path: path.read_bytes() for path in tmp_path.glob("home/automl/*/trials/*.json")}
+    again = subprocess.run(
+        [sys.executable, "-c", program, str(len(done) + 1)], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    numbers = set(json.loads(again.stdout.split("]")[0] + "]"))
+    assert done < numbers
+    assert len(list(tmp_path.glob("home/automl/*"))) == 1
+    assert all(path.read_bytes() == text for path, text in kept.items())
+
+
+@pytest.mark.slow
+def test_as_a_candidate_it_is_one_model_that_is_given_again_to_the_bit(tmp_path: Path) -> None:
+    data = shop().drop(columns="since")
+    features, labels = data.drop(columns="churned"), (data.churned == "yes").astype(int).to_numpy()
+    with closing(open_workspace(tmp_path / "home")) as workspace:
+        run = workspace.tracking.start("churn", "automl", {})
+        track = Track(tmp_path / "kept", workspace.tracking, "churn", run)
+        training = TrainingData(features, labels, seed=0, threads=1, track=track)
+        candidate = mr.AutoML(minutes=5, max_trials=3)
+        first, second = candidate.fit(training), candidate.fit(training)
+        nested = [one for one in workspace.tracking.list("churn") if one.tags.get("mlflow.parentRunId") == run]
+    assert len(nested) == 3
+    assert list(first.classes_) == [0, 1]  # type: ignore[attr-defined]
+    shares = first.predict_proba(features)  # type: ignore[attr-defined]
+    assert (shares == second.predict_proba(features)).all()  # type: ignore[attr-defined]
+
+
+def _wait_for(holds: Callable[[], bool], patience_s: float = 240.0) -> None:
+    end = time.monotonic() + patience_s
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd  # noqa: TID253 - frames are what is asked
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace.automl.rows import Rows
@@ -16,6 +16,7 @@ def rows(target: np.ndarray, by: np.ndarray | None = None) -> Rows:
     return Rows(pd.DataFrame({"x": np.arange(len(target), dtype=float)}), target, None, by)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 30), min_size=40, max_size=120), st.integers(2, 5))
 def test_in_time_no_row_is_judged_by_a_model_of_rows_as_late_as_it(times: list[int], folds: int) -> None:
     by = np.array(times)
@@ -32,6 +33,7 @@ def test_in_time_no_row_is_judged_by_a_model_of_rows_as_late_as_it(times: list[i
     assert len(judged) == len(set(judged.tolist()))
 
 
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 12), min_size=60, max_size=120))
 def test_a_group_is_never_on_both_sides(groups: list[int]) -> None:
     by = np.array([*groups, 13, 14, 15])

@@ -69,7 +69,7 @@ class Train:
         parts, pipeline, tracking = training_parts.of_run(context), context.pipeline, context.services.tracking
         run = tracking.start(pipeline.name, self.candidate.name, self._tags(context, parts), key=self.fingerprint)
         try:
-            fitted = fitted_model(context, self.candidate)
+            fitted = fitted_model(context, self.candidate, run)
             metrics = measure(holdout_labels(parts), holdout_scores(context, self.candidate))
         except BaseException:
             tracking.finish(run, failed=True)

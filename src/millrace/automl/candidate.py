@@ -1,0 +1,136 @@
+"""AutoML as one of a pipeline's candidates."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from millrace.automl.ask import Asked, Wish, ask
+from millrace.automl.folder import SearchFolder, final_from_json, final_to_json, find_folder, key_of, tidy
+from millrace.automl.log import RunLog
+from millrace.automl.model import assemble, parts_of
+from millrace.automl.read import Given
+from millrace.automl.run import Limits, run_search
+from millrace.automl.space import spaces
+from millrace.automl.types import Latency, Search, Trial
+from millrace.automl.workers.pool import Pool
+from millrace.core.clock import SystemClock
+from millrace.training.types import Track, TrainingData
+
+_TARGET = "label"
+
+
+@dataclass(frozen=True)
+class AutoML:
+    """A search within a pipeline's training: its final model is the candidate's model.
+
+    What does not depend on the time: folds, the defaults that come first, and what each trial scores. How many trials there are, and
+    with several threads which ones, does: a slower machine tries fewer. A fit that is asked for again, after a crash say, gives the same
+    model to the bit, since the search's folder in the home has kept it.
+
+    Attributes:
+        minutes: the time for the search.
+        metric: what it aims at: `log_loss`, `roc_auc`, `accuracy`, `f1`, `precision`, `recall` or `brier`.
+        latency: `low`: one refit instead of a bag.
+        blend: whether the model may be a weighted mean of several trials.
+        exclude_frameworks: of `sklearn`, `lightgbm`, `xgboost`, `linear`, `hist_gb`.
+        max_trials: how many trials at most; with one thread the result then depends on nothing but the seed, if the time suffices for them.
+        name: unique among a pipeline's candidates.
+    """
+
+    minutes: float = 5.0
+    metric: str = "log_loss"
+    latency: Latency = "normal"
+    blend: bool = True
+    exclude_frameworks: tuple[str, ...] = ()
+    max_trials: int | None = None
+    name: str = "automl"
+
+    @property
+    def params(self) -> Mapping[str, object]:
+        """What it was asked for."""
+        return {
+            "minutes": self.minutes,
+            "metric": self.metric,
+            "latency": self.latency,
+            "blend": self.blend,
+            "exclude_frameworks": list(self.exclude_frameworks),
+            "max_trials": self.max_trials,
+        }
+
+    @property
+    def is_baseline(self) -> bool:
+        """No."""
+        return False
+
+    @property
+    def complexity(self) -> int:
+        """2."""
+        return 2
+
+    def fit(self, data: TrainingData) -> object:
+        """Search, or take the finished search of the same rows again."""
+        if data.track is not None:
+            return self._fit(data, data.track.folder)
+        with TemporaryDirectory() as folder:
+            return self._fit(data, Path(folder))
+
+    def _fit(self, data: TrainingData, root: Path) -> object:
+        begun = time.monotonic()
+        asked = self._ask(data)
+        folder = find_folder(root, key_of(asked.job, self.params), finished=True)
+        problem, plan, state = asked.job.problem, asked.job.plan, folder.state() if folder.path.exists() else {}
+        if state.get("done"):
+            parts = parts_of(final_from_json(state["final"]), plan, folder)
+            if parts:
+                return assemble(problem, parts)
+        limits = Limits(
+            begun,
+            self.minutes * 60,
+            max_trials=self.max_trials,
+            latency=self.latency,
+            blend=self.blend,
+            importance=False,
+            seed=data.seed,
+        )
+        families, log = spaces(frozenset(self.exclude_frameworks)), _log(data.track, folder)
+        with Pool(data.threads) as pool:
+            found = run_search(asked, folder, families, limits, pool=pool, clock=SystemClock(), watch=_Watching(log))
+        if found.interrupted:
+            raise KeyboardInterrupt
+        if log is not None:
+            log.flush()
+        assert found.search.final is not None  # noqa: S101 - it is finished
+        folder.keep_state(done=True, final=final_to_json(found.search.final))
+        tidy(root, folder)
+        return found.model
+
+    def _ask(self, data: TrainingData) -> Asked:
+        target = _TARGET
+        while target in data.features.columns:
+            target += "_"
+        frame = data.features.assign(**{target: data.labels})
+        kinds = {name: str(kind) for name, kind in frame.dtypes.items()}
+        return ask(Given(frame, kinds, "training set"), Wish("classification", target, self.metric, seed=data.seed))
+
+
+@dataclass(frozen=True, slots=True)
+class _Watching:
+    log: RunLog | None
+
+    def begun(self, search: Search) -> None:
+        """Nothing is shown."""
+
+    def ended(self, trial: Trial, best: Trial | None, left_s: float) -> None:
+        del best, left_s
+        if self.log is not None:
+            self.log.trial(trial)
+
+
+def _log(track: Track | None, folder: SearchFolder) -> RunLog | None:
+    if track is None or track.run is None:
+        return None
+    return RunLog(track.tracking, track.experiment, folder.id, parent=track.run)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from millrace.automl.final import Judged, choose, greedy
+from millrace.automl.types import Preparation, Problem, SplitPlan, Trial
+
+PROBLEM = Problem("regression", "y", "rmse", higher_is_better=False)
+PLAN = SplitPlan("random", 5)
+
+
+def judged(truth: np.ndarray, *said: np.ndarray) -> Judged:
+    errors = [float(np.sqrt(((each - truth) ** 2).mean())) for each in said]
+    trials = [
+        Trial(number, "linear", "x.Y", {}, Preparation(), "done", fold_scores={0: error}, score=error)
+        for number, error in enumerate(errors)
+    ]
+    board = sorted(trials, key=lambda trial: trial.score)
+    return Judged(PROBLEM, board, dict(enumerate(said)), truth, None)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_mix_scores_at_least_as_well_as_the_best_on_the_rows_that_choose_it(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(size=60)
+    found = judged(truth, *(truth + rng.normal(size=60) * rng.uniform(0.5, 2) for _ in range(4)))
+    weights = greedy(found, np.arange(60))
+    assert sum(weights.values()) == pytest.approx(1.0)
+    assert found.score(weights) <= found.trials[0].score + 1e-12
+
+
+def test_models_whose_errors_cancel_are_blended() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=400)
+    error, other = rng.normal(size=400), rng.normal(size=400) * 0.1
+    final = choose(judged(truth, truth + error, truth - error + other), PLAN, low_latency=False, blend=True)
+    assert final.kind == "blend"
+    assert {member.trial for member in final.members} == {0, 1}
+    assert [member.weight for member in final.members] == pytest.approx([0.5, 0.5])
+
+
+def test_a_worse_copy_is_not_blended_in() -> None:
+    rng = np.random.default_rng(0)
+    truth, error = rng.normal(size=400), rng.normal(size=400)
+    final = choose(judged(truth, truth + error, truth + 2 * error), PLAN, low_latency=False, blend=True)
+    assert (final.kind, [member.trial for member in final.members]) == ("bag", [0])
+
+
+def test_low_latency_and_order_in_time_ask_for_one_fit() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=50)
+    found = judged(truth, truth + rng.normal(size=50))
+    assert choose(found, PLAN, low_latency=True, blend=True).kind == "refit"
+    assert choose(found, SplitPlan("time", 5, column="t"), low_latency=False, blend=True).kind == "refit"
