@@ -183,6 +183,7 @@ def test_the_commands_of_the_page_on_monitoring_run(project: tuple[Path, list[st
     assert "hook\n" not in said[3]
 
 
+@pytest.mark.long
 def test_the_page_on_jobs_is_done_as_it_is_read(tmp_path: Path) -> None:
     page = ROOT / "docs" / "jobs.md"
     pipeline, jobs, program, triggers = _blocks(page, "python")
