@@ -154,7 +154,7 @@ def test_a_task_fails_its_log_says_why_it_is_mended_and_the_run_repaired(project
     assert project.do("logs", "nightly", "report")[1] == "day         n\n----------  -\n2025-04-01  3\n1 row\n"
     assert "ValueError" in project.do("logs", str(run), "count", "--attempt", "1")[1]
     _, out, _ = project.do("show", str(run))
-    assert "repaired    1 times" in out
+    assert "repaired    once" in out
     assert "attempt 2" in out
 
 

@@ -99,6 +99,7 @@ def runs(
 
 def show_run(desk: JobDesk, run: JobRun, *, json: bool) -> None:
     """Print a run: its tasks with how they stand, and of those that failed why, with the end of their logs."""
+    from millrace.tasks.execute_here import is_executed
     from millrace.tasks.show import run_json, task_json
 
     attempts = desk.runs.tasks(run.run_id)
@@ -114,10 +115,12 @@ def show_run(desk: JobDesk, run: JobRun, *, json: bool) -> None:
     facts |= {"trigger": _trigger(run), "by": run.by}
     facts |= {"parameters": _pairs(run.parameters)} if run.parameters else {}
     facts |= {"began": run.started_at, "ended": run.ended_at, "took": _took(run, desk.clock.now())}
-    facts |= {"repaired": f"{run.repairs} times"} if run.repairs else {}
+    facts |= {"repaired": "once" if run.repairs == 1 else f"{run.repairs} times"} if run.repairs else {}
     print_facts(facts)
     _print_graph(desk.runs.declared(run.run_id), attempts, desk.clock.now())
     print_failures(attempts)
+    if not run.is_over and not is_executed(desk):
+        say(f"nothing executes it now: `millrace up` goes on with it, or millrace job wait {run.run_id}")
 
 
 def print_failures(attempts: Sequence[TaskRun]) -> None:

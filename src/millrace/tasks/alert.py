@@ -30,7 +30,6 @@ def evaluate_rules(given: Given, work: AlertTask) -> TaskOutcome:
         "sent": sum(report.delivered.sent for report in reports),
         "failed": sum(report.delivered.failed for report in reports),
     }
-    message = (
-        f"{len(states)} rules evaluated, {len(bad)} bad{': ' if bad else ''}{', '.join(bad)}; {are_open} episodes open"
-    )
+    named = f": {', '.join(bad)}" if bad else ""
+    message = f"{len(bad)} of {len(states)} rules bad{named}; {are_open} episodes open"
     return TaskOutcome(output, message)

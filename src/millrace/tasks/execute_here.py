@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from millrace.core.errors import InvalidState, first_line
+from millrace.core.processes import is_alive
 from millrace.jobs.engine.fence import host
 from millrace.jobs.job_run import JobRun, RunId
 from millrace.jobs.port import EXECUTOR, JobDesk
@@ -19,8 +20,10 @@ PROGRAM: Final[Sequence[str]] = (sys.executable, "-m", "millrace.tasks.attempt")
 
 
 def is_executed(desk: JobDesk) -> bool:
-    """Whether some process executes the home's runs now."""
-    return desk.leases.holder(EXECUTOR) is not None
+    """Whether some process executes the home's runs now; one that was killed holds the lease for a while still."""
+    where, _, rest = (desk.leases.holder(EXECUTOR) or "").partition(":")
+    pid = rest.partition(":")[0]
+    return bool(where) and (where != host() or (pid.isdecimal() and is_alive(int(pid))))
 
 
 @contextmanager
