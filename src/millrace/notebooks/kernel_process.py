@@ -16,6 +16,8 @@ from millrace.notebooks.context import VARIABLE, NotebookContext
 
 COMMAND = (sys.executable, "-m", "millrace.notebooks.kernel", "-f", "{connection_file}")
 
+_LONGEST_PATH = 100  # a socket's name has 107 characters at most
+
 
 @contextmanager
 def kernel_folder(context: NotebookContext) -> Iterator[Path]:
@@ -57,11 +59,13 @@ def notebook_environment(settings: Settings) -> dict[str, str]:
 
 
 def kernel_manager(folder: Path) -> Any:
-    """A manager of one kernel, over sockets in the folder: no ports that two could take at once."""
+    """A manager of one kernel, over sockets in the folder: no ports that two could take at once. Over ports where its path is too long for that."""
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
 
-    manager = AsyncKernelManager(transport="ipc", ip=str(folder / "k"), connection_file=str(folder / "kernel.json"))
+    short = len(str(folder)) < _LONGEST_PATH
+    where = {"transport": "ipc", "ip": str(folder / "k")} if short else {}
+    manager = AsyncKernelManager(connection_file=str(folder / "kernel.json"), **where)
     manager._kernel_spec = KernelSpec(argv=list(COMMAND), display_name="millrace", language="python")  # noqa: SLF001 - there is no other way but a file in a folder that it searches
     return manager
 

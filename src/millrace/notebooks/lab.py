@@ -57,20 +57,33 @@ def serve_lab(
     options = _options(root, port, browser=browser, page="" if path.is_dir() else path.name)
     log = settings.home / "logs" / "jupyterlab.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as file:
-        child = subprocess.Popen(  # noqa: S603 - our own interpreter
-            [sys.executable, "-m", "jupyterlab", *options],
-            env=_environment(settings, folder, token),
-            stdout=file,
-            stderr=file,
-            start_new_session=True,  # Ctrl-C is ours to pass on, once
-        )
+    reading, writing = os.pipe()  # the child ends when nobody holds the writing end any more
     try:
-        announce(_wait(child, folder, token_file, token, log))
+        with log.open("wb") as file:
+            child = subprocess.Popen(  # noqa: S603 - our own interpreter
+                [sys.executable, "-m", "millrace.notebooks.lab_child", str(reading), *options],
+                env=_environment(settings, folder, token),
+                stdout=file,
+                stderr=file,
+                pass_fds=(reading,),
+                start_new_session=True,  # Ctrl-C is ours to pass on, once
+            )
+        os.close(reading)
+        return _serve(child, lambda: _wait(child, folder, token_file, token, log), announce)
+    finally:
+        os.close(writing)
+        token_file.unlink(missing_ok=True)
+
+
+def _serve(child: subprocess.Popen[bytes], wait: Callable[[], LabInfo], announce: Callable[[LabInfo], None]) -> int:
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    try:
+        announce(wait())
         return child.wait()
+    except KeyboardInterrupt:
+        return 0  # that is how it is ended
     finally:
         _end(child)
-        token_file.unlink(missing_ok=True)
 
 
 def write_kernels(settings: Settings, folder: Path) -> None:
@@ -97,7 +110,9 @@ def _options(root: Path, port: int | None, *, browser: bool, page: str) -> list[
         f"--KernelSpecManager.allowed_kernelspecs={allowed}",
         "--KernelSpecManager.ensure_native_kernel=False",
         "--MappingKernelManager.default_kernel_name=millrace",
-        "--KernelManager.transport=ipc",
+        # Neither a search for language servers, which writes into the user's folders, nor for extensions, in the network.
+        "--LanguageServerManager.autodetect=False",
+        "--LabApp.extension_manager=readonly",
     ]
     if os.geteuid() == 0:
         options.append("--allow-root")

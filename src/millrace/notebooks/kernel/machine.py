@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+import warnings
 from typing import Any
 
 from ipykernel.ipkernel import IPythonKernel
@@ -32,6 +33,8 @@ class MillraceKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel is untyp
         shell.user_ns_hidden.update(dbutils=dbutils, display=display, displayHTML=displayHTML)
         shell.set_custom_exc((NotebookExit,), _tell_exit)
         use_vendor_names()
+        # Of a progress bar that some libraries would like to show: it says nothing about the notebook.
+        warnings.filterwarnings("ignore", "IProgress not found")
 
     async def do_execute(self, code: str, *arguments: Any, **options: Any) -> Any:
         """IPython's, with `millrace` in the reply: the exit's value, task values, where an error was."""
