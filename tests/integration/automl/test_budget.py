@@ -1,0 +1,65 @@
+"""The time is kept, end to end. Alone on the machine: what else runs takes time that the search believes to have."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd  # noqa: TID253 - frames are what is asked
+import pytest
+
+from millrace import automl
+from millrace.workspace import open_workspace
+
+pytestmark = pytest.mark.alone
+
+
+def many_rows(rows: int, columns: int) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame(rng.normal(size=(rows, columns)), columns=[f"x{place}" for place in range(columns)])
+    return data.assign(y=(data.x0 + rng.normal(size=rows) > 0).astype(int))
+
+
+@pytest.mark.parametrize(
+    ("data", "budget_s"),
+    [(many_rows(300, 5), 5), (many_rows(150_000, 30), 15), (many_rows(50, 2000), 15)],
+    ids=["short", "fits that are killed", "wide"],
+)
+def test_a_search_ends_in_its_time(data: pd.DataFrame, budget_s: float, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    workspace = open_workspace(home)
+    workspace.tracking.finish(workspace.tracking.start("x", "MLflow's database is made once for a home", {}))
+    workspace.close()
+    begun = time.monotonic()
+    found = automl.classify(data, "y", minutes=budget_s / 60, home=home)
+    spent = time.monotonic() - begun
+    assert spent <= budget_s + max(1.0, 0.05 * budget_s)
+    assert found.model.predict_proba(data.drop(columns="y")).shape == (len(data), 2)
+    assert found.model_uri
+
+
+def test_ctrl_c_ends_with_what_there_is(tmp_path: Path) -> None:
+    many_rows(500, 5).to_parquet(tmp_path / "rows.parquet")
+    program = (
+        "import pandas\nfrom millrace import automl\n"
+        "found = automl.classify(pandas.read_parquet('rows.parquet'), 'y', minutes=5, home='home')\n"
+        "print(found.interrupted, found.final.kind, found.model_uri)\n"
+    )
+    running = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    try:
+        end = time.monotonic() + 120
+        while len(list(tmp_path.glob("home/automl/*/trials/*.json"))) < 3:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        os.kill(running.pid, signal.SIGINT)
+        said, _ = running.communicate(timeout=60)
+    finally:
+        running.kill()
+        running.wait()
+    assert said.startswith("True ")
+    assert "models:/" in said
