@@ -1,0 +1,168 @@
+"""kill -9 of the executor, of keepers and of programs at random moments, while the clock jumps: each token runs once, and to its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from millrace.jobs.job import ConditionTask, Job, SparkPythonTask, Task, TaskDependency
+from millrace.jobs.port import JobDesk
+from millrace.jobs.put_job import put_job
+from millrace.jobs.submit import submit
+from millrace.workspace import Workspace, open_workspace
+
+_T = datetime(2025, 3, 1, 6, tzinfo=UTC)
+
+
+@dataclass
+class Executing:
+    """The process that executes, and is killed and started again."""
+
+    home: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self.home / "executor.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(Path(__file__).with_name("job_executor.py")), str(self.home), "4"],
+                stdout=log,
+                stderr=log,
+            )
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def kill_one_of_its_own(self, choice: Callable[[list[int]], int]) -> None:
+        """A keeper or the program that it keeps."""
+        assert self.process is not None
+        keepers = _children(self.process.pid)
+        candidates = keepers + [child for keeper in keepers for child in _children(keeper)]
+        if candidates:
+            with suppress(ProcessLookupError):
+                os.kill(choice(candidates), signal.SIGKILL)
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    with suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            found += map(int, (thread / "children").read_text().split())
+    return found
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    workspace = open_workspace(tmp_path / "home")
+    workspace.clock.set(_T)
+    yield workspace
+    workspace.close()
+
+
+def _job(folder: Path, notes: Path, runs: int) -> Job:
+    """Two tasks in processes, one that needs none, and one that is not to run."""
+    said = (f"alone={folder}", f"note={notes}", "output=n=7", "sleep=0.02")
+    load = Task("load", SparkPythonTask("load.py", said), max_retries=-1, min_retry_interval_millis=10)
+    enough = Task("enough", ConditionTask("EQUAL_TO", "{{tasks.load.output.n}}", "7"), depends_on=["load"])
+    train = Task(
+        "train",
+        SparkPythonTask("train.py", said),
+        depends_on=[TaskDependency("enough", "true")],
+        max_retries=-1,
+        min_retry_interval_millis=10,
+    )
+    tell = Task("tell", SparkPythonTask("tell.py", said), depends_on=[TaskDependency("enough", "false")])
+    return Job("ticks", [load, enough, train, tell], max_concurrent_runs=runs)
+
+
+def _let_it_run(workspace: Workspace, *, tokens: int, kills: int, seed: int, patience_s: float) -> None:
+    """Ask for all the runs, each at least once, while the executor is killed again and again; then let it finish."""
+    random, desk, executing = np.random.default_rng(seed), workspace.jobs, Executing(workspace.home)
+    until, asked, killed = time.monotonic() + patience_s, 0, 0
+    executing.start()
+    try:
+        while asked < tokens or desk.runs.list(limit=1, unfinished=True):
+            assert time.monotonic() < until, "it did not come to an end"
+            for _ in range(int(random.integers(1, 1 + max(2, tokens // 20)))):
+                if asked < tokens:
+                    submit(desk, "ticks", token=f"tick-{asked}", trigger="PERIODIC", due=_T + timedelta(minutes=asked))
+                    asked += 1
+            submit(desk, "ticks", token=f"tick-{random.integers(asked)}", trigger="PERIODIC")
+            workspace.clock.set(_T + timedelta(seconds=float(random.normal(0, 86_400 * 3))))
+            time.sleep(float(random.exponential(0.25)))
+            if killed < kills:
+                killed += 1
+                if random.random() < 0.4:
+                    executing.kill()
+                    executing.start()
+                else:
+                    executing.kill_one_of_its_own(lambda those: int(random.choice(those)))
+    finally:
+        executing.kill()
+
+
+def _check(desk: JobDesk, folder: Path, notes: Path, tokens: int) -> None:
+    runs = desk.runs.list(limit=10 * tokens)
+    assert Counter(run.token for run in runs) == Counter(f"tick-{number}" for number in range(tokens))
+    assert sorted(run.number for run in runs) == list(range(1, tokens + 1))
+    assert Counter(run.result_state for run in runs) == {"SUCCESS": tokens}
+    for run in runs:
+        assert run.started_at is not None
+        assert run.ended_at is not None
+        assert run.created_at <= run.started_at <= run.ended_at
+        attempts = desk.runs.tasks(run.run_id)
+        assert all(each.is_over and each.result_state and each.ended_at for each in attempts), run.run_id
+        assert all(each.ended_at >= each.started_at for each in attempts if each.ended_at and each.started_at)
+        good = [each.task_key for each in attempts if each.result_state == "SUCCESS"]
+        assert sorted(good) == ["enough", "load", "train"]
+        for key in ("load", "train"):
+            numbers = [each.attempt for each in attempts if each.task_key == key]
+            assert numbers == list(range(len(numbers)))
+    # What the programs themselves wrote down.
+    assert list(folder.glob("*.overlap")) == []
+    done: set[tuple[str, str]] = set()
+    begun: Counter[tuple[str, str, str]] = Counter()
+    for line in notes.read_text().splitlines():
+        run_id, key, attempt, what, *_ = line.split()
+        assert (run_id, key) not in done, f"task {key} of run {run_id} ran again after it was done"
+        if what == "end":
+            done.add((run_id, key))
+        else:
+            begun[run_id, key, attempt] += 1
+    assert max(begun.values()) == 1
+    assert len({each[:2] for each in begun}) == 2 * tokens
+    events = desk.events.read(kind="job_run.terminated", limit=10 * tokens)
+    assert Counter(event.data["run_id"] for event in events) == Counter(run.run_id for run in runs)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes to kill under /proc")
+def test_runs_survive_kills_of_all_that_executes_them(workspace: Workspace, tmp_path: Path) -> None:
+    folder, notes = tmp_path, tmp_path / "notes"
+    put_job(workspace.jobs, _job(folder, notes, 3))
+    _let_it_run(workspace, tokens=6, kills=8, seed=1, patience_s=90)
+    _check(workspace.jobs, folder, notes, 6)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes to kill under /proc")
+def test_a_thousand_runs_survive_kills_of_all_that_executes_them(workspace: Workspace, tmp_path: Path) -> None:
+    folder, notes = tmp_path, tmp_path / "notes"
+    put_job(workspace.jobs, _job(folder, notes, 20))
+    _let_it_run(workspace, tokens=1_000, kills=150, seed=2, patience_s=800)
+    _check(workspace.jobs, folder, notes, 1_000)
