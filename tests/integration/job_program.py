@@ -21,7 +21,6 @@ import fcntl
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 
@@ -68,6 +67,8 @@ def main() -> None:  # noqa: C901, PLR0912 - one branch for each word
             case "deaf":
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
             case "leave":
+                import subprocess  # takes longer than all else here
+
                 for how in ("beside", "apart"):
                     subprocess.Popen([sys.executable, "-I", "-S", "-c", _LEFT_BEHIND, value, how])
             case "output":

@@ -73,20 +73,22 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
     workspace.close()
 
 
-def _job(folder: Path, notes: Path, runs: int) -> Job:
-    """Two tasks in processes, one that needs none, and one that is not to run."""
+def _job(folder: Path, notes: Path, *, runs: int, processes: int) -> Job:
+    """Tasks in processes one after the other, a condition, which needs none, and one that is not to run."""
     said = (f"alone={folder}", f"note={notes}", "output=n=7", "sleep=0.02")
-    load = Task("load", SparkPythonTask("load.py", said), max_retries=-1, min_retry_interval_millis=10)
-    enough = Task("enough", ConditionTask("EQUAL_TO", "{{tasks.load.output.n}}", "7"), depends_on=["load"])
-    train = Task(
-        "train",
-        SparkPythonTask("train.py", said),
-        depends_on=[TaskDependency("enough", "true")],
-        max_retries=-1,
-        min_retry_interval_millis=10,
-    )
-    tell = Task("tell", SparkPythonTask("tell.py", said), depends_on=[TaskDependency("enough", "false")])
-    return Job("ticks", [load, enough, train, tell], max_concurrent_runs=runs)
+    tasks = [
+        Task(
+            f"p{number}",
+            SparkPythonTask("program.py", said),
+            depends_on=[f"p{number - 1}"] if number else [],
+            max_retries=-1,
+            min_retry_interval_millis=10,
+        )
+        for number in range(processes)
+    ]
+    enough = Task("enough", ConditionTask("EQUAL_TO", "{{tasks.p0.output.n}}", "7"), depends_on=["p0"])
+    never = Task("never", SparkPythonTask("program.py", said), depends_on=[TaskDependency("enough", "false")])
+    return Job("ticks", [*tasks, enough, never], max_concurrent_runs=runs)
 
 
 def _let_it_run(workspace: Workspace, *, tokens: int, kills: int, seed: int, patience_s: float) -> None:
@@ -115,7 +117,8 @@ def _let_it_run(workspace: Workspace, *, tokens: int, kills: int, seed: int, pat
         executing.kill()
 
 
-def _check(desk: JobDesk, folder: Path, notes: Path, tokens: int) -> None:
+def _check(desk: JobDesk, folder: Path, tokens: int, processes: int) -> None:
+    keys = [f"p{number}" for number in range(processes)]
     runs = desk.runs.list(limit=10 * tokens)
     assert Counter(run.token for run in runs) == Counter(f"tick-{number}" for number in range(tokens))
     assert sorted(run.number for run in runs) == list(range(1, tokens + 1))
@@ -128,15 +131,15 @@ def _check(desk: JobDesk, folder: Path, notes: Path, tokens: int) -> None:
         assert all(each.is_over and each.result_state and each.ended_at for each in attempts), run.run_id
         assert all(each.ended_at >= each.started_at for each in attempts if each.ended_at and each.started_at)
         good = [each.task_key for each in attempts if each.result_state == "SUCCESS"]
-        assert sorted(good) == ["enough", "load", "train"]
-        for key in ("load", "train"):
+        assert sorted(good) == ["enough", *keys]
+        for key in keys:
             numbers = [each.attempt for each in attempts if each.task_key == key]
             assert numbers == list(range(len(numbers)))
     # What the programs themselves wrote down.
     assert list(folder.glob("*.overlap")) == []
     done: set[tuple[str, str]] = set()
     begun: Counter[tuple[str, str, str]] = Counter()
-    for line in notes.read_text().splitlines():
+    for line in (folder / "notes").read_text().splitlines():
         run_id, key, attempt, what, *_ = line.split()
         assert (run_id, key) not in done, f"task {key} of run {run_id} ran again after it was done"
         if what == "end":
@@ -144,7 +147,7 @@ def _check(desk: JobDesk, folder: Path, notes: Path, tokens: int) -> None:
         else:
             begun[run_id, key, attempt] += 1
     assert max(begun.values()) == 1
-    assert len({each[:2] for each in begun}) == 2 * tokens
+    assert len({each[:2] for each in begun}) == processes * tokens
     events = desk.events.read(kind="job_run.terminated", limit=10 * tokens)
     assert Counter(event.data["run_id"] for event in events) == Counter(run.run_id for run in runs)
 
@@ -152,17 +155,15 @@ def _check(desk: JobDesk, folder: Path, notes: Path, tokens: int) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes to kill under /proc")
 def test_runs_survive_kills_of_all_that_executes_them(workspace: Workspace, tmp_path: Path) -> None:
-    folder, notes = tmp_path, tmp_path / "notes"
-    put_job(workspace.jobs, _job(folder, notes, 3))
+    put_job(workspace.jobs, _job(tmp_path, tmp_path / "notes", runs=3, processes=2))
     _let_it_run(workspace, tokens=6, kills=8, seed=1, patience_s=90)
-    _check(workspace.jobs, folder, notes, 6)
+    _check(workspace.jobs, tmp_path, tokens=6, processes=2)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes to kill under /proc")
 def test_a_thousand_runs_survive_kills_of_all_that_executes_them(workspace: Workspace, tmp_path: Path) -> None:
-    folder, notes = tmp_path, tmp_path / "notes"
-    put_job(workspace.jobs, _job(folder, notes, 20))
-    _let_it_run(workspace, tokens=1_000, kills=150, seed=2, patience_s=800)
-    _check(workspace.jobs, folder, notes, 1_000)
+    put_job(workspace.jobs, _job(tmp_path, tmp_path / "notes", runs=20, processes=1))
+    _let_it_run(workspace, tokens=1_000, kills=120, seed=2, patience_s=840)
+    _check(workspace.jobs, tmp_path, tokens=1_000, processes=1)

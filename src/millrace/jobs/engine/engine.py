@@ -44,7 +44,7 @@ class Engine:
         self._parallel = parallel or max(2, usable_processors())
 
     def run(self, stop: threading.Event, until: Callable[[], bool] | None = None) -> None:
-        """Execute until `stop` is set, or `until` (asked about twice a second) says so. When it returns, no process of an attempt is left.
+        """Execute until `stop` is set, or `until` says so, which is asked whenever something happened, and twice a second. When it returns, no process of an attempt is left.
 
         What goes wrong is logged; then all attempts are ended, and the engine begins anew from what is in the database.
         """
