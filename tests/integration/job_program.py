@@ -80,6 +80,8 @@ def main() -> None:  # noqa: C901, PLR0912 - one branch for each word
             case "raise":
                 _end(folder, {"failed": True, "message": value, "hint": "", "output": output})
                 sys.exit(1)
+            case _:
+                sys.exit(f"no such word: {given}")
     _end(folder, {"failed": False, "output": output, "message": "", "refused": False})
     for note in notes:
         _append(note, f"{context['run_id']} {context['task_key']} {context['attempt']} end {os.getpid()}")

@@ -31,12 +31,13 @@ class Executing:
     """The process that executes, and is killed and started again."""
 
     home: Path
+    parallel: int = 4
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with (self.home / "executor.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("job_executor.py")), str(self.home), "4"],
+                [sys.executable, str(Path(__file__).with_name("job_executor.py")), str(self.home), str(self.parallel)],
                 stdout=log,
                 stderr=log,
             )
@@ -91,9 +92,11 @@ def _job(folder: Path, notes: Path, *, runs: int, processes: int) -> Job:
     return Job("ticks", [*tasks, enough, never], max_concurrent_runs=runs)
 
 
-def _let_it_run(workspace: Workspace, *, tokens: int, kills: int, seed: int, patience_s: float) -> None:
+def _let_it_run(
+    workspace: Workspace, *, tokens: int, kills: int, seed: int, patience_s: float, parallel: int = 4
+) -> None:
     """Ask for all the runs, each at least once, while the executor is killed again and again; then let it finish."""
-    random, desk, executing = np.random.default_rng(seed), workspace.jobs, Executing(workspace.home)
+    random, desk, executing = np.random.default_rng(seed), workspace.jobs, Executing(workspace.home, parallel)
     until, asked, killed = time.monotonic() + patience_s, 0, 0
     executing.start()
     try:
@@ -161,9 +164,9 @@ def test_runs_survive_kills_of_all_that_executes_them(workspace: Workspace, tmp_
 
 
 @pytest.mark.long
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1_600)
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes to kill under /proc")
 def test_a_thousand_runs_survive_kills_of_all_that_executes_them(workspace: Workspace, tmp_path: Path) -> None:
-    put_job(workspace.jobs, _job(tmp_path, tmp_path / "notes", runs=20, processes=1))
-    _let_it_run(workspace, tokens=1_000, kills=120, seed=2, patience_s=840)
+    put_job(workspace.jobs, _job(tmp_path, tmp_path / "notes", runs=40, processes=1))
+    _let_it_run(workspace, tokens=1_000, kills=100, seed=2, patience_s=1_500, parallel=12)
     _check(workspace.jobs, tmp_path, tokens=1_000, processes=1)

@@ -35,7 +35,7 @@ from millrace.jobs.job import (
     Work,
 )
 
-_TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
+_TEXT = st.text(max_size=8)
 _TEXTS = st.lists(_TEXT, max_size=3).map(tuple)
 _NAMED = st.dictionaries(_TEXT, _TEXT, max_size=3)
 _WORK: st.SearchStrategy[Work] = st.one_of(

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import get_args
+from typing import Literal, get_args
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.jobs.graph import Standing, after, before, circle, in_order, moves, result
-from millrace.jobs.job import ConditionTask, RunIf, SparkPythonTask, Task, TaskDependency
+from millrace.jobs.graph import Standing, State, after, before, circle, in_order, moves, result
+from millrace.jobs.job import ConditionTask, RunIf, SparkPythonTask, Task, TaskDependency, Work
 
-_BAD = ("FAILED", "TIMEDOUT", "UPSTREAM_FAILED")
-_CANCELED = ("CANCELED", "UPSTREAM_CANCELED")
-_STATES = ("waiting", "running", "SUCCESS", "EXCLUDED", *_BAD, *_CANCELED)
+_BAD: tuple[State, ...] = ("FAILED", "TIMEDOUT", "UPSTREAM_FAILED")
+_CANCELED: tuple[State, ...] = ("CANCELED", "UPSTREAM_CANCELED")
+_STATES: tuple[State, ...] = ("waiting", "running", "SUCCESS", "EXCLUDED", *_BAD, *_CANCELED)
 _CONDITION = ConditionTask("EQUAL_TO", "1", "1")
+_ENDS: tuple[State, ...] = ("SUCCESS", "FAILED", "TIMEDOUT", "CANCELED")
+_OUTCOMES: tuple[Literal["true", "false"] | None, ...] = (None, "true", "false")
+_WORKS: tuple[Work, ...] = (_CONDITION, SparkPythonTask("a.py"))
 
 
 @st.composite
@@ -27,9 +30,9 @@ def graphs(draw: st.DrawFn) -> list[Task]:
         for other in tasks:
             if draw(st.booleans()):
                 of_condition = isinstance(other.work, ConditionTask)
-                outcome = draw(st.sampled_from([None, "true", "false"])) if of_condition else None
+                outcome = draw(st.sampled_from(_OUTCOMES)) if of_condition else None
                 depends_on.append(TaskDependency(other.task_key, outcome))
-        work = draw(st.sampled_from([_CONDITION, SparkPythonTask("a.py")]))
+        work = draw(st.sampled_from(_WORKS))
         tasks.append(Task(f"t{number}", work, depends_on=depends_on, run_if=draw(st.sampled_from(get_args(RunIf)))))
     return draw(st.permutations(tasks))
 
@@ -109,7 +112,7 @@ def test_a_run_always_ends_whatever_its_tasks_come_to(tasks: Sequence[Task], dat
         for key, ended in found.end.items():
             standings[key] = Standing(ended)
         for key in found.start:
-            state = data.draw(st.sampled_from(("SUCCESS", "FAILED", "TIMEDOUT", "CANCELED")))
+            state = data.draw(st.sampled_from(_ENDS))
             condition = isinstance(next(t for t in tasks if t.task_key == key).work, ConditionTask)
             standings[key] = Standing(state, data.draw(st.sampled_from(["true", "false"])) if condition else None)
     last = [t.task_key for t in tasks if not any(t.task_key in before([o], o.task_key) for o in tasks)]

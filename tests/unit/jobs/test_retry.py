@@ -49,8 +49,9 @@ def test_retries_end_and_interruptions_are_not_counted() -> None:
 def test_a_time_out_is_tried_again_where_the_task_says_so() -> None:
     assert wait_s(task(max_retries=2), [attempt(0)], "TIMEDOUT") is None
     assert wait_s(task(max_retries=2, retry_on_timeout=True), [attempt(0)], "TIMEDOUT") == 1
-    for result in ("SUCCESS", "CANCELED"):
-        assert wait_s(task(max_retries=2), [attempt(0)], result) is None  # type: ignore[arg-type]
+    results: tuple[ResultState, ...] = ("SUCCESS", "CANCELED")
+    for result in results:
+        assert wait_s(task(max_retries=2), [attempt(0)], result) is None
 
 
 def test_what_was_interrupted_a_hundred_times_is_not_resumed() -> None:

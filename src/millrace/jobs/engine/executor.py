@@ -15,14 +15,13 @@ from millrace.jobs.engine.child import Child
 from millrace.jobs.engine.end_attempt import INTERRUPTED, REFUSED, TIMED_OUT, ended
 from millrace.jobs.engine.fence import clear
 from millrace.jobs.engine.live_run import LiveRun, calls_job, folder_of, log_of, monotonic_of
-from millrace.jobs.job import ConditionTask, RunJobTask, Work
+from millrace.jobs.job import ConditionTask, RunJobTask, Task, Work
 from millrace.jobs.job_run import JobRun, ResultState, RunId, TaskRun
 from millrace.jobs.port import Again, Ended
 from millrace.jobs.retry import may_be_resumed, wait_s
 from millrace.jobs.submit import submit
 
 _POLL_S = 0.5
-_LONGEST_RETRY_S = 366 * 86_400.0
 
 
 class Executor:
@@ -121,7 +120,7 @@ class Executor:
         task = live.task(attempt.task_key)
         match attempt.life_cycle_state:
             case "WAITING_FOR_RETRY":
-                live.retries[attempt.task_key] = monotonic_of(attempt.retry_at, _LONGEST_RETRY_S) or 0.0
+                live.retries[attempt.task_key] = monotonic_of(attempt.retry_at, _pause_s(live, task)) or 0.0
             case "RUNNING" if calls_job(task) and not live.is_stopping:
                 self._guard(live, attempt, lambda: self._call(live, attempt))
             case "RUNNING":
@@ -258,7 +257,7 @@ class Executor:
         again, key = self._again(live, attempt, how), attempt.task_key
         live.take(self._execution.end_task(attempt.task_run_id, how, again))
         if again is not None and again.retry_at is not None:
-            live.retries[key] = monotonic_of(again.retry_at, _LONGEST_RETRY_S) or 0.0
+            live.retries[key] = monotonic_of(again.retry_at, _pause_s(live, live.task(key))) or 0.0
 
     def _again(self, live: LiveRun, attempt: TaskRun, how: Ended) -> Again | None:
         attempts = live.of_this_repair(attempt.task_key)
@@ -333,6 +332,13 @@ class Executor:
             ]
         waits = any(live.starting for live in self._live.values()) and len(self._children) < self._parallel
         return 0.0 if waits else min(max(min(dues) - now_s, 0.0), _POLL_S)
+
+
+def _pause_s(live: LiveRun, task: Task) -> float:
+    """How long the pause is that the newest attempt waits for: no more, however the machine's clock was put."""
+    *earlier, _ = live.of_this_repair(task.task_key)
+    failed = earlier[-1].result_state if earlier else None
+    return (failed and wait_s(task, earlier, failed)) or 0.0
 
 
 def _from_now(seconds: float) -> datetime:
