@@ -69,7 +69,7 @@ def test_the_life_of_a_server(start: Start, tmp_path: Path) -> None:
 
     # Ctrl-C.
     children = _children(server.pid)
-    assert len(children) == 3
+    assert len(children) == 4
     server.send_signal(signal.SIGINT)
     assert server.wait(10) == 0
     assert not any(_runs(child) for child in children)
@@ -83,7 +83,7 @@ def test_children_end_when_the_supervisor_is_killed(start: Start, tmp_path: Path
     workspace.close()
     server = start(tmp_path, "--port", "0")
     _ready(tmp_path)
-    _until(lambda: len(_children(server.pid)) == 3)
+    _until(lambda: len(_children(server.pid)) == 4)
     children = _children(server.pid)
     server.kill()
     _until(lambda: not any(_runs(child) for child in children), within_s=8)

@@ -1,0 +1,157 @@
+"""The scheduler process of a real server: ticks and changes become runs that are executed, whoever is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from millrace.core.events import Event
+from millrace.core.principal import Principal
+from millrace.jobs.job import (
+    AlertTrigger,
+    ConditionTask,
+    CronSchedule,
+    Job,
+    ModelTrigger,
+    TableUpdateTrigger,
+    Task,
+    Trigger,
+)
+from millrace.jobs.job_run import JobRun
+from millrace.jobs.put_job import put_job
+from millrace.targets.local_server import read_info
+from millrace.workspace import Workspace, open_workspace
+
+pytestmark = pytest.mark.slow
+
+_LONGEST_S = 60.0
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "millrace.api.supervisor", "--home", str(tmp_path), "--port", "0"]
+    process = subprocess.Popen(command, process_group=0)
+    yield process
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+def test_jobs_run_by_themselves_and_whoever_is_killed_each_tick_is_one_run(
+    server: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    _until(lambda: read_info(tmp_path) is not None)
+    assert "sqlalchemy" not in _loaded(_scheduler(server.pid))  # while there is no job
+    with closing(open_workspace(tmp_path)) as workspace:
+        began = datetime.now(UTC)
+        _put(workspace, "ticking", schedule=CronSchedule("0/3 * * * * ?", catch_up="all"))
+        _until(partial(_has_ended, workspace, "ticking", 1))
+        for wanted in (3, 5):
+            os.kill(_scheduler(server.pid), signal.SIGKILL)
+            _until(partial(_has_ended, workspace, "ticking", wanted))
+        runs = [run for run in workspace.jobs.runs.list("ticking", 1000) if run.due is not None]
+    ticks = sorted(run.due for run in runs if run.due is not None)
+    assert set(Counter(ticks).values()) == {1}
+    assert {after - before for before, after in pairwise(ticks)} == {timedelta(seconds=3)}
+    assert ticks[0] - began <= timedelta(seconds=3)
+    assert {run.result_state for run in runs if run.is_over} == {"SUCCESS"}
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("server")
+def test_changes_of_tables_and_models_and_alerts_are_one_run_each(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from deltalake import DeltaTable
+
+    from millrace.registry.types import ModelName, ModelVersion
+    from tests.integration.constant_model import MODEL, register_constant
+
+    _until(lambda: read_info(tmp_path) is not None)
+    with closing(open_workspace(tmp_path)) as workspace:
+        rows = pa.table({"x": [1]})
+        workspace.lake.create("bronze.t", rows.schema, rows=rows)
+        register_constant(workspace, 0)
+        triggers: dict[str, Trigger] = {
+            "table": TableUpdateTrigger(("bronze.t",)),
+            "version": ModelTrigger(MODEL),
+            "alias": ModelTrigger(MODEL, "MODEL_ALIAS_SET", ("production",)),
+            "alert": AlertTrigger(("drift",)),
+        }
+        for name, trigger in triggers.items():
+            _put(workspace, name, trigger=trigger)
+        _until(lambda: len(workspace.schedules.marks.causes()) == len(triggers))
+        workspace.lake.append("bronze.t", pa.table({"x": [2]}))
+        workspace.lake.append("bronze.t", pa.table({"x": [3]}))
+        workspace.registry.set_alias(ModelName(MODEL), "production", ModelVersion("1"))
+        opened = {"rule": "drift", "kinds": ["drift"]}
+        workspace.events.append(
+            Event("episode.opened", "endpoint/x", datetime.now(UTC), Principal("system", "alerts"), opened)
+        )
+        register_constant(workspace, 1)
+        _until(lambda: all(len(_ended(workspace, name)) == 1 for name in triggers))
+        assert [run.trigger for name in triggers for run in _ended(workspace, name)] == [
+            "TABLE",
+            "MODEL",
+            "MODEL",
+            "ALERT",
+        ]
+        # A compaction is no news.
+        location = workspace.lake.entry("bronze.t").location
+        before = workspace.lake.store.version(location)
+        DeltaTable(location).optimize.compact()
+        assert workspace.lake.store.version(location) > before
+        _until(lambda: workspace.schedules.tables.newest("bronze.t") == before)
+        workspace.lake.append("bronze.t", pa.table({"x": [4]}))
+        _until(partial(_has_ended, workspace, "table", 2))
+        assert [len(workspace.jobs.runs.list(name)) for name in triggers] == [2, 1, 1, 1]
+
+
+def _put(
+    workspace: Workspace, name: str, *, schedule: CronSchedule | None = None, trigger: Trigger | None = None
+) -> None:
+    put_job(workspace.jobs, Job(name, [Task("only", ConditionTask("EQUAL_TO", "1", "1"))], schedule, trigger))
+
+
+def _ended(workspace: Workspace, job: str) -> list[JobRun]:
+    return [run for run in workspace.jobs.runs.list(job, 1000) if run.is_over]
+
+
+def _has_ended(workspace: Workspace, job: str, often: int) -> bool:
+    return len(_ended(workspace, job)) >= often
+
+
+def _scheduler(supervisor: int) -> int:
+    """The process's id, once there is one."""
+    found = list[int]()
+
+    def look() -> bool:
+        listed = subprocess.run(
+            ["ps", "-o", "pid=,args=", "--ppid", str(supervisor)], capture_output=True, text=True, check=True
+        )
+        found[:] = [int(line.split()[0]) for line in listed.stdout.splitlines() if "millrace.api.scheduler" in line]
+        return bool(found)
+
+    _until(look)
+    return found[0]
+
+
+def _loaded(pid: int) -> str:
+    return Path(f"/proc/{pid}/maps").read_text()
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _LONGEST_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
