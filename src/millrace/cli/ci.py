@@ -11,8 +11,8 @@ from cyclopts import App, Parameter
 
 from millrace.cli.ci_options import ApproveAs, ProjectPlace, Reason, Reports, TargetName, consent_of
 from millrace.cli.options import Home, Json
-from millrace.cli.output import print_facts, print_json, print_table, say, shown
-from millrace.core.errors import AlreadyExists, InvalidInput
+from millrace.cli.output import print_json, say
+from millrace.core.errors import AlreadyExists
 
 if TYPE_CHECKING:
     from millrace.ci.approval import Consent
@@ -83,6 +83,7 @@ def run(
     """Run a stage: the project's tests, a training, its verdict, or its deployment. Doing it again does nothing twice."""
     from millrace.ci.project import choose_target, find_project
     from millrace.ci.run import report_stage, stage_named
+    from millrace.cli.ci_results import print_result
 
     named = stage_named(stage)
     found = find_project(project)
@@ -115,23 +116,6 @@ class Asked:
     plain: bool
 
 
-def print_result(result: StageResult, folder: Path | None, *, json: bool) -> None:
-    """A stage's result on standard output."""
-    from millrace.ci.reports.write import as_json
-
-    if json:
-        print_json(as_json(result))
-        return
-    if result.checks:
-        print_table(["check", "", "why"], [(check.name, check.status, check.detail) for check in result.checks])
-    print_facts({name: shown(value) for name, value in result.facts.items() if isinstance(value, str)})
-    say(f"{result.stage} in {result.target}: {result.status}: {result.summary}")
-    if result.hint:
-        say(f"  hint: {result.hint}")
-    if folder is not None:
-        say(f"reports are in {folder}")
-
-
 def _stage(project: Project, asked: Asked, results: Path) -> StageResult:
     if asked.stage == "test":
         from millrace.ci.stages.test import run_tests
@@ -144,10 +128,11 @@ def _stage(project: Project, asked: Asked, results: Path) -> StageResult:
     alone = asked.file is not None or len(project.pipelines) == 1
     files = [pipeline_of(project, asked.file)] if alone else list(project.pipelines)
     with progress(plain=asked.plain) as shown_to:
-        return together([_stage_of(project, asked, file, shown_to) for file in files])
+        return together([stage_of(project, asked, file, shown_to) for file in files])
 
 
-def _stage_of(project: Project, asked: Asked, file: Path, progress: Progress) -> StageResult:
+def stage_of(project: Project, asked: Asked, file: Path, progress: Progress) -> StageResult:
+    """A stage of one pipeline."""
     from millrace.ci.homes import home_of, is_same_home, opened
     from millrace.ci.project import choose_target
     from millrace.ci.stages import deploy, train, validate
@@ -158,7 +143,7 @@ def _stage_of(project: Project, asked: Asked, file: Path, progress: Progress) ->
     source = choose_target(project, project.train, project.train) if stage == "deploy" else target
     pipeline = load_page(file, None, home_of(source, asked.home))
     with opened(source, asked.home, make=stage == "train") as workspace:
-        scene = _scene(project, source, workspace, pipeline, progress)
+        scene = scene_of(project, source, workspace, pipeline, progress)
         if stage == "train":
             remember_pipeline(workspace, pipeline.name, file)
             return train.train(scene)
@@ -166,10 +151,26 @@ def _stage_of(project: Project, asked: Asked, file: Path, progress: Progress) ->
             return validate.validate(scene, asked.version)
         if is_same_home(source, target, asked.home):
             return deploy.deploy(scene, target, asked.consent, asked.version)
-        raise InvalidInput("promotion between homes is not there yet", hint="")
+        return _to_elsewhere(scene, asked)
 
 
-def _scene(project: Project, target: Target, workspace: Workspace, pipeline: Pipeline, progress: Progress) -> Scene:
+def _to_elsewhere(scene: Scene, asked: Asked) -> StageResult:
+    """Deployment to another home or to a server: the version is promoted."""
+    from millrace.ci.promotion.destinations import open_destination
+    from millrace.ci.promotion.promote import promote_version
+    from millrace.ci.stages.deploy import refusal
+
+    release = scene.release(asked.version)
+    refused = refusal(scene, asked.target, release)
+    if refused is not None:
+        return refused
+    entry, source = release.entry, scene.workspace
+    with open_destination(scene.target, asked.target, source, entry, asked.home) as destination:
+        return promote_version(source, entry, scene.target, asked.target, destination, consent=asked.consent)
+
+
+def scene_of(project: Project, target: Target, workspace: Workspace, pipeline: Pipeline, progress: Progress) -> Scene:
+    """A pipeline in a home, for the stages that work there."""
     from millrace.ci.commit import find_commit
     from millrace.ci.stages.scene import Scene
     from millrace.workspace import open_target

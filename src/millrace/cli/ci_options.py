@@ -28,6 +28,8 @@ ApproveAs = Annotated[
     str | None, Parameter(name="--approve-as", help="Who approves, where the target asks for it; needs --reason.")
 ]
 Reason = Annotated[str | None, Parameter(name="--reason", help="Why, for the promotion log.")]
+Junit = Annotated[Path | None, Parameter(name="--junit", help="Write the result into this file, as JUnit XML.")]
+Markdown = Annotated[Path | None, Parameter(name="--markdown", help="Write the result into this file, as Markdown.")]
 Yes = Annotated[bool, Parameter(name="--yes", negative="", help="Ask nothing. Refused where an approval is needed.")]
 
 

@@ -39,6 +39,10 @@ _COMMANDS = {
     "labels": "millrace.cli.labels:app",
     "token": "millrace.cli.token:app",
     "ci": "millrace.cli.ci:app",
+    "validate": "millrace.cli.validate:validate",
+    "deploy": "millrace.cli.deploy:deploy",
+    "promote": "millrace.cli.promote:promote",
+    "approve": "millrace.cli.promote:approve",
 }
 _SHORT = {
     "quickstart": "Make a shop and live through the whole loop with it, in two minutes.",
@@ -62,6 +66,10 @@ _SHORT = {
     "labels": "Join late labels to predictions.",
     "token": "Make, list and revoke tokens for programs.",
     "ci": "Write a pipeline for a CI system, and run its stages here as there.",
+    "validate": "What the gates say of a version: exit code 0 passed, 3 refused.",
+    "deploy": "Put a version on an endpoint, or bring it to a target.",
+    "promote": "Copy a version from one target to the next, with its lineage.",
+    "approve": "Write down that a version may go to a target.",
 }
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +17,10 @@ from millrace.features.matrix import model_frame
 from millrace.features.types import FeatureSpec
 from millrace.pipeline import training_parts
 from millrace.pipeline.context import RunContext
+from millrace.pipeline.port import Services
 from millrace.registry.types import ModelName, ModelVersion
 from millrace.targets.port import DeploymentTarget
+from millrace.targets.types import Answers
 from millrace.training.models import load_native, predict_proba
 from millrace.validation.types import Served
 
@@ -36,16 +39,38 @@ def smoke_test(context: RunContext, target: DeploymentTarget, version: ModelVers
         InvalidInput: the holdout has no rows to ask about.
     """
     spec, requests = _requests(context)
-    folder = context.services.registry.download(ModelName(context.pipeline.model_name), version)
-    model = load_native(folder)
-    before = _offline(context, spec, requests, model)
+    pipeline = context.pipeline
+    folder = context.services.registry.download(ModelName(pipeline.model_name), version)
+    ask = partial(target.query, pipeline.staging_endpoint)
+    compared = compare_answers(context.services, ask, spec, requests, pipeline.labels.time, load_native(folder))
+    return replace(compared, size_bytes=_size(folder))
+
+
+def compare_answers(  # noqa: PLR0917 - the world first, then whom to ask about what
+    services: Services,
+    ask: Callable[[Sequence[Mapping[str, object]]], Answers],
+    spec: FeatureSpec,
+    requests: pa.Table,
+    time: str,
+    model: object,
+) -> Served:
+    """Ask an endpoint about rows of keys and request columns, and compare with the lookup and the model here.
+
+    Args:
+        services: where the features are.
+        ask: asks the endpoint.
+        spec: the model's.
+        requests: whom to ask about; `time` is among its columns.
+        time: the column with the time of the question, which is set to now.
+        model: the native model, loaded here.
+    """
+    before = _offline(services, spec, requests, time, model)
     records = requests.select(_asked(spec)).to_pylist()
-    answers = target.query(context.pipeline.staging_endpoint, [_wire(record) for record in records])
+    answers = ask([_wire(record) for record in records])
     got = answers.probabilities or tuple(float("nan") for _ in records)
     # A function of the time of the question has moved on a little meanwhile: the answer lies between then and now.
-    after = _offline(context, spec, requests, model) if _reads_time(spec) else before
-    compared = _compare(records, list(zip(before, after, strict=True)), got)
-    return replace(compared, size_bytes=_size(folder))
+    after = _offline(services, spec, requests, time, model) if _reads_time(spec) else before
+    return _compare(records, list(zip(before, after, strict=True)), got)
 
 
 def timed(context: RunContext, target: DeploymentTarget, requests: int) -> tuple[float, ...]:
@@ -69,8 +94,7 @@ def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _offline(context: RunContext, spec: FeatureSpec, requests: pa.Table, model: object) -> Sequence[float]:
-    services, time = context.services, context.pipeline.labels.time
+def _offline(services: Services, spec: FeatureSpec, requests: pa.Table, time: str, model: object) -> Sequence[float]:
     now = services.clock.now()
     rows = augment(services.lake, services.asof, spec, _at(requests, time, now), as_of=now)
     return [float(chance) for chance in predict_proba(model, model_frame(rows, spec.inputs))]

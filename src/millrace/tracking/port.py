@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from millrace.tracking.types import ModelToLog, RunId, RunInfo
@@ -48,6 +49,18 @@ class Tracking(Protocol):
 
     def logged_model(self, run: RunId, name: str) -> str | None:
         """The URI of the model that was stored whole with the run under a name; None where there is none."""
+        ...
+
+    def add_model(self, run: RunId, name: str, folder: Path) -> str:
+        """Store a model's folder with the run as it is, byte for byte, and return its URI; it is there whole, or never loaded."""
+        ...
+
+    def copy_files(self, run: RunId, into: Path) -> None:
+        """Copy all that is kept with the run, without its models, into an empty folder."""
+        ...
+
+    def add_files(self, run: RunId, folder: Path) -> None:
+        """Keep all files of a folder with the run; those of the same path are replaced."""
         ...
 
     def finish(self, run: RunId, *, failed: bool = False) -> None: ...

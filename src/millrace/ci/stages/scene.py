@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,8 +17,10 @@ from millrace.pipeline.definition import definition
 from millrace.pipeline.port import Progress
 from millrace.pipeline.release import DEFINITION, Release, releases
 from millrace.registry.types import ModelName
+from millrace.serving.canary.documents import settings_document
 from millrace.workspace import Workspace
 
+DEPLOYMENT_TAG = "millrace.deployment"  # of a version: its endpoints and where their traffic goes, as JSON
 _COMMIT, _CHANGED = (
     "millrace.commit.",
     "millrace.changed_commit.",
@@ -52,12 +55,13 @@ class Scene:
 
     def tags(self) -> Mapping[str, str]:
         """What a version gets that is trained now."""
+        deployment = {DEPLOYMENT_TAG: json.dumps(_deployment(self.pipeline))}
         if self.commit is None:
-            return {}
+            return deployment
         kind = _COMMIT if self.commit.is_clean else _CHANGED
         known = [each for each in releases(self.workspace, self.model) if kind + self.commit.sha in each.entry.tags]
         newest = known[-1].entry.tags[kind + self.commit.sha] if known else iso(self.workspace.clock.now())
-        return {kind + self.commit.sha: newest}
+        return {**deployment, kind + self.commit.sha: newest}
 
     def release(self, version: str | None = None) -> Release:
         """The version of that number, else the newest that was trained from this commit, or from this very definition where there is no commit to go by.
@@ -88,6 +92,16 @@ def commit_of(tags: Mapping[str, str]) -> str | None:
     """The newest commit that a version was trained from, as its tags tell; None where it was trained outside of git, or from changed files."""
     found = [(at, name.removeprefix(_COMMIT)) for name, at in tags.items() if name.startswith(_COMMIT)]
     return max(found)[1] if found else None
+
+
+def _deployment(pipeline: Pipeline) -> dict[str, object]:
+    table, rollout = pipeline.predictions_table, pipeline.rollout
+    return {
+        "endpoint": pipeline.endpoint,
+        "staging": pipeline.staging_endpoint,
+        "capture": [table.catalog, table.schema, pipeline.prefix],
+        "canary": None if rollout is None else settings_document(rollout.settings),
+    }
 
 
 def _numbered(known: list[Release], model: ModelName, version: str) -> Release:

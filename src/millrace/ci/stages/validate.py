@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 from millrace.ci.stages.scene import Scene
 from millrace.ci.stages.train import facts
@@ -55,7 +55,7 @@ def verdict_result(
         if passed
         else f"{named} is refused by {failed} of {len(checks)} gates"
     )
-    metrics = cast("Mapping[str, Mapping[str, float]]", output.get("metrics") or {})
-    told = {**told, "winner": output.get("winner"), "metrics": metrics.get(str(output.get("winner")), {})}
+    metrics = cast("Mapping[str, Any]", output.get("metrics") or {})
+    told = {**told, "winner": output.get("winner"), "metrics": metrics.get(str(output.get("winner")), metrics)}
     hint = "" if passed else "change the pipeline or its data, and train again"
     return StageResult("validate", target, "passed" if passed else "refused", summary, checks, told, seconds, hint)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -102,20 +103,47 @@ class MlflowTracking:
 
     def log_model(self, run: RunId, name: str, model: ModelToLog) -> str:
         """Store the model with the run and return its URI. It is there whole, or it is not ready and never loaded."""
-        from mlflow.entities import LoggedModelOutput
-
         with _edge(), TemporaryDirectory() as folder:
-            parent = self._client.get_run(run)
-            logged = self._client.create_logged_model(
-                parent.info.experiment_id, name, source_run_id=run, params=parent.data.params
-            )
+            parent, logged = self._new_model(run, name)
             path = Path(folder) / "model"
             save_model(model, path, logged=logged, at=self._clock.now())
-            self._client.log_model_artifacts(logged.model_id, str(path))
-            self._client.log_outputs(run, [LoggedModelOutput(logged.model_id, step=0)])
-            self._client.log_batch(run, metrics=self._metrics(parent.data.metrics, logged.model_id))
-            self._client.finalize_logged_model(logged.model_id, "READY")
-            return f"models:/{logged.model_id}"
+            return self._stored(parent, logged, path)
+
+    def add_model(self, run: RunId, name: str, folder: Path) -> str:
+        """Store a model's folder as it is. Its MLmodel file goes on naming the run and model that it came from."""
+        with _edge():
+            return self._stored(*self._new_model(run, name), folder)
+
+    def _new_model(self, run: RunId, name: str) -> tuple[Any, Any]:
+        parent = self._client.get_run(run)
+        logged = self._client.create_logged_model(
+            parent.info.experiment_id, name, source_run_id=run, params=parent.data.params
+        )
+        return parent, logged
+
+    def _stored(self, parent: Any, logged: Any, folder: Path) -> str:
+        from mlflow.entities import LoggedModelOutput
+
+        self._client.log_model_artifacts(logged.model_id, str(folder))
+        self._client.log_outputs(parent.info.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        self._client.log_batch(parent.info.run_id, metrics=self._metrics(parent.data.metrics, logged.model_id))
+        self._client.finalize_logged_model(logged.model_id, "READY")
+        return f"models:/{logged.model_id}"
+
+    def copy_files(self, run: RunId, into: Path) -> None:
+        """Copy all that is kept with the run."""
+        with _edge():
+            local = _local(self._client.get_run(run).info.artifact_uri)
+            if local is None:
+                self._client.download_artifacts(run, "", str(into))
+            elif local.is_dir():
+                shutil.copytree(local, into, dirs_exist_ok=True)
+
+    def add_files(self, run: RunId, folder: Path) -> None:
+        """Keep all files of a folder with the run."""
+        with _edge():
+            if any(folder.iterdir()):
+                self._client.log_artifacts(run, str(folder))
 
     def logged_model(self, run: RunId, name: str) -> str | None:
         """The URI of the newest model that was stored whole with the run under a name."""
