@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from millrace.ci.project import find_project
+
 pytestmark = pytest.mark.slow
 
 START = datetime(2024, 9, 2, tzinfo=UTC)
@@ -52,7 +54,9 @@ def _write_transactions(file: Path) -> None:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("init")
     said = _millrace(folder, "init", "my-shop")
-    assert said.stdout.startswith("made my-shop/ with .gitignore, README.md, pipeline.py, test_pipeline.py")
+    assert said.stdout.startswith(
+        "made my-shop/ with .gitignore, README.md, millrace.toml, pipeline.py, requirements.txt, test_pipeline.py"
+    )
     return folder / "my-shop"
 
 
@@ -75,6 +79,19 @@ def test_its_own_test_passes(project: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout
+
+
+def test_its_targets_are_one_home_and_ci_can_start_from_it(project: Path) -> None:
+    read = find_project(project)
+    assert [(target.name, target.home, target.approval) for target in read.targets] == [
+        ("dev", None, False),
+        ("staging", None, False),
+        ("prod", None, True),
+    ]
+    said = _millrace(project, "ci", "init", "--provider", "gitlab").stdout
+    assert "written" in said
+    assert "requirements.txt" not in said
+    (project / ".gitlab-ci.yml").unlink()
 
 
 def test_it_runs_on_rows_of_the_kind_that_it_describes(project: Path) -> None:

@@ -20,6 +20,7 @@ from millrace.api.guard import OPEN
 from millrace.api.label_routes import LabelRoutes
 from millrace.api.mlflow_mount import MlflowMount, is_mlflow_path
 from millrace.api.options import ChildOptions
+from millrace.api.promotion_routes import PromotionRoutes
 from millrace.api.rest import ENDPOINTS, OWN_ENDPOINTS
 from millrace.api.runtime import control_socket
 from millrace.api.status import Status
@@ -75,7 +76,7 @@ def build(workspace: Workspace, workers: Workers, mlflow: MlflowMount, url: str)
     tokens = TokenRoutes(workspace.tokens, SystemClock(), workspace.principal)
     labels = LabelRoutes(workspace, api.drain_now)
     own = Starlette(
-        routes=[*api.routes, *tokens.routes, *labels.routes],
+        routes=[*api.routes, *tokens.routes, *labels.routes, *PromotionRoutes(workspace).routes],
         exception_handlers={
             MillraceError: rest.expected_failure,
             HTTPException: rest.http_failure,

@@ -13,6 +13,8 @@ _FILES = {
     "pipeline.py.txt": "pipeline.py",
     "test_pipeline.py.txt": "test_pipeline.py",
     "README.md.txt": "README.md",
+    "millrace.toml.txt": "millrace.toml",
+    "requirements.txt.txt": "requirements.txt",
     # The home has the token and everything that was asked: nothing for a repository.
     "gitignore.txt": ".gitignore",
 }

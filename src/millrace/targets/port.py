@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 from millrace.targets.types import (
     Answers,
@@ -84,3 +85,18 @@ class FeatureTarget(Protocol):
         ...
 
     def delete(self, endpoint: str) -> None: ...
+
+
+class PromotionTarget(Protocol):
+    """Receives versions that were packed elsewhere. Idempotent: one that came before is found again.
+
+    Raises (all methods): InvalidState where the target can't be reached; PermissionDenied where the token is not the owner's.
+    """
+
+    def missing(self, document: str) -> Sequence[str]:
+        """What a version, told by its bundle's document, needs and the target lacks."""
+        ...
+
+    def accept(self, archive: Path, terms: Mapping[str, object]) -> Mapping[str, Any]:
+        """Send a bundle as a tar file; what became of it: `version`, `status`, `checks`."""
+        ...

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from millrace.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from millrace.targets.port import DeploymentTarget
+    from millrace.targets.port import DeploymentTarget, PromotionTarget
 
 
 @contextmanager
@@ -24,3 +24,10 @@ def open_target(workspace: Workspace) -> Iterator[DeploymentTarget]:
 
     with running_server(workspace.home) as server:
         yield workspace.target(server.url, home_token(workspace.home), server.certificate)
+
+
+def promotion_target(url: str, token: str, certificate: str | None = None) -> PromotionTarget:
+    """A server that receives versions; `certificate` is what it shows where it speaks TLS, as PEM."""
+    from millrace.targets.adapters.promotion_http import MillracePromotionTarget
+
+    return MillracePromotionTarget(url, token, certificate=certificate)

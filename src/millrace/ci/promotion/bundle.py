@@ -92,6 +92,17 @@ def read_bundle(folder: Path) -> Bundle:
     Raises:
         InvalidInput: it is no bundle, or one of a newer format, or files differ or lead elsewhere.
     """
+    bundle = document_of(folder)
+    for part, expected in ((MODEL, bundle.files), (RUN, bundle.kept)):
+        if hashes(folder / part) != expected:
+            raise InvalidInput(
+                f"the files of {bundle.model} differ from those that were packed", hint="promote it again"
+            )
+    return bundle
+
+
+def document_of(folder: Path) -> Bundle:
+    """The document of a bundle alone. Raises InvalidInput where it is none, or of a newer format."""
     try:
         body = json.loads((folder / DOCUMENT).read_text(encoding="utf-8"))
         if body.pop("format") > _FORMAT:
@@ -99,7 +110,7 @@ def read_bundle(folder: Path) -> Bundle:
                 "the bundle was packed by a newer millrace", hint="upgrade the millrace that receives it"
             )
         run = body.pop("run")
-        bundle = Bundle(
+        return Bundle(
             model=ModelName(body.pop("model")),
             origin=tuple(Step(**step) for step in body.pop("origin")),
             needs=tuple(Need(**need) for need in body.pop("needs")),
@@ -108,12 +119,6 @@ def read_bundle(folder: Path) -> Bundle:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInput("this is not a packed version", hint="pack it again, by promoting it again") from error
-    for part, expected in ((MODEL, bundle.files), (RUN, bundle.kept)):
-        if hashes(folder / part) != expected:
-            raise InvalidInput(
-                f"the files of {bundle.model} differ from those that were packed", hint="promote it again"
-            )
-    return bundle
 
 
 def hashes(folder: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from millrace.ci.homes import is_same_home, opened, refuse_shared
 from millrace.ci.promotion.promote import Destination, HomeDestination
+from millrace.ci.promotion.server import server_of
 from millrace.ci.types import Target
 from millrace.registry.types import VersionEntry
 from millrace.workspace import Workspace, open_target
@@ -20,6 +21,9 @@ def open_destination(
     """The target that a version goes to."""
     if is_same_home(place, to, home):
         yield HomeDestination(source, lambda: open_target(source), entry)
+        return
+    if to.server is not None:
+        yield server_of(to)
         return
     refuse_shared(place, to)
     with opened(to) as workspace:

@@ -30,7 +30,11 @@ def missing(workspace: Workspace, bundle: Bundle) -> list[str]:
 
 def require_needs(workspace: Workspace, bundle: Bundle, place: str) -> None:
     """Raise InvalidState with all that is missing, where something is."""
-    found = missing(workspace, bundle)
+    refuse_missing(bundle, missing(workspace, bundle), place)
+
+
+def refuse_missing(bundle: Bundle, found: list[str], place: str) -> None:
+    """Raise InvalidState with what is missing, where something is."""
     if found:
         raise InvalidState(
             f"{bundle.model} v{bundle.source.version} can't be served in {place}: " + "; ".join(found),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -107,6 +108,18 @@ class Connection:
         answer: dict[str, Any] = self.send(method, path, body).json()
         return answer
 
+    def upload(self, path: str, file: Path, query: Mapping[str, str], *, timeout_s: float) -> dict[str, Any]:
+        """The JSON object that a file is answered with; the file is streamed."""
+        try:
+            with file.open("rb") as opened:
+                response = self._client.post(path, content=opened, params=query, timeout=timeout_s)
+        except httpx.TransportError as error:
+            raise self._unreached(error) from error
+        if response.is_error:
+            raise _error(response)
+        answer: dict[str, Any] = response.json()
+        return answer
+
     def send(self, method: str, path: str, body: object) -> httpx.Response:
         """Send a request, again while the server says that it is starting: then it has not seen the request.
 
@@ -128,9 +141,10 @@ class Connection:
         try:
             return self._client.request(method, path, json=body)
         except httpx.TransportError as error:
-            raise InvalidState(
-                f"the server at {self._url} does not answer: {error}", hint=_START_HINT, url=self._url
-            ) from error
+            raise self._unreached(error) from error
+
+    def _unreached(self, error: Exception) -> InvalidState:
+        return InvalidState(f"the server at {self._url} does not answer: {error}", hint=_START_HINT, url=self._url)
 
 
 def path_of(endpoint: str) -> str:
