@@ -206,6 +206,18 @@ def test_the_page_on_jobs_is_done_as_it_is_read(tmp_path: Path) -> None:
     assert "created    fresh" in _bash(tmp_path, "millrace job apply triggers.py")
 
 
+def test_the_page_on_ci_promotes_in_one_home(project: tuple[Path, list[str]]) -> None:
+    """Its stages run in test_ci.py, in a repository."""
+    assert project[1]
+    _, promotion = _blocks(ROOT / "docs" / "ci.md", "sh")
+    judged, deployed, approved, promoted, log = (_bash(project[0], line) for line in promotion.strip().splitlines())
+    assert "passes all 3 gates" in judged
+    assert "churn-staging serves ml.models.churn v1" in deployed
+    assert "is approved for prod" in approved
+    assert "ml.models.churn v1 is production in prod" in promoted
+    assert "production" in log
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_in_the_documents_is_one(page: Path) -> None:
     app = build_app()
