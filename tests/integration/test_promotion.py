@@ -178,6 +178,7 @@ class Killed(BaseException):
     """The end of a process, as far as the code can see."""
 
 
+@pytest.mark.long
 def test_it_is_completed_after_an_end_between_any_two_writes(tmp_path: Path) -> None:
     homes = make_homes(tmp_path)
     ended = 0
