@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -290,12 +291,15 @@ def _kept(asked: Asked, folder: SearchFolder, options: Options) -> Asked:
 
     path = folder.data if options.data_dir is None else Path(options.data_dir).absolute() / f"{folder.id}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        table = pa.Table.from_pandas(asked.raw, preserve_index=False)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):  # columns of mixed objects
-        mixed = asked.raw.select_dtypes("object").columns
-        texts = asked.raw.assign(**{name: asked.raw[name].map(str, na_action="ignore") for name in mixed})
-        table = pa.Table.from_pandas(texts, preserve_index=False)
+    with warnings.catch_warnings():
+        # Arrow asks pandas 3.1 for times with a zone in a way that it is giving up.
+        warnings.filterwarnings("ignore", "Series.values returning an ndarray")
+        try:
+            table = pa.Table.from_pandas(asked.raw, preserve_index=False)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):  # columns of mixed objects
+            mixed = asked.raw.select_dtypes("object").columns
+            texts = asked.raw.assign(**{name: asked.raw[name].map(str, na_action="ignore") for name in mixed})
+            table = pa.Table.from_pandas(texts, preserve_index=False)
     part = path.with_suffix(".part")
     pq.write_table(table, part)
     part.replace(path)

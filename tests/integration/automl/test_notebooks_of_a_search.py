@@ -1,0 +1,102 @@
+"""What a search keeps beside its model: notebooks that give each trial's score again, one about the data, and importances."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd  # noqa: TID253 - frames are what is asked
+import pytest
+
+from millrace import automl
+from millrace.tracking.types import RunId
+from millrace.workspace import Workspace, require_home
+
+ROWS = 240
+pytestmark = pytest.mark.slow
+
+
+def shop() -> pd.DataFrame:
+    """With all that a preparation has to do with: gaps, infinities, texts of few and of many values, times, booleans, classes by name."""
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame({"spend": rng.exponential(50, ROWS), "visits": rng.poisson(4, ROWS)})
+    data["colour"] = rng.choice(np.array(["red", "green", None], dtype=object), ROWS)
+    data["street"] = [f"street {number}" for number in rng.integers(0, 60, ROWS)]
+    data["since"] = pd.Timestamp("2024-01-01", tz="UTC") + pd.to_timedelta(rng.integers(0, 300, ROWS), "D")
+    data["member"] = rng.random(ROWS) < 0.4
+    data.loc[::9, "spend"] = np.nan
+    data.loc[4, "spend"] = np.inf
+    chance = 1 / (1 + np.exp(-(data["visits"] - 4 + (data["colour"] == "red"))))
+    return data.assign(churned=np.where(rng.random(ROWS) < chance, "yes", "no"))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("searched") / "home"
+
+
+@pytest.fixture(scope="module")
+def found(home: Path) -> automl.AutoMLSummary:
+    return automl.classify(shop(), "churned", minutes=5, max_trials=5, folds=2, home=home)
+
+
+@pytest.fixture
+def workspace(home: Path, found: automl.AutoMLSummary) -> Iterator[Workspace]:
+    del found
+    with contextlib.closing(require_home(home)) as opened:
+        yield opened
+
+
+def test_each_trials_notebook_gives_its_score_again(found: automl.AutoMLSummary, workspace: Workspace) -> None:
+    judged = [trial for trial in found.trials if trial.fold_scores]
+    assert {trial.family for trial in judged} >= {"dummy", "linear", "lightgbm", "xgboost", "hist_gb"}
+    for trial in judged:
+        names = _run(workspace.tracking.read_text(RunId(str(trial.run_id)), "notebook.ipynb"))
+        assert names["scores"] == pytest.approx(dict(trial.fold_scores), abs=1e-9), trial.name
+
+
+@pytest.mark.long
+def test_millrace_exec_runs_them(found: automl.AutoMLSummary, workspace: Workspace, tmp_path: Path) -> None:
+    of_trial = _executed(workspace, found.best_trial.run_id, "notebook.ipynb", tmp_path)
+    assert "the same" in of_trial
+    of_data = _executed(workspace, found.search.run_id, "exploration.ipynb", tmp_path)
+    assert "Nothing smells of leakage." in of_data
+    assert of_data.count("image/png") >= 6
+
+
+def test_importances_are_kept_as_table_and_picture(found: automl.AutoMLSummary, workspace: Workspace) -> None:
+    run = RunId(str(found.search.run_id))
+    lines = list(csv.DictReader(io.StringIO(workspace.tracking.read_text(run, "importance.csv"))))
+    assert {line["column"] for line in lines} == {"spend", "visits", "colour", "street", "since", "member"}
+    assert lines[0]["column"] == "visits"
+    assert float(lines[0]["low"]) < float(lines[0]["loss"]) < float(lines[0]["high"])
+    assert workspace.tracking.read_text(run, "importance.svg").startswith("<svg")
+
+
+def _run(notebook: str) -> dict[str, Any]:
+    names: dict[str, Any] = {"display": lambda *_: None}
+    with contextlib.redirect_stdout(io.StringIO()):
+        for cell in json.loads(notebook)["cells"]:
+            if cell["cell_type"] == "code":
+                exec("".join(cell["source"]), names)  # noqa: S102 - our own cells
+    return names
+
+
+def _executed(workspace: Workspace, run: str | None, path: str, folder: Path) -> str:
+    """The notebook with its outputs, as text."""
+    asked, output = folder / path, folder / f"executed-{path}"
+    asked.write_text(workspace.tracking.read_text(RunId(str(run)), path))
+    command = [sys.executable, "-m", "millrace.cli.main", "exec", str(asked), "--output", str(output)]
+    done = subprocess.run(
+        [*command, "--home", str(workspace.home)], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return output.read_text()
