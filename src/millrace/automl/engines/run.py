@@ -147,6 +147,8 @@ def _wait(engine: Engine, process: subprocess.Popen[bytes], folder: Path, budget
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
     if code != 0 or not (folder / "found.json").exists():
         raise InvalidState(
             f"{engine} failed ({code}): {last_words(folder)}",

@@ -13,8 +13,9 @@ from sklearn.preprocessing import TargetEncoder
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 TOO_GOOD = 0.98
+MOST, PARTS = (10_000, 5) if X.shape[1] <= 200 else (2_000, 2)  # each column is fitted by itself
 suspects = []
-some = np.random.default_rng(0).permutation(len(X))[:10_000]
+some = np.random.default_rng(0).permutation(len(X))[:MOST]
 
 
 def alone(values, target):
@@ -29,16 +30,16 @@ def alone(values, target):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if not IS_CLASS:
-            return r2_score(target, cross_val_predict(model, inputs, target, cv=5))
-        shares = cross_val_predict(model, inputs, target, cv=5, method="predict_proba")
+            return r2_score(target, cross_val_predict(model, inputs, target, cv=PARTS))
+        shares = cross_val_predict(model, inputs, target, cv=PARTS, method="predict_proba")
     classes = np.unique(target)
     places = [1] if len(classes) == 2 else range(len(classes))
     return max(roc_auc_score(target == classes[place], shares[:, place]) for place in places)
 
 
 told = y[some]
-if IS_CLASS:  # a class with too few rows for five folds is left out here
-    enough = np.isin(told, [place for place, count in enumerate(np.bincount(told)) if count >= 5])
+if IS_CLASS:  # a class with too few rows for that many folds is left out here
+    enough = np.isin(told, [place for place, count in enumerate(np.bincount(told)) if count >= PARTS])
     some, told = some[enough], told[enough]
 scores = pd.Series({name: alone(X[name].iloc[some], told) for name in X}).sort_values(ascending=False)
 shown = scores.head(20)[::-1]
