@@ -88,6 +88,31 @@ class AutoMLSummary:
             tags = {"millrace.automl": self.search.id}
             return str(workspace.registry.register(ModelName(name), self.model_uri, run, tags, self.search.id).version)
 
+    def notebook(self, trial: Trial | None = None) -> str:
+        """A trial's notebook, an .ipynb as text; that of the best trial where none is named.
+
+        Raises:
+            NotFound: it has none: another engine's trials don't, nor those that the deadline stopped before they were logged.
+        """
+        from millrace.automl.log import NOTEBOOK
+
+        return self._kept((trial or self.best_trial).run_id, NOTEBOOK)
+
+    def exploration(self) -> str:
+        """The notebook about the data, an .ipynb as text."""
+        from millrace.automl.log import EXPLORATION
+
+        return self._kept(self.search.run_id, EXPLORATION)
+
+    def _kept(self, run: str | None, path: str) -> str:
+        from contextlib import closing
+
+        from millrace.tracking.types import RunId
+        from millrace.workspace import require_home
+
+        with closing(require_home(self.home)) as workspace:
+            return workspace.tracking.read_text(RunId(str(run)), path)
+
     def __str__(self) -> str:
         """The leaderboard, what came out, and what was odd."""
         return "\n".join(lines_of(self))

@@ -55,19 +55,18 @@ def workspace(home: Path, found: automl.AutoMLSummary) -> Iterator[Workspace]:
         yield opened
 
 
-def test_each_trials_notebook_gives_its_score_again(found: automl.AutoMLSummary, workspace: Workspace) -> None:
+def test_each_trials_notebook_gives_its_score_again(found: automl.AutoMLSummary) -> None:
     judged = [trial for trial in found.trials if trial.fold_scores]
     assert {trial.family for trial in judged} >= {"dummy", "linear", "lightgbm", "xgboost", "hist_gb"}
     for trial in judged:
-        names = _run(workspace.tracking.read_text(RunId(str(trial.run_id)), "notebook.ipynb"))
+        names = _run(found.notebook(trial))
         assert names["scores"] == pytest.approx(dict(trial.fold_scores), abs=1e-9), trial.name
 
 
 @pytest.mark.long
 def test_millrace_exec_runs_them(found: automl.AutoMLSummary, workspace: Workspace, tmp_path: Path) -> None:
-    of_trial = _executed(workspace, found.best_trial.run_id, "notebook.ipynb", tmp_path)
-    assert "the same" in of_trial
-    of_data = _executed(workspace, found.search.run_id, "exploration.ipynb", tmp_path)
+    assert "the same" in _executed(workspace, found.notebook(), tmp_path)
+    of_data = _executed(workspace, found.exploration(), tmp_path)
     assert "Nothing smells of leakage." in of_data
     assert of_data.count("image/png") >= 6
 
@@ -90,10 +89,10 @@ def _run(notebook: str) -> dict[str, Any]:
     return names
 
 
-def _executed(workspace: Workspace, run: str | None, path: str, folder: Path) -> str:
-    """The notebook with its outputs, as text."""
-    asked, output = folder / path, folder / f"executed-{path}"
-    asked.write_text(workspace.tracking.read_text(RunId(str(run)), path))
+def _executed(workspace: Workspace, notebook: str, folder: Path) -> str:
+    """It with its outputs, as text."""
+    asked, output = folder / "asked.ipynb", folder / "executed.ipynb"
+    asked.write_text(notebook)
     command = [sys.executable, "-m", "millrace.cli.main", "exec", str(asked), "--output", str(output)]
     done = subprocess.run(
         [*command, "--home", str(workspace.home)], capture_output=True, text=True, timeout=240, check=False
