@@ -97,13 +97,13 @@ def _go_on(workspace: Workspace, run_id: RunId, *, wait: bool, json: bool, known
         return _print_end(workspace, _waited_for(workspace, run_id, known, json=json), json=json)
     run = desk.runs.get(run_id)
     if json:
-        print_json(run_json(run) | {"executed": is_executed(desk)})
+        print_json(run_json(run) | {"executed": is_executed(desk, workspace.home)})
         return 0
     if run.life_cycle_state == "SKIPPED":
         say(f"run {run_id} of job {run.job} is skipped: {run.state_message}")
         return _FAILED
     say(f"run {run_id} of job {run.job} is in the queue; see millrace job show {run_id}")
-    if not is_executed(desk):
+    if not is_executed(desk, workspace.home):
         say(f"nothing executes it until `millrace up` runs, or somebody waits: millrace job wait {run_id}")
     return 0
 
@@ -133,7 +133,7 @@ def _print_end(workspace: Workspace, run: JobRun, *, json: bool) -> int:
     desk = workspace.jobs
     attempts = desk.runs.tasks(run.run_id)
     if json:
-        show_run(desk, run, json=True)
+        show_run(desk, workspace.home, run, json=True)
     else:
         print_failures(attempts)
         first = run.state_message.split("\n")[0]

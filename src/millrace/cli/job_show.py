@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -63,7 +64,7 @@ def show(
         if kept is None and name.isdecimal():
             from millrace.cli.job_named import find_run
 
-            show_run(desk, find_run(desk, name), json=json)
+            show_run(desk, workspace.home, find_run(desk, name), json=json)
         else:
             _show_job(desk, kept or desk.jobs.get(name), json=json)
     return 0
@@ -97,7 +98,7 @@ def runs(
     return 0
 
 
-def show_run(desk: JobDesk, run: JobRun, *, json: bool) -> None:
+def show_run(desk: JobDesk, home: Path, run: JobRun, *, json: bool) -> None:
     """Print a run: its tasks with how they stand, and of those that failed why, with the end of their logs."""
     from millrace.tasks.execute_here import is_executed
     from millrace.tasks.show import run_json, task_json
@@ -119,7 +120,7 @@ def show_run(desk: JobDesk, run: JobRun, *, json: bool) -> None:
     print_facts(facts)
     _print_graph(desk.runs.declared(run.run_id), attempts, desk.clock.now())
     print_failures(attempts)
-    if not run.is_over and not is_executed(desk):
+    if not run.is_over and not is_executed(desk, home):
         say(f"nothing executes it now: `millrace up` goes on with it, or millrace job wait {run.run_id}")
 
 

@@ -15,12 +15,20 @@ from millrace.core.processes import is_alive
 from millrace.jobs.engine.fence import host
 from millrace.jobs.job_run import JobRun, RunId
 from millrace.jobs.port import EXECUTOR, JobDesk
+from millrace.targets.local_server import find_server
 
 PROGRAM: Final[Sequence[str]] = (sys.executable, "-m", "millrace.tasks.attempt")
 
+_LOOK_S = 1.0
 
-def is_executed(desk: JobDesk) -> bool:
-    """Whether some process executes the home's runs now; one that was killed holds the lease for a while still."""
+
+def is_executed(desk: JobDesk, home: Path) -> bool:
+    """Whether some process executes the home's runs: a server, which takes the lease when there is something to do, or who has it.
+
+    One that was killed has the lease for a while still.
+    """
+    if find_server(home) is not None:
+        return True
     where, _, rest = (desk.leases.holder(EXECUTOR) or "").partition(":")
     pid = rest.partition(":")[0]
     return bool(where) and (where != host() or (pid.isdecimal() and is_alive(int(pid))))
@@ -30,7 +38,7 @@ def is_executed(desk: JobDesk) -> bool:
 def executing(home: Path, run_id: RunId) -> Iterator[Callable[[], None]]:
     """Execute what is queued in the home, in a thread of this process, while the block runs; all of it, not the one run alone.
 
-    Where another process has the lease, that one executes, and this one takes over if it ends. Runs of others that have begun here
+    Where the home has a server, or another process has the lease, that one executes, and this one takes over if it ends. Runs of others that have begun here
     are executed to their end, so that nobody's work is thrown away; leaving the block by an exception ends them at once, and
     whoever executes next goes on with them.
 
@@ -47,6 +55,9 @@ def executing(home: Path, run_id: RunId) -> Iterator[Callable[[], None]]:
         try:
             with closing(open_workspace(home)) as workspace:
                 desk = workspace.jobs
+                while not done.is_set() and find_server(workspace.home) is not None:
+                    if stop.wait(_LOOK_S):
+                        return
                 engine = Engine(desk, workspace.home, PROGRAM)
                 engine.run(stop, lambda: done.is_set() and not _others(desk, run_id))
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
