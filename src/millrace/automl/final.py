@@ -17,7 +17,8 @@ _STEPS = 12
 _MOST_MEMBERS = 3
 _CANDIDATES = 12
 _HALVES_SEED = 7
-_HALVINGS = 4
+_HALVINGS = 3
+_MOST_ROWS = 10_000  # of the rows on which a blend is chosen and judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ def judged(
     chosen = [*trials[:_CANDIDATES], *(trial for trial in trials[_CANDIDATES:] if trial.default)]
     said = {trial.number: pooled(problem, folds, folder.predictions(trial.number), len(rows)) for trial in chosen}
     covered = np.unique(np.concatenate([judge for _, judge in folds]))
+    if len(covered) > _MOST_ROWS:
+        covered = np.sort(np.random.default_rng(_HALVES_SEED).choice(covered, _MOST_ROWS, replace=False))
     weights = None if rows.weights is None else rows.weights[covered]
     kept = {number: values[covered] for number, values in said.items()}
     return Judged(problem, chosen, kept, rows.target[covered], weights)

@@ -18,6 +18,8 @@ from millrace.tracking.types import RunId
 _PARENT = "mlflow.parentRunId"
 NOTEBOOK, EXPLORATION = "notebook.ipynb", "exploration.ipynb"
 IMPORTANCE = "importance"
+_SET_UP_S, _MODEL_S, _LEAST_S = 6.0, 0.5, 0.3  # of a processor: imports and a new database; the final model
+_SLOWEST, _MODEL_TIMES = 10.0, 4.0  # a rehearsal writes less than the final model is
 RenderTrial = Callable[[Trial], str | None]
 RenderText = Callable[[], str]
 
@@ -58,15 +60,30 @@ class RunLog:
         self._failure: MillraceError | None = None
         self._rehearsed_s, self._spent_s = math.inf, 0.0
         self.run_id: RunId | None = None
-        self._started = threading.Event()
+        self._started, self._since = threading.Event(), time.monotonic()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
     @property
     def left_s(self) -> float:
-        """How long it will take to write what is waiting and the final model; infinite until a small model was written for trial."""
+        """How long it will take to write what is waiting and the final model.
+
+        Until MLflow and a notebook's library are imported and a small model was written for trial: by how much of a processor the thread
+        gets. Then: by how long that model and the trials so far took.
+        """
+        if math.isinf(self._rehearsed_s):
+            wall, computed = time.monotonic() - self._since, self._computed_s()
+            slowness = min(max(wall / max(computed, _LEAST_S), 1.0), _SLOWEST)
+            return slowness * (max(_SET_UP_S - computed, _LEAST_S) + _MODEL_S)
         each = self._spent_s / max(len(self._logged), 1)
-        return self._rehearsed_s + each * self._queue.qsize()
+        return _LEAST_S + _MODEL_TIMES * self._rehearsed_s + each * self._queue.qsize()
+
+    def _computed_s(self) -> float:
+        """The processor time of the thread that writes."""
+        ident = self._thread.ident
+        if ident is None or not self._thread.is_alive() or not hasattr(time, "pthread_getcpuclockid"):
+            return _SET_UP_S
+        return time.clock_gettime(time.pthread_getcpuclockid(ident))
 
     def trial(self, trial: Trial) -> None:
         """Write a trial that ended, soon."""
@@ -106,9 +123,9 @@ class RunLog:
                 self._experiment, f"search {self._id}", {"millrace.automl": self._id}, key=f"automl {self._id}"
             )
             self._started.set()
-            self._rehearse()
             for path, told in self._about.items():
                 self._tracking.log_text(self.run_id, told(), path)
+            self._rehearse()
             while (trial := self._queue.get()) is not None:
                 begun = time.monotonic()
                 self._logged[trial.number] = self._write(trial, self.run_id)

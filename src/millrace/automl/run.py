@@ -26,6 +26,8 @@ _BYTES_PER_S = 30e6
 _DRAIN_S = 0.3
 _REFIT_SLACK = 1.5
 _RESTART_S = 3.0
+_CHOOSE_S = 0.3
+_SLOWEST, _LEAST_MEASURED_S = 10.0, 0.02
 
 
 class Watch(Protocol):
@@ -135,6 +137,7 @@ def _contest(
     watch: Watch,
 ) -> Contest:
     job = asked.job
+    started, computed = time.monotonic(), time.thread_time()
     known = {trial.number: trial for trial in folder.trials(asked.preparations)}
     share = (job.plan.folds - 1) / job.plan.folds if job.plan.folds > 1 else 0.8
     proposals = Proposals(
@@ -144,6 +147,9 @@ def _contest(
         seed=limits.seed,
         size=(int(len(job.rows) * share), job.rows.features.shape[1]),
     )
+
+    # Optuna was imported and the journal was read meanwhile: how much of a processor do we get?
+    slowness = (time.monotonic() - started) / max(time.thread_time() - computed, _LEAST_MEASURED_S)
 
     def told(trial: Trial) -> None:
         watch.ended(trial, contest.best, max(contest.left_s, 0.0))
@@ -157,7 +163,7 @@ def _contest(
         pool=pool,
         clock=clock,
         seed=limits.seed,
-        deadline=_deadline(asked, folder, limits),
+        deadline=_deadline(asked, folder, limits, min(max(slowness, 1.0), _SLOWEST)),
         max_trials=limits.max_trials,
         told=told,
         trials=known,
@@ -165,7 +171,7 @@ def _contest(
     return contest
 
 
-def _deadline(asked: Asked, folder: SearchFolder, limits: Limits) -> Callable[[Trial | None], float]:
+def _deadline(asked: Asked, folder: SearchFolder, limits: Limits, slowness: float) -> Callable[[Trial | None], float]:
     """When the search has to stop, so that its final model is there in time: later where that is small, earlier where it needs a refit."""
     sizes: dict[int, float] = {}
     refits = limits.latency == "low" or asked.job.plan.kind in {"time", "column"}
@@ -175,7 +181,7 @@ def _deadline(asked: Asked, folder: SearchFolder, limits: Limits) -> Callable[[T
             return limits.end - _IMPORTANCE_SHARE * limits.budget_s
         if best.number not in sizes:
             sizes[best.number] = folder.models_size(best.number)
-        taken = 0.1 + 2 * sizes[best.number] / _BYTES_PER_S + _IMPORTANCE_SHARE * limits.budget_s
+        taken = slowness * (_CHOOSE_S + 2 * sizes[best.number] / _BYTES_PER_S) + _IMPORTANCE_SHARE * limits.budget_s
         return limits.end - taken - (_refit_s(best) if refits else 0.0)
 
     return deadline

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -34,7 +33,6 @@ _FRAMEWORKS = {"sklearn", "lightgbm", "xgboost", "linear", "hist_gb"}
 _MODEL = "model"
 _LEAST_S = 3.0
 _SHORT_S = 10.0
-_LOG_S, _LOG_SLACK = 0.2, 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,9 +334,8 @@ def _log(workspace: Workspace, asked: Asked, found: Found, log: RunLog, experime
 
 
 def _after_s(log: RunLog, budget_s: float) -> float:
-    """How much of the time logging will take: as long as that is not known, a third of it, or six seconds."""
-    most = min(budget_s / 3, 6.0)
-    return most if math.isinf(log.left_s) else min(_LOG_S + _LOG_SLACK * log.left_s, most)
+    """How much of the time logging will take: never more than half of it."""
+    return min(log.left_s, budget_s / 2)
 
 
 def _processes(workspace: Workspace, options: Options) -> int:
