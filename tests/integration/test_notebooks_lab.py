@@ -104,6 +104,7 @@ print(spark.sql("SELECT 41 + 1 AS n").collect()[0].n, dbutils.widgets.getAll(), 
     assert [path.name for path in (tmp_path / "user").rglob(".ipython")] == []
 
 
+@pytest.mark.long
 def test_it_ends_with_its_parent(lab: tuple[subprocess.Popen[str], dict[str, Any]]) -> None:
     child, info = lab
     child.kill()

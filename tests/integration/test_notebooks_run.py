@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from millrace.core.errors import InvalidState
+from millrace.core.errors import InvalidInput, InvalidState
 from millrace.core.processes import is_alive
+from millrace.jobs.task_values import VARIABLE, give, read_values
 from millrace.notebooks import NotebookResult, run_notebook
 
 pytestmark = pytest.mark.slow
@@ -222,6 +223,7 @@ def test_a_kernel_that_dies_and_one_that_never_ends(tmp_path: Path) -> None:
     assert "KeyboardInterrupt" in shown[1]
 
 
+@pytest.mark.long
 def test_one_that_does_not_heed_an_interrupt_is_killed_when_it_is_cancelled(tmp_path: Path) -> None:
     path = write(
         tmp_path / "stubborn.py",
@@ -234,6 +236,7 @@ def test_one_that_does_not_heed_an_interrupt_is_killed_when_it_is_cancelled(tmp_
     assert json.loads((tmp_path / "out" / "stubborn.ipynb").read_text())["cells"][0]["execution_count"] == 1
 
 
+@pytest.mark.long
 def test_a_notebook_runs_others_and_itself_only_so_deep(tmp_path: Path) -> None:
     write(tmp_path / "child.py", "dbutils.notebook.exit(dbutils.widgets.get('n') + dbutils.widgets.get('n'))")
     write(tmp_path / "bad.py", "1 / 0")
@@ -303,9 +306,39 @@ def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
     assert "KeyboardInterrupt" in shown[1]
 
 
+@pytest.mark.long
 def test_killed_with_its_parent_and_what_was_there_is_kept(tmp_path: Path) -> None:
     child, kernel = start(write(tmp_path / "sleeper.py", *_SLEEPER))
     os.kill(child.pid, signal.SIGKILL)
     child.communicate(timeout=_PATIENCE_S)
     assert gone(kernel)
     assert outputs(tmp_path / "out.ipynb")[0] == "before\n"
+
+
+def test_what_can_not_be_kept_is_told_before_anything_runs(tmp_path: Path) -> None:
+    path = write(tmp_path / "one.py", "open('ran', 'w').close()")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidState, match=r"can't be kept in .*: (Not a directory|File exists)"):
+        run_notebook(path, output=tmp_path / "file" / "out.ipynb", home=tmp_path / "home")
+    with pytest.raises(InvalidInput, match="can't be"):
+        run_notebook(path, output=path, home=tmp_path / "home")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_program_that_a_job_runs_has_its_parameters_and_task_values(tmp_path: Path) -> None:
+    give(tmp_path, {"day": "friday"}, {"train": {"auc": 0.5}})
+    code = """
+from millrace.notebooks import dbutils
+dbutils.jobs.taskValues.set("seen", dbutils.jobs.taskValues.get("train", "auc"))
+dbutils.notebook.exit(print(dbutils.widgets.get("day")))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, VARIABLE: str(tmp_path), "MILLRACE_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE_S,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "friday\n"), done.stderr
+    assert read_values(tmp_path) == {"seen": 0.5}

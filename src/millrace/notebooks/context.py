@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from millrace.core.settings import Settings
+from millrace.jobs.task_values import task_parameters
 
 VARIABLE = "MILLRACE_NOTEBOOK"
 REPLY_KEY = "millrace"  # where the kernel's replies have what a notebook's runner reads
@@ -44,11 +45,15 @@ class NotebookContext:
 
 
 def read_context(env: Mapping[str, str] | None = None) -> NotebookContext:
-    """The context that this process was given; of a program that was given none: the home, and the working directory as project."""
+    """The context that this process was given.
+
+    Of a program that was given none: the home, the working directory as project, and the parameters of the run that it is a task of.
+    """
     env = os.environ if env is None else env
     file = env.get(VARIABLE)
     if file:
         known = json.loads(Path(file).read_text(encoding="utf-8"))
         names = {each.name for each in fields(NotebookContext)}
         return NotebookContext(**{name: value for name, value in known.items() if name in names})
-    return NotebookContext(home=str(Settings.load(env=env).home), project=str(Path.cwd()))
+    home, here = str(Settings.load(env=env).home), str(Path.cwd())
+    return NotebookContext(home=home, project=here, parameters=task_parameters())

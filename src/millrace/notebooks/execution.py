@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from millrace.core.errors import InvalidState, first_line
 from millrace.notebooks.context import REPLY_KEY
 from millrace.notebooks.libraries import import_client
 from millrace.notebooks.port import CellProgress
@@ -94,7 +95,7 @@ class Execution:
         """Execute; in a thread that has no event loop.
 
         Raises:
-            RuntimeError: the kernel did not start.
+            InvalidState: the kernel did not start, or the notebook can't be kept.
         """
         return asyncio.run(self._run(cwd=cwd, env=dict(env), log=log))
 
@@ -102,10 +103,8 @@ class Execution:
         self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
         if self._stop:
             self._stopped.set()
-        client = self._client
         try:
-            await client.async_start_new_kernel(cwd=cwd, env=env, stdout=log, stderr=log)
-            await client.async_start_new_kernel_client()
+            await self._start(cwd=cwd, env=env, log=log)
             deadline = None if self._timeout_s is None else time.monotonic() + self._timeout_s
             for position, cell in enumerate(self._node.cells):
                 if not await self._cell(position, cell, deadline):
@@ -114,6 +113,16 @@ class Execution:
         finally:
             self._keep()
             await self._shut_down()
+
+    async def _start(self, *, cwd: str, env: dict[str, str], log: Any) -> None:
+        try:
+            await self._client.async_start_new_kernel(cwd=cwd, env=env, stdout=log, stderr=log)
+            await self._client.async_start_new_kernel_client()
+        except (RuntimeError, TimeoutError, OSError) as error:
+            raise InvalidState(
+                f"the notebook's kernel did not start: {first_line(error)}",
+                hint="what it said is in the .log beside the executed notebook",
+            ) from error
 
     async def _cell(self, position: int, cell: Any, deadline: float | None) -> bool:
         """Whether to go on after it."""

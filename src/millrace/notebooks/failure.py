@@ -6,11 +6,14 @@ from pathlib import Path
 
 from millrace.core.errors import InvalidState
 from millrace.notebooks.execution import Ended
+from millrace.notebooks.secrets import Redactor
 from millrace.notebooks.types import Notebook
 
 
-def failure(path: Path, notebook: Notebook, ended: Ended, output: Path, timeout_s: float | None) -> InvalidState:
-    """The error to raise."""
+def failure(  # noqa: PLR0917
+    path: Path, notebook: Notebook, ended: Ended, output: Path, timeout_s: float | None, redactor: Redactor
+) -> InvalidState:
+    """The error to raise, without secrets."""
     number = ended.cell or 0
     cell = notebook.cells[number - 1]
     title = f" ({cell.title})" if cell.title else ""
@@ -21,12 +24,12 @@ def failure(path: Path, notebook: Notebook, ended: Ended, output: Path, timeout_
     shown = f"\n  | {source}" if source else ""
     at = f" at line {line}" if source else ""
     return InvalidState(
-        f"{where} {_what(ended, timeout_s, at)}{shown}",
+        redactor.text(f"{where} {_what(ended, timeout_s, at)}{shown}"),
         hint=f"the executed notebook is kept in {output}",
         cell=number,
         title=cell.title,
         line=line,
-        source=source,
+        source=redactor.text(source),
         error=ended.error[0] or ended.stop or ("DeadKernel" if ended.died else ""),
         output=str(output),
         task_values=ended.told.task_values,

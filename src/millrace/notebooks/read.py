@@ -45,8 +45,10 @@ def read_notebook(path: Path) -> Notebook:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise NotFound(f"there is no file {path}", hint="check the path", path=str(path)) from error
-    except (UnicodeDecodeError, IsADirectoryError) as error:
+    except UnicodeDecodeError as error:
         raise _no_notebook(path, "it is not text") from error
+    except OSError as error:
+        raise _no_notebook(path, str(error.strerror).lower()) from error
     if path.suffix == ".ipynb":
         try:
             return parse_ipynb(text)

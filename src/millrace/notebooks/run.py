@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from millrace.core.errors import InvalidInput, InvalidState
+from millrace.core.errors import InvalidInput
 from millrace.core.settings import Settings
 from millrace.notebooks.check import check_notebook
 from millrace.notebooks.context import NotebookContext
@@ -82,6 +82,8 @@ def run_notebook(
     path, settings = path.absolute(), Settings.load(home)
     if output.suffix != ".ipynb":
         raise InvalidInput(f"the executed notebook can't be {output}", hint="give a name that ends in .ipynb")
+    if output.absolute().resolve() == path.resolve():
+        raise InvalidInput(f"the executed notebook would replace {path}", hint="give it another name or folder")
     notebook = read_notebook(path)
     check_notebook(path, notebook)
     project = (project or path.parent).absolute()
@@ -95,12 +97,13 @@ def run_notebook(
         artifacts=str(output.with_suffix("").absolute()),
         depth=depth,
     )
-    keeper = Keeper(output, Redactor(Secrets(settings.home).values()))
+    redactor = Redactor(Secrets(settings.home).values())
+    keeper = Keeper(output, redactor)
     begun = time.monotonic()
     ended = _execute(notebook, settings, context, keeper, progress or Silent(), timeout_s, cancelled)
     seconds = time.monotonic() - begun
     if ended.cell is not None:
-        raise failure(path, notebook, ended, output, timeout_s)
+        raise failure(path, notebook, ended, output, timeout_s, redactor)
     told = ended.told
     notes = [f"the parameter '{name}' was given, and nothing asked for it" for name in told.unread]
     return NotebookResult(path, output, told.exit_value, ended.cells, seconds, told.task_values, notes)
@@ -168,13 +171,5 @@ def _in_thread(execution: Execution, cancelled: Callable[[], bool], run: Callabl
     if interrupt is not None:
         raise interrupt
     if errors:
-        raise _ours(errors[0]) from errors[0]
+        raise errors[0]
     return results[0]
-
-
-def _ours(error: BaseException) -> BaseException:
-    if isinstance(error, (RuntimeError, TimeoutError, OSError)):
-        return InvalidState(
-            f"the notebook's kernel did not start: {error}", hint="see the .log beside the executed notebook"
-        )
-    return error

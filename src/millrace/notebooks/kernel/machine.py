@@ -14,6 +14,7 @@ from millrace.notebooks.kernel.cells import Cells
 from millrace.notebooks.kernel.outgoing import Outgoing
 from millrace.notebooks.names.dbutils import Dbutils, NotebookExit
 from millrace.notebooks.names.display import display, displayHTML
+from millrace.notebooks.names.task_values import TaskValues
 
 
 class MillraceKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel is untyped
@@ -24,7 +25,8 @@ class MillraceKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel is untyp
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         context = read_context()
-        self._dbutils = dbutils = Dbutils(context)
+        self._task_values = TaskValues(context.task_key, context.task_values)
+        self._dbutils = dbutils = Dbutils(context, self._task_values)
         self._outgoing = Outgoing(self.session, dbutils.secrets.redactor())
         shell: Any = self.shell
         self._cells = Cells(shell, dbutils)
@@ -48,7 +50,7 @@ class MillraceKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel is untyp
     def _told(self, result: Any) -> dict[str, object]:
         error = None if result is None else result.error_before_exec or result.error_in_exec
         told: dict[str, object] = {
-            "task_values": self._dbutils.jobs.taskValues.values,
+            "task_values": self._task_values.values,
             "unread": self._dbutils.widgets.unread(),
         }
         if isinstance(error, NotebookExit):
@@ -64,7 +66,9 @@ def _tell_exit(
     del tb_offset
     from IPython.display import display as show
 
-    show({"text/plain": f"Notebook exited: {error.value}"}, raw=True)
+    if not error.told:  # by the notebook that was run inside this one
+        show({"text/plain": f"Notebook exited: {error.value}"}, raw=True)
+    error.told = True
     return []
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from millrace.jobs.task_values import TaskValues as OfPrograms
 from millrace.notebooks.context import NotebookContext
 from millrace.notebooks.names.files import Files
 from millrace.notebooks.names.task_values import TaskValues
@@ -28,6 +29,7 @@ class NotebookExit(BaseException):
     def __init__(self, value: str) -> None:
         super().__init__(value)
         self.value = value
+        self.told = False
 
 
 class NotebookMethods:
@@ -89,19 +91,24 @@ class SecretMethods:
 class JobMethods:
     """`dbutils.jobs`."""
 
-    def __init__(self, task_values: TaskValues) -> None:
+    def __init__(self, task_values: TaskValues | OfPrograms) -> None:
         self.taskValues = task_values
 
 
 class Dbutils:
-    """All of `dbutils`, for one notebook or program."""
+    """All of `dbutils`, for one notebook or program.
 
-    def __init__(self, context: NotebookContext) -> None:
+    Args:
+        context: where it stands.
+        task_values: of a program that a job runs; None: those that the context has.
+    """
+
+    def __init__(self, context: NotebookContext, task_values: TaskValues | OfPrograms | None = None) -> None:
         home = Path(context.home)
         self.context = context
         self.widgets = Widgets(context.parameters)
         self.notebook = NotebookMethods(context)
-        self.jobs = JobMethods(TaskValues(context.task_key, context.task_values))
+        self.jobs = JobMethods(task_values or TaskValues(context.task_key, context.task_values))
         self.secrets = SecretMethods(Secrets(home))
         self.fs = Files(home, Path(context.project or "."))
 
