@@ -70,7 +70,7 @@ def _ranges(name: str, values: np.ndarray, missing: Mask) -> Iterator[Slice]:
     for number, (low, high) in enumerate(pairwise(edges.tolist())):
         last = number == len(edges) - 2
         inside = (values >= low) & ((values <= high) if last else (values < high))
-        yield Slice(f"{name} from {low:g} {'to' if last else 'to under'} {high:g}", inside & ~missing)
+        yield Slice(f"{name} from {low:.4g} {'to' if last else 'to under'} {high:.4g}", inside & ~missing)
 
 
 def _missing(values: np.ndarray) -> Mask:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from millrace.core.errors import InvalidInput
-from millrace.statistics.bootstrap import paired_gain
+from millrace.statistics.bootstrap import metric_intervals, paired_gain
 from millrace.statistics.metrics import METRICS, accuracy, brier, log_loss, roc_auc
 
 
@@ -63,3 +63,25 @@ def test_one_class_has_no_interval_for_roc_auc() -> None:
 def test_an_impossible_confidence_is_refused() -> None:
     with pytest.raises(InvalidInput, match="confidence"):
         paired_gain(accuracy, [0, 1], [0.1, 0.9], [0.2, 0.8], seed=0, confidence=1.0)
+
+
+def test_an_interval_of_a_metric_covers_what_the_metric_is() -> None:
+    # The mean squared error of these scores is 1/6 by integration: E[p (1 - p)] for p uniform.
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(60):
+        truth = rng.random(300)
+        labels = (rng.random(300) < truth).astype(int)
+        found = metric_intervals([brier], labels, truth, seed=1, draws=200)["brier"]
+        covered += found.low <= 1 / 6 <= found.high
+    assert covered >= 52
+
+
+def test_rows_of_a_group_are_drawn_together() -> None:
+    rng = np.random.default_rng(0)
+    once = rng.random(200)
+    labels = (rng.random(200) < once).astype(int)
+    alone = metric_intervals([brier], labels, once, seed=1)["brier"]
+    groups = np.tile(np.arange(200), 4)
+    repeated = metric_intervals([brier], np.tile(labels, 4), np.tile(once, 4), seed=1, groups=groups)["brier"]
+    # Four copies of each row say nothing new: the same draws, the same interval.
+    assert (repeated.low, repeated.high) == pytest.approx((alone.low, alone.high), rel=1e-12)

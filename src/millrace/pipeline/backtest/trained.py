@@ -144,6 +144,7 @@ class Trainings:
             seed=self.pipeline.seed,
             champion_has_seen=seen,
             window=f"{model.judged_from:%Y-%m-%d} to {model.judged_to:%Y-%m-%d}",
+            groups=np.unique(scene.keys[rows], return_inverse=True)[1],
         )
 
     def _train(self, date: datetime, folder: Path) -> None:
