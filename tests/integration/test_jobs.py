@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from millrace.core.errors import InvalidInput, InvalidState, NotFound
+from millrace.database.schema import job_runs
 from millrace.jobs.cancel import cancel, cancel_all
 from millrace.jobs.engine.engine import Engine
 from millrace.jobs.job import ConditionTask, Job, RunJobTask, SparkPythonTask, Task, TaskDependency, Work
@@ -21,6 +23,7 @@ from millrace.jobs.port import EXECUTOR, JobDesk
 from millrace.jobs.put_job import put_job, put_jobs, remove_job
 from millrace.jobs.repair import latest, repair
 from millrace.jobs.submit import submit
+from millrace.testing.postgres import PostgresServer
 from millrace.workspace import Workspace, open_workspace
 
 pytestmark = pytest.mark.slow
@@ -452,6 +455,58 @@ def test_an_engine_whose_lease_was_taken_ends_its_attempts(
         assert next(each.life_cycle_state for each in desk.runs.tasks(run_id)) == "INTERNAL_ERROR"
         cancel(desk, run_id)
         over(desk, run_id)
+
+
+def test_a_run_whose_job_cannot_be_read_ends_and_holds_up_nobody(workspace: Workspace, desk: JobDesk) -> None:
+    put_job(desk, Job("new", [Task("a", does())], max_concurrent_runs=2))
+    put_job(desk, Job("old", [Task("a", does())]))
+    queued, begun, good = submit(desk, "new"), submit(desk, "new"), submit(desk, "old")
+    assert desk.leases.acquire(EXECUTOR, "me", 60)
+    desk.execution("me").begin(begun, None)
+    desk.leases.release(EXECUTOR, "me")
+    with workspace.engine.begin() as connection:
+        connection.execute(
+            update(job_runs).where(job_runs.c.job == "new").values(settings={"name": "new", "tasks": [], "of_later": 1})
+        )
+    with engine(workspace):
+        assert over(desk, good).result_state == "SUCCESS"
+        for run_id, result in ((queued, "CANCELED"), (begun, "FAILED")):
+            run = over(desk, run_id)
+            assert (run.result_state, "its job can't be read: the job has a field 'of_later'" in run.state_message) == (
+                result,
+                True,
+            )
+    assert all(each.is_over for each in desk.runs.tasks(begun))
+
+
+@pytest.mark.postgres
+def test_jobs_are_executed_on_postgresql(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MILLRACE_DATABASE_URL", postgres.new_database())
+    workspace = open_workspace(tmp_path / "home")
+    desk, gate = workspace.jobs, tmp_path / "gate"
+    put_job(
+        desk,
+        Job(
+            "churn",
+            [
+                Task("a", does("fail_before=1", "output=n=7"), max_retries=1, min_retry_interval_millis=10),
+                Task("b", ConditionTask("EQUAL_TO", "{{tasks.a.output.n}}", "7"), depends_on=["a"]),
+                Task("c", does(f"until={gate}"), depends_on=[TaskDependency("b", "true")]),
+            ],
+        ),
+    )
+    first, second = submit(desk, "churn"), submit(desk, "churn")
+    with engine(workspace), engine(workspace):
+        wait_for(lambda: results(desk, first).get("b") == "SUCCESS")
+    with engine(workspace):  # another, which goes on
+        gate.touch()
+        assert over(desk, first).result_state == "SUCCESS"
+        wait_for(lambda: desk.runs.get(second).life_cycle_state != "QUEUED")
+        assert over(desk, second).result_state == "SUCCESS"
+    assert all(each.is_over and each.ended_at for each in desk.runs.tasks(first))
+    workspace.close()
 
 
 def _stands_still(path: Path) -> bool:

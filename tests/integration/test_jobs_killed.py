@@ -17,13 +17,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from millrace.core.processes import is_alive
 from millrace.jobs.job import ConditionTask, Job, SparkPythonTask, Task, TaskDependency
+from millrace.jobs.job_run import RunId
 from millrace.jobs.port import JobDesk
 from millrace.jobs.put_job import put_job
 from millrace.jobs.submit import submit
 from millrace.workspace import Workspace, open_workspace
 
 _T = datetime(2025, 3, 1, 6, tzinfo=UTC)
+_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="finds processes to kill under /proc")
 
 
 @dataclass
@@ -47,6 +50,12 @@ class Executing:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+    def wait_for_attempts(self) -> None:
+        """Until there is a process to be orphaned; not for ever: there may be nothing to do."""
+        until = time.monotonic() + 10
+        while self.process is not None and not _children(self.process.pid) and time.monotonic() < until:
+            time.sleep(0.005)
 
     def kill_one_of_its_own(self, choice: Callable[[list[int]], int]) -> None:
         """A keeper or the program that it keeps."""
@@ -74,9 +83,9 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
     workspace.close()
 
 
-def _job(folder: Path, notes: Path, *, runs: int, processes: int) -> Job:
+def _job(folder: Path, *, runs: int, processes: int, sleep_s: float) -> Job:
     """Tasks in processes one after the other, a condition, which needs none, and one that is not to run."""
-    said = (f"alone={folder}", f"note={notes}", "output=n=7", "sleep=0.02")
+    said = (f"alone={folder}", f"note={folder / 'notes'}", "output=n=7", f"sleep={sleep_s}")
     tasks = [
         Task(
             f"p{number}",
@@ -111,6 +120,9 @@ def _let_it_run(
             time.sleep(float(random.exponential(0.25)))
             if killed < kills:
                 killed += 1
+                if random.random() < 0.8:  # else at any moment, its start too
+                    executing.wait_for_attempts()
+                    time.sleep(float(random.exponential(0.1)))
                 if random.random() < 0.4:
                     executing.kill()
                     executing.start()
@@ -155,18 +167,98 @@ def _check(desk: JobDesk, folder: Path, tokens: int, processes: int) -> None:
     assert Counter(event.data["run_id"] for event in events) == Counter(run.run_id for run in runs)
 
 
+def _waiting(workspace: Workspace, folder: Path) -> RunId:
+    """A run whose only task waits for a file `gate`."""
+    said = (f"alone={folder}", f"note={folder / 'notes'}", f"until={folder / 'gate'}")
+    put_job(workspace.jobs, Job("waits", [Task("a", SparkPythonTask("program.py", said))]))
+    return submit(workspace.jobs, "waits")
+
+
+def _begun(folder: Path) -> list[int]:
+    """The processes that began, in their order."""
+    notes = folder / "notes"
+    lines = [line.split() for line in notes.read_text().splitlines()] if notes.exists() else []
+    return [int(line[4]) for line in lines if line[3] == "begin"]
+
+
+def _wait_for(what: Callable[[], bool], patience_s: float = 90.0) -> None:
+    until = time.monotonic() + patience_s
+    while not what():
+        assert time.monotonic() < until, "that did not come"
+        time.sleep(0.02)
+
+
+def _attempts(workspace: Workspace, run_id: RunId) -> list[tuple[str, str | None]]:
+    return [(each.life_cycle_state, each.result_state) for each in workspace.jobs.runs.tasks(run_id)]
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="finds processes to kill under /proc")
-def test_runs_survive_kills_of_all_that_executes_them(workspace: Workspace, tmp_path: Path) -> None:
-    put_job(workspace.jobs, _job(tmp_path, tmp_path / "notes", runs=3, processes=2))
-    _let_it_run(workspace, tokens=6, kills=8, seed=1, patience_s=90)
-    _check(workspace.jobs, tmp_path, tokens=6, processes=2)
+@_LINUX
+def test_an_attempt_whose_keeper_stands_still_is_ended_before_the_next_begins(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    run_id, executing = _waiting(workspace, tmp_path), Executing(workspace.home)
+    try:
+        executing.start()
+        _wait_for(lambda: len(_begun(tmp_path)) == 1)
+        assert executing.process is not None
+        (keeper,) = _children(executing.process.pid)
+        os.kill(keeper, signal.SIGSTOP)  # it notices nothing of what comes
+        executing.kill()
+        assert is_alive(_begun(tmp_path)[0])
+        executing.start()
+        _wait_for(lambda: len(_begun(tmp_path)) == 2)
+        assert not is_alive(_begun(tmp_path)[0])
+        (tmp_path / "gate").touch()
+        _wait_for(lambda: workspace.jobs.runs.get(run_id).is_over)
+    finally:
+        executing.kill()
+    assert list(tmp_path.glob("*.overlap")) == []
+    assert _attempts(workspace, run_id) == [("INTERNAL_ERROR", "FAILED"), ("TERMINATED", "SUCCESS")]
+
+
+@pytest.mark.long
+@_LINUX
+def test_an_executor_that_stands_still_loses_its_attempts_and_wakes_up_as_a_stranger(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    run_id, frozen, other = _waiting(workspace, tmp_path), Executing(workspace.home), Executing(workspace.home)
+    try:
+        frozen.start()
+        _wait_for(lambda: len(_begun(tmp_path)) == 1)
+        assert frozen.process is not None
+        frozen.process.send_signal(signal.SIGSTOP)
+        other.start()
+        _wait_for(lambda: not is_alive(_begun(tmp_path)[0]))
+        assert len(_begun(tmp_path)) == 1  # its keeper did that, while the lease was not over yet
+        log = workspace.jobs.runs.tasks(run_id)[0].log_path
+        assert "the executor stands still" in Path(str(log)).read_text()
+        _wait_for(lambda: len(_begun(tmp_path)) == 2)
+        frozen.process.send_signal(signal.SIGCONT)
+        _wait_for(lambda: "begins anew" in (workspace.home / "executor.log").read_text())
+        assert is_alive(_begun(tmp_path)[1])
+        (tmp_path / "gate").touch()
+        _wait_for(lambda: workspace.jobs.runs.get(run_id).is_over)
+    finally:
+        frozen.kill()
+        other.kill()
+    assert list(tmp_path.glob("*.overlap")) == []
+    assert _attempts(workspace, run_id) == [("INTERNAL_ERROR", "FAILED"), ("TERMINATED", "SUCCESS")]
+
+
+@pytest.mark.long
+@_LINUX
+def test_runs_of_long_tasks_survive_kills_of_all_that_executes_them(workspace: Workspace, tmp_path: Path) -> None:
+    # Longer than an executor takes to start: what it left running would meet what it starts.
+    put_job(workspace.jobs, _job(tmp_path, runs=4, processes=1, sleep_s=4.0))
+    _let_it_run(workspace, tokens=4, kills=8, seed=1, patience_s=240)
+    _check(workspace.jobs, tmp_path, tokens=4, processes=1)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1_600)
-@pytest.mark.skipif(sys.platform != "linux", reason="finds processes to kill under /proc")
+@_LINUX
 def test_a_thousand_runs_survive_kills_of_all_that_executes_them(workspace: Workspace, tmp_path: Path) -> None:
-    put_job(workspace.jobs, _job(tmp_path, tmp_path / "notes", runs=40, processes=1))
+    put_job(workspace.jobs, _job(tmp_path, runs=40, processes=1, sleep_s=0.02))
     _let_it_run(workspace, tokens=1_000, kills=100, seed=2, patience_s=1_500, parallel=12)
     _check(workspace.jobs, tmp_path, tokens=1_000, processes=1)

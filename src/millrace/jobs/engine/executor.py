@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
-from millrace.core.errors import Conflict, MillraceError
+from millrace.core.errors import Conflict, InvalidInput, MillraceError
 from millrace.jobs.condition import outcome
 from millrace.jobs.engine.begin_attempt import Beginning, check_caller
 from millrace.jobs.engine.child import Child
@@ -40,11 +40,6 @@ class Executor:
         self._children: dict[RunId, tuple[LiveRun, Child]] = {}
         self._polled_s = 0.0
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no run is on its way."""
-        return not self._live
-
     def beat(self) -> None:
         """Tell all keepers that the lease is still ours."""
         with self._children_lock:
@@ -60,9 +55,10 @@ class Executor:
                     clear(attempt.process)
         for run in begun:
             live = self._enter(run)
-            for attempt in live.unfinished():
-                self._adopt(live, attempt)
-            self._advance(live)
+            if live is not None:
+                for attempt in live.unfinished():
+                    self._adopt(live, attempt)
+                self._advance(live)
 
     def turn(self) -> None:
         """Do what is to be done now, and wait for the next: half a second at most."""
@@ -100,16 +96,39 @@ class Executor:
         """Begin what is queued, as far as each job's limit allows."""
         for name, waiting in self._execution.waiting_jobs().items():
             going = sum(live.run.job == name for live in self._live.values())
-            kept = self._desk.jobs.find(name)
-            most = (kept.job if kept else self._desk.runs.declared(waiting[0])).max_concurrent_runs
-            for run_id in waiting[: max(0, most - going)]:
-                timeout_s = self._desk.runs.declared(run_id).timeout_seconds
-                run = self._execution.begin(run_id, _from_now(timeout_s) if timeout_s else None)
-                if run is not None:
-                    self._advance(self._enter(run))
+            for run_id in waiting[: max(0, self._most(name, waiting[0]) - going)]:
+                self._begin_run(run_id)
 
-    def _enter(self, run: JobRun) -> LiveRun:
-        job = self._desk.runs.declared(run.run_id)
+    def _most(self, name: str, run_id: RunId) -> int:
+        """How many runs of a job may go on at once: as it is kept, or was."""
+        try:
+            kept = self._desk.jobs.find(name)
+            return (kept.job if kept else self._desk.runs.declared(run_id)).max_concurrent_runs
+        except InvalidInput:
+            return 1  # who begins it will say what is wrong
+
+    def _begin_run(self, run_id: RunId) -> None:
+        try:
+            timeout_s = self._desk.runs.declared(run_id).timeout_seconds
+        except InvalidInput as error:
+            self._desk.runs.stop(run_id, f"its job can't be read: {error.message}")
+            return
+        run = self._execution.begin(run_id, _from_now(timeout_s) if timeout_s else None)
+        live = self._enter(run) if run else None
+        if live:
+            self._advance(live)
+
+    def _enter(self, run: JobRun) -> LiveRun | None:
+        """Have a run in memory; None where its job can't be read, as one of a newer millrace: it ends, and holds up nobody."""
+        try:
+            job = self._desk.runs.declared(run.run_id)
+        except InvalidInput as error:
+            message = f"its job can't be read: {error.message}"
+            for attempt in self._desk.runs.tasks(run.run_id):
+                if not attempt.is_over:
+                    self._execution.end_task(attempt.task_run_id, Ended("FAILED", message, interrupted=True))
+            self._execution.end(run.run_id, "FAILED", message)
+            return None
         live = LiveRun(run, job, monotonic_of(run.deadline, float(job.timeout_seconds)))
         live.take(self._desk.runs.tasks(run.run_id))
         self._live[run.run_id] = live
