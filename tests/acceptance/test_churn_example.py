@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.long
+from millrace.notebooks.check import check_notebook
+from millrace.notebooks.read import read_notebook
+from millrace.tasks.declared import declared_jobs
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "churn"
 _STEPS = ("land", "features", "labels", "train", "validate", "staging", "production", "score", "monitor", "alert")
@@ -36,6 +38,7 @@ def millrace(folder: Path, *words: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_the_job_goes_from_the_lake_to_the_alert_on_drift(tmp_path: Path) -> None:
     shutil.copytree(EXAMPLE, tmp_path / "churn")
@@ -61,6 +64,13 @@ def test_the_job_goes_from_the_lake_to_the_alert_on_drift(tmp_path: Path) -> Non
     # A notebook alone, in the same home: nothing is computed twice.
     again = millrace(folder, "exec", "notebooks/features.py", "--param", "today=2025-04-07")
     assert again["exit_value"] == "up to date"
+
+
+def test_its_notebooks_can_run_and_its_job_is_one() -> None:
+    for path in sorted((EXAMPLE / "notebooks").glob("*.py")):
+        check_notebook(path, read_notebook(path))
+    (job,) = declared_jobs(EXAMPLE / "jobs.py")
+    assert [task.task_key for task in job.tasks if task.task_key != "passed"] == list(_STEPS)
 
 
 def _exited(path: Path) -> str:

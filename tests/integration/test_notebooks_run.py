@@ -293,6 +293,22 @@ def gone(pid: int) -> bool:
     return not is_alive(pid)
 
 
+def test_json_of_a_failure_has_what_a_program_needs(tmp_path: Path) -> None:
+    path = write(tmp_path / "fails.py", "dbutils.jobs.taskValues.set('a', 1)", "1 / 0")
+    command = [sys.executable, "-m", "millrace.cli.main", "exec", str(path), "--home", "home", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
+    told = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert (told["status"], told["cell"], told["error"], told["task_values"]) == (
+        "failed",
+        2,
+        "ZeroDivisionError",
+        {"a": 1},
+    )
+    assert "[!!] cell 2 of 2" in done.stderr
+    assert Path(told["output"]).parent == tmp_path / "home" / "notebooks" / "fails"
+
+
 def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
     child, kernel = start(write(tmp_path / "sleeper.py", *_SLEEPER))
     child.send_signal(signal.SIGINT)

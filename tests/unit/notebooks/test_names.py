@@ -224,6 +224,13 @@ def test_dbutils_outside_of_a_notebook(tmp_path: Path, capsys: pytest.CaptureFix
     dbutils = Dbutils(NotebookContext(home=str(tmp_path), parameters={"a": "1"}))
     dbutils.help()
     assert "taskValues" in capsys.readouterr().out
+    for part, method in ((dbutils.fs, "mkdirs"), (dbutils.widgets, "multiselect"), (dbutils.secrets, "getBytes")):
+        part.help()
+        assert method in capsys.readouterr().out
+    (tmp_path / "secrets.json").write_text('{"shop": {"key": "long enough"}}')
+    (tmp_path / "secrets.json").chmod(0o600)
+    assert [scope.name for scope in dbutils.secrets.listScopes()] == ["shop"]
+    assert [secret.key for secret in dbutils.secrets.list("shop")] == ["key"]
     assert dbutils.widgets.get("a") == "1"
     with pytest.raises(SystemExit) as ended:
         dbutils.notebook.exit("done")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from millrace.jobs.task_values import TaskValues as OfPrograms
 from millrace.notebooks.context import NotebookContext
 from millrace.notebooks.names.files import Files
+from millrace.notebooks.names.helped import Helped
 from millrace.notebooks.names.task_values import TaskValues
 from millrace.notebooks.names.widgets import Widgets
 from millrace.notebooks.secrets import Redactor, Secrets
@@ -32,7 +34,7 @@ class NotebookExit(BaseException):
         self.told = False
 
 
-class NotebookMethods:
+class NotebookMethods(Helped):
     """`dbutils.notebook`."""
 
     def __init__(self, context: NotebookContext) -> None:
@@ -61,7 +63,21 @@ class NotebookMethods:
         return run_inside(self._context, path, timeout_seconds, given, next(self._numbers))
 
 
-class SecretMethods:
+@dataclass(frozen=True, slots=True)
+class SecretMetadata:
+    """A secret's name."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class SecretScope:
+    """A scope's name."""
+
+    name: str
+
+
+class SecretMethods(Helped):
     """`dbutils.secrets`. Nothing that is printed shows a secret's value."""
 
     def __init__(self, secrets: Secrets) -> None:
@@ -79,13 +95,13 @@ class SecretMethods:
         """What keeps all of them out of texts."""
         return Redactor(self._secrets.values())
 
-    def list(self, scope: str) -> list[str]:
+    def list(self, scope: str) -> list[SecretMetadata]:
         """The names of a scope's secrets."""
-        return self._secrets.keys(scope)
+        return [SecretMetadata(key) for key in self._secrets.keys(scope)]
 
-    def listScopes(self) -> Sequence[str]:  # noqa: N802
+    def listScopes(self) -> Sequence[SecretScope]:  # noqa: N802
         """The names of the scopes."""
-        return self._secrets.scopes()
+        return [SecretScope(name) for name in self._secrets.scopes()]
 
 
 class JobMethods:

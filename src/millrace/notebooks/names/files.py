@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from millrace.core.errors import AlreadyExists, InvalidInput, NotFound, PermissionDenied
+from millrace.notebooks.names.helped import Helped
 
 FOLDER = "files"
 
@@ -29,7 +30,7 @@ class FileInfo:
         return not self.isDir()
 
 
-class Files:
+class Files(Helped):
     """`dbfs:/x` and `/Volumes/x` are in the home's folder `files`; other paths are in the project, or that folder, or refused.
 
     Args:

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 
 from millrace.core.errors import InvalidInput, NotFound
 from millrace.core.names import did_you_mean
+from millrace.notebooks.names.helped import Helped
 
 _LARGEST = 48 * 1024
 _NONE = object()
 
 
-class TaskValues:
+class TaskValues(Helped):
     """What this task sets, and what the tasks before it set.
 
     Args:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from millrace.core.errors import InvalidInput, NotFound
 from millrace.core.names import did_you_mean
+from millrace.notebooks.names.helped import Helped
 
 WidgetKind = Literal["text", "dropdown", "combobox", "multiselect"]
 
@@ -23,7 +24,7 @@ class Widget:
     label: str = ""
 
 
-class Widgets:
+class Widgets(Helped):
     """Parameters by name. A value that was given for the notebook comes before a widget's default, and can be read without a widget."""
 
     def __init__(self, given: Mapping[str, str]) -> None:
