@@ -48,7 +48,7 @@ def test_the_job_goes_from_the_lake_to_the_alert_on_drift(tmp_path: Path) -> Non
     assert "0 0 6 * * ?" in json.dumps(shown)
     # Seven weeks after the shop's customers have changed (docs/shop.md): the model knows only the time before.
     run = millrace(folder, "job", "run", "churn", "--param", "today=2025-04-07")
-    assert run["result_state"] == "SUCCESS"
+    assert run["state"]["result_state"] == "SUCCESS"
     kept = {path.stem: path for path in (folder / ".millrace").rglob("*.ipynb") if path.stem in _STEPS}
     assert sorted(kept) == sorted(_STEPS)
     said = {step: _exited(path) for step, path in kept.items()}
