@@ -103,12 +103,13 @@ class PipelineGraph:
 
     def _vote(self, model: Any) -> _Answer:
         """The weighted mean of what several models say. Their trees look at what each one's pipeline made of the inputs."""
-        if getattr(model, "voting", "soft") != "soft" or model.weights is None:
-            raise Unsuitable("its votes are not a weighted mean of probabilities")
+        if getattr(model, "voting", "soft") != "soft":
+            raise Unsuitable("its votes are counted")
         answers = [self._one(part) for part in model.estimators_]
         if len({_width(part) for part in model.estimators_}) > 1:
             raise Unsuitable("its votes have different shapes")
-        shares = np.asarray(model.weights, dtype=np.float64) / np.sum(model.weights)
+        weights = np.ones(len(answers)) if model.weights is None else np.asarray(model.weights, dtype=np.float64)
+        shares = weights / weights.sum()
         scores = [
             self._graph.add("Mul", self._graph.double(answer.scores), self._graph.constant(share))
             for answer, share in zip(answers, shares, strict=True)

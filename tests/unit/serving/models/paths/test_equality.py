@@ -21,6 +21,8 @@ from sklearn.ensemble import (  # noqa: TID253 - a test of it
     IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
+    VotingClassifier,
+    VotingRegressor,
 )
 from sklearn.impute import SimpleImputer  # noqa: TID253 - a test of it
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier  # noqa: TID253 - a test of it
@@ -71,6 +73,15 @@ def encoded(texts: Any, numbers: Any = "passthrough") -> Any:
 
 def one_hot(**options: Any) -> OneHotEncoder:
     return OneHotEncoder(handle_unknown=options.pop("handle_unknown", "ignore"), sparse_output=False, **options)
+
+
+def vote(**options: Any) -> VotingClassifier:
+    parts = [
+        ("linear", make_pipeline(encoded(one_hot(), prepared()), LogisticRegression())),
+        ("xgboost", make_pipeline(encoded(one_hot()), XGBClassifier(n_estimators=20, n_jobs=1))),
+        ("hist", make_pipeline(encoded(one_hot()), HistGradientBoostingClassifier(max_iter=20))),
+    ]
+    return VotingClassifier(parts, **options)
 
 
 def prepared() -> Any:
@@ -155,6 +166,22 @@ CASES = {
         MIXED,
         "sklearn",
         "onnx is ruled out: it has inputs by category",
+    ),
+    "vote of several kinds": Case(lambda: vote(voting="soft", weights=[0.5, 0.3, 0.2]).fit(MIXED, TWO), MIXED),
+    "vote of three": Case(lambda: vote(voting="soft").fit(MIXED, THREE), MIXED),
+    "vote of regressors": Case(
+        lambda: VotingRegressor(
+            [
+                ("xgboost", XGBRegressor(n_estimators=20, n_jobs=1)),
+                ("hist", HistGradientBoostingRegressor(max_iter=20)),
+                ("ridge", make_pipeline(SimpleImputer(), Ridge())),
+            ],
+            weights=[2, 1, 1],
+        ).fit(GAPS, VALUE),
+        GAPS,
+    ),
+    "vote that is counted": Case(
+        lambda: vote(voting="hard").fit(MIXED, TWO), MIXED, "sklearn", "onnx is ruled out: its votes are counted"
     ),
     "outliers": Case(
         lambda: IsolationForest(n_estimators=9).fit(WHOLE),
