@@ -81,15 +81,18 @@ def test_a_cell_in_jupyterlab_has_the_names_and_the_home(
     asking = httpx.Client(base_url=info["url"], headers={"Authorization": f"token {token}"}, timeout=_PATIENCE_S)
     specs = asking.get("api/kernelspecs").json()
     assert (specs["default"], sorted(specs["kernelspecs"])) == ("millrace", ["millrace", "python3"])
-    kernel = asking.post("api/kernels", json={"name": "python3"}).json()["id"]
+    opened = {"path": "work/a.ipynb", "name": "a.ipynb", "type": "notebook", "kernel": {"name": "python3"}}
+    kernel = asking.post("api/sessions", json=opened).json()["kernel"]["id"]
     code = """
 import os
-print(os.getpid())
+print(os.getpid(), os.environ["MLFLOW_EXPERIMENT_NAME"])
 print(spark.sql("SELECT 41 + 1 AS n").collect()[0].n, dbutils.widgets.getAll(), os.environ["MLFLOW_TRACKING_URI"], os.environ["TZ"])
 """
     printed, reply = execute(info["url"], token, kernel, code)
     assert reply["status"] == "ok", reply
-    pid, said = printed.splitlines()
+    first, said = printed.splitlines()
+    pid, experiment = first.split()
+    assert experiment == "/a"
     assert said == f"42 {{}} sqlite:///{tmp_path / 'home' / 'mlflow.db'} UTC"
     _, reply = execute(info["url"], token, kernel, "%pip install x")
     assert "which can't run here" in reply["evalue"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 import warnings
+from pathlib import Path
 from typing import Any
 
 from ipykernel.ipkernel import IPythonKernel
@@ -24,6 +26,7 @@ class MillraceKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel is untyp
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        _name_experiment()
         context = read_context()
         self._task_values = TaskValues(context.task_key, context.task_values)
         self._dbutils = dbutils = Dbutils(context, self._task_values)
@@ -58,6 +61,13 @@ class MillraceKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel is untyp
         elif error is not None:
             told["line"] = _line(error, self.shell)
         return told
+
+
+def _name_experiment() -> None:
+    """In JupyterLab, which tells the notebook's path, as `millrace exec` does it beforehand."""
+    notebook = os.environ.get("JPY_SESSION_NAME")
+    if notebook:
+        os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", f"/{Path(notebook).stem}")
 
 
 def _tell_exit(
