@@ -44,6 +44,11 @@ class Cut:
     print: str
 
 
+def is_there(name: str) -> bool:
+    """Whether a table can be made: CDNOW's file comes from elsewhere."""
+    return name != "cdnow" or _CDNOW.is_file()
+
+
 def cut(name: str, seed: int, folder: Path) -> Cut:
     """Cut a table into training and test rows, stratified by class, unless that is done."""
     from sklearn.model_selection import train_test_split

@@ -88,15 +88,22 @@ class AutoMLSummary:
             tags = {"millrace.automl": self.search.id}
             return str(workspace.registry.register(ModelName(name), self.model_uri, run, tags, self.search.id).version)
 
-    def notebook(self, trial: Trial | None = None) -> str:
-        """A trial's notebook, an .ipynb as text; that of the best trial where none is named.
+    def notebook(self, trial: Trial | None = None, *, source: bool = False) -> str:
+        """A trial's notebook as text: the .ipynb that is kept with its run, or the same cells in source format, a Python file.
+
+        Args:
+            trial: whose; the best one by default.
+            source: whether it is wanted in source format.
 
         Raises:
-            NotFound: it has none: another engine's trials don't, nor those that the deadline stopped before they were logged.
+            NotFound: it has none: another engine's trials don't.
         """
         from millrace.automl.log import NOTEBOOK
+        from millrace.automl.notebooks import trial_notebook
 
-        return self._kept((trial or self.best_trial).run_id, NOTEBOOK)
+        trial = trial or self.best_trial
+        kept = self._kept(trial.run_id, NOTEBOOK)
+        return trial_notebook(self.search, trial).source() if source else kept
 
     def exploration(self) -> str:
         """The notebook about the data, an .ipynb as text."""

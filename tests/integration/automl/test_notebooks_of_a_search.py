@@ -71,6 +71,12 @@ def test_millrace_exec_runs_them(found: automl.AutoMLSummary, workspace: Workspa
     assert of_data.count("image/png") >= 6
 
 
+def test_in_source_format_it_has_the_same_cells(found: automl.AutoMLSummary) -> None:
+    code = ["".join(cell["source"]) for cell in json.loads(found.notebook())["cells"] if cell["cell_type"] == "code"]
+    cells = found.notebook(source=True).split("\n\n# COMMAND ----------\n\n")
+    assert code == [cell.strip("\n") for cell in cells if "# MAGIC %md" not in cell]
+
+
 def test_importances_are_kept_as_table_and_picture(found: automl.AutoMLSummary, workspace: Workspace) -> None:
     run = RunId(str(found.search.run_id))
     lines = list(csv.DictReader(io.StringIO(workspace.tracking.read_text(run, "importance.csv"))))

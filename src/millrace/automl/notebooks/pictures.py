@@ -36,7 +36,7 @@ else:
 plotted = [name for name in X if X[name].dtype.kind == "f" and X[name].nunique() > 1][:MOST]
 if plotted:
     rows = -(-len(plotted) // 4)
-    fig, axes = plt.subplots(rows, 4, figsize=(12, 2.1 * rows), squeeze=False)
+    fig, axes = plt.subplots(rows, 4, figsize=(12, 2.1 * rows + 0.3), squeeze=False, layout="constrained")
     for ax in axes.flat[len(plotted):]:
         ax.axis("off")
     for ax, name in zip(axes.flat, plotted):
@@ -47,8 +47,7 @@ if plotted:
                 ax.hist(X[name][where].dropna(), bins=edges, density=True, histtype="step", label=side)
         ax.set_title(name, fontsize=9)
         ax.set_yticks([])
-    axes.flat[0].legend(fontsize=7, frameon=False)
-    fig.tight_layout()
+    fig.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper right", ncols=5, frameon=False)
     plt.show()
     left = sum(X[name].dtype.kind == "f" for name in X) - len(plotted)
     print(f"{left} more number columns are not drawn" if left else "")
