@@ -25,7 +25,7 @@ from millrace.automl.space import spaces
 from millrace.automl.summary import AutoMLSummary
 from millrace.automl.types import Impute, Latency, Search, Trial
 from millrace.automl.workers.pool import Pool
-from millrace.core.errors import InvalidInput
+from millrace.core.errors import InvalidInput, MillraceError
 from millrace.workspace import Workspace, open_workspace
 
 DEFAULT_MINUTES = 5.0
@@ -243,14 +243,19 @@ class _Watching:
 
 def _run_log(workspace: Workspace, asked: Asked, folder: SearchFolder, options: Options, experiment: str) -> RunLog:
     """With notebooks: one about the data with the search's run, and one with each trial of our own."""
-    job, threads = asked.job, workspace.settings.threads
-    sketch = Search(folder.id, job.problem, asked.dataset, job.plan, options.minutes * 60, job.plan.seed, threads)
+    sketch = _sketch(workspace, asked, folder, options)
 
     def of_trial(trial: Trial) -> str | None:
         return trial_notebook(sketch, trial).ipynb() if options.engine == "millrace" else None
 
     about = {EXPLORATION: lambda: exploration_notebook(sketch).ipynb()}
     return RunLog(workspace.tracking, experiment, folder.id, render=of_trial, about=about)
+
+
+def _sketch(workspace: Workspace, asked: Asked, folder: SearchFolder, options: Options) -> Search:
+    """What is known of a search before it begins."""
+    job, threads = asked.job, workspace.settings.threads
+    return Search(folder.id, job.problem, asked.dataset, job.plan, options.minutes * 60, job.plan.seed, threads)
 
 
 def _by_engine(engine: Engine, dataset: Any, wish: Wish, options: Options) -> AutoMLSummary:
@@ -264,17 +269,24 @@ def _by_engine(engine: Engine, dataset: Any, wish: Wish, options: Options) -> Au
         asked = _kept(asked, folder, options)
         experiment = options.experiment or f"automl {asked.dataset.name}"
         log = _run_log(workspace, asked, folder, options, experiment)
-        found = run_engine(
-            engine,
-            asked,
-            search_id=folder.id,
-            home=workspace.home,
-            budget_s=options.minutes * 60 - (time.monotonic() - begun),
-            threads=workspace.settings.threads,
-            seed=wish.seed,
-            latency=options.latency,
-            clock=workspace.clock,
-        )
+        if options.watch is not None:
+            options.watch.begun(_sketch(workspace, asked, folder, options))
+        try:
+            found = run_engine(
+                engine,
+                asked,
+                search_id=folder.id,
+                home=workspace.home,
+                budget_s=options.minutes * 60 - (time.monotonic() - begun),
+                threads=workspace.settings.threads,
+                seed=wish.seed,
+                latency=options.latency,
+                clock=workspace.clock,
+            )
+        except MillraceError:
+            log.flush()
+            workspace.tracking.finish(log.wait_started(), failed=True)
+            raise
         for trial in found.search.trials:
             log.trial(trial)
         summary = _log(workspace, asked, found, log, experiment)

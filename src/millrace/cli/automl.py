@@ -54,6 +54,9 @@ def automl(
     max_trials: Annotated[int | None, Parameter(help="How many trials at most.")] = None,
     experiment: Annotated[str | None, Parameter(help="The MLflow experiment.")] = None,
     register: Annotated[str | None, Parameter(help="Register the model by this name, as ml.models.churn.")] = None,
+    engine: Annotated[
+        str, Parameter(help="millrace; or flaml or autogluon, in an environment of its own.")
+    ] = "millrace",
     seed: Annotated[int, Parameter(help="Of all random choices.")] = 0,
     home: Home = None,
     json: Json = False,
@@ -82,6 +85,7 @@ def automl(
             seed=seed,
             home=home,
             watch=watch,
+            engine=engine,
             **more,
         )
     version = None if register is None else found.register(register)

@@ -11,7 +11,7 @@ import pandas as pd  # noqa: TID253 - what a user gives
 import pytest
 
 from millrace.automl import classify, regress
-from millrace.core.errors import InvalidInput, NotFound
+from millrace.core.errors import InvalidInput
 from millrace.tracking.types import RunId
 from millrace.workspace import open_workspace
 
@@ -83,8 +83,3 @@ class TestEngines:
     def test_a_metric_that_it_does_not_know_is_refused(self, home: Path, engine: str) -> None:
         with pytest.raises(InvalidInput, match="can't aim at brier"):
             classify(frame(), "lost", primary_metric="brier", minutes=0.2, home=home, engine=engine)
-
-
-def test_one_that_is_not_installed_says_how_to(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="flaml is not installed"):
-        classify(frame(), "lost", minutes=0.2, home=tmp_path, engine="flaml")

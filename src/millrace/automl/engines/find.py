@@ -44,9 +44,13 @@ def interpreter(engine: Engine, home: Path, first: str | None = None) -> Path:
     # Of a package that is only half there, the program says more.
     if find_spec(engine) is not None:
         return Path(sys.executable)
-    wanted = " ".join(f"'{package}'" for package in ENGINES[engine])
     raise NotFound(
         f"{engine} is not installed: no environment for it is at {place}",
-        hint=f"python -m venv {place} && {place}/bin/pip install {wanted}",
+        hint=f"python -m venv {place} && {installing(engine, place)}",
         engine=engine,
     )
+
+
+def installing(engine: Engine, place: Path) -> str:
+    """The command that puts an engine into an environment."""
+    return f"{place / 'bin' / 'pip'} install {' '.join(repr(package) for package in ENGINES[engine])}"

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from millrace.automl.ask import Asked
-from millrace.automl.engines.find import Engine, interpreter
+from millrace.automl.engines.find import Engine, installing, interpreter
 from millrace.automl.engines.model import EngineModel, last_words, packed, started
 from millrace.automl.rows import Rows
 from millrace.automl.run import Found
@@ -84,7 +84,7 @@ def run_engine(
         task = _task(engine, asked, ends_at, threads=threads, seed=seed, latency=latency)
         (folder / "task.json").write_text(json.dumps(task))
         _write_rows(asked, folder, flipped=task["flipped"])
-        _wait(engine, started(python, "fit", folder), folder, budget_s)
+        _fit(engine, python, folder, budget_s)
         found: dict[str, Any] = json.loads((folder / "found.json").read_text())
         model = EngineModel(engine, str(python), task, packed(folder / "result"), problem.classes)
     trials = [_trial(engine, number, each, started_at) for number, each in enumerate(_best_first(found))]
@@ -135,7 +135,8 @@ def _frame(rows: Rows, places: np.ndarray | None = None, *, flipped: bool) -> pd
     return frame if places is None else frame.iloc[places].reset_index(drop=True)
 
 
-def _wait(engine: Engine, process: subprocess.Popen[bytes], folder: Path, budget_s: float) -> None:
+def _fit(engine: Engine, python: Path, folder: Path, budget_s: float) -> None:
+    process = started(python, "fit", folder)
     try:
         code = process.wait(budget_s + max(_MORE_S, _MORE * budget_s))
     except subprocess.TimeoutExpired as error:
@@ -150,10 +151,11 @@ def _wait(engine: Engine, process: subprocess.Popen[bytes], folder: Path, budget
         if process.stdin is not None:
             process.stdin.close()
     if code != 0 or not (folder / "found.json").exists():
-        raise InvalidState(
-            f"{engine} failed ({code}): {last_words(folder)}",
-            hint="with too little time for a first model it fails: give it more minutes",
-        )
+        words = last_words(folder)
+        hint = "with too little time for a first model it fails: give it more minutes"
+        if words.startswith("ModuleNotFoundError"):
+            hint = f"its environment is not whole: {installing(engine, python.parent.parent)}"
+        raise InvalidState(f"{engine} failed ({code}): {words}", hint=hint)
 
 
 def _best_first(found: Mapping[str, Any]) -> list[dict[str, Any]]:
