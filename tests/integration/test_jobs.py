@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import update
 
 from millrace.core.errors import InvalidInput, InvalidState, NotFound
-from millrace.database.schema import job_runs
+from millrace.database.schema import job_runs, task_runs
 from millrace.jobs.cancel import cancel, cancel_all
 from millrace.jobs.engine.engine import Engine
 from millrace.jobs.job import ConditionTask, Job, RunJobTask, SparkPythonTask, Task, TaskDependency, Work
@@ -137,7 +137,7 @@ def test_what_fails_is_tried_again_with_growing_pauses(workspace: Workspace, des
             [
                 Task("third", does("fail_before=2"), max_retries=2, min_retry_interval_millis=200),
                 Task("never", does("fail_before=9"), max_retries=1, min_retry_interval_millis=1),
-                Task("endless", does("fail_before=5"), max_retries=-1, min_retry_interval_millis=1),
+                Task("endless", does("fail_before=3"), max_retries=-1, min_retry_interval_millis=1),
                 Task("refused", does("refuse=AUC 0.6 is below 0.8"), max_retries=5, min_retry_interval_millis=1),
             ],
         ),
@@ -152,7 +152,7 @@ def test_what_fails_is_tried_again_with_growing_pauses(workspace: Workspace, des
     for each in desk.runs.tasks(run_id):
         assert each.started_at is not None
         by_key.setdefault(each.task_key, []).append(each.started_at.timestamp())
-    assert {key: len(times) for key, times in by_key.items()} == {"third": 3, "never": 2, "endless": 6, "refused": 1}
+    assert {key: len(times) for key, times in by_key.items()} == {"third": 3, "never": 2, "endless": 4, "refused": 1}
     first, second, third = by_key["third"]
     assert second - first >= 0.2
     assert third - second >= 0.4
@@ -411,6 +411,36 @@ def test_an_engine_that_is_told_to_stop_ends_its_attempts_and_the_next_goes_on(
         ("b", 0, "INTERNAL_ERROR", "its executor ended"),
         ("b", 1, "TERMINATED", ""),
     ]
+
+
+@pytest.mark.long
+def test_retries_pauses_and_time_outs_survive_the_executor(workspace: Workspace, desk: JobDesk) -> None:
+    flaky = Task("a", does("fail_before=9"), max_retries=2, min_retry_interval_millis=1_500)
+    put_jobs(desk, [Job("flaky", [flaky]), Job("long", [Task("a", does("sleep=60"))], timeout_seconds=2)])
+    run_id, long = submit(desk, "flaky"), submit(desk, "long")
+    with engine(workspace):
+        wait_for(lambda: len(desk.runs.tasks(run_id)) == 2)
+        wait_for(lambda: desk.runs.get(long).deadline is not None)
+    waiting, deadline = desk.runs.tasks(run_id)[1], desk.runs.get(long).deadline
+    assert waiting.life_cycle_state == "WAITING_FOR_RETRY"
+    assert waiting.retry_at is not None
+    assert deadline is not None
+    with engine(workspace):
+        wait_for(lambda: len(desk.runs.tasks(run_id)) == 3)
+        second = desk.runs.tasks(run_id)[1]
+        assert second.started_at is not None
+        assert second.started_at >= waiting.retry_at
+    # As if the machine's clock had been put back by ten days: nobody waits that long.
+    third = desk.runs.tasks(run_id)[2]
+    assert third.life_cycle_state == "WAITING_FOR_RETRY"
+    with workspace.engine.begin() as connection:
+        later = task_runs.c.retry_us + 864_000_000_000
+        connection.execute(update(task_runs).where(task_runs.c.id == third.task_run_id).values(retry_us=later))
+    with engine(workspace):
+        assert over(desk, run_id).result_state == "FAILED"
+        run = over(desk, long)
+    assert [each.result_state for each in desk.runs.tasks(run_id)] == ["FAILED"] * 3
+    assert (run.result_state, run.deadline) == ("TIMEDOUT", deadline)
 
 
 def test_of_two_engines_one_executes_and_the_other_takes_over(

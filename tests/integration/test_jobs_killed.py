@@ -260,5 +260,5 @@ def test_runs_of_long_tasks_survive_kills_of_all_that_executes_them(workspace: W
 @_LINUX
 def test_a_thousand_runs_survive_kills_of_all_that_executes_them(workspace: Workspace, tmp_path: Path) -> None:
     put_job(workspace.jobs, _job(tmp_path, runs=40, processes=1, sleep_s=0.02))
-    _let_it_run(workspace, tokens=1_000, kills=100, seed=2, patience_s=1_500, parallel=12)
+    _let_it_run(workspace, tokens=1_000, kills=60, seed=2, patience_s=1_500, parallel=12)
     _check(workspace.jobs, tmp_path, tokens=1_000, processes=1)
