@@ -223,7 +223,7 @@ def test_the_page_on_ci_promotes_in_one_home(project: tuple[Path, list[str]]) ->
     assert project[1]
     _, promotion = _blocks(ROOT / "docs" / "ci.md", "sh")
     judged, deployed, approved, promoted, log = (_bash(project[0], line) for line in promotion.strip().splitlines())
-    assert "passes all 3 gates" in judged
+    assert "ml.models.churn v1 passes all" in judged
     assert "churn-staging serves ml.models.churn v1" in deployed
     assert "is approved for prod" in approved
     assert "ml.models.churn v1 is production in prod" in promoted

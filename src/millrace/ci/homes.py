@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from millrace.ci.types import Target
+from millrace.ci.types import Project, Target
 from millrace.core.errors import InvalidState, UsageError
 from millrace.core.settings import Settings
 from millrace.workspace import Workspace, open_workspace, require_home
@@ -37,6 +38,16 @@ def is_same_home(one: Target, other: Target, given: Path | None = None) -> bool:
             other.name if not other.server else "",
         )
     return home_of(one, given).resolve() == home_of(other, given).resolve()
+
+
+def with_home(project: Project, home: Path | None) -> Project:
+    """The project, where targets that name neither a home nor a server are in this one."""
+    if home is None:
+        return project
+    targets = (
+        target if target.home or target.server else replace(target, home=home.absolute()) for target in project.targets
+    )
+    return replace(project, targets=tuple(targets))
 
 
 def refuse_shared(one: Target, other: Target) -> None:

@@ -120,7 +120,7 @@ def _stage(project: Project, asked: Asked, results: Path) -> StageResult:
     if asked.stage == "test":
         from millrace.ci.stages.test import run_tests
 
-        return run_tests(project, asked.target, results)
+        return run_tests(project, asked.target, results, aside=asked.plain)
     from millrace.ci.project import pipeline_of
     from millrace.ci.run import together
     from millrace.cli.progress import progress

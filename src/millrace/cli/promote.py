@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from millrace.cli.ci_options import ApproveAs, Junit, Markdown, ProjectPlace, Reason, Yes, consent_of
-from millrace.cli.options import Json
+from millrace.cli.options import Home, Json
 from millrace.cli.output import print_json, say
 
 if TYPE_CHECKING:
@@ -39,16 +39,17 @@ def promote(
     junit: Junit = None,
     markdown: Markdown = None,
     project: ProjectPlace = None,
+    home: Home = None,
     json: Json = False,
 ) -> int:
     """Copy a version from one target to the next, with its lineage, and serve it there. Asks for approval where the target says so."""
-    from millrace.ci.homes import opened
+    from millrace.ci.homes import opened, with_home
     from millrace.ci.project import choose_target, find_project
     from millrace.ci.promotion.destinations import open_destination
     from millrace.ci.promotion.promote import find_version, promote_version
     from millrace.cli.ci_results import print_result, write_asked
 
-    found = find_project(project)
+    found = with_home(find_project(project), home)
     target = choose_target(found, to, to)
     place = choose_target(found, from_, from_ or _before(found, target))
     consent = consent_of(approve_as, reason, yes=yes, json=json)
@@ -72,15 +73,16 @@ def approve(
         str | None, Parameter(name="--from", help="The target that it comes from; the one that trains, by default.")
     ] = None,
     project: ProjectPlace = None,
+    home: Home = None,
     json: Json = False,
 ) -> int:
     """Write down that a version may go to a target, for a promotion that comes later."""
     from millrace.ci.approval import approve as write_down
-    from millrace.ci.homes import opened
+    from millrace.ci.homes import opened, with_home
     from millrace.ci.project import choose_target, find_project
     from millrace.registry.types import ModelName, ModelVersion
 
-    found = find_project(project)
+    found = with_home(find_project(project), home)
     target = choose_target(found, to, to)
     with opened(choose_target(found, from_, from_ or found.train)) as source:
         entry = source.registry.version(ModelName(model), ModelVersion(version.removeprefix("v")))

@@ -14,12 +14,15 @@ from tempfile import TemporaryDirectory
 from millrace.ci.types import Check, Project, StageResult, Target
 from millrace.core.errors import InvalidState
 
+_STDERR = 2
 _NO_TESTS = 5  # pytest's exit code where it found none
 _OURS = {"pytest": ["-m", "pytest"], "python": [], "python3": []}
 
 
-def run_tests(project: Project, target: Target, results: Path) -> StageResult:
+def run_tests(project: Project, target: Target, results: Path, *, aside: bool = False) -> StageResult:
     """Run the project's test command; `results` is where pytest writes its JUnit file.
+
+    What the tests print goes to standard output, or to standard error where that is kept for something else (`aside`).
 
     Raises:
         InvalidState: the command can't be run.
@@ -29,7 +32,7 @@ def run_tests(project: Project, target: Target, results: Path) -> StageResult:
     command = shlex.split(project.tests)
     results.unlink(missing_ok=True)
     begun = time.perf_counter()
-    code = _run(command, project.folder, results)
+    code = _run(command, project.folder, results, aside=aside)
     seconds = time.perf_counter() - begun
     if code == 0:
         check = Check(project.tests, "passed", "all tests passed", seconds)
@@ -40,13 +43,15 @@ def run_tests(project: Project, target: Target, results: Path) -> StageResult:
     return StageResult("test", target.name, "failed", said, (check,), seconds=seconds, hint=hint)
 
 
-def _run(command: list[str], folder: Path, results: Path) -> int:
+def _run(command: list[str], folder: Path, results: Path, *, aside: bool) -> int:
     with TemporaryDirectory(prefix="millrace-tests-") as empty:
         # What reads a home by default finds an empty one: tests must not change what is trained and served.
         options = f"{os.environ.get('PYTEST_ADDOPTS', '')} --junitxml={shlex.quote(str(results))}"
         environment = os.environ | {"MILLRACE_HOME": empty, "PYTEST_ADDOPTS": options.strip()}
         try:
-            return subprocess.run(_with_our_python(command), cwd=folder, env=environment, check=False).returncode  # noqa: S603
+            return subprocess.run(
+                _with_our_python(command), cwd=folder, env=environment, stdout=_STDERR if aside else None, check=False
+            ).returncode  # noqa: S603
         except OSError as error:
             raise InvalidState(
                 f"the tests can't be run: {command[0]}: {error.strerror}",
