@@ -127,7 +127,9 @@ def test_azure_gets_logging_commands(tmp_path: Path) -> None:
 
 def test_gitlab_gets_files_that_the_job_names(tmp_path: Path) -> None:
     write_reports(REFUSED, tmp_path, {"GITLAB_CI": "true"}, stream=io.StringIO())
-    assert "MILLRACE_VERSION=3\n" in (tmp_path / "validate.env").read_text()
+    values = (tmp_path / "validate.env").read_text()
+    assert "MILLRACE_CI_VERSION=3\n" in values
+    assert "MILLRACE_TARGET" not in values
     assert (tmp_path / "validate.metrics.txt").read_text() == 'millrace_holdout{metric="roc_auc"} 0.8123456\n'
 
 

@@ -53,7 +53,8 @@ def _github(result: StageResult, markdown: str, env: Mapping[str, str], stream: 
 
 def _gitlab(result: StageResult, folder: Path) -> None:
     """Files that the job's `artifacts:reports` name: variables for later jobs, and figures that merge requests compare."""
-    pairs = [f"MILLRACE_{name.upper()}={_line(value)}" for name, value in values_of(result).items()]
+    # Under names of their own: MILLRACE_TARGET, for one, would choose the target of the jobs that come after.
+    pairs = [f"MILLRACE_CI_{name.upper()}={_line(value)}" for name, value in values_of(result).items()]
     (folder / f"{result.stage}.env").write_text("\n".join(pairs) + "\n", encoding="utf-8")
     metrics = result.facts.get("metrics")
     figures = metrics.items() if isinstance(metrics, Mapping) else []
