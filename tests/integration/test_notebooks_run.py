@@ -228,10 +228,10 @@ def test_one_that_does_not_heed_an_interrupt_is_killed_when_it_is_cancelled(tmp_
     path = write(
         tmp_path / "stubborn.py",
         "import os\nopen('pid', 'w').write(str(os.getpid()))",
-        "while True:\n    try:\n        while True: pass\n    except KeyboardInterrupt:\n        open('heard', 'w').close()",
+        "open('begun', 'w').close()\nwhile True:\n    try:\n        while True: pass\n    except KeyboardInterrupt:\n        open('heard', 'w').close()",
     )
     with pytest.raises(InvalidState, match=r"stubborn.py: cell 2 was stopped: the notebook was cancelled"):
-        run(path, cancelled=(tmp_path / "pid").exists)
+        run(path, cancelled=(tmp_path / "begun").exists)
     assert not is_alive(int((tmp_path / "pid").read_text()))
     assert json.loads((tmp_path / "out" / "stubborn.ipynb").read_text())["cells"][0]["execution_count"] == 1
 
