@@ -22,7 +22,8 @@ from millrace.jobs.put_job import put_jobs
 from millrace.jobs.quartz import parse
 from millrace.workspace import Workspace, open_workspace
 
-_BEGIN = datetime(2026, 3, 29, 0, 0, tzinfo=UTC)  # in Berlin, clocks change an hour later
+_BEGIN = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)  # in Berlin, clocks change half an hour later
+_SPAN = timedelta(minutes=65)
 _ZONE = "Europe/Berlin"
 
 
@@ -52,12 +53,11 @@ class Schedulers:
 
 def _expression(at: int) -> str:
     minute, second = at % 60, at // 60 % 60
-    return [f"{second} {minute} * * * ?", f"{second} {minute} 2,3 * * ?", f"{second} {minute} 0/2 * * ?"][at % 3]
+    return [f"{second} {minute} * * * ?", f"{second} {minute} 2 * * ?", f"{second} {minute} 0/2 * * ?"][at % 3]
 
 
-@pytest.mark.parametrize(
-    ("jobs", "kills"), [pytest.param(30, 4, marks=pytest.mark.slow), pytest.param(1_000, 15, marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("jobs", "kills"), [(30, 4), (1_000, 10)])
 @pytest.mark.timeout(600)
 def test_each_tick_of_many_jobs_runs_once(jobs: int, kills: int, tmp_path: Path) -> None:
     random = np.random.default_rng(jobs)
@@ -69,19 +69,19 @@ def test_each_tick_of_many_jobs_runs_once(jobs: int, kills: int, tmp_path: Path)
         schedulers, latest, now = Schedulers(tmp_path), _BEGIN, _BEGIN
         try:
             for _ in range(kills):
-                now += timedelta(minutes=float(random.integers(-60, 90)))
+                now += timedelta(minutes=float(random.integers(-15, 20)))
                 latest = max(latest, now)
                 workspace.clock.set(now)
-                time.sleep(float(random.exponential(1.5)))
+                time.sleep(float(random.exponential(2.0)))
                 schedulers.kill(int(random.integers(2)))
-            latest = max(latest, _BEGIN + timedelta(hours=3))
+            latest = max(latest, _BEGIN + _SPAN)
             workspace.clock.set(latest)
             expected = {
                 f"job{at}": list(parse(each.quartz_cron_expression, _ZONE).between(_BEGIN, latest))
                 for at, each in enumerate(schedules)
             }
             wanted = sum(map(len, expected.values()))
-            assert wanted > jobs
+            assert wanted >= jobs
             runs = _wait(workspace, wanted)
         finally:
             schedulers.end()

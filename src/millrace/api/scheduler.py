@@ -131,11 +131,13 @@ def _look(workspace: Workspace, scheduler: Scheduler, executing: Executing) -> f
     except Exception:  # noqa: BLE001 - the boundary of the loop: nothing is lost, all is in the database
         _log.exception("scheduling failed; it is tried again in %s seconds", _PAUSE_S)
         return _PAUSE_S
-    return _LOOK_S if due is None or workspace.clock.is_virtual else _until(due, now)
+    return _until(due, now, is_virtual=workspace.clock.is_virtual)
 
 
-def _until(due: datetime, now: datetime) -> float:
-    return min(_LOOK_S, max(0.0, (due - now).total_seconds()))
+def _until(due: datetime | None, now: datetime, *, is_virtual: bool) -> float:
+    if due is not None and due <= now:
+        return 0.0  # more was due than is made at one go
+    return _LOOK_S if due is None or is_virtual else min(_LOOK_S, (due - now).total_seconds())
 
 
 def main(options: ChildOptions) -> bool:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
-from millrace.core.names import did_you_mean
+from millrace.core.names import TableName, did_you_mean
 from millrace.jobs.documents import dependency, job_document, job_of
 from millrace.jobs.graph import circle
 from millrace.jobs.job import (
@@ -90,6 +90,9 @@ def _check_when(job: Job) -> None:
     match job.trigger:
         case TableUpdateTrigger() if not job.trigger.table_names:
             refuse(f"the trigger of job '{job.name}' names no table", "give table_names")
+        case TableUpdateTrigger():
+            for name in job.trigger.table_names:
+                TableName.parse(name)
         case ModelTrigger() if not job.trigger.securable_name:
             refuse(f"the trigger of job '{job.name}' names no model", "give securable_name")
         case ModelTrigger() if job.trigger.condition == "MODEL_ALIAS_SET" and not job.trigger.aliases:

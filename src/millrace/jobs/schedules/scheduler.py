@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from millrace.core.errors import MillraceError
 from millrace.jobs.job_run import JobId, RunId
@@ -16,7 +17,8 @@ from millrace.jobs.schedules.types import CauseMark, TickMark
 
 _log = logging.getLogger(__name__)
 _CHANGES = {"job.created", "job.updated", "job.deleted"}
-_AGAIN = timedelta(seconds=30)
+# By the machine's clock: a virtual one may stand.
+_AGAIN_S = 30.0
 
 
 @dataclass
@@ -24,12 +26,19 @@ class _Timed:
     kept: KeptJob
     mark: TickMark
     due: datetime | None = None
+    again_s: float = 0.0
+
+    @property
+    def next_due(self) -> datetime | None:
+        """When it is to be looked at, but for one that has just failed."""
+        return None if time.monotonic() < self.again_s else self.due
 
 
 @dataclass
 class _Watched:
     kept: KeptJob
     mark: CauseMark | None
+    again_s: float = 0.0
 
 
 @dataclass
@@ -55,16 +64,18 @@ class Scheduler:
         now = self.desk.jobs.clock.now()
         made = list[RunId]()
         for timed in self._timed.values():
-            if timed.due is not None and timed.due <= now:
+            if timed.next_due is not None and timed.next_due <= now:
                 made += self._tick(timed, now)
         for watched in self._watched.values():
-            made += self._watch(watched)
+            if time.monotonic() >= watched.again_s:
+                made += self._watch(watched)
         return made
 
     @property
     def next_due(self) -> datetime | None:
         """When the next tick is due; None where there is none."""
-        return min((timed.due for timed in self._timed.values() if timed.due is not None), default=None)
+        dues = (timed.next_due for timed in self._timed.values())
+        return min((due for due in dues if due is not None), default=None)
 
     @property
     def has_triggers(self) -> bool:
@@ -117,7 +128,7 @@ class Scheduler:
             timed.due = None if schedule is None else cron_of(schedule).next_after(timed.mark.seen)
         except Exception:  # noqa: BLE001 - the boundary of the loop: the mark stays, so the ticks are asked for again
             _log.exception("the schedule of job %s failed; it is tried again", timed.kept.job.name)
-            timed.due = now + _AGAIN
+            timed.again_s = time.monotonic() + _AGAIN_S
             return []
         return made
 
@@ -127,5 +138,6 @@ class Scheduler:
             watched.mark = self.desk.marks.causes().get(watched.kept.job_id) if mark is None else mark
         except Exception:  # noqa: BLE001 - the boundary of the loop: the mark stays, so the change is seen again
             _log.exception("the trigger of job %s failed; it is tried again", watched.kept.job.name)
+            watched.again_s = time.monotonic() + _AGAIN_S
             return []
         return made

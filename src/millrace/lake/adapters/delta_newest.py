@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from millrace.lake.types import Location
 
 _COMMIT = re.compile(r"(\d{20})\.json")
 _MOST = 50
+_ELSEWHERE_S = 30.0
 _LONGEST = 64 << 20
 
 
@@ -31,6 +33,7 @@ class DeltaNewest:
     catalog: Catalog
     elsewhere: Callable[[Location], int]
     _seen: dict[str, tuple[int, int]] = field(default_factory=dict, init=False)
+    _asked: dict[str, tuple[float, int]] = field(default_factory=dict, init=False)
 
     def newest(self, table: str) -> int | None:
         """The newest version that changed rows; None where there is no such table."""
@@ -38,7 +41,7 @@ class DeltaNewest:
         if entry is None:
             return None
         if "://" in entry.location:
-            return self.elsewhere(entry.location)
+            return self._newest_elsewhere(entry.location)
         log = Path(entry.location) / "_delta_log"
         try:
             changed = log.stat().st_mtime_ns
@@ -51,6 +54,13 @@ class DeltaNewest:
             self._seen.pop(entry.location, None)
             return None
         return known[1] if known[1] >= 0 else None
+
+    def _newest_elsewhere(self, location: Location) -> int:
+        """As it was half a minute ago at most: it is asked for over a network."""
+        known = self._asked.get(location)
+        if known is None or time.monotonic() - known[0] > _ELSEWHERE_S:
+            known = self._asked[location] = (time.monotonic(), self.elsewhere(location))
+        return known[1]
 
 
 def _newest(log: Path, after: int) -> int:

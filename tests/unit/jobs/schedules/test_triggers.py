@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from millrace.core.errors import InvalidInput
 from millrace.core.events import Event
 from millrace.core.principal import Principal
 from millrace.jobs.job import AlertTrigger, ModelTrigger, TableUpdateTrigger
@@ -140,7 +141,7 @@ def test_killed_half_way_the_change_is_one_run(when: str, monkeypatch: pytest.Mo
     with monkeypatch.context() as patch:
         patch.setattr(home.desk.marks, "replace", killed)
         home.look()
-    home.new_scheduler()
+    home.new_scheduler()  # which does not wait, as one that goes on after a failure would
     home.tables.versions["ml.a"] = 2  # the next change
     home.quiet()
     home.begin_all()
@@ -180,3 +181,23 @@ def test_what_happens_while_paused_is_not_made_up_for() -> None:
     home.tables.versions["ml.a"] = 4
     assert len(home.quiet()) == 1
     assert len(home.all()) == 2
+
+
+def test_a_trigger_that_fails_waits_before_it_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home()
+    home.put(trigger=_A)
+    asked = list[str]()
+
+    def failing(table: str) -> int:
+        asked.append(table)
+        raise OSError(table)
+
+    monkeypatch.setattr(home.tables, "newest", failing)
+    for _ in range(5):
+        assert home.look() == []
+    assert asked == ["ml.a"]
+
+
+def test_a_trigger_on_what_can_be_no_table_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="not a table name"):
+        Home().put(trigger=TableUpdateTrigger(("a.b.c.d",)))
