@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -329,6 +330,11 @@ def test_killed_with_its_parent_and_what_was_there_is_kept(tmp_path: Path) -> No
     child.communicate(timeout=_PATIENCE_S)
     assert gone(kernel)
     assert outputs(tmp_path / "out.ipynb")[0] == "before\n"
+    # What it was told is gone when the next one begins.
+    left = list(Path(tempfile.gettempdir()).glob(f"millrace-nb-{child.pid}-*"))
+    assert left
+    run(write(tmp_path / "next.py", "x = 1"))
+    assert not left[0].exists()
 
 
 def test_what_can_not_be_kept_is_told_before_anything_runs(tmp_path: Path) -> None:

@@ -11,23 +11,34 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from millrace.core.processes import is_alive
 from millrace.core.settings import Settings
 from millrace.notebooks.context import VARIABLE, NotebookContext
 
 COMMAND = (sys.executable, "-m", "millrace.notebooks.kernel", "-f", "{connection_file}")
 
+_PREFIX = "millrace-nb-"
 _LONGEST_PATH = 100  # a socket's name has 107 characters at most
 
 
 @contextmanager
 def kernel_folder(context: NotebookContext) -> Iterator[Path]:
     """A folder that only we can read, for the connection's sockets and what the kernel is told; gone at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="millrace-"))
+    _remove_left_behind()
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
     try:
         (folder / "context.json").write_text(context.to_json(), encoding="utf-8")
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_left_behind() -> None:
+    """Folders of processes that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if owner.isdecimal() and not is_alive(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)  # another user's stays
 
 
 def kernel_environment(settings: Settings, folder: Path, experiment: str) -> dict[str, str]:
