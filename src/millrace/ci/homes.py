@@ -16,8 +16,8 @@ from millrace.workspace import Workspace, open_workspace, require_home
 _SHARED = ("MILLRACE_DATABASE_URL", "MILLRACE_MLFLOW_URL", "MILLRACE_WAREHOUSE")
 
 
-def home_of(target: Target, given: Path | None = None) -> Path:
-    """Where a target's home is. A home that was given on the command line wins over all others.
+def home_of(target: Target) -> Path:
+    """Where a target's home is.
 
     Raises:
         InvalidState: the target is a server.
@@ -27,17 +27,17 @@ def home_of(target: Target, given: Path | None = None) -> Path:
             f"target {target.name} is the server at {target.server}, and this works in a home",
             hint="do it on the machine that has the home, or choose a target with home = PATH",
         )
-    return Settings.load(given or target.home).home
+    return Settings.load(target.home).home
 
 
-def is_same_home(one: Target, other: Target, given: Path | None = None) -> bool:
+def is_same_home(one: Target, other: Target) -> bool:
     """Whether two targets are one home, so that nothing has to be copied between them."""
     if one.server or other.server:
         return (one.server, one.name if not one.server else "") == (
             other.server,
             other.name if not other.server else "",
         )
-    return home_of(one, given).resolve() == home_of(other, given).resolve()
+    return home_of(one).resolve() == home_of(other).resolve()
 
 
 def with_home(project: Project, home: Path | None) -> Project:
@@ -65,9 +65,9 @@ def refuse_shared(one: Target, other: Target) -> None:
 
 
 @contextmanager
-def opened(target: Target, given: Path | None = None, *, make: bool = False) -> Iterator[Workspace]:
+def opened(target: Target, *, make: bool = False) -> Iterator[Workspace]:
     """A target's home, closed at the end. Where it is missing it is made, or NotFound is raised."""
-    home = home_of(target, given)
+    home = home_of(target)
     workspace = open_workspace(home) if make else require_home(home)
     try:
         yield workspace

@@ -81,16 +81,17 @@ def run(
     json: Json = False,
 ) -> int:
     """Run a stage: the project's tests, a training, its verdict, or its deployment. Doing it again does nothing twice."""
+    from millrace.ci.homes import with_home
     from millrace.ci.project import choose_target, find_project
     from millrace.ci.run import report_stage, stage_named
     from millrace.cli.ci_results import print_result
 
     named = stage_named(stage)
-    found = find_project(project)
+    found = with_home(find_project(project), home)
     last = found.targets[-1].name
     chosen = choose_target(found, target, last if named == "deploy" else found.train)
     folder = (reports or found.reports).absolute()
-    asked = Asked(named, chosen, file, model_version, consent_of(approve_as, reason, json=json), home, plain=json)
+    asked = Asked(named, chosen, file, model_version, consent_of(approve_as, reason, json=json), plain=json)
     result = report_stage(
         found,
         named,
@@ -112,7 +113,6 @@ class Asked:
     file: Path | None
     version: str | None
     consent: Consent
-    home: Path | None
     plain: bool
 
 
@@ -141,15 +141,15 @@ def stage_of(project: Project, asked: Asked, file: Path, progress: Progress) -> 
 
     stage, target = asked.stage, asked.target
     source = choose_target(project, project.train, project.train) if stage == "deploy" else target
-    pipeline = load_page(file, None, home_of(source, asked.home))
-    with opened(source, asked.home, make=stage == "train") as workspace:
+    pipeline = load_page(file, None, home_of(source))
+    with opened(source, make=stage == "train") as workspace:
         scene = scene_of(project, source, workspace, pipeline, progress)
         if stage == "train":
             remember_pipeline(workspace, pipeline.name, file)
             return train.train(scene)
         if stage == "validate":
             return validate.validate(scene, asked.version)
-        if is_same_home(source, target, asked.home):
+        if is_same_home(source, target):
             return deploy.deploy(scene, target, asked.consent, asked.version)
         return _to_elsewhere(scene, asked)
 
@@ -165,7 +165,7 @@ def _to_elsewhere(scene: Scene, asked: Asked) -> StageResult:
     if refused is not None:
         return refused
     entry, source = release.entry, scene.workspace
-    with open_destination(scene.target, asked.target, source, entry, asked.home) as destination:
+    with open_destination(scene.target, asked.target, source, entry) as destination:
         return promote_version(source, entry, scene.target, asked.target, destination, consent=asked.consent)
 
 

@@ -31,7 +31,7 @@ def deploy(
     json: Json = False,
 ) -> int:
     """Put a version on an endpoint of its home, or bring it to another target. Exit code 0 serves, 1 failed, 3 refused or not approved."""
-    from millrace.ci.homes import opened
+    from millrace.ci.homes import opened, with_home
     from millrace.ci.project import choose_target, find_project
     from millrace.ci.promotion.destinations import open_destination
     from millrace.ci.promotion.endpoint import deploy_to_endpoint
@@ -39,15 +39,15 @@ def deploy(
     from millrace.cli.ci_results import print_result, write_asked
     from millrace.workspace import open_target
 
-    found = find_project(project)
+    found = with_home(find_project(project), home)
     place = choose_target(found, target, found.train)
     consent = consent_of(approve_as, reason, yes=yes, json=json)
     result: StageResult
-    with opened(place, home) as source:
+    with opened(place) as source:
         entry = find_version(source, f"{model}/{version}" if version else model)
         if any(each.name == to for each in found.targets):
             goal = choose_target(found, to, to)
-            with open_destination(place, goal, source, entry, home) as destination:
+            with open_destination(place, goal, source, entry) as destination:
                 result = promote_version(source, entry, place, goal, destination, consent=consent)
         else:
             result = deploy_to_endpoint(source, entry, found, place, to, lambda: open_target(source), consent)

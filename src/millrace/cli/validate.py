@@ -32,16 +32,16 @@ def validate(
     json: Json = False,
 ) -> int:
     """What the gates say of a version: of a pipeline, the one that was trained from this commit. Exit code 0 passed, 3 refused."""
-    from millrace.ci.homes import opened
+    from millrace.ci.homes import opened, with_home
     from millrace.ci.project import choose_target, find_project
     from millrace.cli.ci_results import print_result, write_asked
 
-    found = find_project(project)
+    found = with_home(find_project(project), home)
     chosen = choose_target(found, target, found.train)
     if what is None or what.endswith(".py") or Path(what).is_file():
-        result = _of_pipeline(found, chosen, Path(what) if what else None, version, home, plain=json)
+        result = _of_pipeline(found, chosen, Path(what) if what else None, version, plain=json)
     else:
-        with opened(chosen, home) as workspace:
+        with opened(chosen) as workspace:
             result = _of_version(workspace, found, chosen, what, version)
     write_asked(result, junit, markdown)
     print_result(result, None, json=json)
@@ -49,14 +49,14 @@ def validate(
 
 
 def _of_pipeline(
-    project: Project, target: Target, file: Path | None, version: str | None, home: Path | None, *, plain: bool
+    project: Project, target: Target, file: Path | None, version: str | None, *, plain: bool
 ) -> StageResult:
     from millrace.ci.approval import Consent
     from millrace.ci.project import pipeline_of
     from millrace.cli.ci import Asked, stage_of
     from millrace.cli.progress import progress
 
-    asked = Asked("validate", target, file, version, Consent(), home, plain=plain)
+    asked = Asked("validate", target, file, version, Consent(), plain=plain)
     with progress(plain=plain) as shown_to:
         return stage_of(project, asked, pipeline_of(project, file), shown_to)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from millrace.ci.homes import is_same_home, opened, refuse_shared
 from millrace.ci.promotion.promote import Destination, HomeDestination
@@ -15,11 +14,9 @@ from millrace.workspace import Workspace, open_target
 
 
 @contextmanager
-def open_destination(
-    place: Target, to: Target, source: Workspace, entry: VersionEntry, home: Path | None = None
-) -> Iterator[Destination]:
+def open_destination(place: Target, to: Target, source: Workspace, entry: VersionEntry) -> Iterator[Destination]:
     """The target that a version goes to."""
-    if is_same_home(place, to, home):
+    if is_same_home(place, to):
         yield HomeDestination(source, lambda: open_target(source), entry)
         return
     if to.server is not None:
