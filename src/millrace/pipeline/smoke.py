@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -79,7 +80,10 @@ def timed(context: RunContext, target: DeploymentTarget, requests: int) -> tuple
     records = rows.select(_asked(spec)).to_pylist()
     times: list[float] = []
     for record in islice(cycle(records), requests):
-        times.append(target.query(context.pipeline.staging_endpoint, [_wire(record)]).figures["round_trip_ms"])
+        asked_at_s = time.perf_counter()
+        answer = target.query(context.pipeline.staging_endpoint, [_wire(record)])
+        waited_ms = (time.perf_counter() - asked_at_s) * 1000
+        times.append(answer.figures.get("round_trip_ms", waited_ms))
         if sum(times) > _LONGEST_MS:
             break
     return tuple(times)

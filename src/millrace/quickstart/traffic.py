@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 from millrace.core.errors import InvalidState
 
 _TIMEOUT_S = 30.0
+_IDLE_S = 20.0
 _OK = 200
 
 
@@ -23,6 +25,7 @@ class ShopClient:
     endpoint: str
     asked: int = 0
     _connection: http.client.HTTPConnection | None = field(default=None, repr=False)
+    _used_at_s: float = field(default=0.0, repr=False)
 
     def ask(self, customers: Iterable[int]) -> None:
         """One request per customer.
@@ -47,12 +50,15 @@ class ShopClient:
             self._connection = None
 
     def _post(self, path: str, body: str) -> dict[str, object]:
+        if time.monotonic() - self._used_at_s > _IDLE_S:  # the server may have ended a connection that nobody used
+            self.close()
         if self._connection is None:
             self._connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=_TIMEOUT_S)
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         self._connection.request("POST", path, body, headers)
         response = self._connection.getresponse()
         answer: dict[str, object] = json.loads(response.read())
+        self._used_at_s = time.monotonic()
         if response.status != _OK:
             raise InvalidState(
                 f"{path} answered {response.status}: {answer.get('message')}", hint="see the home's logs/"

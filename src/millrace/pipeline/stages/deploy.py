@@ -87,16 +87,19 @@ class DeployStaging:
         return fingerprint(self.name, self.group)
 
     def run(self, context: RunContext) -> Outcome:
-        """Deploy, point the alias, compare answers with those computed offline; a difference refuses."""
+        """Deploy, ask the gates about what is served, and point the alias where they let it pass."""
         pipeline, version = context.pipeline, version_of(context)
         with context.target() as target:
             _deploy(target, DeploymentSpec(pipeline.staging_endpoint, pipeline.model_name, version))
-            _promote(context, version, "staging", "passed the gates", self.definition)
             found = smoke_test(context, target, ModelVersion(version))
             asked = served(gates_of(context))
             results = [self._result(gate, context, target, found) for gate in asked]
         add_served(context, run_of(context, winner_of(context))[0], results, version)
-        return _staged(found, results)
+        outcome = _staged(found, results)
+        if outcome.status != "refused":
+            context.outputs[self.name] = outcome.output  # for the promotion log: what was said of the endpoint
+            _promote(context, version, "staging", "passed the gates", self.definition)
+        return outcome
 
     def _result(self, gate: ServedGate, context: RunContext, target: DeploymentTarget, found: Served) -> GateResult:
         if not isinstance(gate, FastEnough):
