@@ -32,7 +32,7 @@ def test_the_page_is_done_as_it_is_read(tmp_path: Path) -> None:
     assert "final model" in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_from_a_file_to_a_registered_model(tmp_path: Path) -> None:
     lines = ["spend,visits,churned", *(f"{place * 7 % 50},{place % 9},{int(place % 9 > 4)}" for place in range(200))]
     (tmp_path / "customers.csv").write_text("\n".join(lines) + "\n")

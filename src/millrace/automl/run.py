@@ -26,7 +26,7 @@ _BYTES_PER_S = 30e6
 _DRAIN_S = 0.3
 _REFIT_SLACK = 1.5
 _RESTART_S = 3.0
-_CHOOSE_S = 0.3
+_CHOOSE_S, _DUMMY_S = 0.3, 0.5
 _SLOWEST, _LEAST_MEASURED_S = 10.0, 0.02
 
 
@@ -178,7 +178,7 @@ def _deadline(asked: Asked, folder: SearchFolder, limits: Limits, slowness: floa
 
     def deadline(best: Trial | None) -> float:
         if best is None:
-            return limits.end - _IMPORTANCE_SHARE * limits.budget_s
+            return limits.end - slowness * _DUMMY_S
         if best.number not in sizes:
             sizes[best.number] = folder.models_size(best.number)
         taken = slowness * (_CHOOSE_S + 2 * sizes[best.number] / _BYTES_PER_S) + _IMPORTANCE_SHARE * limits.budget_s
@@ -244,7 +244,7 @@ def _without_a_whole_trial(asked: Asked, folder: SearchFolder, contest: Contest)
     estimator, params = space.estimator(problem), space.params({}, problem, 0)
     results = [
         fitter.run(FitTask(0, fold, estimator, params, asked.preparations[False], str(folder.model(0, fold))))
-        for fold in range(asked.job.plan.total)
+        for fold in range(asked.job.plan.folds)  # of one repeat: there is no time
     ]
     scores = {result.fold: result.score for result in results if result.fold is not None}
     mean = sum(scores.values()) / len(scores)

@@ -57,7 +57,7 @@ def test_ctrl_c_ends_with_what_there_is(tmp_path: Path) -> None:
             assert time.monotonic() < end
             time.sleep(0.05)
         os.kill(running.pid, signal.SIGINT)
-        said, _ = running.communicate(timeout=60)
+        said, _ = running.communicate(timeout=240)
     finally:
         running.kill()
         running.wait()
