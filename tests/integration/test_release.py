@@ -62,6 +62,7 @@ def test_a_story_of_releases(workspace: Workspace, tmp_path: Path) -> None:
     assert "already" in train(first).summary
     judged = validate(first)
     assert judged.checks
+    assert "<svg" in judged.attachments["report.html"]
     assert validate(first).checks == judged.checks
     assert workspace.registry.versions(MODEL)[0].tags["millrace.verdict"] == (
         "passed" if judged.exit_code == 0 else "refused"

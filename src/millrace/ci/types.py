@@ -80,6 +80,7 @@ class StageResult:
         checks: what was looked at, in order.
         facts: what later stages and people want to know: model, version, commit; JSON-compatible.
         hint: what to do about it, where something is to be done.
+        attachments: further files for the reports, by the ending of their names.
     """
 
     stage: Stage
@@ -90,6 +91,7 @@ class StageResult:
     facts: Mapping[str, object] = field(default_factory=dict)
     seconds: float = 0.0
     hint: str = ""
+    attachments: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def exit_code(self) -> int:

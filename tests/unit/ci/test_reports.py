@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -99,6 +100,12 @@ def test_all_reports_are_files_and_a_person_gets_nothing_else(tmp_path: Path) ->
     kept = json.loads((tmp_path / "out" / "validate.json").read_text())
     assert (kept["status"], kept["exit_code"], kept["facts"]["version"]) == ("refused", 3, "3")
     assert stream.getvalue() == ""
+
+
+def test_what_is_attached_is_a_file_and_not_in_the_json(tmp_path: Path) -> None:
+    write_reports(replace(REFUSED, attachments={"report.html": "<p>plots</p>"}), tmp_path, {}, stream=io.StringIO())
+    assert (tmp_path / "validate.report.html").read_text() == "<p>plots</p>"
+    assert "plots" not in (tmp_path / "validate.json").read_text()
 
 
 def test_github_gets_a_summary_values_and_an_annotation_on_one_line(tmp_path: Path) -> None:

@@ -17,13 +17,14 @@ from millrace.core.errors import NotFound
 from millrace.features.spec import from_json
 from millrace.pipeline.release import DEFINITION, GROUP, WHY
 from millrace.pipeline.rollback import DEPLOYMENT
+from millrace.pipeline.verdicts import REPORT_TAG
 from millrace.registry.types import VersionEntry
 from millrace.tracking.types import RunId
 from millrace.training.models import feature_spec_of
 from millrace.workspace import Workspace
 
 ORIGIN_TAG = "millrace.origin"  # of a version that came from elsewhere: its steps, as JSON
-_NOT_CARRIED = {"millrace.key", "millrace.created_at", "millrace.source", GROUP, WHY, ORIGIN_TAG}
+_NOT_CARRIED = {"millrace.key", "millrace.created_at", "millrace.source", GROUP, WHY, ORIGIN_TAG, REPORT_TAG}
 
 
 def pack(workspace: Workspace, entry: VersionEntry, place: str, into: Path) -> Bundle:

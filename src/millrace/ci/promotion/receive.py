@@ -14,6 +14,7 @@ from millrace.ci.promotion.bundle import MODEL, RUN, Bundle, Need, hashes, requi
 from millrace.ci.promotion.pack import ORIGIN_TAG
 from millrace.core.errors import InvalidState
 from millrace.core.names import TableName
+from millrace.pipeline.verdicts import REPORT, REPORT_TAG
 from millrace.registry.trusted import require_closed
 from millrace.registry.types import VersionEntry
 from millrace.tracking.types import RunId
@@ -55,6 +56,8 @@ def receive(workspace: Workspace, bundle: Bundle, folder: Path) -> VersionEntry:
     run = None if bundle.run is None else _store_run(workspace, bundle, folder, key)
     uri = _store_model(workspace, bundle, folder, key, run)
     tags = {**bundle.tags, ORIGIN_TAG: json.dumps([asdict(step) for step in bundle.origin]), DIGEST_TAG: bundle.digest}
+    if run is not None and REPORT in bundle.kept:
+        tags |= {REPORT_TAG: workspace.tracking.where(run, REPORT)}
     entry = workspace.registry.register(bundle.model, uri, run, tags, key=key)
     require_equal(
         hashes(workspace.registry.download(entry.model, entry.version)), bundle.files, f"{entry.model} v{entry.version}"

@@ -35,12 +35,15 @@ def write_reports(
     write_text(folder / f"{result.stage}.md", markdown)
     write_text(folder / f"{result.stage}.html", to_html(result))
     write_text(folder / f"{result.stage}.json", json.dumps(as_json(result), indent=2) + "\n")
+    for ending, text in result.attachments.items():
+        write_text(folder / f"{result.stage}.{ending}", text)
     tell_provider(result, markdown, folder, os.environ if env is None else env, stream)
 
 
 def as_json(result: StageResult) -> dict[str, object]:
     """The result as JSON-compatible values."""
-    return {**asdict(result), "exit_code": result.exit_code}
+    body = {name: value for name, value in asdict(result).items() if name != "attachments"}
+    return {**body, "exit_code": result.exit_code}
 
 
 def write_text(file: Path, text: str) -> None:

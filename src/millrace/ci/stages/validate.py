@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from millrace.ci.stages.scene import Scene
 from millrace.ci.stages.train import facts
 from millrace.ci.types import Check, StageResult
+from millrace.core.errors import NotFound
 from millrace.pipeline.release import Release, judge_release
+from millrace.pipeline.verdicts import REPORT
 from millrace.tracking.types import RunId
 
 VERDICT = "verdict.json"  # kept with the training run
@@ -23,9 +26,17 @@ def validate(scene: Scene, version: str | None = None) -> StageResult:
     release = scene.release(version)
     output = judged(scene, release)
     named = f"{release.entry.model} v{release.entry.version}"
-    return verdict_result(
-        scene.target.name, named, output, facts(scene, str(release.entry.version)), time.perf_counter() - begun
-    )
+    told = facts(scene, str(release.entry.version))
+    result = verdict_result(scene.target.name, named, output, told, time.perf_counter() - begun)
+    return replace(result, attachments=_page(scene, release))
+
+
+def _page(scene: Scene, release: Release) -> dict[str, str]:
+    """The gates' own report with its plots, which is kept with the training run."""
+    try:
+        return {"report.html": scene.workspace.tracking.read_text(RunId(str(release.entry.run_id)), REPORT)}
+    except NotFound:
+        return {}
 
 
 def judged(scene: Scene, release: Release) -> Mapping[str, object]:
