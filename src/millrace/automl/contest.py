@@ -11,16 +11,16 @@ import numpy as np
 
 from millrace.automl.folder import SearchFolder
 from millrace.automl.proposals import Proposal, Proposals
-from millrace.automl.types import Preparation, Problem, SplitPlan, Trial
+from millrace.automl.types import Family, Preparation, Problem, SplitPlan, Trial
 from millrace.automl.workers.fit import FitResult, FitTask
 from millrace.automl.workers.pool import Pool
 from millrace.core.clock import Clock
 
 _WAIT_S = 0.5
 _MODELS_OF = 12  # the best so many trials keep their models
-_SURE = 2.0
+_SURE = 2.5
 _LONG_S = 5.0
-_LEAST_FOLDS = 3
+_LEAST_FOLDS = 4
 
 
 @dataclass(slots=True)
@@ -101,6 +101,10 @@ class Contest:
         done = [trial for trial in self.trials.values() if trial.state == "done" and not math.isnan(trial.score)]
         return min(done, key=self._rank, default=None)
 
+    def _best_of(self, family: Family) -> Trial | None:
+        done = [trial for trial in self.trials.values() if trial.state == "done" and trial.family == family]
+        return min((trial for trial in done if not math.isnan(trial.score)), key=self._rank, default=None)
+
     def _rank(self, trial: Trial) -> tuple[float, int]:
         return (-trial.score if self.problem.higher_is_better else trial.score, trial.number)
 
@@ -158,13 +162,13 @@ class Contest:
             self._end(result.trial, "stopped", "it would not end in time")
 
     def _hopeless(self, opened: _Open) -> bool:
-        """Whether the folds so far say that it can't become the best. A default is judged whole: others are compared with it."""
+        """Whether the folds so far say that it can't become the best of its family: a blend may want the best of each. Defaults are judged whole."""
         while opened.judged in opened.scores:
             opened.judged += 1
             mean = float(np.mean([opened.scores[fold] for fold in range(opened.judged)]))
             if self.proposals.judge(opened.trial.number, opened.judged, mean) and not opened.trial.default:
                 return True
-        best = self.best
+        best = self._best_of(opened.trial.family)
         if best is None or opened.trial.default or opened.judged < _LEAST_FOLDS:
             return False
         sign = -1.0 if self.problem.higher_is_better else 1.0
