@@ -18,7 +18,7 @@ from millrace.tracking.types import RunId
 _PARENT = "mlflow.parentRunId"
 NOTEBOOK, EXPLORATION = "notebook.ipynb", "exploration.ipynb"
 IMPORTANCE = "importance"
-_SET_UP_S, _MODEL_S, _LEAST_S = 6.0, 0.5, 0.3  # of a processor: imports and a new database; the final model
+_SET_UP_S, _MODEL_S, _LEAST_S = 5.0, 0.3, 0.3  # of a processor: imports and a new database; the final model
 _SLOWEST, _MODEL_TIMES = 10.0, 4.0  # a rehearsal writes less than the final model is
 RenderTrial = Callable[[Trial], str | None]
 RenderText = Callable[[], str]

@@ -346,8 +346,8 @@ def _log(workspace: Workspace, asked: Asked, found: Found, log: RunLog, experime
 
 
 def _after_s(log: RunLog, budget_s: float) -> float:
-    """How much of the time logging will take: never more than half of it."""
-    return min(log.left_s, budget_s / 2)
+    """How much of the time logging will take: never more than two fifths of it."""
+    return min(log.left_s, 0.4 * budget_s)
 
 
 def _processes(workspace: Workspace, options: Options) -> int:
