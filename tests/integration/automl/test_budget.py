@@ -27,7 +27,7 @@ def many_rows(rows: int, columns: int) -> pd.DataFrame:
 
 @pytest.mark.parametrize(
     ("data", "budget_s"),
-    [(many_rows(300, 5), 5), (many_rows(150_000, 30), 15), (many_rows(50, 2000), 15)],
+    [(many_rows(300, 5), 10), (many_rows(150_000, 30), 15), (many_rows(50, 2000), 15)],
     ids=["short", "fits that are killed", "wide"],
 )
 def test_a_search_ends_in_its_time(data: pd.DataFrame, budget_s: float, tmp_path: Path) -> None:
