@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import threading
@@ -97,12 +98,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     interrupt = _CtrlC()
     try:
         result = build_app()(list(sys.argv[1:] if arguments is None else arguments))
-    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+    except BrokenPipeError as error:
+        if not _reader_is_gone():  # it was some other pipe, as a server's that went away
+            return _told(error)
         sys.stderr.close()
         return 0
     except BaseException as error:  # noqa: BLE001 - the command line's boundary
         return _told(KeyboardInterrupt() if interrupt.pressed else error)
     return result if isinstance(result, int) else 0
+
+
+def _reader_is_gone() -> bool:
+    """Whether nobody reads our output any more, as after `| head`."""
+    try:
+        output = sys.stdout.fileno()
+    except (OSError, ValueError):  # no file
+        return False
+    poll = select.poll()
+    poll.register(output, select.POLLOUT)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def _told(error: BaseException) -> int:

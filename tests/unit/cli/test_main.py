@@ -95,6 +95,7 @@ def test_settings_that_are_wrong(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> N
         (RuntimeError("not thought of"), 70, "this is a bug in millrace"),
         (LawBroken("a law did not hold", hint="please report this"), 70, "a law did not hold"),
         (KeyboardInterrupt(), 130, "error: interrupted"),
+        (BrokenPipeError("a server went away"), 70, "a server went away"),
     ],
 )
 def test_what_no_command_expects(
