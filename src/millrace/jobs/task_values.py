@@ -1,6 +1,7 @@
 """Values that tasks of a run hand on to each other, as `dbutils.jobs.taskValues` has them; for any Python that a task runs.
 
-They are files beside the attempt: what a task sets is there when the attempt is over, whatever became of its process before that.
+Of a program they are files beside the attempt: what it sets is there when it is over, whatever became of it before that. Of a
+notebook its kernel keeps them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from millrace.core.errors import InvalidInput, NotFound
 from millrace.core.names import did_you_mean
@@ -21,11 +22,26 @@ _LONGEST = 48 << 10  # as much as other platforms take
 _MISSING: Final = object()
 
 
+class Exchange(Protocol):
+    """Where the values of tasks are kept: files beside an attempt, or what a notebook's kernel was told."""
+
+    def before(self) -> Mapping[str, Mapping[str, Any]] | None:
+        """What the tasks before this one set, by task and name; None where this is no task of a run."""
+        ...
+
+    def keep(self, key: str, value: Any) -> None:
+        """Keep a JSON value for the tasks after this one."""
+        ...
+
+
 class TaskValues:
-    """Values by task and name. Outside a run nothing is kept: `set` does nothing, and `get` has the `debugValue`."""
+    """Values by task and name, wherever they are kept."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
 
     def set(self, key: str, value: object) -> None:
-        """Give a value to the tasks after this one.
+        """Give a value to the tasks after this one. Outside a run nobody gets it.
 
         Raises:
             InvalidInput: it is not what JSON has a form for, or longer than 48 KiB.
@@ -34,15 +50,15 @@ class TaskValues:
             text = json.dumps(value, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise InvalidInput(
-                f"the task value '{key}' is no JSON: {error}", hint="give a text, a number, or lists and dicts of such"
+                f"the task value '{key}' is not JSON: {error}",
+                hint="give a text, a number, or lists and dicts of such; of NumPy's numbers, float(x)",
             ) from error
         if len(text) > _LONGEST:
             raise InvalidInput(
-                f"the task value '{key}' has {len(text):,} characters", hint="write a table, and give its name"
+                f"the task value '{key}' has {len(text):,} bytes, more than {_LONGEST:,}",
+                hint="write a table or a file, and give its name",
             )
-        folder = _folder()
-        if folder is not None:
-            _write(folder / SET, {**read_values(folder), key: value})
+        self._exchange.keep(key, json.loads(text))
 
     def get(
         self,
@@ -51,20 +67,41 @@ class TaskValues:
         default: Any = _MISSING,
         debugValue: Any = _MISSING,  # noqa: N803
     ) -> Any:
-        """What an earlier task of the run gave under this name; `debugValue` where there is no run.
+        """What a task before this one set under this name.
+
+        Args:
+            taskKey: that task.
+            key: the value's name.
+            default: where that task set no such value.
+            debugValue: outside a run, where there are no other tasks.
 
         Raises:
             NotFound: there is no such value and no `default`.
         """
-        folder = _folder()
-        if folder is None:
-            return _or_raise(debugValue, f"there is no run to have a value '{key}'", "give debugValue=, for this case")
-        given = read_given(folder)
-        values = given.get(taskKey, {})
+        before = self._exchange.before()
+        if before is None:
+            hint = "give debugValue=, for when this runs alone"
+            return _or_raise(debugValue, f"there is no run here, so no task '{taskKey}'", hint)
+        values = before.get(taskKey, {})
         if key in values:
             return values[key]
-        known = [f"{task}.{name}" for task, names in given.items() for name in names]
-        return _or_raise(default, f"task '{taskKey}' gave no value '{key}'", did_you_mean(f"{taskKey}.{key}", known))
+        if taskKey not in before:
+            said = f"no task '{taskKey}' before this one set a value"
+            return _or_raise(default, said, did_you_mean(taskKey, before))
+        return _or_raise(default, f"the task '{taskKey}' set no value '{key}'", did_you_mean(key, values))
+
+
+class _Files:
+    """Beside the attempt that the environment names."""
+
+    def before(self) -> Mapping[str, Mapping[str, Any]] | None:
+        folder = _folder()
+        return None if folder is None else read_given(folder)
+
+    def keep(self, key: str, value: Any) -> None:
+        folder = _folder()
+        if folder is not None:
+            _write(folder / SET, {**read_values(folder), key: value})
 
 
 def task_parameters() -> Mapping[str, str]:
@@ -116,4 +153,5 @@ def _write(path: Path, document: object) -> None:
     draft.replace(path)
 
 
-task_values: Final = TaskValues()
+FILES: Final = _Files()
+task_values: Final = TaskValues(FILES)

@@ -68,8 +68,8 @@ def _dbutils() -> object:
         shell = get_ipython()
         if shell is not None and "dbutils" in shell.user_ns:
             return shell.user_ns["dbutils"]
-    from millrace.jobs.task_values import task_values
+    from millrace.jobs.task_values import FILES
     from millrace.notebooks.context import read_context
     from millrace.notebooks.names.dbutils import Dbutils
 
-    return Dbutils(read_context(), task_values)
+    return Dbutils(read_context(), FILES)

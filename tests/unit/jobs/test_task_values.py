@@ -11,7 +11,7 @@ from millrace.jobs.task_values import GIVEN, VARIABLE, give, read_values, task_p
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(VARIABLE, str(tmp_path))
-    give(tmp_path, {"day": "2025-03-01"}, {"count": {"rows": 3, "names": ["a"]}})
+    give(tmp_path, {"day": "2025-03-01"}, {"count": {"rows": 3, "names": ["a"], "none": None}})
     return tmp_path
 
 
@@ -26,15 +26,19 @@ def test_a_task_reads_what_those_before_it_set_and_the_parameters_of_the_run(fol
     assert folder.is_dir()
     assert task_values.get("count", "rows") == 3
     assert task_values.get(taskKey="count", key="names", debugValue=None) == ["a"]
+    assert task_values.get("count", "none", default=1) is None
     assert task_parameters() == {"day": "2025-03-01"}
 
 
 def test_a_value_that_is_not_there_has_its_default_or_names_the_nearest(folder: Path) -> None:
     assert folder.is_dir()
-    assert task_values.get("count", "row", default=0) == 0
-    with pytest.raises(NotFound, match="task 'count' gave no value 'row'") as caught:
+    assert task_values.get("count", "row", default=0, debugValue=7) == 0
+    with pytest.raises(NotFound, match="the task 'count' set no value 'row'") as caught:
         task_values.get("count", "row")
-    assert "count.rows" in caught.value.hint
+    assert "rows" in caught.value.hint
+    with pytest.raises(NotFound, match="no task 'cuont' before this one set a value") as caught:
+        task_values.get("cuont", "rows")
+    assert "count" in caught.value.hint
 
 
 def test_outside_a_run_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,15 +48,20 @@ def test_outside_a_run_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.Monke
     assert task_values.get("count", "rows", debugValue=7) == 7
     assert task_parameters() == {}
     assert not list(tmp_path.iterdir())
-    with pytest.raises(NotFound, match="there is no run"):
+    with pytest.raises(NotFound, match="there is no run here"):
         task_values.get("count", "rows", default=1)
 
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [(object(), "is no JSON"), (float("nan"), "is no JSON"), ("x" * (48 << 10), r"has 49,154 characters")],
+    [
+        (object(), "is not JSON"),
+        (float("nan"), "is not JSON"),
+        ("x" * (48 << 10), r"has 49,154 bytes, more than 49,152"),
+    ],
 )
 def test_a_value_that_can_not_be_handed_on_is_refused(folder: Path, value: object, message: str) -> None:
-    with pytest.raises(InvalidInput, match=message):
+    with pytest.raises(InvalidInput, match=message) as caught:
         task_values.set("rows", value)
+    assert caught.value.hint
     assert [each.name for each in folder.iterdir()] == [GIVEN]

@@ -7,12 +7,13 @@ import pyarrow as pa
 import pytest
 
 from millrace.core.errors import AlreadyExists, InvalidInput, NotFound, PermissionDenied
+from millrace.jobs.task_values import FILES
 from millrace.notebooks.context import NotebookContext
 from millrace.notebooks.kernel.sql_text import parameters_of, statements
 from millrace.notebooks.names.dbutils import Dbutils
 from millrace.notebooks.names.display import as_html, as_text, first_rows
 from millrace.notebooks.names.files import Files
-from millrace.notebooks.names.task_values import TaskValues
+from millrace.notebooks.names.task_values import KernelValues, TaskValueMethods
 from millrace.notebooks.names.widgets import Widgets
 from millrace.notebooks.secrets import Redactor, Secrets
 
@@ -72,28 +73,31 @@ class TestWidgets:
 
 
 class TestTaskValues:
-    def test_in_a_job_the_values_of_tasks_before(self) -> None:
-        values = TaskValues("score", {"train": {"auc": 0.9, "none": None}})
+    def test_a_kernel_keeps_what_its_task_sets_and_knows_those_before(self) -> None:
+        kept = KernelValues("score", {"train": {"auc": 0.9}})
+        values = TaskValueMethods(kept)
+        values.set("rows", (1, 2))
+        values.set("rows", 3)
+        assert kept.values == {"rows": 3}
         assert values.get("train", "auc") == 0.9
-        assert values.get("train", "none", default=1) is None
-        assert values.get(taskKey="train", key="f1", default=0, debugValue=7) == 0
-        with pytest.raises(NotFound, match="the task 'train' set no value 'acu'") as error:
-            values.get("train", "acu")
-        assert "auc" in error.value.hint
-        with pytest.raises(NotFound, match="no task 'trian' before this one"):
-            values.get("trian", "auc")
 
-    def test_outside_a_job_the_value_for_trying(self) -> None:
-        values = TaskValues("", {})
+    def test_outside_a_job_what_is_set_is_in_the_result_and_what_is_read_has_its_debug_value(self) -> None:
+        kept = KernelValues("", {})
+        values = TaskValueMethods(kept)
+        values.set("rows", 3)
+        assert kept.values == {"rows": 3}
         assert values.get("train", "auc", debugValue=0.5) == 0.5
-        with pytest.raises(NotFound, match="there is no job here"):
-            values.get("train", "auc", default=0)
 
-    @pytest.mark.parametrize("value", [object(), float("nan"), "x" * 50_000])
-    def test_only_small_json_is_kept(self, value: object) -> None:
-        with pytest.raises(InvalidInput) as error:
-            TaskValues("a", {}).set("key", value)
-        assert error.value.hint
+    @pytest.mark.parametrize("inside", [True, False])
+    def test_help_names_what_it_can_do_in_a_notebook_and_in_a_program(
+        self, capsys: pytest.CaptureFixture[str], *, inside: bool
+    ) -> None:
+        context = NotebookContext(home="nowhere")
+        dbutils = Dbutils(context, KernelValues("a", {}) if inside else FILES)
+        dbutils.jobs.taskValues.help()
+        told = capsys.readouterr().out
+        assert "set(key:" in told
+        assert "get(taskKey:" in told
 
 
 class TestSecrets:

@@ -16,7 +16,7 @@ from millrace.notebooks.kernel.cells import Cells
 from millrace.notebooks.kernel.outgoing import Outgoing
 from millrace.notebooks.names.dbutils import Dbutils, NotebookExit
 from millrace.notebooks.names.display import display, displayHTML
-from millrace.notebooks.names.task_values import TaskValues
+from millrace.notebooks.names.task_values import KernelValues
 
 
 class MillraceKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel is untyped
@@ -28,7 +28,7 @@ class MillraceKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel is untyp
         super().__init__(**options)
         _name_experiment()
         context = read_context()
-        self._task_values = TaskValues(context.task_key, context.task_values)
+        self._task_values = KernelValues(context.task_key, context.task_values)
         self._dbutils = dbutils = Dbutils(context, self._task_values)
         self._outgoing = Outgoing(self.session, dbutils.secrets.redactor())
         shell: Any = self.shell

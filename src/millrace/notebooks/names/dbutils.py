@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from millrace.jobs.task_values import TaskValues as OfPrograms
+from millrace.jobs.task_values import Exchange
 from millrace.notebooks.context import NotebookContext
 from millrace.notebooks.names.files import Files
 from millrace.notebooks.names.helped import Helped
-from millrace.notebooks.names.task_values import TaskValues
+from millrace.notebooks.names.task_values import KernelValues, TaskValueMethods
 from millrace.notebooks.names.widgets import Widgets
 from millrace.notebooks.secrets import Redactor, Secrets
 
@@ -107,8 +107,8 @@ class SecretMethods(Helped):
 class JobMethods:
     """`dbutils.jobs`."""
 
-    def __init__(self, task_values: TaskValues | OfPrograms) -> None:
-        self.taskValues = task_values
+    def __init__(self, exchange: Exchange) -> None:
+        self.taskValues = TaskValueMethods(exchange)
 
 
 class Dbutils:
@@ -116,15 +116,15 @@ class Dbutils:
 
     Args:
         context: where it stands.
-        task_values: of a program that a job runs; None: those that the context has.
+        exchange: where task values are kept; None: in this process, which knows those that the context has.
     """
 
-    def __init__(self, context: NotebookContext, task_values: TaskValues | OfPrograms | None = None) -> None:
+    def __init__(self, context: NotebookContext, exchange: Exchange | None = None) -> None:
         home = Path(context.home)
         self.context = context
         self.widgets = Widgets(context.parameters)
         self.notebook = NotebookMethods(context)
-        self.jobs = JobMethods(task_values or TaskValues(context.task_key, context.task_values))
+        self.jobs = JobMethods(exchange or KernelValues(context.task_key, context.task_values))
         self.secrets = SecretMethods(Secrets(home))
         self.fs = Files(home, Path(context.project or "."))
 

@@ -2,79 +2,36 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from millrace.core.errors import InvalidInput, NotFound
-from millrace.core.names import did_you_mean
+from millrace.jobs.task_values import TaskValues
 from millrace.notebooks.names.helped import Helped
 
-_LARGEST = 48 * 1024
-_NONE = object()
+
+class TaskValueMethods(TaskValues, Helped):
+    """`dbutils.jobs.taskValues`."""
 
 
-class TaskValues(Helped):
-    """What this task sets, and what the tasks before it set.
+@dataclass
+class KernelValues:
+    """Task values in a kernel: it was told what the tasks before it set, and tells what this one sets.
 
-    Args:
+    Attributes:
         task_key: this task; empty outside a job.
-        known: by task and name, JSON values.
+        known: what the tasks before it set, by task and name.
+        values: what this one has set; outside a job they are in the notebook's result all the same.
     """
 
-    def __init__(self, task_key: str, known: Mapping[str, Mapping[str, object]]) -> None:
-        self._task_key, self._known = task_key, known
-        self.values: dict[str, object] = {}
+    task_key: str
+    known: Mapping[str, Mapping[str, Any]]
+    values: dict[str, Any] = field(default_factory=dict)
 
-    def set(self, key: str, value: object) -> None:
-        """Keep a value for the tasks after this one; outside a job it is only kept in the result.
+    def before(self) -> Mapping[str, Mapping[str, Any]] | None:
+        """What the tasks before it set; None outside a job."""
+        return self.known if self.task_key else None
 
-        Raises:
-            InvalidInput: it is not JSON, or larger than 48 KiB.
-        """
-        try:
-            text = json.dumps(value, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise InvalidInput(
-                f"the task value '{key}' is not JSON: {error}",
-                hint="give a text, number, list or dictionary; of NumPy's numbers, float(x)",
-            ) from error
-        if len(text) > _LARGEST:
-            raise InvalidInput(
-                f"the task value '{key}' has {len(text):,} bytes, more than {_LARGEST:,}",
-                hint="write a table or a file, and pass its name",
-            )
-        self.values[key] = json.loads(text)
-
-    def get(
-        self,
-        taskKey: str,  # noqa: N803 - the name that people know
-        key: str,
-        default: object = _NONE,
-        debugValue: object = _NONE,  # noqa: N803
-    ) -> object:
-        """What a task before this one set.
-
-        Args:
-            taskKey: that task.
-            key: the value's name.
-            default: where that task set no such value.
-            debugValue: outside a job, where there are no other tasks.
-
-        Raises:
-            NotFound: there is no such value, and no default.
-        """
-        if not self._task_key:
-            if debugValue is not _NONE:
-                return debugValue
-            raise NotFound(
-                f"there is no job here, so no task '{taskKey}'",
-                hint="give debugValue= for when the notebook runs alone",
-            )
-        values = self._known.get(taskKey, {})
-        if key in values:
-            return values[key]
-        if default is not _NONE:
-            return default
-        if taskKey not in self._known:
-            raise NotFound(f"no task '{taskKey}' before this one set a value", hint=did_you_mean(taskKey, self._known))
-        raise NotFound(f"the task '{taskKey}' set no value '{key}'", hint=did_you_mean(key, values))
+    def keep(self, key: str, value: Any) -> None:
+        """Keep a value; the last of a name wins."""
+        self.values[key] = value
