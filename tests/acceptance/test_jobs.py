@@ -156,6 +156,7 @@ def test_a_task_fails_its_log_says_why_it_is_mended_and_the_run_repaired(project
     _, out, _ = project.do("show", str(run))
     assert "repaired    once" in out
     assert "attempt 2" in out
+    assert "attempt 2;" not in out  # nothing comes after it
 
 
 @pytest.mark.long

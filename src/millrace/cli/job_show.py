@@ -192,8 +192,8 @@ def _print_graph(job: Job, attempts: Sequence[TaskRun], now: datetime) -> None:
     for line in draw(job.tasks):
         task = newest.get(line.task.task_key)
         said = "" if task is None else task.state_message.split("\n")[0]
-        tries = "" if task is None or not task.attempt else f"attempt {task.attempt + 1}; "
-        stands = [state(task), took(task, now) if task else "", tries + said]
+        tries = "" if task is None or not task.attempt else f"attempt {task.attempt + 1}"
+        stands = [state(task), took(task, now) if task else "", "; ".join(filter(None, [tries, said]))]
         rows.append([mark(task), line.drawn, *stands, line.others])
     _print_columns(["", "task", "state", "took", "message", "when"], rows)
 

@@ -187,6 +187,9 @@ class JobRunStoreSuite:
         for ask in (one.runs.get, one.runs.task, one.runs.declared):
             with pytest.raises(NotFound):
                 ask(RunId(77))
+        for ask in (one.runs.get, one.runs.task):
+            with pytest.raises(NotFound):
+                ask(RunId(2**63))  # which people may type
         with pytest.raises(NotFound):
             one.runs.stop(RunId(77), "")
 

@@ -16,6 +16,9 @@ from millrace.database.events import append_event
 from millrace.database.schema import job_run_ids, job_runs, task_runs
 from millrace.jobs.job_run import JobId, JobRun, RunId, TaskRun
 
+# A database refuses to look for a longer one, which people may type all the same.
+_LARGEST = 2**63 - 1
+
 
 class JobRunRows:
     """What reading and changing rows takes, inside the caller's transaction."""
@@ -86,7 +89,8 @@ def next_id(connection: Connection, of: str) -> RunId:
 
 def get_run(connection: Connection, run_id: RunId) -> JobRun:
     """The run; raises NotFound."""
-    row = connection.execute(select(*_RUN_COLUMNS).where(job_runs.c.id == run_id)).one_or_none()
+    known = run_id <= _LARGEST
+    row = connection.execute(select(*_RUN_COLUMNS).where(job_runs.c.id == run_id)).one_or_none() if known else None
     if row is None:
         raise NotFound(f"there is no run {run_id}", hint="see `millrace job list`", run_id=run_id)
     return run_of(row)
@@ -94,7 +98,8 @@ def get_run(connection: Connection, run_id: RunId) -> JobRun:
 
 def get_task(connection: Connection, task_run_id: RunId) -> TaskRun:
     """The attempt; raises NotFound."""
-    row = connection.execute(select(task_runs).where(task_runs.c.id == task_run_id)).one_or_none()
+    known = task_run_id <= _LARGEST
+    row = connection.execute(select(task_runs).where(task_runs.c.id == task_run_id)).one_or_none() if known else None
     if row is None:
         raise NotFound(f"there is no task run {task_run_id}", hint="`millrace job show` lists them", run_id=task_run_id)
     return task_of(row)
