@@ -56,9 +56,9 @@ def wait_for(what: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def engine(workspace: Workspace, *, parallel: int = 4, grace_s: float = 5.0) -> Iterator[None]:
+def engine(workspace: Workspace, *, parallel: int = 4, grace_s: float = 5.0, kept_runs: int = 1_000) -> Iterator[None]:
     stop = threading.Event()
-    one = Engine(workspace.jobs, workspace.home, PROGRAM, parallel=parallel, grace_s=grace_s)
+    one = Engine(workspace.jobs, workspace.home, PROGRAM, parallel=parallel, grace_s=grace_s, kept_runs=kept_runs)
     thread = threading.Thread(target=one.run, args=(stop,))
     thread.start()
     try:
@@ -543,3 +543,21 @@ def _stands_still(path: Path) -> bool:
     size = path.stat().st_size
     time.sleep(0.2)
     return path.stat().st_size == size
+
+
+def test_past_runs_go_with_their_logs_and_folders_and_young_ones_stay(workspace: Workspace, desk: JobDesk) -> None:
+    put_job(desk, Job("a", [Task("one", does("say", "hello"))]))
+    runs = [submit(desk, "a") for _ in range(4)]
+    with engine(workspace):
+        wait_for(lambda: all(desk.runs.get(run).is_over for run in runs))
+    places = [workspace.home / "jobs", workspace.home / "logs" / "jobs"]
+    assert all((place / str(run)).is_dir() for place in places for run in runs)
+    with workspace.engine.begin() as connection:  # two of them two hours ago
+        long_ago = job_runs.c.ended_us - 2 * 3_600 * 1_000_000
+        connection.execute(update(job_runs).where(job_runs.c.id.in_(runs[:2])).values(ended_us=long_ago))
+    with engine(workspace, kept_runs=1):
+        wait_for(lambda: len(desk.runs.list("a")) == 2)
+        last = submit(desk, "a")
+        wait_for(lambda: desk.runs.get(last).is_over)
+    assert [run.run_id for run in desk.runs.list("a")] == [last, runs[3], runs[2]]
+    assert {each.name for place in places for each in place.iterdir()} == {str(run) for run in (*runs[2:], last)}

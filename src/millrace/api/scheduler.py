@@ -99,8 +99,9 @@ class Executing:
     def _execute(self) -> None:
         from millrace.jobs.engine.engine import Engine
 
-        program = [sys.executable, "-m", _PROGRAM]
-        engine = Engine(self._workspace.jobs, self._workspace.home, program, grace_s=_GRACE_S)
+        workspace, program = self._workspace, [sys.executable, "-m", _PROGRAM]
+        kept_runs = workspace.settings.kept_runs
+        engine = Engine(workspace.jobs, workspace.home, program, grace_s=_GRACE_S, kept_runs=kept_runs)
         engine.run(self._stop, until=lambda: not self._is_wanted())
         self._busy_s, self._cursor = time.monotonic(), -1
 

@@ -94,4 +94,4 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError as error:
-        raise NotFound(f"the log {path} is not there any more", hint="it was deleted by hand") from error
+        raise NotFound(f"the log {path} is not there any more", hint="it was deleted") from error

@@ -13,6 +13,7 @@ from millrace.core.errors import UsageError
 JoinEngine = Literal["arrow", "duckdb", "spark"]
 Durability = Literal["process", "buffered", "durable"]
 _QUOTA_BYTES = 2 << 30
+KEPT_RUNS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Settings:
         capture_quota_bytes: how much may wait for the drain; what comes beyond is dropped.
         access_log: whether the server writes a line for each request.
         online_url: a Redis server as the online store (`redis://host:port/0`), or None for the home's own.
+        kept_runs: how many runs of each job are kept, the newest, with their logs and folders.
         model_sources: paths or URLs under which models may lie, beside the home's own artifacts; loading one runs its code.
     """
 
@@ -48,6 +50,7 @@ class Settings:
     access_log: bool = False
     online_url: str | None = field(default=None, repr=False)  # it may hold a password
     model_sources: tuple[str, ...] = ()
+    kept_runs: int = KEPT_RUNS
 
     @classmethod
     def load(cls, home: str | Path | None = None, env: Mapping[str, str] | None = None) -> Settings:
@@ -72,6 +75,7 @@ class Settings:
             access_log=_switch("MILLRACE_ACCESS_LOG", env.get("MILLRACE_ACCESS_LOG")),
             online_url=env.get("MILLRACE_ONLINE_URL") or None,
             model_sources=tuple(filter(None, map(str.strip, env.get("MILLRACE_MODEL_SOURCES", "").split(",")))),
+            kept_runs=_whole(env, "MILLRACE_KEPT_RUNS", KEPT_RUNS),
         )
 
 

@@ -214,6 +214,17 @@ class Execution(Protocol):
         """Write the output of an attempt that goes on."""
         ...
 
+    def past(self, keep: int, before: datetime) -> Sequence[RunId]:
+        """Runs that ended before that time, but for the newest `keep` of each job's name: oldest first, a hundred at most.
+
+        One that an attempt waits for, which has not ended, is not among them: it would be asked for again.
+        """
+        ...
+
+    def forget(self, run_ids: Sequence[RunId]) -> None:
+        """Delete these runs, their attempts and task values; one that was repaired meanwhile stays. Events stay, and no number is given again."""
+        ...
+
     def end_task(self, task_run_id: RunId, ended: Ended, again: Again | None = None) -> Sequence[TaskRun]:
         """To TERMINATED; to INTERNAL_ERROR where it was interrupted. The attempt, and where there is one, the next: written together."""
         ...

@@ -58,7 +58,7 @@ def executing(home: Path, run_id: RunId) -> Iterator[Callable[[], None]]:
                 while not done.is_set() and find_server(workspace.home) is not None:
                     if stop.wait(_LOOK_S):
                         return
-                engine = Engine(desk, workspace.home, PROGRAM)
+                engine = Engine(desk, workspace.home, PROGRAM, kept_runs=workspace.settings.kept_runs)
                 engine.run(stop, lambda: done.is_set() and not _others(desk, run_id))
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
             failed.append(error)

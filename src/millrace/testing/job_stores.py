@@ -335,6 +335,49 @@ class ExecutionSuite:
         execution.end_task(count.task_run_id, Ended("SUCCESS"))
         assert over.ended_at == started.started_at == execution.end(run.run_id, "SUCCESS", "").ended_at == _T
 
+    def test_runs_that_are_past_are_forgotten_with_all_that_is_theirs(self, desk: Opened) -> None:
+        one = desk()
+        for name in ("refresh", "other"):
+            one.jobs.put(job(name))
+        execution, runs = executing(one), [asked(one, str(number)) for number in range(5)]
+        asked(one, name="other")
+        for run in runs[:4]:
+            execution.begin(run.run_id, None)
+            one.values.set(run.run_id, "load", "rows", 1)
+            execution.end(run.run_id, "SUCCESS", "")
+        assert list(execution.past(1, _T)) == []
+        assert list(execution.past(1, _T + _HOUR)) == [run.run_id for run in runs[:4]]
+        past = list(execution.past(3, _T + _HOUR))
+        assert past == [run.run_id for run in runs[:2]]
+        attempt, events = one.runs.tasks(past[0])[0], _kinds(one)
+        one.runs.reopen(past[1], job(), ["load"])
+        execution.forget(past)
+        for gone in (lambda: desk().runs.get(past[0]), lambda: desk().runs.task(attempt.task_run_id)):
+            with pytest.raises(NotFound):
+                gone()
+        assert list(desk().runs.tasks(past[0])) == []
+        assert desk().values.of(past[0]) == {}
+        assert desk().runs.get(past[1]).life_cycle_state == "QUEUED"
+        assert len(desk().values.of(past[1])) == 1
+        assert _kinds(one) == [*events, "job_run.queued"]
+        after = asked(one, "after")
+        assert (after.number, after.run_id > runs[-1].run_id) == (6, True)
+
+    def test_a_run_that_an_attempt_waits_for_is_not_past(self, desk: Opened) -> None:
+        one = desk()
+        one.jobs.put(job())
+        execution, caller = executing(one), asked(one, "caller")
+        execution.begin(caller.run_id, None)
+        load, _ = one.runs.tasks(caller.run_id)
+        one.jobs.put(job("called"))
+        order = RunOrder(one.jobs.get("called"), "t", "RUN_JOB_TASK", None, {}, load.task_run_id)
+        called = one.runs.add(order)
+        one.runs.stop(called.run_id, "enough")
+        asked(one, name="called", known_as="u")
+        assert list(execution.past(1, _T + _HOUR)) == []
+        execution.end_task(load.task_run_id, Ended("CANCELED"))
+        assert list(execution.past(1, _T + _HOUR)) == [called.run_id]
+
     def test_who_has_lost_the_lease_writes_nothing(self, desk: Opened) -> None:
         one = desk()
         one.jobs.put(job())
@@ -349,6 +392,7 @@ class ExecutionSuite:
             lambda: old.end_task(load.task_run_id, Ended("SUCCESS")),
             lambda: old.end(run.run_id, "SUCCESS", ""),
             lambda: old.begin(run.run_id, None),
+            lambda: old.forget([run.run_id]),
         ):
             with pytest.raises(Conflict):
                 write()

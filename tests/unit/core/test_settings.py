@@ -97,3 +97,10 @@ def test_capture_is_bounded_and_survives_its_process_unless_told_otherwise() -> 
 def test_a_capture_setting_that_means_nothing_is_refused(name: str, text: str) -> None:
     with pytest.raises(UsageError, match=f"{name} is '{text}'"):
         Settings.load("/home", {name: text})
+
+
+def test_a_thousand_runs_of_a_job_are_kept_unless_told_otherwise() -> None:
+    assert Settings.load("/home", {}).kept_runs == 1_000
+    assert Settings.load("/home", {"MILLRACE_KEPT_RUNS": "20"}).kept_runs == 20
+    with pytest.raises(UsageError, match="MILLRACE_KEPT_RUNS is '0'"):
+        Settings.load("/home", {"MILLRACE_KEPT_RUNS": "0"})

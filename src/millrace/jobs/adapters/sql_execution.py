@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, delete, func, or_, select, update
 
 from millrace.core.clock import Clock, epoch_us
 from millrace.core.errors import Conflict
 from millrace.core.principal import Principal
-from millrace.database.schema import job_runs, leases, task_runs
+from millrace.database.schema import job_run_ids, job_runs, leases, task_runs, task_values
 from millrace.jobs.adapters.job_run_rows import (
     RUN_COLUMNS,
     JobRunRows,
@@ -21,10 +21,12 @@ from millrace.jobs.adapters.job_run_rows import (
     run_of,
 )
 from millrace.jobs.documents import job_of
-from millrace.jobs.job_run import JobRun, ResultState, RunId, TaskRun
+from millrace.jobs.job_run import ENDED, JobRun, ResultState, RunId, TaskRun
 from millrace.jobs.port import EXECUTOR, Again, Ended
 
 _MOST_WAITING = 100
+_MOST_PAST = 100
+_IS_OVER = job_runs.c.state.in_(ENDED)
 
 
 class SqlExecution:
@@ -110,6 +112,32 @@ class SqlExecution:
                 retry_us=None,
             )
             return [over] if again is None else [over, self._next(connection, over, again)]
+
+    def past(self, keep: int, before: datetime) -> Sequence[RunId]:
+        """Runs that are to be kept no longer."""
+        newest = select(job_runs.c.job, func.max(job_runs.c.number).label("number")).group_by(job_runs.c.job).subquery()
+        waiting = select(task_runs.c.id).where(task_runs.c.state.not_in(ENDED))
+        query = (
+            select(job_runs.c.id)
+            .join(newest, newest.c.job == job_runs.c.job)
+            .where(_IS_OVER, job_runs.c.number <= newest.c.number - keep, job_runs.c.ended_us < epoch_us(before))
+            .where(or_(job_runs.c.caller.is_(None), job_runs.c.caller.not_in(waiting)))
+            .order_by(job_runs.c.id)
+            .limit(_MOST_PAST)
+        )
+        with self._engine.connect().execution_options(read_only=True) as connection:
+            return [RunId(each) for each in connection.execute(query).scalars()]
+
+    def forget(self, run_ids: Sequence[RunId]) -> None:
+        """Delete runs."""
+        with self._mine() as connection:
+            over = select(job_runs.c.id).where(job_runs.c.id.in_(run_ids), _IS_OVER).with_for_update()
+            gone = connection.execute(over).scalars().all()
+            attempts = select(task_runs.c.id).where(task_runs.c.run_id.in_(gone))
+            for numbers in (attempts, gone):
+                connection.execute(delete(job_run_ids).where(job_run_ids.c.id.in_(numbers)))
+            for column in (task_values.c.run_id, task_runs.c.run_id, job_runs.c.id):
+                connection.execute(delete(column.table).where(column.in_(gone)))
 
     def _next(self, connection: Connection, task: TaskRun, again: Again) -> TaskRun:
         number = add_attempt(connection, task.run_id, task.task_key, task.attempt + 1, task.repair)

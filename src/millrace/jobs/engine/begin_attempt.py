@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from millrace.core.errors import InvalidInput
+from millrace.core.errors import InvalidInput, NotFound
 from millrace.jobs.attempt_files import write_attempt
 from millrace.jobs.engine.child import Child
 from millrace.jobs.engine.fence import host
 from millrace.jobs.engine.lease import FUSE_S
-from millrace.jobs.engine.live_run import LiveRun, folder_of, log_of
+from millrace.jobs.engine.live_run import LiveRun
+from millrace.jobs.engine.run_files import folder_of, log_of
 from millrace.jobs.job import Job, RunJobTask, Work
 from millrace.jobs.job_run import JobRun, TaskContext, TaskRun
 from millrace.jobs.port import Execution, JobDesk
@@ -93,14 +95,20 @@ def check_caller(desk: JobDesk, run: JobRun, work: RunJobTask) -> None:
     Raises:
         InvalidInput: it would never end.
     """
-    way, caller = [run.job], run.caller
-    while caller is not None:
-        above = desk.runs.get(desk.runs.task(caller).run_id)
+    way, above = [run.job], _above(desk, run)
+    while above is not None:
         way.append(above.job)
-        caller = above.caller
+        above = _above(desk, above)
     if work.job_name in way:
         names = " -> ".join([*reversed(way), work.job_name])
         raise InvalidInput(f"job '{work.job_name}' waits for this run itself: {names}", hint="it would never end")
+
+
+def _above(desk: JobDesk, run: JobRun) -> JobRun | None:
+    """The run whose task asked for this one; None where that is so long past that it is kept no more: it waits for nothing."""
+    with suppress(NotFound):
+        return None if run.caller is None else desk.runs.get(desk.runs.task(run.caller).run_id)
+    return None
 
 
 def _of_run(run: JobRun, job: Job, now: datetime) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from millrace.core.processes import usable_processors
+from millrace.core.settings import KEPT_RUNS
 from millrace.jobs.engine.begin_attempt import Beginning
 from millrace.jobs.engine.executor import Executor
 from millrace.jobs.engine.lease import HeldLease
@@ -29,6 +30,7 @@ class Engine:
         program: what an attempt runs, as `[sys.executable, "-m", "millrace.tasks.attempt"]`; the path of its `attempt.json` comes after it.
         parallel: how many attempts may have processes at once; None: as many as there are processors, two at least.
         grace_s: between TERM and KILL, where an attempt is ended.
+        kept_runs: how many runs of a job are kept, the newest; those before are deleted with their logs and folders.
     """
 
     def __init__(
@@ -39,9 +41,10 @@ class Engine:
         *,
         parallel: int | None = None,
         grace_s: float = _GRACE_S,
+        kept_runs: int = KEPT_RUNS,
     ) -> None:
         self._desk, self._home, self._program, self._grace_s = desk, home, tuple(program), grace_s
-        self._parallel = parallel or max(2, usable_processors())
+        self._parallel, self._kept_runs = parallel or max(2, usable_processors()), kept_runs
 
     def run(self, stop: threading.Event, until: Callable[[], bool] | None = None) -> None:
         """Execute until `stop` is set, or `until` says so, which is asked whenever something happened, and twice a second. When it returns, no process of an attempt is left.
@@ -66,7 +69,7 @@ class Engine:
         lease = HeldLease(self._desk.leases)
         execution = self._desk.execution(lease.holder)
         beginning = Beginning(self._desk, execution, self._home, self._program, self._grace_s)
-        executor = Executor(beginning, self._parallel)
+        executor = Executor(beginning, self._parallel, self._kept_runs)
         if not lease.take(executor.beat):
             return
         well = False

@@ -14,7 +14,8 @@ from millrace.jobs.engine.begin_attempt import Beginning, check_caller
 from millrace.jobs.engine.child import Child
 from millrace.jobs.engine.end_attempt import INTERRUPTED, REFUSED, TIMED_OUT, ended
 from millrace.jobs.engine.fence import clear
-from millrace.jobs.engine.live_run import LiveRun, calls_job, folder_of, log_of, monotonic_of
+from millrace.jobs.engine.live_run import LiveRun, calls_job, monotonic_of
+from millrace.jobs.engine.run_files import folder_of, log_of, remove_files
 from millrace.jobs.job import ConditionTask, RunJobTask, Task, Work
 from millrace.jobs.job_run import JobRun, ResultState, RunId, TaskRun
 from millrace.jobs.port import Again, Ended
@@ -22,6 +23,9 @@ from millrace.jobs.retry import may_be_resumed, wait_s
 from millrace.jobs.submit import submit
 
 _POLL_S = 0.5
+_CLEAN_S = 60.0
+# No run is let go of sooner, however few are kept: whoever asked for it under a token may ask again, as a scheduler that was killed does.
+_YOUNG = timedelta(hours=1)
 
 
 class Executor:
@@ -30,15 +34,16 @@ class Executor:
     Args:
         beginning: how attempts begin.
         parallel: how many attempts may have processes at once.
+        kept_runs: how many runs of a job are kept, the newest.
     """
 
-    def __init__(self, beginning: Beginning, parallel: int) -> None:
-        self._beginning, self._parallel = beginning, parallel
+    def __init__(self, beginning: Beginning, parallel: int, kept_runs: int) -> None:
+        self._beginning, self._parallel, self._kept_runs = beginning, parallel, kept_runs
         self._desk, self._execution = beginning.desk, beginning.execution
         self._live: dict[RunId, LiveRun] = {}
         self._children_lock = threading.Lock()
         self._children: dict[RunId, tuple[LiveRun, Child]] = {}
-        self._polled_s = 0.0
+        self._polled_s = self._cleaned_s = 0.0
 
     def beat(self) -> None:
         """Tell all keepers that the lease is still ours."""
@@ -71,6 +76,7 @@ class Executor:
             self._stop_asked()
             self._look_after_calls()
             self._admit()
+            self._clean()
         self._look_at_clocks()
         self._start()
 
@@ -188,6 +194,17 @@ class Executor:
             for attempt in live.unfinished():
                 live.take(self._execution.end_task(attempt.task_run_id, Ended("CANCELED", live.run.state_message)))
             self._end(live, live.run.stop_as or "CANCELED", live.run.state_message)
+
+    def _clean(self) -> None:
+        """Let go of runs that are past, some at a time. Their files go first: who is killed between finds the runs again."""
+        if self._cleaned_s and time.monotonic() - self._cleaned_s < _CLEAN_S:
+            return
+        past = self._execution.past(self._kept_runs, self._desk.clock.now() - _YOUNG)
+        for run_id in past:
+            remove_files(self._beginning.home, run_id)
+        if past:
+            self._execution.forget(past)
+        self._cleaned_s = 0.0 if past else time.monotonic()
 
     # Attempts
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 
 from millrace.core.clock import epoch_us
 from millrace.jobs import graph
@@ -109,16 +108,6 @@ def monotonic_of(moment: datetime | None, longest_s: float = _LONGEST_WAIT_S) ->
         return None
     left_s = epoch_us(moment) / 1e6 - time.time()
     return time.monotonic() + min(max(left_s, 0.0), longest_s)
-
-
-def folder_of(home: Path, attempt: TaskRun) -> Path:
-    """The attempt's folder of artifacts."""
-    return home / "jobs" / str(attempt.run_id) / f"{attempt.task_key}.{attempt.attempt}"
-
-
-def log_of(home: Path, attempt: TaskRun) -> Path:
-    """The attempt's log."""
-    return home / "logs" / "jobs" / str(attempt.run_id) / f"{attempt.task_key}.{attempt.attempt}.log"
 
 
 def _standing(attempt: TaskRun) -> Standing:
