@@ -34,11 +34,16 @@ class DurableTarget:
         return found
 
     def deploy(self, spec: DeploymentSpec) -> DeploymentStatus:
-        state = {**self.deployed(), spec.endpoint: spec.version}
+        self._keep({**self.deployed(), spec.endpoint: spec.version})
+        return DeploymentStatus(spec.endpoint, "ready", spec.version)
+
+    def remove(self, endpoint: str) -> None:
+        self._keep({name: version for name, version in self.deployed().items() if name != endpoint})
+
+    def _keep(self, state: dict[str, str]) -> None:
         aside = self.file.with_suffix(".new")
         aside.write_text(json.dumps(state))
         aside.replace(self.file)
-        return DeploymentStatus(spec.endpoint, "ready", spec.version)
 
     def status(self, endpoint: str) -> DeploymentStatus | None:
         version = self.deployed().get(endpoint)

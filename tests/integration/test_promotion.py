@@ -7,10 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pytest
@@ -26,9 +27,12 @@ from millrace.ci.promotion.receive import missing
 from millrace.ci.types import StageResult
 from millrace.core.errors import InvalidInput, InvalidState, NotFound, UsageError
 from millrace.registry.types import VersionEntry
+from millrace.targets.port import DeploymentTarget
+from millrace.targets.types import Answers
 from millrace.tracking.types import RunId
 from millrace.training.models import feature_spec_of
 from millrace.workspace import Workspace, open_target, open_workspace
+from tests.integration.durable_target import DurableTarget
 from tests.integration.promoted_homes import MODEL, NOW, TABLE, Homes, fill_features, log_version, make_homes
 
 pytestmark = [
@@ -264,6 +268,36 @@ def test_one_database_under_two_names_is_refused(scene: Scene, monkeypatch: pyte
     monkeypatch.setenv("MILLRACE_DATABASE_URL", "sqlite:////nowhere.db")
     with pytest.raises(UsageError, match="targets dev and prod would be one"):
         scene.promote()
+
+
+class Wrong(DurableTarget):
+    """Answers with chances that are a little off."""
+
+    def query(self, endpoint: str, records: Sequence[Mapping[str, object]]) -> Answers:
+        told = super().query(endpoint, records)
+        assert told.probabilities is not None
+        return replace(told, probabilities=tuple(each + 0.01 for each in told.probabilities))
+
+
+def test_a_version_that_answers_wrongly_leaves_its_endpoint_again(tmp_path: Path) -> None:
+    homes = make_homes(tmp_path)
+    dev, prod = homes.open("dev"), homes.open("prod")
+    good, wrong, place = DurableTarget(prod), Wrong(prod), find_project(homes.folder).targets
+
+    def promote(version: str, target: DurableTarget) -> StageResult:
+        destination = HomeDestination(prod, lambda: nullcontext(cast("DeploymentTarget", target)))
+        return promote_version(dev, find_version(dev, f"{MODEL}/{version}"), *place, destination, consent=ADA)
+
+    first = promote("1", wrong)
+    assert (first.status, good.deployed()) == ("refused", {})
+    assert promote("1", good).status == "passed"
+    log_version(dev, threshold=9.0)
+    second = promote("2", wrong)
+    assert (second.status, good.deployed()) == ("refused", {"shop": "1"})
+    assert second.checks[-1].detail == "shop serves v1, which production names"
+    assert {entry.version: entry.aliases for entry in versions(prod)} == {"1": ("production",), "2": ()}
+    dev.close()
+    prod.close()
 
 
 def test_nobody_judged_it(scene: Scene) -> None:

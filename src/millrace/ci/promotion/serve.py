@@ -13,11 +13,11 @@ from millrace.features.spec import from_json
 from millrace.pipeline.context import OpenTarget
 from millrace.pipeline.rollback import DEPLOYMENT
 from millrace.pipeline.smoke import compare_answers
-from millrace.pipeline.stages.deploy import take_over
+from millrace.pipeline.stages.deploy import deploy_whole, take_over
 from millrace.registry.promotion import PRODUCTION, promote
 from millrace.registry.types import Promotion, VersionEntry
 from millrace.targets.port import DeploymentTarget
-from millrace.targets.types import DeploymentSpec
+from millrace.targets.types import DeploymentSpec, DeploymentStatus
 from millrace.training.models import feature_spec_of, load_native
 from millrace.workspace import Workspace
 
@@ -70,17 +70,17 @@ def serve(
     checks: list[Check] = []
     if spec is not None:
         with open_server() as target:
+            before = target.status(spec.endpoint)
             begun = take_over(target, spec)
             if begun is not None and begun.outcome != "finished":
                 status: Literal["waiting", "refused"] = "waiting" if begun.outcome == "running" else "refused"
                 said = f"canary of v{entry.version} on {spec.endpoint}: {begun.share} % of the traffic; {begun.message}"
                 return Served(status, (Check("canary", "waiting" if status == "waiting" else "failed", said),))
-            checks += [
-                Check("endpoint", "passed", f"{spec.endpoint} serves v{entry.version}"),
-                _asked(workspace, entry, spec, target),
-            ]
-        if any(check.status == "failed" for check in checks):
-            return Served("refused", tuple(checks))
+            checks.append(Check("endpoint", "passed", f"{spec.endpoint} serves v{entry.version}"))
+            checks.append(asked := _asked(workspace, entry, spec, target))
+            if asked.status == "failed":
+                checks.append(_put_back(workspace, entry, spec, target, alias, before))
+                return Served("refused", tuple(checks))
         verdict = {
             **verdict,
             DEPLOYMENT: {"endpoint": spec.endpoint, "capture": list(spec.capture) if spec.capture else None},
@@ -99,6 +99,26 @@ def serve(
     )
     checks.append(Check("alias", "passed", f"{alias} is v{entry.version}, since {moved.at:%Y-%m-%d %H:%M}"))
     return Served("done", tuple(checks), moved)
+
+
+def _put_back(  # noqa: PLR0917 - the world first, then what is taken back where
+    workspace: Workspace,
+    entry: VersionEntry,
+    spec: DeploymentSpec,
+    target: DeploymentTarget,
+    alias: str,
+    before: DeploymentStatus | None,
+) -> Check:
+    """Serve what the alias names: a version that was refused must not go on answering because it was asked on its endpoint."""
+    named = workspace.registry.by_alias(entry.model, alias)
+    if named is not None:
+        deploy_whole(target, replace(spec, version=str(named.version), canary=None))
+        return Check("put back", "passed", f"{spec.endpoint} serves v{named.version}, which {alias} names")
+    if before is None or before.version in {None, spec.version}:
+        target.remove(spec.endpoint)
+        return Check("put back", "passed", f"{spec.endpoint} is removed: no version had the alias {alias} before")
+    back = target.roll_back(spec.endpoint, f"v{entry.version} was refused")
+    return Check("put back", "passed", f"{spec.endpoint} serves v{back.version}, as before")
 
 
 def spec_of(bundle: Bundle, entry: VersionEntry, alias: str) -> DeploymentSpec | None:

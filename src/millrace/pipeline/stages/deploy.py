@@ -90,7 +90,7 @@ class DeployStaging:
         """Deploy, ask the gates about what is served, and point the alias where they let it pass."""
         pipeline, version = context.pipeline, version_of(context)
         with context.target() as target:
-            _deploy(target, DeploymentSpec(pipeline.staging_endpoint, pipeline.model_name, version))
+            deploy_whole(target, DeploymentSpec(pipeline.staging_endpoint, pipeline.model_name, version))
             found = smoke_test(context, target, ModelVersion(version))
             asked = served(gates_of(context))
             results = [self._result(gate, context, target, found) for gate in asked]
@@ -182,7 +182,7 @@ def take_over(target: DeploymentTarget, spec: DeploymentSpec) -> CanaryStatus | 
             return _begun(target, spec)
         if canary is not None and (canary.outcome != "finished" or status.version != spec.version):
             return canary if canary.outcome != "finished" else replace(canary, outcome="rolled_back", message=_BY_HAND)
-    _deploy(target, replace(spec, canary=None))
+    deploy_whole(target, replace(spec, canary=None))
     return None
 
 
@@ -225,7 +225,8 @@ def _where(spec: DeploymentSpec) -> Mapping[str, object]:
     return {"endpoint": spec.endpoint, "capture": list(spec.capture) if spec.capture else None}
 
 
-def _deploy(target: DeploymentTarget, spec: DeploymentSpec) -> None:
+def deploy_whole(target: DeploymentTarget, spec: DeploymentSpec) -> None:
+    """Deploy without a canary; InvalidState where the endpoint did not take the version."""
     status = target.deploy(spec)
     if status.state != "ready" or status.version != spec.version:
         raise InvalidState(
