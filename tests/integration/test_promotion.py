@@ -21,6 +21,7 @@ from millrace.ci.project import find_project
 from millrace.ci.promotion.bundle import MODEL as MODEL_FILES
 from millrace.ci.promotion.bundle import hashes, read_bundle
 from millrace.ci.promotion.destinations import open_destination
+from millrace.ci.promotion.endpoint import deploy_to_endpoint
 from millrace.ci.promotion.pack import origin_of, pack
 from millrace.ci.promotion.promote import HomeDestination, find_version, promote_version
 from millrace.ci.promotion.receive import missing
@@ -80,6 +81,7 @@ def test_a_story_of_promotions(scene: Scene) -> None:
     refused = scene.promote(consent=Consent())
     assert (refused.status, refused.exit_code, versions(scene.prod)) == ("refused", 3, [])
     assert "nobody has approved ml.models.shop v1 for target prod" in refused.summary
+    assert "`millrace approve ml.models.shop 1 --from dev --to prod --reason TEXT`" in refused.hint
     with pytest.raises(UsageError, match="--yes is not"):
         scene.promote(consent=Consent(yes=True))
     with pytest.raises(UsageError, match="a name and a reason"):
@@ -282,11 +284,12 @@ class Wrong(DurableTarget):
 def test_a_version_that_answers_wrongly_leaves_its_endpoint_again(tmp_path: Path) -> None:
     homes = make_homes(tmp_path)
     dev, prod = homes.open("dev"), homes.open("prod")
-    good, wrong, place = DurableTarget(prod), Wrong(prod), find_project(homes.folder).targets
+    good, wrong = DurableTarget(prod), Wrong(prod)
+    place, to = find_project(homes.folder).targets
 
     def promote(version: str, target: DurableTarget) -> StageResult:
         destination = HomeDestination(prod, lambda: nullcontext(cast("DeploymentTarget", target)))
-        return promote_version(dev, find_version(dev, f"{MODEL}/{version}"), *place, destination, consent=ADA)
+        return promote_version(dev, find_version(dev, f"{MODEL}/{version}"), place, to, destination, consent=ADA)
 
     first = promote("1", wrong)
     assert (first.status, good.deployed()) == ("refused", {})
@@ -302,11 +305,16 @@ def test_a_version_that_answers_wrongly_leaves_its_endpoint_again(tmp_path: Path
 
 def test_nobody_judged_it(scene: Scene) -> None:
     entry = find_version(scene.dev, f"{MODEL}/1")
-    logged = scene.dev.registry.register(MODEL, entry.source, None, {})
+    logged = scene.dev.registry.register(MODEL, entry.source, None, entry.tags)
     scene.dev.tracking.log_text(RunId(str(logged.run_id)), "broken", "verdict.json")
     try:
         with pytest.raises(InvalidState, match="was not judged yet"):
             scene.promote(f"{MODEL}/{logged.version}")
+        served = DurableTarget(scene.dev)
+        project, where = find_project(scene.homes.folder), lambda: nullcontext(cast("DeploymentTarget", served))
+        with pytest.raises(InvalidState, match="was not judged yet"):
+            deploy_to_endpoint(scene.dev, logged, project, project.targets[0], "shop", where, ADA)
+        assert served.deployed() == {}
     finally:
         kept = {"winner": "linear", "passed": True, "results": [], "metrics": {}}
         scene.dev.tracking.log_text(RunId(str(logged.run_id)), json.dumps(kept), "verdict.json")

@@ -78,8 +78,10 @@ def approvals(workspace: Workspace, entry: VersionEntry, target: Target) -> list
     return found
 
 
-def require_approval(workspace: Workspace, entry: VersionEntry, target: Target, consent: Consent) -> Approval | None:
-    """The approval for a version and a target; None where the target needs none.
+def require_approval(
+    workspace: Workspace, entry: VersionEntry, place: Target, target: Target, consent: Consent
+) -> Approval | None:
+    """The approval for a version in a place (whose home `workspace` is) to go to a target; None where the target needs none.
 
     Raises:
         UsageError: `yes` where an approval is needed, or an approval without a reason.
@@ -102,7 +104,7 @@ def require_approval(workspace: Workspace, entry: VersionEntry, target: Target, 
         return approve(workspace, entry, target, workspace.principal.name, reason)
     raise NotApproved(
         f"nobody has approved {named} for target {target.name}",
-        hint=f"`millrace approve {entry.model} {entry.version} --to {target.name} --reason TEXT`, and run this again",
+        hint=f"`millrace approve {entry.model} {entry.version} --from {place.name} --to {target.name} --reason TEXT`, and run this again",
         model=entry.model,
         version=str(entry.version),
         target=target.name,

@@ -66,14 +66,22 @@ def choose_target(project: Project, name: str | None, default: str) -> Target:
     Raises:
         UsageError: there is no such target.
     """
-    wanted = name or os.environ.get("MILLRACE_TARGET") or default
+    by_environment = None if name else os.environ.get("MILLRACE_TARGET")
+    return target_named(project, name or by_environment or default, " (from MILLRACE_TARGET)" if by_environment else "")
+
+
+def target_named(project: Project, name: str, told: str = "") -> Target:
+    """The target of that name; `told` is where the name comes from.
+
+    Raises:
+        UsageError: there is no such target.
+    """
     for target in project.targets:
-        if target.name == wanted:
+        if target.name == name:
             return target
     where = project.file or "the targets by default"
-    told = "" if name else " (from MILLRACE_TARGET)"
-    hint = did_you_mean(wanted, [target.name for target in project.targets])
-    raise UsageError(f"{where} has no target '{wanted}'{told}", hint=hint, target=wanted)
+    hint = did_you_mean(name, [target.name for target in project.targets])
+    raise UsageError(f"{where} has no target '{name}'{told}", hint=hint, target=name)
 
 
 def pipeline_of(project: Project, given: Path | None) -> Path:

@@ -134,13 +134,13 @@ def _stage(project: Project, asked: Asked, results: Path) -> StageResult:
 def stage_of(project: Project, asked: Asked, file: Path, progress: Progress) -> StageResult:
     """A stage of one pipeline."""
     from millrace.ci.homes import home_of, is_same_home, opened
-    from millrace.ci.project import choose_target
+    from millrace.ci.project import target_named
     from millrace.ci.stages import deploy, train, validate
     from millrace.cli.pages import load_page
     from millrace.workspace import remember_pipeline
 
     stage, target = asked.stage, asked.target
-    source = choose_target(project, project.train, project.train) if stage == "deploy" else target
+    source = target_named(project, project.train) if stage == "deploy" else target
     pipeline = load_page(file, None, home_of(source))
     with opened(source, make=stage == "train") as workspace:
         scene = scene_of(project, source, workspace, pipeline, progress)

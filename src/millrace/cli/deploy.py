@@ -32,7 +32,7 @@ def deploy(
 ) -> int:
     """Put a version on an endpoint of its home, or bring it to another target. Exit code 0 serves, 1 failed, 3 refused or not approved."""
     from millrace.ci.homes import opened, with_home
-    from millrace.ci.project import choose_target, find_project
+    from millrace.ci.project import choose_target, find_project, target_named
     from millrace.ci.promotion.destinations import open_destination
     from millrace.ci.promotion.endpoint import deploy_to_endpoint
     from millrace.ci.promotion.promote import find_version, promote_version
@@ -46,7 +46,7 @@ def deploy(
     with opened(place) as source:
         entry = find_version(source, f"{model}/{version}" if version else model)
         if any(each.name == to for each in found.targets):
-            goal = choose_target(found, to, to)
+            goal = target_named(found, to)
             with open_destination(place, goal, source, entry) as destination:
                 result = promote_version(source, entry, place, goal, destination, consent=consent)
         else:

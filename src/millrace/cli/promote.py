@@ -44,14 +44,14 @@ def promote(
 ) -> int:
     """Copy a version from one target to the next, with its lineage, and serve it there. Asks for approval where the target says so."""
     from millrace.ci.homes import opened, with_home
-    from millrace.ci.project import choose_target, find_project
+    from millrace.ci.project import find_project, target_named
     from millrace.ci.promotion.destinations import open_destination
     from millrace.ci.promotion.promote import find_version, promote_version
     from millrace.cli.ci_results import print_result, write_asked
 
     found = with_home(find_project(project), home)
-    target = choose_target(found, to, to)
-    place = choose_target(found, from_, from_ or _before(found, target))
+    target = target_named(found, to)
+    place = target_named(found, from_ or _before(found, target))
     consent = consent_of(approve_as, reason, yes=yes, json=json)
     with opened(place) as source:
         entry = find_version(source, version)
@@ -79,12 +79,12 @@ def approve(
     """Write down that a version may go to a target, for a promotion that comes later."""
     from millrace.ci.approval import approve as write_down
     from millrace.ci.homes import opened, with_home
-    from millrace.ci.project import choose_target, find_project
+    from millrace.ci.project import find_project, target_named
     from millrace.registry.types import ModelName, ModelVersion
 
     found = with_home(find_project(project), home)
-    target = choose_target(found, to, to)
-    with opened(choose_target(found, from_, from_ or found.train)) as source:
+    target = target_named(found, to)
+    with opened(target_named(found, from_ or found.train)) as source:
         entry = source.registry.version(ModelName(model), ModelVersion(version.removeprefix("v")))
         done = write_down(source, entry, target, approve_as or source.principal.name, reason)
     if json:

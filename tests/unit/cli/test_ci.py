@@ -50,6 +50,17 @@ def test_without_a_pipeline_or_a_home_nothing_is_made(cli: Cli, home: Path, line
     assert not home.exists()
 
 
+def test_a_promotion_comes_from_the_target_before_whatever_the_environment_chooses(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    homes = "".join(f"[targets.{name}]\nhome = '{name}'\n" for name in ("dev", "staging", "prod"))
+    (tmp_path / "millrace.toml").write_text(homes)
+    monkeypatch.setenv("MILLRACE_TARGET", "prod")
+    assert str(tmp_path / "staging") in cli("promote", "ml.models.churn", "--to", "prod").refused()
+    approve = ("approve", "ml.models.churn", "1", "--to", "prod", "--reason", "r")
+    assert str(tmp_path / "dev") in cli(*approve).refused()
+
+
 def test_what_can_not_be_done_is_in_the_reports_too(cli: Cli, tmp_path: Path) -> None:
     cli("ci", "run", "validate").refused()
     kept = json.loads((tmp_path / "ci-reports" / "validate.json").read_text())
@@ -78,6 +89,8 @@ def test_the_projects_tests_decide_and_never_see_the_home(cli: Cli, tmp_path: Pa
     assert cli("ci", "run", "test").code == 0
     (tmp_path / "millrace.toml").write_text('[project]\ntests = "no-such-program x"\n')
     assert "can't be run: no-such-program" in cli("ci", "run", "test").refused()
+    (tmp_path / "millrace.toml").write_text('[project]\ntests = "pytest -k \'one"\n')
+    assert "No closing quotation" in cli("ci", "run", "test").refused()
 
 
 def test_init_says_what_is_left_to_do_and_keeps_what_is_there(cli: Cli, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def deploy_to_endpoint(  # noqa: PLR0917 - the world first, then what goes where
     """Serve a version on an endpoint. On the endpoint that its pipeline names the alias moves with it, and approvals hold.
 
     Raises:
-        InvalidState: the endpoint did not take it.
+        InvalidState: the endpoint did not take it, or nobody has judged what would go to production.
     """
     begun = time.perf_counter()
     named, facts = (
@@ -43,12 +43,16 @@ def deploy_to_endpoint(  # noqa: PLR0917 - the world first, then what goes where
         judged = verdict_result(place.name, named, verdict, facts)
         return StageResult("deploy", place.name, "refused", judged.summary, judged.checks, facts, hint=judged.hint)
     alias = PRODUCTION if endpoint == told.get("endpoint") else "staging" if endpoint == told.get("staging") else None
+    if alias == PRODUCTION and not verdict:
+        raise InvalidState(
+            f"{named} was not judged yet", hint=f"`millrace validate {entry.model} {entry.version}` first"
+        )
     checks: list[Check] = []
     why = consent.reason or f"deployed to {endpoint}"
     kept = dict(verdict)
     if alias == PRODUCTION:
         try:
-            approval = require_approval(workspace, entry, _guarded(project, place), consent)
+            approval = require_approval(workspace, entry, place, _guarded(project, place), consent)
         except NotApproved as error:
             said = (Check("approval", "failed", error.message),)
             return StageResult("deploy", place.name, "refused", error.message, said, facts, hint=error.hint)

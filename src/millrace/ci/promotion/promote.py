@@ -135,7 +135,7 @@ def promote_version(
             return refused
         destination.check(bundle)
         try:
-            approval = require_approval(source, entry, to, consent)
+            approval = require_approval(source, entry, place, to, consent)
         except NotApproved as error:
             check = Check("approval", "failed", error.message)
             return StageResult(

@@ -36,7 +36,7 @@ def deploy(scene: Scene, to: Target, consent: Consent, version: str | None = Non
     if staged.status == "refused" or to.alias != _PRODUCTION:
         return _result(to, release, staged.status, checks, told, begun=begun)
     try:
-        approval = require_approval(scene.workspace, release.entry, to, consent)
+        approval = require_approval(scene.workspace, release.entry, scene.target, to, consent)
     except NotApproved as error:
         return not_approved(to, error, checks, told, time.perf_counter() - begun)
     if approval is not None:

@@ -29,7 +29,7 @@ def run_tests(project: Project, target: Target, results: Path, *, aside: bool = 
     """
     if not project.tests.strip():
         return StageResult("test", target.name, "passed", "the project has no tests", (Check("tests", "skipped"),))
-    command = shlex.split(project.tests)
+    command = _words(project.tests)
     results.unlink(missing_ok=True)
     begun = time.perf_counter()
     code = _run(command, project.folder, results, aside=aside)
@@ -41,6 +41,15 @@ def run_tests(project: Project, target: Target, results: Path, *, aside: bool = 
     hint = 'write one, or say tests = "" in millrace.toml' if code == _NO_TESTS else "its output is above"
     check = Check(project.tests, "failed", said, seconds)
     return StageResult("test", target.name, "failed", said, (check,), seconds=seconds, hint=hint)
+
+
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise InvalidState(
+            f"the tests can't be run: `{command}`: {error}", hint="close its quotes: tests in millrace.toml"
+        ) from error
 
 
 def _run(command: list[str], folder: Path, results: Path, *, aside: bool) -> int:
