@@ -561,3 +561,17 @@ def test_past_runs_go_with_their_logs_and_folders_and_young_ones_stay(workspace:
         wait_for(lambda: desk.runs.get(last).is_over)
     assert [run.run_id for run in desk.runs.list("a")] == [last, runs[3], runs[2]]
     assert {each.name for place in places for each in place.iterdir()} == {str(run) for run in (*runs[2:], last)}
+
+
+def test_a_run_with_a_parameter_that_means_nothing_fails_and_holds_up_nobody(
+    workspace: Workspace, desk: JobDesk
+) -> None:
+    put_job(desk, Job("a", [Task("one", does("say={{job.parameters.day}}"))], parameters={"day": "today"}))
+    bad, good = submit(desk, "a"), submit(desk, "a")
+    with workspace.engine.begin() as connection:  # as it could be queued before that was refused
+        connection.execute(update(job_runs).where(job_runs.c.id == bad).values(parameters={"day": "{{foo}}"}))
+    with engine(workspace):
+        wait_for(lambda: desk.runs.get(good).is_over)
+    assert desk.runs.get(good).result_state == "SUCCESS"
+    assert desk.runs.get(bad).result_state == "FAILED"
+    assert "there is no such reference" in desk.runs.get(bad).state_message

@@ -72,12 +72,21 @@ def check_references(job: Job) -> None:
         InvalidInput: an unknown name, parameter or task, or a task that does not come before.
     """
     for name, default in job.parameters.items():
-        for reference in _references(default):
-            if reference not in _OF_THE_RUN:
-                _unknown(f"the default of parameter '{name}'", reference, _OF_THE_RUN)
+        check_parameter(f"the default of parameter '{name}'", default)
     for task in job.tasks:
         for reference in set(_references(work_document(task.work))):
             _check(job, task, reference)
+
+
+def check_parameter(where: str, text: str) -> None:
+    """Refuse a parameter's value with references to what is not known of every run.
+
+    Raises:
+        InvalidInput: there is one; `where` begins its message.
+    """
+    for reference in _references(text):
+        if reference not in _OF_THE_RUN:
+            _unknown(where, reference, _OF_THE_RUN)
 
 
 def fill(work: Work, known: Known) -> Work:
@@ -161,16 +170,17 @@ def _resolve(reference: str, known: Known) -> str:
         return known.run[reference]
     if reference.startswith("job.parameters."):
         return _one("parameter", reference.removeprefix("job.parameters."), known.parameters, "of the job")
-    _, key, part, *names = reference.split(".")
-    match part:
-        case "result_state":
+    match reference.split("."):
+        case ["tasks", key, "result_state"]:
             return known.results.get(key, "")
-        case "run_id":
+        case ["tasks", key, "run_id"]:
             return str(known.task_runs.get(key, ""))
-        case "values":
+        case ["tasks", key, "values", *names] if names:
             return _one("value", ".".join(names), known.values.get(key, {}), f"set by task '{key}'")
-        case _:
+        case ["tasks", key, "output", *names] if names:
             return _output(names, known.outputs.get(key, {}), f"of task '{key}'")
+        case _:  # a run of before, whose parameters nobody looked at
+            _unknown("a text", reference, tuple(known.run))
 
 
 def _output(names: list[str], output: Mapping[str, object], whose: str) -> str:

@@ -10,6 +10,7 @@ from millrace.core.names import did_you_mean
 from millrace.jobs.job_run import RunId, TriggerType
 from millrace.jobs.port import JobDesk, RunOrder
 from millrace.jobs.read_document import refuse
+from millrace.jobs.references import check_parameter
 
 _LONGEST_TOKEN = 300
 
@@ -37,7 +38,7 @@ def submit(
 
     Raises:
         NotFound: there is no such job.
-        InvalidInput: a parameter that the job has not, or that is no text.
+        InvalidInput: a parameter that the job has not, that is no text, or that has a reference to what is not known of every run.
     """
     kept = desk.jobs.get(job_name)
     given, known = dict(parameters or {}), kept.job.parameters
@@ -46,8 +47,19 @@ def submit(
             refuse(f"job '{job_name}' has no parameter '{name}'", did_you_mean(name, known))
         if not isinstance(value, str):
             refuse(f"parameter '{name}' is {value!r}, and should be a text", f'write "{value}"')
+        _check_text(f"parameter '{name}'", value)
+        check_parameter(f"parameter '{name}'", value)
     token = token or f"asked/{uuid.uuid4().hex}"
     if len(token) > _LONGEST_TOKEN:
         refuse(f"a token of {len(token)} characters is too long", f"{_LONGEST_TOKEN} are the most")
+    _check_text("the token", token)
     order = RunOrder(kept, token, trigger, due, {**known, **given}, caller)
     return desk.runs.add(order).run_id
+
+
+def _check_text(what: str, text: str) -> None:
+    """Refuse bytes of a command line that were no UTF-8: nothing that runs later could write them down."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        refuse(f"{what} is {text!r}, and no text in UTF-8", "give it in UTF-8")

@@ -180,3 +180,20 @@ def test_a_home_without_jobs_says_how_to_make_some(cli: Cli, tmp_path: Path) -> 
     assert "there are no jobs yet" in cli("job", "list").out
     assert "nothing has run yet" in cli("job", "runs").out
     assert json.loads(cli("job", "runs", "--json").out) == {"runs": []}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("day={{foo}}", "parameter 'day' has {{foo}}: there is no such reference"),
+        ("day={{tasks.count.output.rows}}", "there is no such reference"),
+        ("day=\udcff", "no text in UTF-8"),
+    ],
+)
+def test_a_parameter_that_no_run_could_begin_with_is_refused(applied: Cli, given: str, message: str) -> None:
+    assert message in applied("job", "run", "nightly", "--no-wait", "--param", given).refused(2)
+    assert applied("job", "runs", "nightly", "--json").json()["runs"] == []
+
+
+def test_a_token_that_can_not_be_written_down_is_refused(applied: Cli) -> None:
+    assert "the token is" in applied("job", "run", "nightly", "--no-wait", "--token", "\udcff").refused(2)

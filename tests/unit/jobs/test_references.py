@@ -137,3 +137,9 @@ def test_a_parameters_default_may_name_what_is_known_of_the_run() -> None:
     wrong = Job("churn", [Task("a", SparkPythonTask("a.py"))], parameters={"day": "{{tasks.a.values.n}}"})
     with pytest.raises(InvalidInput, match="the default of parameter 'day'"):
         check_references(wrong)
+
+
+@pytest.mark.parametrize("reference", ["foo", "tasks.a", "tasks.a.values", "tasks.a.output", "a.b.c", ""])
+def test_a_reference_in_a_parameter_of_a_run_is_never_more_than_unknown(reference: str) -> None:
+    with pytest.raises(InvalidInput, match="there is no such reference"):
+        fill_parameters({"day": f"{{{{{reference}}}}}"}, _RUN)
