@@ -48,7 +48,7 @@ def read_attempt(path: Path) -> tuple[TaskContext, Work]:
         InvalidInput: there is no such file, or it is another one.
     """
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         told = found["context"]
         due = None if told["due"] is None else parse_time(told["due"])
         ids = {name: RunId(told[name]) for name in ("run_id", "task_run_id")}
@@ -74,7 +74,7 @@ def write_outcome(artifacts: str | Path, outcome: TaskOutcome | TaskFailure) -> 
 def read_outcome(artifacts: str | Path) -> TaskOutcome | TaskFailure | None:
     """What an attempt came to; None where it did not say."""
     try:
-        found: dict[str, Any] = json.loads((Path(artifacts) / _OUTCOME).read_text())
+        found: dict[str, Any] = json.loads((Path(artifacts) / _OUTCOME).read_text(encoding="utf-8"))
         return TaskFailure(**found) if found.pop("failed") else TaskOutcome(**found)
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -84,7 +84,7 @@ def _write(path: Path, document: Mapping[str, object]) -> None:
     text = json.dumps(document, ensure_ascii=False, allow_nan=False)
     draft = path.with_suffix(f".{os.getpid()}.tmp")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -47,7 +47,8 @@ class TaskValues:
             InvalidInput: it is not what JSON has a form for, or longer than 48 KiB.
         """
         try:
-            text = json.dumps(value, allow_nan=False)
+            text = json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+            kept = json.loads(text, parse_int=_whole)
         except (TypeError, ValueError) as error:
             raise InvalidInput(
                 f"the task value '{key}' is not JSON: {error}",
@@ -58,7 +59,7 @@ class TaskValues:
                 f"the task value '{key}' has {len(text):,} bytes, more than {_LONGEST:,}",
                 hint="write a table or a file, and give its name",
             )
-        self._exchange.keep(key, json.loads(text))
+        self._exchange.keep(key, kept)
 
     def get(
         self,
@@ -126,6 +127,14 @@ def read_given(folder: Path) -> Mapping[str, Mapping[str, Any]]:
 def read_values(folder: Path) -> Mapping[str, Any]:
     """What the attempt has set."""
     return _read(folder / SET)
+
+
+def _whole(digits: str) -> int:
+    """A whole number, as far as what keeps it has room."""
+    number = int(digits)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"the whole number {digits:.40} has more than 64 bits")
+    return number
 
 
 def _or_raise(value: Any, message: str, hint: str) -> Any:

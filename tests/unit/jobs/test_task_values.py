@@ -57,6 +57,8 @@ def test_outside_a_run_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.Monke
     [
         (object(), "is not JSON"),
         (float("nan"), "is not JSON"),
+        ([{"n": 2**63}], "the whole number 9223372036854775808 has more than 64 bits"),
+        ("\udcff", "is not JSON"),
         ("x" * (48 << 10), r"has 49,154 bytes, more than 49,152"),
     ],
 )
