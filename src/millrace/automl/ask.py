@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from millrace.automl.check import check_known
 from millrace.automl.columns import describe, preparation
 from millrace.automl.metrics import metric_for
 from millrace.automl.read import Given
@@ -27,6 +28,8 @@ _MOST_CELLS = 30_000_000
 _LEAST_OF_CLASS = 2
 _KEPT_PER_RARE = 20
 _KEPT_ROWS = 20_000
+_LEAST_FOLDS = 2
+_WAYS = ("median", "mean", "most_frequent", "zero")
 _SPLIT_VALUES = ("train", "validate", "test")
 
 
@@ -109,6 +112,11 @@ def _check_names(frame: pd.DataFrame, wish: Wish) -> None:
     names = list(map(str, frame.columns))
     if names.count(wish.target) > 1:
         raise InvalidInput(f"the target '{wish.target}' stands twice", hint="rename one of them")
+    if wish.folds is not None and wish.folds < _LEAST_FOLDS:
+        raise InvalidInput(f"folds is {wish.folds}", hint=f"give at least {_LEAST_FOLDS}, or leave it out")
+    for name, way in wish.imputers.items():
+        check_known("imputers", name, names)
+        check_known("imputers", way, _WAYS)
     if sum(name is not None for name in (wish.time_col, wish.group_col, wish.split_col)) > 1:
         raise InvalidInput("folds can follow one column only", hint="give one of time_col, group_col and split_col")
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from millrace.automl.ask import Asked, Wish, ask
+from millrace.automl.check import check_options
 from millrace.automl.folder import SearchFolder, final_from_json, final_to_json, find_folder, key_of, tidy
 from millrace.automl.log import RunLog
+from millrace.automl.metrics import metric_for
 from millrace.automl.model import assemble, parts_of
 from millrace.automl.read import Given
 from millrace.automl.run import Limits, run_search
@@ -48,6 +50,11 @@ class AutoML:
     exclude_frameworks: tuple[str, ...] = ()
     max_trials: int | None = None
     name: str = "automl"
+
+    def __post_init__(self) -> None:
+        """Raise InvalidInput for what no search could be asked for: where it is written down, not after the features were computed."""
+        check_options(self.minutes, self.latency, self.max_trials, self.exclude_frameworks)
+        metric_for("classification", self.metric)
 
     @property
     def params(self) -> Mapping[str, object]:

@@ -50,6 +50,8 @@ class Contest:
         seed: of estimators.
         deadline: given the best trial so far, the `time.monotonic()` after which nothing is fitted for the search: what is left then goes
             into the final model.
+        last: the `time.monotonic()` after which nothing is fitted at all. The deadline comes before it by what logging and the final model may
+            take, which is guessed high until it was measured.
         max_trials: how many are begun at most; None: as many as the time allows.
         told: called with a trial that ended.
         trials: by number.
@@ -64,6 +66,7 @@ class Contest:
     clock: Clock
     seed: int
     deadline: Callable[[Trial | None], float]
+    last: float
     max_trials: int | None
     told: Callable[[Trial], None]
     trials: dict[int, Trial] = field(default_factory=dict)
@@ -176,13 +179,17 @@ class Contest:
         return bool(behind.mean() > _SURE * behind.std(ddof=1) / math.sqrt(len(behind)))
 
     def _too_slow(self, opened: _Open) -> bool:
-        """Whether its other folds would take longer than there is; never before something simpler has ended."""
+        """Whether its other folds would take longer than there is; never before something simpler has ended.
+
+        A default is held against all the time that there is: a guess of what else is to be done stops none.
+        """
         best = self.best
         if best is None or best.family == "dummy":
             return False
         left = self.plan.total - len(opened.scores)
         rounds = math.ceil(left / max(self.pool.size, 1))
-        return rounds * opened.seconds / len(opened.scores) > self.left_s
+        left_s = self.last - time.monotonic() if opened.trial.default else self.left_s
+        return rounds * opened.seconds / len(opened.scores) > left_s
 
     def _end(self, number: int, state: str, error: str = "") -> None:
         opened = self._open.pop(number)

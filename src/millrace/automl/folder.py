@@ -7,17 +7,21 @@ import json
 import math
 import pickle
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from millrace.automl.types import Final, Member, Preparation, Problem, Trial
 from millrace.automl.workers.fit import Job, write_whole
 from millrace.core.clock import iso, parse_time
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 Predictions = Mapping[int, np.ndarray]
 _KEPT = 5
@@ -117,13 +121,48 @@ def final_from_json(kept: Mapping[str, Any]) -> Final:
 
 def find_folder(root: Path, key: str, *, finished: bool) -> SearchFolder:
     """The newest search under this key: one that was not finished goes on; else a new one, or (`finished`) the finished one again."""
-    known = sorted(root.glob(f"{key}-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    known = sorted(root.glob(f"{key}-*"), key=_place)
     if known:
         last = SearchFolder(known[-1])
         if finished or not last.state().get("done"):
             return last
-    number = int(known[-1].name.rpartition("-")[2]) + 1 if known else 1
+    number = _place(known[-1]) + 1 if known else 1
     return SearchFolder(root / f"{key}-{number}")
+
+
+@contextmanager
+def kept_folder(root: Path, key: str) -> Iterator[SearchFolder]:
+    """The folder that a search under this key works in, its own until it ends: that of one that was killed, else a new one.
+
+    The lock of a killed process is gone with it, and two searches of the same rows at once are two.
+    """
+    folder = find_folder(root, key, finished=False)
+    while (lock := _lock(folder)) is None:
+        folder = SearchFolder(root / f"{key}-{_place(folder.path) + 1}")
+    try:
+        yield folder
+    finally:
+        lock.release()
+
+
+def _lock(folder: SearchFolder) -> FileLock | None:
+    """None where a process is at it, or has finished it since it was found."""
+    from filelock import FileLock, Timeout
+
+    folder.path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.path / "lock", thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    if not folder.state().get("done"):
+        return lock
+    lock.release()
+    return None
+
+
+def _place(path: Path) -> int:
+    return int(path.name.rpartition("-")[2])
 
 
 def tidy(root: Path, keep: SearchFolder) -> None:

@@ -164,6 +164,7 @@ def _contest(
         clock=clock,
         seed=limits.seed,
         deadline=_deadline(asked, folder, limits, min(max(slowness, 1.0), _SLOWEST)),
+        last=limits.begun + limits.budget_s,
         max_trials=limits.max_trials,
         told=told,
         trials=known,

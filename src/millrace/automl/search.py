@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from millrace.automl.ask import Asked, Wish, ask
+from millrace.automl.check import check_options
 from millrace.automl.engines.find import Engine, engine_named, interpreter
 from millrace.automl.engines.run import run_engine
-from millrace.automl.folder import SearchFolder, final_to_json, find_folder, key_of, tidy
+from millrace.automl.folder import SearchFolder, final_to_json, kept_folder, key_of, tidy
 from millrace.automl.importance_report import importance_csv, importance_svg
 from millrace.automl.log import EXPLORATION, IMPORTANCE, RunLog, search_facts
 from millrace.automl.logged import model_to_log
@@ -29,7 +30,6 @@ from millrace.core.errors import InvalidInput, MillraceError
 from millrace.workspace import Workspace, open_workspace
 
 DEFAULT_MINUTES = 5.0
-_FRAMEWORKS = {"sklearn", "lightgbm", "xgboost", "linear", "hist_gb"}
 _MODEL = "model"
 _LEAST_S = 3.0
 _SHORT_S = 10.0
@@ -198,32 +198,38 @@ def regress(
 
 def search(dataset: Any, wish: Wish, options: Options) -> AutoMLSummary:
     """Search, and keep everything in the home."""
+    check_options(options.minutes, options.latency, options.max_trials, options.exclude_frameworks)
     if options.engine != "millrace":
         return _by_engine(engine_named(options.engine), dataset, wish, options)
     begun = time.monotonic()
-    _check_frameworks(options.exclude_frameworks)
     with closing(open_workspace(options.home)) as workspace, Pool(_processes(workspace, options)) as pool:
         asked = ask(read(dataset, workspace), wish)
-        root = workspace.home / "automl"
-        folder = find_folder(root, key_of(asked.job, options.exclude_frameworks, options.latency), finished=False)
-        asked = _kept(asked, folder, options)
-        experiment = options.experiment or f"automl {asked.dataset.name}"
-        log = _run_log(workspace, asked, folder, options, experiment)
-        watch = _Watching(log, folder, options.watch, begun)
-        limits = replace(_limits(begun, wish, options, folder), after_s=partial(_after_s, log, options.minutes * 60))
-        families = spaces(frozenset(options.exclude_frameworks))
-        found = run_search(asked, folder, families, limits, pool=pool, clock=workspace.clock, watch=watch)
-        pool.close()
-        summary = _log(workspace, asked, found, log, experiment)
-        folder.keep_state(done=True, model_uri=summary.model_uri, final=final_to_json(summary.final))
-        tidy(root, folder)
-        spent = time.monotonic() - begun
-        return replace(summary, search=replace(summary.search, seconds=spent))
+        key = key_of(asked.job, options.exclude_frameworks, options.latency)
+        with kept_folder(workspace.home / "automl", key) as folder:
+            return _searched(workspace, asked, wish, options, folder, pool, begun)
+
+
+def _searched(  # noqa: PLR0917 - the world first, then what is asked, then where and since when
+    workspace: Workspace, asked: Asked, wish: Wish, options: Options, folder: SearchFolder, pool: Pool, begun: float
+) -> AutoMLSummary:
+    asked = _kept(asked, folder, options)
+    experiment = options.experiment or f"automl {asked.dataset.name}"
+    log = _run_log(workspace, asked, folder, options, experiment)
+    used_s = float(folder.state().get("used_s", 0.0))
+    watch = _Watching(log, folder, options.watch, begun - used_s)
+    limits = replace(_limits(begun, wish, options, used_s), after_s=partial(_after_s, log, options.minutes * 60))
+    families = spaces(frozenset(options.exclude_frameworks))
+    found = run_search(asked, folder, families, limits, pool=pool, clock=workspace.clock, watch=watch)
+    pool.close()
+    summary = _log(workspace, asked, found, log, experiment)
+    folder.keep_state(done=True, model_uri=summary.model_uri, final=final_to_json(summary.final))
+    tidy(folder.path.parent, folder)
+    return replace(summary, search=replace(summary.search, seconds=time.monotonic() - begun))
 
 
 @dataclass(slots=True)
 class _Watching:
-    """Logs each trial, keeps how much time was used, and passes on to who looks on."""
+    """Logs each trial, keeps how much time was used since it began (without what it lay still after it was killed), and passes on to who looks on."""
 
     log: RunLog
     folder: SearchFolder
@@ -264,34 +270,46 @@ def _by_engine(engine: Engine, dataset: Any, wish: Wish, options: Options) -> Au
     with closing(open_workspace(options.home)) as workspace:
         interpreter(engine, workspace.home)
         asked = ask(read(dataset, workspace), wish)
-        folder = find_folder(workspace.home / "automl", key_of(asked.job, engine, options.latency), finished=False)
-        folder.begin(asked.job)
-        asked = _kept(asked, folder, options)
-        experiment = options.experiment or f"automl {asked.dataset.name}"
-        log = _run_log(workspace, asked, folder, options, experiment)
-        if options.watch is not None:
-            options.watch.begun(_sketch(workspace, asked, folder, options))
-        try:
-            found = run_engine(
-                engine,
-                asked,
-                search_id=folder.id,
-                home=workspace.home,
-                budget_s=options.minutes * 60 - (time.monotonic() - begun),
-                threads=workspace.settings.threads,
-                seed=wish.seed,
-                latency=options.latency,
-                clock=workspace.clock,
-            )
-        except MillraceError:
-            log.flush()
-            workspace.tracking.finish(log.wait_started(), failed=True)
-            raise
-        for trial in found.search.trials:
-            log.trial(trial)
-        summary = _log(workspace, asked, found, log, experiment)
-        folder.keep_state(done=True, model_uri=summary.model_uri)
-        return replace(summary, search=replace(summary.search, seconds=time.monotonic() - begun))
+        with kept_folder(workspace.home / "automl", key_of(asked.job, engine, options.latency)) as folder:
+            return _searched_by(engine, workspace, asked, wish, options, folder, begun)
+
+
+def _searched_by(  # noqa: PLR0917 - as `_searched`
+    engine: Engine,
+    workspace: Workspace,
+    asked: Asked,
+    wish: Wish,
+    options: Options,
+    folder: SearchFolder,
+    begun: float,
+) -> AutoMLSummary:
+    folder.begin(asked.job)
+    asked = _kept(asked, folder, options)
+    experiment = options.experiment or f"automl {asked.dataset.name}"
+    log = _run_log(workspace, asked, folder, options, experiment)
+    if options.watch is not None:
+        options.watch.begun(_sketch(workspace, asked, folder, options))
+    try:
+        found = run_engine(
+            engine,
+            asked,
+            search_id=folder.id,
+            home=workspace.home,
+            budget_s=options.minutes * 60 - (time.monotonic() - begun),
+            threads=workspace.settings.threads,
+            seed=wish.seed,
+            latency=options.latency,
+            clock=workspace.clock,
+        )
+    except MillraceError:
+        log.flush()
+        workspace.tracking.finish(log.wait_started(), failed=True)
+        raise
+    for trial in found.search.trials:
+        log.trial(trial)
+    summary = _log(workspace, asked, found, log, experiment)
+    folder.keep_state(done=True, model_uri=summary.model_uri)
+    return replace(summary, search=replace(summary.search, seconds=time.monotonic() - begun))
 
 
 def _kept(asked: Asked, folder: SearchFolder, options: Options) -> Asked:
@@ -316,12 +334,11 @@ def _kept(asked: Asked, folder: SearchFolder, options: Options) -> Asked:
     return replace(asked, dataset=replace(asked.dataset, path=str(path)))
 
 
-def _limits(begun: float, wish: Wish, options: Options, folder: SearchFolder) -> Limits:
+def _limits(begun: float, wish: Wish, options: Options, used_s: float) -> Limits:
     budget = options.minutes * 60
-    used = float(folder.state().get("used_s", 0.0)) if folder.path.exists() else 0.0
     return Limits(
         begun=begun,
-        budget_s=max(budget - used, min(budget, _LEAST_S)),
+        budget_s=max(budget - used_s, min(budget, _LEAST_S)),
         max_trials=options.max_trials,
         latency=options.latency,
         blend=options.blend,
@@ -358,17 +375,4 @@ def _processes(workspace: Workspace, options: Options) -> int:
 def _minutes(minutes: float | None, timeout_minutes: float | None) -> float:
     if minutes is not None and timeout_minutes is not None and minutes != timeout_minutes:
         raise InvalidInput("minutes and timeout_minutes differ", hint="give one of them")
-    given = next((each for each in (minutes, timeout_minutes) if each is not None), DEFAULT_MINUTES)
-    if not given > 0:
-        raise InvalidInput(f"{given} minutes are no time", hint="give a number over 0, as 0.5 for half a minute")
-    return given
-
-
-def _check_frameworks(names: Sequence[str]) -> None:
-    from millrace.core.names import did_you_mean
-
-    for name in names:
-        if name not in _FRAMEWORKS:
-            raise InvalidInput(f"'{name}' is no framework", hint=did_you_mean(name, _FRAMEWORKS))
-    if not [space for space in spaces(frozenset(names)) if space.family != "dummy"]:
-        raise InvalidInput("all frameworks are excluded", hint="leave one of them")
+    return next((each for each in (minutes, timeout_minutes) if each is not None), DEFAULT_MINUTES)

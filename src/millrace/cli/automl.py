@@ -62,11 +62,8 @@ def automl(
     json: Json = False,
 ) -> int:
     """Search a model for a table: cheap ones first, then what Optuna proposes, until the time is up. Ctrl-C ends it early."""
+    _check(latency, register)
     search = _search(task, table, target, home)
-    if latency not in {"normal", "low"}:
-        from millrace.core.errors import UsageError
-
-        raise UsageError(f"--latency is '{latency}'", hint="give normal or low")
     more = {} if metric is None else {"primary_metric": metric}
     with _display(plain=json) as watch:
         found: AutoMLSummary = search(
@@ -96,6 +93,16 @@ def automl(
     if version is not None:
         say(f"registered as version {version} of {register}")
     return 0
+
+
+def _check(latency: str, register: str | None) -> None:
+    """Before the time is spent: a name that can't be registered is found out last."""
+    from millrace.core.errors import UsageError
+
+    if latency not in {"normal", "low"}:
+        raise UsageError(f"--latency is '{latency}'", hint="give normal or low")
+    if register is not None and (not register.strip() or set(register) & set("/:")):
+        raise UsageError(f"--register is '{register}'", hint="a model's name holds letters, digits, dots, _ and -")
 
 
 def _search(task: str | None, table: str, target: str, home: Any) -> Any:

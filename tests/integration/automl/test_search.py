@@ -15,6 +15,8 @@ import pytest
 
 import millrace as mr
 from millrace import automl
+from millrace.automl.folder import SearchFolder
+from millrace.automl.types import Search, Trial
 from millrace.training.types import Track, TrainingData
 from millrace.workspace import open_workspace, require_home
 
@@ -59,6 +61,27 @@ def test_from_a_frame_to_a_logged_model_with_a_run_for_each_trial(tmp_path: Path
     assert (loaded.predict_proba(asked) == shares).all()
     assert found.register("ml.models.churn") == "1"
     assert "linear 1" in str(found)
+
+
+class Ends:
+    """Looks on, and ends the search with its first trial, as far as the search can see."""
+
+    def begun(self, search: Search) -> None: ...
+
+    def ended(self, trial: Trial, best: Trial | None, left_s: float) -> None:
+        del trial, best, left_s
+        raise EOFError
+
+
+@pytest.mark.slow
+def test_what_was_used_before_each_end_counts(tmp_path: Path) -> None:
+    for used_s in (0.0, 100.0):
+        for kept in tmp_path.glob("home/automl/*"):
+            SearchFolder(kept).keep_state(used_s=used_s)
+        with pytest.raises(EOFError):
+            automl.classify(shop(), "churned", minutes=5, folds=2, home=tmp_path / "home", watch=Ends())
+    (folder,) = tmp_path.glob("home/automl/*")
+    assert SearchFolder(folder).state()["used_s"] > 100.0
 
 
 @pytest.mark.long

@@ -27,6 +27,8 @@ def test_numbers_of_many_values_are_regressed(values: pa.Array, task: str) -> No
     [
         (["--task", "guess"], "--task is 'guess'"),
         (["--task", "classify", "--latency", "high"], "--latency is 'high'"),
+        (["--task", "classify", "--register", "ml/models/churn"], "--register is 'ml/models/churn'"),
+        (["--task", "classify", "--register", ""], "--register is ''"),
     ],
 )
 def test_an_option_that_is_none_is_a_usage_error(
