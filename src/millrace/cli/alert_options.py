@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from millrace.cli.options import named_values
 from millrace.core.errors import InvalidInput, UsageError
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Telling:
             resolve_after=self.resolve_after,
             repeat_after=_span("--repeat", self.repeat),
             notify_on_ok=self.notify_on_ok,
-            labels=_labels(self.label),
+            labels=named_values("--label", self.label, "team=risk"),
             inhibitions=(),
             quiet=self.quiet,
             condition=condition,
@@ -121,13 +122,3 @@ def _span(option: str, text: str | None) -> timedelta | None:
         return parse_span(text)
     except InvalidInput as error:
         raise UsageError(f"{option}: {error.message}", hint=error.hint) from error
-
-
-def _labels(texts: tuple[str, ...]) -> dict[str, str]:
-    labels = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not (key and equals and value):
-            raise UsageError(f"--label {text} is not NAME=VALUE", hint="write --label team=risk")
-        labels[key] = value
-    return labels

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from millrace.cli.options import Home, Json
+from millrace.cli.options import Home, Json, named_values
 from millrace.cli.output import print_json, say
 from millrace.core.errors import InvalidState, UsageError
 
@@ -45,7 +45,7 @@ def exec_(
             file,
             output=kept,
             home=home,
-            parameters=_pairs(param or []),
+            parameters=named_values("--param", param or (), "day=monday", may_be_empty=True),
             project=_project(file),
             timeout_s=timeout,
             progress=CellLines(),
@@ -107,13 +107,3 @@ def _project(file: Path) -> Path:
     """Where the user stands, if the notebook is below it; else its folder."""
     here = Path.cwd()
     return here if file.absolute().is_relative_to(here) else file.absolute().parent
-
-
-def _pairs(texts: list[str]) -> dict[str, str]:
-    pairs = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not (name and equals):
-            raise UsageError(f"--param {text} is not NAME=VALUE", hint="write --param day=monday")
-        pairs[name] = value
-    return pairs

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from millrace.cli.job_named import JobName, RunOrJob, find_run
+from millrace.cli.job_named import JobName, RunOrJob, find_run, say_unexecuted
 from millrace.cli.options import Home, Json
 from millrace.cli.output import print_json, say
 from millrace.core.errors import InvalidState
@@ -34,13 +34,16 @@ def cancel(
     with closing(require_home(home)) as workspace:
         desk = workspace.jobs
         done = cancel_all(desk, run) if all_ else [cancel_run(desk, find_run(desk, run).run_id)]
-    if json:
-        print_json({"runs": [run_json(each) for each in done]})
-        return 0
-    if not done:
-        say(f"no run of job {run} is on its way")
-    for each in done:
-        say(f"run {each.run_id} of job {each.job} " + ("is canceled" if each.is_over else "is being canceled"))
+        if json:
+            print_json({"runs": [run_json(each) for each in done]})
+            return 0
+        if not done:
+            say(f"no run of job {run} is on its way")
+        for each in done:
+            say(f"run {each.run_id} of job {each.job} " + ("is canceled" if each.is_over else "is being canceled"))
+        begun = [each.run_id for each in done if not each.is_over]
+        if begun:
+            say_unexecuted(workspace, begun[0])
     return 0
 
 

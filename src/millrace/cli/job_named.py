@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from millrace.cli.output import say
 from millrace.core.errors import NotFound
 from millrace.core.names import did_you_mean
 from millrace.jobs.job_run import JobRun, RunId, TaskRun
 from millrace.jobs.port import JobDesk
+
+if TYPE_CHECKING:
+    from millrace.workspace import Workspace
 
 JobName = Annotated[str, Parameter(help="The job's name.")]
 RunOrJob = Annotated[str, Parameter(help="A run's number, or a job's name: then its newest run.")]
@@ -39,6 +43,14 @@ def _of_number(desk: JobDesk, number: int) -> JobRun:
         newest = ", ".join(f"{run.run_id} ({run.job})" for run in desk.runs.list(limit=_SHOWN))
         hint = f"the newest runs: {newest}" if newest else "nothing has run yet; see `millrace job list`"
         raise NotFound(f"there is no run {number}", hint=hint) from error
+
+
+def say_unexecuted(workspace: Workspace, run_id: RunId) -> None:
+    """Say so where nothing executes the home's runs: then this one stays as it is."""
+    from millrace.tasks.execute_here import is_executed
+
+    if not is_executed(workspace.jobs, workspace.home):
+        say(f"nothing executes it until `millrace up` runs, or somebody waits: millrace job wait {run_id}")
 
 
 def attempts_of(desk: JobDesk, run: JobRun, key: str) -> Sequence[TaskRun]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from millrace.cli.job_named import JobName, RunOrJob, find_run
-from millrace.cli.options import Home, Json
+from millrace.cli.job_named import JobName, RunOrJob, find_run, say_unexecuted
+from millrace.cli.options import Home, Json, named_values
 from millrace.cli.output import print_json, say
 from millrace.core.errors import InvalidInput, UsageError
 
@@ -46,7 +46,7 @@ def run(
     from millrace.jobs.submit import submit
     from millrace.workspace import require_home
 
-    given = _pairs(param or [])
+    given = named_values("--param", param or (), "day=2025-03-01", may_be_empty=True)
     with closing(require_home(home)) as workspace:
         try:
             run_id = submit(workspace.jobs, job, token=token, parameters=given)
@@ -103,8 +103,7 @@ def _go_on(workspace: Workspace, run_id: RunId, *, wait: bool, json: bool, known
         say(f"run {run_id} of job {run.job} is skipped: {run.state_message}")
         return _FAILED
     say(f"run {run_id} of job {run.job} is in the queue; see millrace job show {run_id}")
-    if not is_executed(desk, workspace.home):
-        say(f"nothing executes it until `millrace up` runs, or somebody waits: millrace job wait {run_id}")
+    say_unexecuted(workspace, run_id)
     return 0
 
 
@@ -150,13 +149,3 @@ def _is_refused(failed: Sequence[TaskRun]) -> bool:
     from millrace.jobs.engine.end_attempt import REFUSED
 
     return bool(failed) and all(each.output.get(REFUSED) and each.process for each in failed)
-
-
-def _pairs(texts: Sequence[str]) -> dict[str, str]:
-    pairs = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not (name and equals):
-            raise UsageError(f"--param {text} is not NAME=VALUE", hint="write --param day=2025-03-01")
-        pairs[name] = value
-    return pairs

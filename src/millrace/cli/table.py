@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from millrace.cli.options import Home, Json
+from millrace.cli.options import Home, Json, named_values
 from millrace.cli.output import print_facts, print_json, print_table, say, size
 from millrace.core.errors import UsageError
 
@@ -42,7 +42,7 @@ def import_(
         file,
         mode="replace" if replace else "append",
         format=file_format,
-        types=_pairs(column_types or [], "--type"),
+        types=named_values("--type", column_types or (), "amount=decimal(18,2)"),
     )
     columns = [(field.name, str(field.type)) for field in result.schema]
     if json:
@@ -155,13 +155,3 @@ def preview(
     else:
         print_table(table.column_names, [row.values() for row in table.to_pylist()], title=str(pinned))
     return 0
-
-
-def _pairs(texts: list[str], option: str) -> dict[str, str]:
-    pairs = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not (name and equals and value):
-            raise UsageError(f"{option} {text} is not NAME=VALUE", hint=f"write {option} amount=decimal(18,2)")
-        pairs[name] = value
-    return pairs

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from millrace.jobs.port import EXECUTOR
+from millrace.workspace import open_workspace
 from tests.unit.cli.conftest import Cli
 
 PAGE = """
@@ -197,3 +200,15 @@ def test_a_parameter_that_no_run_could_begin_with_is_refused(applied: Cli, given
 
 def test_a_token_that_can_not_be_written_down_is_refused(applied: Cli) -> None:
     assert "the token is" in applied("job", "run", "nightly", "--no-wait", "--token", "\udcff").refused(2)
+
+
+def test_canceling_a_run_that_had_begun_says_where_nothing_ends_it(applied: Cli, home: Path) -> None:
+    run = applied("job", "run", "nightly", "--no-wait", "--json").json()["run_id"]
+    with closing(open_workspace(home)) as workspace:  # an executor that began it and is gone
+        leases = workspace.jobs.leases
+        assert leases.acquire(EXECUTOR, "gone", 60)
+        workspace.jobs.execution("gone").begin(run, None)
+        leases.release(EXECUTOR, "gone")
+    said = applied("job", "cancel", run).out
+    assert "is being canceled" in said
+    assert f"nothing executes it until `millrace up` runs, or somebody waits: millrace job wait {run}" in said
