@@ -94,7 +94,7 @@ def pipeline_of(project: Project, given: Path | None) -> Path:
     if given is not None:
         return given.absolute()
     if len(project.pipelines) > 1:
-        names = ", ".join(str(file.relative_to(project.folder)) for file in project.pipelines)
+        names = ", ".join(os.path.relpath(file, project.folder) for file in project.pipelines)
         raise UsageError(f"the project has {len(project.pipelines)} pipelines", hint=f"name one of {names}")
     if not project.pipelines or not project.pipelines[0].is_file():
         where = project.pipelines[0] if project.pipelines else project.folder / "pipeline.py"
@@ -155,19 +155,33 @@ def _target(where: str, folder: Path, name: str, body: object) -> Target:
         raise InvalidInput(
             f"{where}: {place} has a token or certificate and no server", hint="add server, or leave them out"
         )
+    alias = body.get("alias", "staging")
+    if not _TARGET_NAME.fullmatch(alias) or alias == "previous":
+        raise InvalidInput(
+            f"{where}: {place}.alias is '{alias}'",
+            hint="write production, staging, or a name of letters, digits, - and _",
+        )
     return Target(
         name=name,
-        home=_path(folder, body.get("home")),
+        home=_path(where, f"{place}.home", folder, body.get("home")),
         server=_url(where, place, body.get("server")),
         token_env=_variable(where, place, body.get("token_env", "MILLRACE_TOKEN")),
-        certificate=_path(folder, body.get("certificate")),
+        certificate=_path(where, f"{place}.certificate", folder, body.get("certificate")),
         approval=body.get("approval", False),
-        alias=body.get("alias", "staging"),
+        alias=alias,
     )
 
 
-def _path(folder: Path, text: str | None) -> Path | None:
-    return None if text is None else (folder / Path(text).expanduser()).absolute()
+def _path(where: str, place: str, folder: Path, text: str | None) -> Path | None:
+    if text is None:
+        return None
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:  # a user that there is not
+        raise InvalidInput(f"{where}: {place} is '{text}': {error}", hint="write the folder in full") from error
+    if not text.strip():
+        raise InvalidInput(f"{where}: {place} is empty", hint="write a path, or leave it out")
+    return (folder / path).absolute()
 
 
 def _url(where: str, place: str, text: str | None) -> str | None:

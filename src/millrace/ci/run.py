@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-from millrace.ci.reports.write import write_reports
+from millrace.ci.reports.write import make_folder, write_reports
 from millrace.ci.types import Check, Project, Stage, StageResult, Status
 from millrace.core.errors import MillraceError, UsageError
 from millrace.core.names import did_you_mean
@@ -39,6 +39,7 @@ def report_stage(
         MillraceError: what the stage raised.
     """
     reports = folder or project.reports
+    make_folder(reports)  # before the work: where it can't be told, it is not done
     try:
         result = run()
     except MillraceError as error:

@@ -77,6 +77,10 @@ def test_the_file_is_found_from_below(tmp_path: Path) -> None:
         ("[targets]", "targets is empty", "dev, staging, prod"),
         ("[targets.'a b']", "'a b' is not a target's name", "letters"),
         ("[targets.p]\nhome = 'x'\nserver = 'http://h:1'", "both home and server", "one or the other"),
+        ("[targets.p]\nhome = ''", "targets.p.home is empty", "leave it out"),
+        ("[targets.p]\nhome = '~nobody-of-that-name/h'", "targets.p.home is '~nobody", "in full"),
+        ("[targets.p]\nalias = 'a/b'", "targets.p.alias is 'a/b'", "production, staging"),
+        ("[targets.p]\nalias = 'previous'", "targets.p.alias is 'previous'", "production, staging"),
         ("[targets.p]\nserver = 'h:1'", "targets.p.server is 'h:1'", "http://"),
         ("[targets.p]\nserver = 'http://me:secret@h:1'", "targets.p.server", "without user"),
         ("[targets.p]\ntoken_env = 'T'", "no server", "add server"),
@@ -125,3 +129,6 @@ def test_the_pipeline_is_named_or_the_only_one(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has 2 pipelines") as several:
         pipeline_of(read(tmp_path, WHOLE), None)
     assert "churn.py, value/pipeline.py" in several.value.hint
+    with pytest.raises(UsageError, match="has 2 pipelines") as elsewhere:
+        pipeline_of(read(tmp_path, f"[project]\npipelines = ['{tmp_path.parent}/x.py', 'y.py']"), None)
+    assert "../x.py, y.py" in elsewhere.value.hint

@@ -72,6 +72,13 @@ def test_what_can_not_be_done_is_in_the_reports_too(cli: Cli, tmp_path: Path) ->
         )
 
 
+def test_reports_that_can_not_be_written_are_told_before_the_work_and_are_no_bug(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    (tmp_path / "millrace.toml").write_text('[project]\ntests = "touch done"\n')
+    assert "taken can't be a folder" in cli("ci", "run", "test", "--reports", "taken").refused()
+    assert not (tmp_path / "done").exists()
+
+
 def test_the_projects_tests_decide_and_never_see_the_home(cli: Cli, tmp_path: Path, home: Path) -> None:
     file = tmp_path / "test_it.py"
     file.write_text(f"import os\n\n\n{PASSING}    assert os.environ['MILLRACE_HOME'] != {str(home)!r}\n")

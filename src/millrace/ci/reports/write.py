@@ -14,6 +14,7 @@ from millrace.ci.reports.junit import to_junit
 from millrace.ci.reports.markdown import to_markdown
 from millrace.ci.reports.providers import tell_provider
 from millrace.ci.types import StageResult
+from millrace.core.errors import InvalidState
 
 
 def write_reports(
@@ -29,7 +30,7 @@ def write_reports(
     `junit=False` leaves the `.xml` as it is: the tests have written their own.
     """
     markdown = to_markdown(result)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if junit:
         write_text(folder / f"{result.stage}.xml", to_junit(result))
     write_text(folder / f"{result.stage}.md", markdown)
@@ -47,8 +48,24 @@ def as_json(result: StageResult) -> dict[str, object]:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a file whole, or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file whole, or not at all.
+
+    Raises:
+        InvalidState: it can't be written.
+    """
+    make_folder(file.parent)
     beside = file.with_name(f".{file.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(file)
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(file)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise InvalidState(f"{file} can't be written: {error.strerror}", hint="name another place") from error
+
+
+def make_folder(folder: Path) -> None:
+    """A folder for reports; InvalidState where there can be none."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidState(f"{folder} can't be a folder: {error.strerror}", hint="name another place") from error
