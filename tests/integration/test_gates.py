@@ -24,8 +24,6 @@ from millrace.pipeline.stages.judge import Validate
 from millrace.pipeline.stages.stage import Outcome, Stage
 from millrace.pipeline.stages.train import BuildTrainingSet, Train
 from millrace.registry.types import ModelName
-from millrace.validation.report.junit import junit
-from millrace.validation.report.markdown import markdown
 from millrace.workspace import Workspace, open_workspace
 
 pytestmark = pytest.mark.slow
@@ -136,8 +134,6 @@ def test_an_honest_model_goes_into_production_with_its_report(home: Home) -> Non
     assert {each["gate"] for each in promoted["results"]} >= {"calibrated", "fast_enough"}  # type: ignore[attr-defined]
     document = json.loads(report.with_name("verdict.json").read_text())
     assert [each["gate"] for each in document["gates"]][-2:] == ["no_serving_skew", "fast_enough"]
-    assert markdown(document, "churn v1").startswith("## churn v1: passed\n")
-    assert 'failures="0"' in junit(document, "churn")
 
 
 def test_a_leaky_feature(home: Home) -> None:

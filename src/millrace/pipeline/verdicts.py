@@ -7,13 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from millrace.core.clock import iso
-from millrace.core.errors import NotFound
 from millrace.pipeline import training_parts
-from millrace.pipeline.attempts import VALIDATE
 from millrace.pipeline.context import RunContext
-from millrace.pipeline.declare import Pipeline
 from millrace.pipeline.fitted import Contest
-from millrace.pipeline.port import Services
 from millrace.statistics.bootstrap import metric_intervals
 from millrace.statistics.metrics import METRICS, measure
 from millrace.tracking.types import RunId
@@ -89,19 +85,6 @@ def add_served(context: RunContext, run: RunId, results: Sequence[GateResult], v
     kept["passed"] = all(each["passed"] for each in kept["gates"])
     kept["title"] = f"{context.pipeline.name} v{version}"
     keep_report(context, run, kept)
-
-
-def newest_verdict(services: Services, pipeline: Pipeline) -> Document:
-    """The verdict of the newest training that came to one, as `validation.report` takes it.
-
-    Raises:
-        NotFound: there is none.
-    """
-    found = services.runs.latest(pipeline.name, VALIDATE)
-    if found is None or "run_id" not in found.output:
-        raise NotFound(f"{pipeline.name} has no verdict yet", hint="train it with `millrace run`")
-    document: Document = json.loads(services.tracking.read_text(RunId(str(found.output["run_id"])), DOCUMENT))
-    return document
 
 
 def _plain(value: Any) -> Any:

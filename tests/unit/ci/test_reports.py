@@ -7,6 +7,8 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from millrace.ci.reports.html import to_html
 from millrace.ci.reports.junit import to_junit
@@ -64,6 +66,13 @@ def test_junit_has_a_case_for_each_check_and_the_reason_of_each_refusal() -> Non
     assert "worse | than `linear`\n<script>" in (failure.text or "")
     assert "\x1b" not in (failure.text or "")
     assert skipped.find("skipped") is not None
+
+
+@given(st.text(), st.text())
+def test_whatever_a_reason_says_both_can_be_read(name: str, reason: str) -> None:
+    said = replace(REFUSED, checks=(Check(name, "failed", reason),))
+    ET.fromstring(to_junit(said))  # noqa: S314 - our own
+    assert len([line for line in to_markdown(said).splitlines() if line.startswith("| ❌")]) == 1
 
 
 def test_a_stage_without_checks_is_one_case() -> None:

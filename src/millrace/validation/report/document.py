@@ -8,14 +8,9 @@ from typing import Any
 Document = Mapping[str, Any]
 
 
-def missed(document: Document) -> int:
-    """How many gates said no."""
-    return sum(not each["passed"] for each in document["gates"])
-
-
 def headline(document: Document) -> str:
     """One line: whether it passed, and how many gates said what."""
-    gates, no = len(document["gates"]), missed(document)
+    gates, no = len(document["gates"]), sum(not each["passed"] for each in document["gates"])
     if not gates:
         return "no gate was asked"
     return f"all {gates} gates passed" if no == 0 else f"{no} of {gates} gates said no"
