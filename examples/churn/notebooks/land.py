@@ -12,14 +12,13 @@ from millrace.quickstart.simulate import open_shop
 
 dbutils.widgets.text("today", "", "The day up to which rows arrive; empty: a week after the newest")
 dbutils.widgets.text("seed", "7", "Of the simulation")
-tables = ("bronze.transactions", "bronze.customers")
+times = {"bronze.transactions": "transaction_date", "bronze.customers": "signup_date"}
 
 # COMMAND ----------
 
 # DBTITLE 1,Up to which day
-is_first = not spark.catalog.tableExists(tables[0])
 landed = None
-if not is_first:
+if spark.catalog.tableExists("bronze.landed"):
     landed = spark.sql("SELECT CAST(value AS DATE) FROM bronze.landed ORDER BY value DESC LIMIT 1").collect()[0][0]
 if dbutils.widgets.get("today"):
     today = date.fromisoformat(dbutils.widgets.get("today"))
@@ -37,6 +36,14 @@ def midnight(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
+def has_landed(name: str) -> bool:
+    """Whether the rows are there already: a run that was ended before it could say so begins this notebook anew."""
+    if not spark.catalog.tableExists(name):
+        return False
+    beyond = "true" if landed is None else f"{times[name]} > '{midnight(landed).isoformat()}'"
+    return bool(spark.sql(f"SELECT 1 FROM {name} WHERE {beyond} LIMIT 1").collect())
+
+
 shop = open_shop(ShopPlan(seed=int(dbutils.widgets.get("seed"))))
 after = None if landed is None else midnight(landed)
 arrived = {
@@ -44,7 +51,7 @@ arrived = {
     "bronze.customers": shop.customers(midnight(today), after),
 }
 for name, rows in arrived.items():
-    if rows.num_rows:
+    if rows.num_rows and not has_landed(name):
         spark.createDataFrame(rows).write.mode("append").saveAsTable(name)
     print(f"{name}: {rows.num_rows:,} rows")
 if landed is None or today > landed:

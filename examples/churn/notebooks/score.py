@@ -1,7 +1,7 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # Score
-# MAGIC Every active customer of each day since the last run, by what is in production. The log of predictions is what the monitor watches. A row
+# MAGIC Every active customer of each Monday since the last run, by what is in production. The log of predictions is what the monitor watches. A row
 # MAGIC of it has the model's inputs, its answer, the version, and the label as soon as that is known.
 
 # COMMAND ----------

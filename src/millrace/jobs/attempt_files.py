@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,13 @@ def read_attempt(path: Path) -> tuple[TaskContext, Work]:
 def write_outcome(artifacts: str | Path, outcome: TaskOutcome | TaskFailure) -> None:
     """Write what an attempt came to, in one step: it is there whole or not at all, also after a power cut.
 
+    A float that is not finite becomes null, as JSON has no word for it: a NaN in the first row of a query is no failure.
+
     Raises:
         InvalidInput: the output is not JSON.
     """
     try:
-        _write(Path(artifacts) / _OUTCOME, {"failed": isinstance(outcome, TaskFailure), **asdict(outcome)})
+        _write(Path(artifacts) / _OUTCOME, {"failed": isinstance(outcome, TaskFailure), **_finite(asdict(outcome))})
     except (TypeError, ValueError) as error:
         raise InvalidInput(
             f"the output of the task is not JSON: {error}", hint="give texts, numbers, lists and dicts"
@@ -78,6 +81,14 @@ def read_outcome(artifacts: str | Path) -> TaskOutcome | TaskFailure | None:
         return TaskFailure(**found) if found.pop("failed") else TaskOutcome(**found)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _write(path: Path, document: Mapping[str, object]) -> None:

@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from millrace.jobs.attempt_files import read_attempt
+from millrace.jobs.attempt_files import read_attempt, read_outcome, write_outcome
+from millrace.jobs.job_run import TaskOutcome
 
 WRITES = """
 import sys
@@ -24,3 +25,10 @@ def test_what_an_attempt_is_told_is_written_whatever_the_locale_of_who_executes(
     subprocess.run([sys.executable, "-c", WRITES, str(tmp_path)], env=ascii_only, check=True)
     context, _ = read_attempt(tmp_path / "attempt.json")
     assert context.parameters == {"who": "häufig ł"}
+
+
+def test_a_number_that_is_not_finite_is_null_in_an_outcome(tmp_path: Path) -> None:
+    write_outcome(
+        tmp_path, TaskOutcome({"first_row": {"x": float("nan"), "n": 1.5}, "all": [float("inf"), 2]}, "1 row")
+    )
+    assert read_outcome(tmp_path) == TaskOutcome({"first_row": {"x": None, "n": 1.5}, "all": [None, 2]}, "1 row")

@@ -17,7 +17,7 @@ from millrace.jobs.engine.fence import host
 from millrace.jobs.engine.lease import FUSE_S
 from millrace.jobs.engine.live_run import LiveRun
 from millrace.jobs.engine.run_files import folder_of, log_of
-from millrace.jobs.job import Job, RunJobTask, Work
+from millrace.jobs.job import RunJobTask, Work
 from millrace.jobs.job_run import JobRun, TaskContext, TaskRun
 from millrace.jobs.port import Execution, JobDesk
 from millrace.jobs.references import Known, fill, fill_parameters, times
@@ -44,7 +44,7 @@ class Beginning:
         Raises:
             InvalidInput: a reference has nothing to stand for it.
         """
-        of_run = _of_run(live.run, live.job, self.desk.clock.now()) | _of_attempt(attempt)
+        of_run = _of_run(live.run, self.desk.clock.now()) | _of_attempt(attempt)
         newest = {key: attempts[-1] for key, attempts in live.attempts.items()}
         known = Known(
             run=of_run,
@@ -85,7 +85,7 @@ class Beginning:
             attempt=attempt.attempt,
             trigger=run.trigger,
             due=run.due,
-            parameters=fill_parameters(run.parameters, _of_run(run, live.job, self.desk.clock.now())),
+            parameters=fill_parameters(run.parameters, _of_run(run, self.desk.clock.now())),
         )
 
 
@@ -111,8 +111,7 @@ def _above(desk: JobDesk, run: JobRun) -> JobRun | None:
     return None
 
 
-def _of_run(run: JobRun, job: Job, now: datetime) -> dict[str, str]:
-    del job
+def _of_run(run: JobRun, now: datetime) -> dict[str, str]:
     return {
         "job.id": str(run.job_id),
         "job.name": run.job,
