@@ -137,7 +137,7 @@ def _print_end(workspace: Workspace, run: JobRun, *, json: bool) -> int:
         print_failures(attempts)
         first = run.state_message.split("\n")[0]
         say(f"run {run.run_id} of job {run.job}: {run_state(run)}" + (f": {first}" if first else ""))
-        if failures(attempts):
+        if failures(attempts) and run.result_state != "SUCCESS":
             say(f"mend what is wrong, then go on from there: millrace job repair {run.run_id}")
     if run.result_state == "SUCCESS":
         return 0

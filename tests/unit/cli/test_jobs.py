@@ -212,3 +212,28 @@ def test_canceling_a_run_that_had_begun_says_where_nothing_ends_it(applied: Cli,
     said = applied("job", "cancel", run).out
     assert "is being canceled" in said
     assert f"nothing executes it until `millrace up` runs, or somebody waits: millrace job wait {run}" in said
+
+
+HANDLED = """
+import millrace as mr
+
+def same(key, left, **more):
+    return mr.Task(key, mr.ConditionTask("EQUAL_TO", left, "1"), **more)
+
+first, bad = same("first", "1"), same("bad", "{{tasks.first.values.n}}", depends_on=["first"])
+handled = mr.Job("handled", [first, bad, same("after", "1", depends_on=["bad"], run_if="ALL_DONE")])
+fails = mr.Job("fails", [first, bad])
+"""
+
+
+def test_a_repair_is_proposed_where_the_run_failed_and_not_where_a_later_task_took_care_of_that(
+    cli: Cli, page: Path
+) -> None:
+    page.write_text(HANDLED)
+    cli("job", "apply", page)
+    handled, fails = cli("job", "run", "handled"), cli("job", "run", "fails")
+    assert (handled.code, fails.code) == (0, 1)
+    for said in (handled, fails):
+        assert "there is no value 'n' set by task 'first'" in said.out + said.err
+    assert "repair" not in handled.out
+    assert "millrace job repair" in fails.out
