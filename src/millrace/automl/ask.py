@@ -79,6 +79,7 @@ def ask(given: Given, wish: Wish) -> Asked:
     raw, target, classes = _labelled(given, wish, warnings)
     frame, infinite = plain_frame(raw.drop(columns=[wish.target]))
     columns = describe(frame, given.kinds, infinite, excluded=_roles(wish), imputers=wish.imputers)
+    columns = tuple(_explained(column, raw) for column in columns)
     used = tuple(column for column in columns if column.treatment != "drop")
     if not used:
         why = "; ".join(f"{column.name}: {column.why}" for column in columns[:5]) or "there is no other column"
@@ -92,6 +93,13 @@ def ask(given: Given, wish: Wish) -> Asked:
     found = Dataset(given.name, len(rows), columns, given.table, given.version, warnings=tuple(warnings))
     ways = {scale: preparation(columns, frame, scale=scale) for scale in (False, True)}
     return Asked(Job(problem, plan, rows), found, ways, raw)
+
+
+def _explained(column: Column, raw: pd.DataFrame) -> Column:
+    """A column of lists, bytes or other objects has values, which no model takes."""
+    if column.semantic != "empty" or not column.why or column.name not in raw or raw[column.name].isna().all():
+        return column
+    return replace(column, why="its values are no numbers, texts or times")
 
 
 def _check_names(frame: pd.DataFrame, wish: Wish) -> None:
@@ -109,6 +117,8 @@ def _check_names(frame: pd.DataFrame, wish: Wish) -> None:
                 hint=did_you_mean(name, map(str, frame.columns)),
                 column=name,
             )
+        if role not in {"target", "exclude_cols"} and name == wish.target:
+            raise InvalidInput(f"{role} names the target", hint="name another column, or leave it out")
     names = list(map(str, frame.columns))
     if names.count(wish.target) > 1:
         raise InvalidInput(f"the target '{wish.target}' stands twice", hint="rename one of them")
@@ -142,6 +152,7 @@ def _labelled(given: Given, wish: Wish, warnings: list[str]) -> tuple[pd.DataFra
             there = known & ~frame[name].isna().to_numpy()
             _leave_out(there, f"have no {name}", warnings, known.sum())
             known = there
+    _require_rows(known, warnings)
     classes: tuple[object, ...] = ()
     if wish.task == "classification":
         classes, known = _classes(frame[wish.target], known, wish.target, warnings)
@@ -166,6 +177,11 @@ def _leave_out(known: np.ndarray, why: str, warnings: list[str], of: Any = None)
     gone = int((len(known) if of is None else of) - known.sum())
     if gone:
         warnings.append(f"{gone:,} rows {why} and are left out")
+
+
+def _require_rows(known: np.ndarray, warnings: list[str]) -> None:
+    if warnings and not known.any():
+        raise InvalidInput(f"no row is left: {'; '.join(warnings)}", hint="check the columns that are named")
 
 
 def _missing(values: np.ndarray) -> np.ndarray:

@@ -120,19 +120,33 @@ def plan_folds(rows: Rows, task: Task, kind: str, folds: int | None) -> tuple[in
         task: classification or regression.
         kind: a `SplitKind`.
         folds: what the user wants; None: by the number of rows.
+
+    Raises:
+        InvalidInput: there is one group only, or not a row of any class for each of so many folds.
     """
     if kind == "column":
         return 1, 1
-    count = folds or 5
-    if kind == "group":
-        count = min(count, len(np.unique(_by(rows))))
     if kind == "time":
-        return _time_folds(rows, task, min(count, 5)), 1
+        return _time_folds(rows, task, min(folds or _FOLDS, _FOLDS)), 1
+    most = len(rows) if task == "regression" else int(np.bincount(rows.target).max())
     if kind == "group":
-        return count, 1
-    return count, _repeats(len(rows))
+        return _group_folds(rows, min(folds or _FOLDS, most)), 1
+    if folds is not None and folds > most:
+        what = "rows" if task == "regression" else "rows of any class"
+        raise InvalidInput(f"folds is {folds}, and there are no more than {most} {what}", hint="give fewer folds")
+    return min(folds or _FOLDS, most), _repeats(len(rows))
 
 
+def _group_folds(rows: Rows, most: int) -> int:
+    groups = len(np.unique(_by(rows)))
+    if groups < 2:  # noqa: PLR2004 - one to fit on, one to judge
+        raise InvalidInput(
+            "all rows are of one group, so none is left to judge on", hint="leave group_col out, or name another column"
+        )
+    return min(most, groups)
+
+
+_FOLDS = 5
 _REPEATS: Sequence[tuple[int, int]] = ((500, 4), (1500, 3), (4000, 2))
 
 

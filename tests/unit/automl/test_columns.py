@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pandas as pd  # noqa: TID253 - frames are what is asked
@@ -81,6 +82,31 @@ def test_what_nothing_can_be_learned_from_is_refused_with_the_reason(data: pd.Da
     with pytest.raises(InvalidInput, match=message) as error:
         asked(data)
     assert error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("added", "wish", "message"),
+    [
+        ({}, {"time_col": "y"}, "time_col names the target"),
+        ({"g": "one"}, {"group_col": "g"}, "all rows are of one group"),
+        ({}, {"folds": 150}, "folds is 150, and there are no more than 1"),
+        ({"t": pd.NaT}, {"time_col": "t"}, "no row is left: 200 rows have no t and are left out"),
+        ({"s": "other"}, {"split_col": "s"}, "no row is left: 200 rows have none of train, validate, test in s"),
+    ],
+)
+def test_roles_and_folds_that_can_not_be(added: dict[str, Any], wish: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        asked(frame().assign(**added), **wish)
+
+
+def test_classes_with_fewer_rows_than_folds_are_dealt_as_far_as_they_go() -> None:
+    data = pd.DataFrame({"x": np.arange(45.0), "y": np.arange(45) // 3})
+    assert asked(data).job.plan.folds == 3
+
+
+def test_values_that_no_model_takes_are_not_called_missing() -> None:
+    found = asked(frame().assign(parts=[[1, 2]] * 200)).dataset
+    assert found.warnings == ("parts is left out: its values are no numbers, texts or times",)
 
 
 def test_a_class_of_one_row_is_left_out_and_said() -> None:
