@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -41,12 +41,13 @@ def logs(
         if json:
             text = "" if chosen.log_path is None else _read(Path(chosen.log_path))
             print_json({"run_id": chosen.task_run_id, "task_key": chosen.task_key, "log": text})
-        elif chosen.log_path is None:
-            say(f"task {chosen.task_key} has written nothing: {chosen.state_message or chosen.life_cycle_state}")
-        elif follow:
-            _follow(desk, chosen, Path(chosen.log_path))
-        else:
+            return 0
+        if follow and not chosen.is_over:
+            chosen = _follow(desk, chosen)
+        elif chosen.log_path is not None:
             sys.stdout.write(_read(Path(chosen.log_path)))
+        if chosen.log_path is None:
+            say(f"task {chosen.task_key} has written nothing: {chosen.state_message or chosen.life_cycle_state}")
     return 0
 
 
@@ -72,16 +73,18 @@ def _attempt(desk: JobDesk, run: JobRun, key: str, number: int | None) -> TaskRu
     )
 
 
-def _follow(desk: JobDesk, task: TaskRun, path: Path) -> None:
+def _follow(desk: JobDesk, task: TaskRun) -> TaskRun:
+    """Print what the attempt writes, from when it begins until it has ended; return it as it is then."""
     pause, file = threading.Event(), None
-    while True:
-        is_over = desk.runs.task(task.task_run_id).is_over
-        if file is None and path.exists():
-            file = path.open("rb")
-        _pass_on(file)
-        if is_over:
-            return
-        pause.wait(_LOOK_S)
+    with ExitStack() as opened:
+        while True:
+            now = desk.runs.task(task.task_run_id)
+            if file is None and now.log_path is not None and Path(now.log_path).exists():
+                file = opened.enter_context(Path(now.log_path).open("rb"))
+            _pass_on(file)
+            if now.is_over:
+                return now
+            pause.wait(_LOOK_S)
 
 
 def _pass_on(file: BinaryIO | None) -> None:

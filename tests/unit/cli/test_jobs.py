@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from millrace.jobs.port import EXECUTOR
+from millrace.jobs.port import EXECUTOR, Ended
 from millrace.workspace import open_workspace
 from tests.unit.cli.conftest import Cli
 
@@ -237,3 +238,23 @@ def test_a_repair_is_proposed_where_the_run_failed_and_not_where_a_later_task_to
         assert "there is no value 'n' set by task 'first'" in said.out + said.err
     assert "repair" not in handled.out
     assert "millrace job repair" in fails.out
+
+
+def test_following_a_task_that_has_not_begun_waits_for_what_it_writes(applied: Cli, home: Path) -> None:
+    run = applied("job", "run", "nightly", "--no-wait", "--json").json()["run_id"]
+    log = home / "count.log"
+    log.write_text("hello\n")
+    with closing(open_workspace(home)) as workspace:
+        assert workspace.jobs.leases.acquire(EXECUTOR, "test", 60)
+        execution = workspace.jobs.execution("test")
+        execution.begin(run, None)
+        count = workspace.jobs.runs.tasks(run)[0].task_run_id
+
+        def go_on() -> None:
+            execution.start_task(count, None, str(log))
+            execution.end_task(count, Ended("SUCCESS"))
+
+        later = threading.Timer(1.0, go_on)
+        later.start()
+        assert applied("job", "logs", run, "count", "--follow").out == "hello\n"
+        later.join()
