@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
@@ -40,8 +41,14 @@ def check_job(job: Job) -> None:
     Raises:
         InvalidInput: with the first thing that is wrong, and how it is put right.
     """
-    job_of(job_document(job))  # each field is of the kind that it should be
+    document = job_document(job)
+    job_of(document)  # each field is of the kind that it should be
     _check_name(job.name)
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        found = error.object[max(error.start - 20, 0) : error.end + 20]
+        refuse(f"job '{job.name}' has a text that is not UTF-8: {found!r}", "write it, or name its folder, in UTF-8")
     if not job.tasks:
         refuse(f"job '{job.name}' has no tasks", "give it one at least")
     if len(job.tasks) > _MOST_TASKS:

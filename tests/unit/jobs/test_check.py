@@ -39,6 +39,7 @@ _CASES: list[tuple[Job, str, str]] = [
     (Job("", [task()]), "'' can't be a job's name", "1 to 200"),
     (Job(" a", [task()]), "can't be a job's name", "no spaces"),
     (Job("a\n", [task()]), "can't be a job's name", "printable"),
+    (job(task("a", SqlTask("SELECT '\udcff'"))), "has a text that is not UTF-8", "in UTF-8"),
     (Job("churn", []), "has no tasks", "one at least"),
     (job(task("a b")), "'a b' can't be a task's key", "letters, digits"),
     (job(task(), task()), "two tasks 'a'", "key of its own"),
