@@ -26,7 +26,7 @@ from millrace.ci.promotion.pack import origin_of, pack
 from millrace.ci.promotion.promote import HomeDestination, find_version, promote_version
 from millrace.ci.promotion.receive import missing
 from millrace.ci.types import StageResult
-from millrace.core.errors import InvalidInput, InvalidState, NotFound, UsageError
+from millrace.core.errors import Conflict, InvalidInput, InvalidState, NotFound, UsageError
 from millrace.registry.types import VersionEntry
 from millrace.targets.port import DeploymentTarget
 from millrace.targets.types import Answers
@@ -301,6 +301,15 @@ def test_a_version_that_answers_wrongly_leaves_its_endpoint_again(tmp_path: Path
     assert {entry.version: entry.aliases for entry in versions(prod)} == {"1": ("production",), "2": ()}
     dev.close()
     prod.close()
+
+
+def test_a_run_of_the_pipeline_there_is_waited_for(scene: Scene) -> None:
+    assert scene.prod.leases.acquire("pipeline/shop", "elsewhere:1:x", 60)
+    try:
+        with pytest.raises(Conflict, match="being run by another process"):
+            scene.promote(f"{MODEL}/1")
+    finally:
+        scene.prod.leases.release("pipeline/shop", "elsewhere:1:x")
 
 
 def test_nobody_judged_it(scene: Scene) -> None:

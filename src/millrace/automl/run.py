@@ -34,7 +34,7 @@ class Watch(Protocol):
     """Who looks on while a search runs."""
 
     def begun(self, search: Search) -> None:
-        """It begins; `search` has no trials yet, or those of the session that was killed."""
+        """It begins; `search` has no trials yet, or those of the search that was killed."""
         ...
 
     def ended(self, trial: Trial, best: Trial | None, left_s: float) -> None:

@@ -1,4 +1,4 @@
-"""What a search is told, tries and finds. All of it is data: a notebook, a report or a later session can be made from it.
+"""What a search is told, tries and finds. All of it is data: a notebook, a report or a later search can be made from it.
 
 Everything that is fitted is scikit-learn's, LightGBM's or XGBoost's own, so that a trial can be written down as plain code:
 a `ColumnTransformer` by `Preparation`, an estimator by `Trial.estimator` and `Trial.params`, folds by `SplitPlan`.

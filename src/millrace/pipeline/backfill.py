@@ -73,7 +73,7 @@ def backfill(services: Services, pipeline: Pipeline, progress: Progress, asked: 
         MillraceError: a table could not be computed; the snapshots that were finished before are kept.
     """
     tables = _tables(pipeline, asked.table)
-    with alone(services, pipeline):
+    with alone(services, pipeline.name):
         return [_refresh(services, pipeline, table, progress, asked) for table in tables]
 
 

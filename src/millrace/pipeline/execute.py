@@ -69,7 +69,7 @@ def run_pipeline(
         MillraceError: a stage could not be done; what was done before it stays done.
     """
     request = request or Request()
-    with alone(services, pipeline), ExitStack() as stack:
+    with alone(services, pipeline.name), ExitStack() as stack:
         shared = _opened_once(target, stack)
         reports: list[StageReport] = []
         resumed = _was_interrupted(services, pipeline)
@@ -96,7 +96,7 @@ def run_plan(services: Services, pipeline: Pipeline, plan: Plan, target: OpenTar
     Raises:
         Conflict, MillraceError: as `run_pipeline`.
     """
-    with alone(services, pipeline), ExitStack() as stack:
+    with alone(services, pipeline.name), ExitStack() as stack:
         resumed = bool(plan.needed) and _was_interrupted(services, pipeline)
         done = _execute(services, pipeline, plan, _opened_once(target, stack), progress) if plan.needed else []
     for status in ("refused", "waiting"):
@@ -213,9 +213,13 @@ def _was_interrupted(services: Services, pipeline: Pipeline) -> bool:
 
 
 @contextmanager
-def alone(services: Services, pipeline: Pipeline) -> Iterator[None]:
-    """Hold the pipeline's lease, renewed in the background; a killed holder's lease ends by itself."""
-    name, holder = f"pipeline/{pipeline.name}", f"{os.uname().nodename}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+def alone(services: Services, pipeline: str) -> Iterator[None]:
+    """Hold the lease of the pipeline of that name, renewed in the background; a killed holder's lease ends by itself.
+
+    Raises:
+        Conflict: another process holds it.
+    """
+    name, holder = f"pipeline/{pipeline}", f"{os.uname().nodename}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
     _take_lease(services, name, holder)
     stop = threading.Event()
 

@@ -12,6 +12,7 @@ from millrace.ci.stages.validate import verdict_result
 from millrace.ci.types import Check, Project, StageResult, Target
 from millrace.core.errors import InvalidState, NotApproved
 from millrace.pipeline.context import OpenTarget
+from millrace.pipeline.execute import alone
 from millrace.pipeline.rollback import DEPLOYMENT
 from millrace.registry.promotion import PRODUCTION, promote
 from millrace.registry.types import VersionEntry
@@ -32,6 +33,7 @@ def deploy_to_endpoint(  # noqa: PLR0917 - the world first, then what goes where
 
     Raises:
         InvalidState: the endpoint did not take it, or nobody has judged what would go to production.
+        Conflict: another process is at the same pipeline.
     """
     begun = time.perf_counter()
     named, facts = (
@@ -64,10 +66,11 @@ def deploy_to_endpoint(  # noqa: PLR0917 - the world first, then what goes where
             )
     capture = told.get("capture") if alias == PRODUCTION else None
     spec = DeploymentSpec(endpoint, entry.model, str(entry.version), tuple(capture) if capture else None)
-    checks.append(_serve(open_server, spec))
-    if alias is not None:
-        kept[DEPLOYMENT] = {"endpoint": told["endpoint"], "capture": told.get("capture")}
-        checks.append(_name(workspace, entry, alias, why, kept))
+    with alone(workspace, entry.tags.get("millrace.pipeline", entry.model)):
+        checks.append(_serve(open_server, spec))
+        if alias is not None:
+            kept[DEPLOYMENT] = {"endpoint": told["endpoint"], "capture": told.get("capture")}
+            checks.append(_name(workspace, entry, alias, why, kept))
     summary = f"{endpoint} serves {named}"
     return StageResult("deploy", place.name, "passed", summary, tuple(checks), facts, time.perf_counter() - begun)
 

@@ -19,6 +19,7 @@ from millrace.ci.types import Check, StageResult, Status, Target
 from millrace.core.errors import InvalidInput, InvalidState, NotApproved, NotFound
 from millrace.core.names import did_you_mean
 from millrace.pipeline.context import OpenTarget
+from millrace.pipeline.execute import alone
 from millrace.registry.types import ModelName, ModelVersion, VersionEntry
 from millrace.workspace import Workspace
 
@@ -46,7 +47,11 @@ class Destination(Protocol):
         ...
 
     def accept(self, bundle: Bundle, folder: Path, terms: Terms) -> Accepted:
-        """Receive it, serve it, and move the alias."""
+        """Receive it, serve it, and move the alias.
+
+        Raises:
+            Conflict: another process is at the same pipeline there.
+        """
         ...
 
 
@@ -85,18 +90,20 @@ class HomeDestination:
 
     def accept(self, bundle: Bundle, folder: Path, terms: Terms) -> Accepted:
         """Receive it, serve it, and move the alias."""
-        entry = self.there or receive(self.workspace, bundle, folder)
-        verdict = log_verdict(bundle, entry, terms)
-        served = serve(
-            self.workspace,
-            entry,
-            bundle,
-            self.open_server,
-            alias=terms.alias,
-            why=terms.why,
-            verdict=verdict,
-            deploy=terms.deploy,
-        )
+        # A run of the pipeline, or a second promotion, would move the same aliases and store the version a second time.
+        with alone(self.workspace, bundle.tags.get("millrace.pipeline", bundle.model)):
+            entry = self.there or receive(self.workspace, bundle, folder)
+            verdict = log_verdict(bundle, entry, terms)
+            served = serve(
+                self.workspace,
+                entry,
+                bundle,
+                self.open_server,
+                alias=terms.alias,
+                why=terms.why,
+                verdict=verdict,
+                deploy=terms.deploy,
+            )
         return Accepted(str(entry.version), served)
 
 
