@@ -19,7 +19,7 @@ from millrace.ci.project import find_project
 pytestmark = pytest.mark.slow
 
 START = datetime(2024, 9, 2, tzinfo=UTC)
-DAYS, CUSTOMERS = 270, 150
+DAYS, CUSTOMERS = 300, 900
 
 
 def _millrace(folder: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -37,15 +37,16 @@ def _millrace(folder: Path, *arguments: str, code: int = 0) -> subprocess.Comple
 
 
 def _write_transactions(file: Path) -> None:
-    """Customers who buy every tenth day, half of whom stop at a time of their own."""
+    """A shop in balance: customers come all the time, buy every tenth day, and leave as likely on one day as on another."""
     random = np.random.default_rng(5)
-    stops = np.where(np.arange(CUSTOMERS) % 2 == 0, DAYS, random.integers(60, DAYS, CUSTOMERS))
+    joined = random.uniform(-600, DAYS, CUSTOMERS)
+    left = joined + random.exponential(150, CUSTOMERS)
     with file.open("w", newline="") as output:
         writer = csv.writer(output)
         writer.writerow(["customer_id", "transaction_date", "amount"])
         for customer in range(CUSTOMERS):
             for day in np.flatnonzero(random.random(DAYS) < 0.1):
-                if day < stops[customer]:
+                if joined[customer] <= day < left[customer]:
                     at = START + timedelta(days=int(day), hours=12)
                     writer.writerow([customer, f"{at:%Y-%m-%dT%H:%M:%SZ}", f"{random.gamma(2.0, 20.0):.2f}"])
 
