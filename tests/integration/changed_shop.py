@@ -151,7 +151,7 @@ def _picture(workspace: Workspace, pipeline: Pipeline) -> dict[str, Any]:
     log = workspace.lake.read(LOG)
     return {
         "runs": sorted(_run(workspace, run) for run in workspace.tracking.list("shop")),
-        "versions": [(str(one.version), one.aliases, _tags(one.tags)) for one in versions],
+        "versions": [(str(one.version), one.aliases, _tags(one)) for one in versions],
         "promotions": [
             (one.version, one.alias, one.replaced, one.why, one.verdict.get("metrics"))
             for one in workspace.promotions.read()
@@ -185,5 +185,7 @@ def _run(workspace: Workspace, run: Any) -> tuple[str, str, str, int]:
     return (run.name, run.tags.get("millrace.retraining", ""), run.status, ready)
 
 
-def _tags(tags: Any) -> list[tuple[str, str]]:
-    return sorted((name, value) for name, value in tags.items() if name != "millrace.source")
+def _tags(version: Any) -> list[tuple[str, str]]:
+    """Where the report is has the run's id in it, which is another each time, as the source of the files is."""
+    tags = {name: value for name, value in version.tags.items() if name != "millrace.source"}
+    return sorted((name, value.replace(str(version.run_id), "RUN")) for name, value in tags.items())
