@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from millrace.cli.ci_options import ApproveAs, Junit, Markdown, ProjectPlace, Reason, Yes, consent_of
 from millrace.cli.options import Home, Json
 from millrace.cli.output import print_json, say
+from millrace.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from millrace.ci.types import Project, Target
@@ -98,4 +99,10 @@ def approve(
 
 def _before(project: Project, target: Target) -> str:
     names = [each.name for each in project.targets]
-    return names[max(names.index(target.name) - 1, 0)]
+    at = names.index(target.name)
+    if at == 0:
+        raise InvalidInput(
+            f"{target.name} is the first target: none is before it",
+            hint="say where the version comes from with --from, or another target with --to",
+        )
+    return names[at - 1]

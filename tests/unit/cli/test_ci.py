@@ -21,6 +21,10 @@ def test_an_unknown_stage_target_or_provider_is_a_wrong_command_line(cli: Cli) -
     assert "did you mean 'prod'?" in cli("promote", "ml.models.churn", "--to", "prd").refused(2)
 
 
+def test_nothing_comes_before_the_first_target(cli: Cli) -> None:
+    assert "dev is the first target" in cli("promote", "ml.models.churn", "--to", "dev").refused()
+
+
 def test_a_broken_file_is_named_with_its_line(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "millrace.toml").write_text("[targets.dev\n")
     said = cli("ci", "run", "test").refused()

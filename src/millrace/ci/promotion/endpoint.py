@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
-from millrace.ci.approval import Consent, require_approval
+from millrace.ci.approval import Approval, Consent, require_approval
 from millrace.ci.homes import is_same_home
+from millrace.ci.promotion.alias import move_alias
 from millrace.ci.promotion.pack import deployment_of, verdict_of
 from millrace.ci.stages.deploy import approval_check
 from millrace.ci.stages.validate import verdict_result
@@ -14,7 +16,7 @@ from millrace.core.errors import InvalidState, NotApproved
 from millrace.pipeline.context import OpenTarget
 from millrace.pipeline.execute import alone
 from millrace.pipeline.rollback import DEPLOYMENT
-from millrace.registry.promotion import PRODUCTION, promote
+from millrace.registry.promotion import PRODUCTION
 from millrace.registry.types import VersionEntry
 from millrace.targets.types import DeploymentSpec
 from millrace.workspace import Workspace
@@ -35,11 +37,8 @@ def deploy_to_endpoint(  # noqa: PLR0917 - the world first, then what goes where
         InvalidState: the endpoint did not take it, or nobody has judged what would go to production.
         Conflict: another process is at the same pipeline.
     """
-    begun = time.perf_counter()
-    named, facts = (
-        f"{entry.model} v{entry.version}",
-        {"model": entry.model, "version": str(entry.version), "endpoint": endpoint},
-    )
+    begun, named = time.perf_counter(), f"{entry.model} v{entry.version}"
+    facts = {"model": entry.model, "version": str(entry.version), "endpoint": endpoint}
     verdict, told = verdict_of(workspace, entry), deployment_of(workspace, entry)
     if verdict.get("results") is not None and not verdict.get("passed"):
         judged = verdict_result(place.name, named, verdict, facts)
@@ -49,30 +48,31 @@ def deploy_to_endpoint(  # noqa: PLR0917 - the world first, then what goes where
         raise InvalidState(
             f"{named} was not judged yet", hint=f"`millrace validate {entry.model} {entry.version}` first"
         )
-    checks: list[Check] = []
-    why = consent.reason or f"deployed to {endpoint}"
-    kept = dict(verdict)
+    approval: Approval | None = None
     if alias == PRODUCTION:
         try:
             approval = require_approval(workspace, entry, place, _guarded(project, place), consent)
         except NotApproved as error:
             said = (Check("approval", "failed", error.message),)
             return StageResult("deploy", place.name, "refused", error.message, said, facts, hint=error.hint)
-        if approval is not None:
-            checks.append(approval_check(approval))
-            why, kept = (
-                f"{why}; approved by {approval.by}: {approval.reason}",
-                {**kept, "approval": approval.document()},
-            )
     capture = told.get("capture") if alias == PRODUCTION else None
     spec = DeploymentSpec(endpoint, entry.model, str(entry.version), tuple(capture) if capture else None)
+    checks = [approval_check(approval)] if approval else []
     with alone(workspace, entry.tags.get("millrace.pipeline", entry.model)):
         checks.append(_serve(open_server, spec))
         if alias is not None:
-            kept[DEPLOYMENT] = {"endpoint": told["endpoint"], "capture": told.get("capture")}
-            checks.append(_name(workspace, entry, alias, why, kept))
+            deployed = {DEPLOYMENT: {"endpoint": told["endpoint"], "capture": told.get("capture")}}
+            why, kept = _record(consent.reason or f"deployed to {endpoint}", approval)
+            checks.append(move_alias(workspace, entry, alias, why, {**verdict, **kept, **deployed})[1])
     summary = f"{endpoint} serves {named}"
     return StageResult("deploy", place.name, "passed", summary, tuple(checks), facts, time.perf_counter() - begun)
+
+
+def _record(why: str, approval: Approval | None) -> tuple[str, Mapping[str, object]]:
+    """What the promotion log says of who approved."""
+    if approval is None:
+        return why, {}
+    return f"{why}; approved by {approval.by}: {approval.reason}", {"approval": approval.document()}
 
 
 def _guarded(project: Project, place: Target) -> Target:
@@ -90,19 +90,3 @@ def _serve(open_server: OpenTarget, spec: DeploymentSpec) -> Check:
             hint=f"it still serves v{status.version}" if status.version else "see the server's log in the home's logs/",
         )
     return Check("endpoint", "passed", f"{spec.endpoint} serves v{spec.version}")
-
-
-def _name(workspace: Workspace, entry: VersionEntry, alias: str, why: str, verdict: dict[str, object]) -> Check:
-    moved = promote(
-        workspace.registry,
-        workspace.promotions,
-        workspace.events,
-        workspace.clock,
-        workspace.principal,
-        model=entry.model,
-        version=entry.version,
-        alias=alias,
-        why=why,
-        verdict=verdict,
-    )
-    return Check("alias", "passed", f"{alias} is v{entry.version}, since {moved.at:%Y-%m-%d %H:%M}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from millrace.ci.promotion.alias import move_alias
 from millrace.ci.promotion.bundle import Bundle
 from millrace.ci.types import Check
 from millrace.features.spec import from_json
@@ -14,7 +15,7 @@ from millrace.pipeline.context import OpenTarget
 from millrace.pipeline.rollback import DEPLOYMENT
 from millrace.pipeline.smoke import compare_answers
 from millrace.pipeline.stages.deploy import deploy_whole, take_over
-from millrace.registry.promotion import PRODUCTION, promote
+from millrace.registry.promotion import PRODUCTION
 from millrace.registry.types import Promotion, VersionEntry
 from millrace.targets.port import DeploymentTarget
 from millrace.targets.types import DeploymentSpec, DeploymentStatus
@@ -85,20 +86,8 @@ def serve(
             **verdict,
             DEPLOYMENT: {"endpoint": spec.endpoint, "capture": list(spec.capture) if spec.capture else None},
         }
-    moved = promote(
-        workspace.registry,
-        workspace.promotions,
-        workspace.events,
-        workspace.clock,
-        workspace.principal,
-        model=entry.model,
-        version=entry.version,
-        alias=alias,
-        why=why,
-        verdict=verdict,
-    )
-    checks.append(Check("alias", "passed", f"{alias} is v{entry.version}, since {moved.at:%Y-%m-%d %H:%M}"))
-    return Served("done", tuple(checks), moved)
+    moved, told = move_alias(workspace, entry, alias, why, verdict)
+    return Served("done", (*checks, told), moved)
 
 
 def _put_back(  # noqa: PLR0917 - the world first, then what is taken back where
