@@ -21,6 +21,7 @@ Names are imported when they are first used, so that `import millrace` costs not
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,11 @@ if TYPE_CHECKING:
     from millrace.workspace import Workspace, open_workspace, spark
 
 __version__ = "0.1.0"
+
+# MLflow and ONNX Runtime report their use to their makers unless told not to before they are imported, and any module of ours may be the first
+# to do that. Who wants it says so in the environment.
+for _name, _value in (("MLFLOW_DISABLE_TELEMETRY", "true"), ("ORT_DISABLE_TELEMETRY", "1")):
+    os.environ.setdefault(_name, _value)
 
 _FROM = {
     "millrace.automl.candidate": ("AutoML",),

@@ -19,7 +19,6 @@ from sqlalchemy import make_url
 from millrace.core.errors import InvalidState
 
 _ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
@@ -32,7 +31,7 @@ _WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
 
 
 def tell_mlflow() -> None:
-    """Call this before importing MLflow or a part of it: no telemetry, no progress bars, no warnings of its own code.
+    """Call this before importing MLflow or a part of it: no progress bars, no warnings of its own code.
 
     What the user has set in the environment stays.
     """

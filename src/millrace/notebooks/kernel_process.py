@@ -62,7 +62,6 @@ def notebook_environment(settings: Settings) -> dict[str, str]:
         "MLFLOW_REGISTRY_URI": settings.mlflow_url,
         # Where MLflow puts artifacts of experiments that it makes; by itself into the working directory.
         "_MLFLOW_SERVER_ARTIFACT_ROOT": (settings.home / "mlartifacts").as_uri(),
-        "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
