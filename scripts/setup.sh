@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up the project's own virtual environment, .venv: `scripts/setup.sh run` for using it, `scripts/setup.sh dev` for
-# its tests as well. Everything is pinned and checked against hashes; nothing outside the checkout is changed.
+# its tests as well. Everything is pinned and checked against hashes; outside the checkout only uv's cache is changed.
 # Run again with nothing changed, it does nothing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -10,6 +10,7 @@ from millrace.core.errors import InvalidInput
 from millrace.statistics.intervals import proportion
 from millrace.validation.types import GateResult, Served
 
+FAST_ENOUGH = "fast_enough"
 _SLOWEST = 0.01  # p99: one request in a hundred may be slower
 _MB = 1_000_000
 
@@ -45,7 +46,7 @@ class FastEnough:
     @property
     def name(self) -> str:
         """`fast_enough`."""
-        return "fast_enough"
+        return FAST_ENOUGH
 
     def check_served(self, served: Served) -> GateResult:
         """Compare."""
