@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from millrace.ci.types import Target
+from millrace.ci.types import Check, StageResult, Target
 from millrace.core.errors import NotApproved, UsageError
 from millrace.core.events import Event
 from millrace.registry.types import VersionEntry
@@ -33,6 +33,15 @@ class Approval:
         """For the promotion log."""
         return {**asdict(self), "at": self.at.isoformat()}
 
+    @property
+    def check(self) -> Check:
+        """A line for the reports."""
+        return Check("approval", "passed", f"by {self.by}: {self.reason}")
+
+    def added_to(self, why: str) -> str:
+        """A promotion's reason with who approved it, for the log."""
+        return f"{why}; approved by {self.by}: {self.reason}"
+
 
 @dataclass(frozen=True, slots=True)
 class Consent:
@@ -49,6 +58,14 @@ class Consent:
     reason: str | None = None
     yes: bool = False
     ask: Callable[[str], str | None] | None = None
+
+
+def not_approved(
+    to: Target, error: NotApproved, checks: Sequence[Check], told: Mapping[str, object], seconds: float
+) -> StageResult:
+    """Nobody has approved: what was done before stays done, and it can be run again."""
+    checks = [*checks, Check("approval", "failed", error.message)]
+    return StageResult("deploy", to.name, "refused", error.message, tuple(checks), told, seconds, error.hint)
 
 
 def approve(workspace: Workspace, entry: VersionEntry, target: Target, by: str, reason: str) -> Approval:

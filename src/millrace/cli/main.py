@@ -46,7 +46,7 @@ _COMMANDS = {
     "approve": "millrace.cli.promote:approve",
 }
 _SHORT = {
-    "quickstart": "Make a shop and live through the whole loop with it, in two minutes.",
+    "quickstart": "Make a shop and live through the whole loop with it, in minutes.",
     "init": "Write a small project: a pipeline, a test, a README.",
     "run": "Run a pipeline: what is not up to date, up to production and monitors.",
     "plan": "Print the stages that would run, and why.",

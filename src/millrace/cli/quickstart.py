@@ -19,7 +19,7 @@ def quickstart(
     home: Home = None,
     json: Json = False,
 ) -> int:
-    """Make a shop and live through the whole loop with it, in virtual time: about two minutes."""
+    """Make a shop and live through the whole loop with it, in virtual time: some minutes."""
     from millrace.cli.progress import progress
     from millrace.pipeline.load import load_pipeline
     from millrace.quickstart.home import fresh_home

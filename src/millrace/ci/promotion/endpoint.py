@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from millrace.ci.approval import Approval, Consent, require_approval
+from millrace.ci.approval import Approval, Consent, not_approved, require_approval
 from millrace.ci.homes import is_same_home
 from millrace.ci.promotion.alias import move_alias
 from millrace.ci.promotion.pack import deployment_of, verdict_of
-from millrace.ci.stages.deploy import approval_check
 from millrace.ci.stages.validate import verdict_result
 from millrace.ci.types import Check, Project, StageResult, Target
 from millrace.core.errors import InvalidState, NotApproved
@@ -53,11 +52,10 @@ def deploy_to_endpoint(  # noqa: PLR0917 - the world first, then what goes where
         try:
             approval = require_approval(workspace, entry, place, _guarded(project, place), consent)
         except NotApproved as error:
-            said = (Check("approval", "failed", error.message),)
-            return StageResult("deploy", place.name, "refused", error.message, said, facts, hint=error.hint)
+            return not_approved(place, error, (), facts, time.perf_counter() - begun)
     capture = told.get("capture") if alias == PRODUCTION else None
     spec = DeploymentSpec(endpoint, entry.model, str(entry.version), tuple(capture) if capture else None)
-    checks = [approval_check(approval)] if approval else []
+    checks = [approval.check] if approval else []
     with alone(workspace, entry.tags.get("millrace.pipeline", entry.model)):
         checks.append(_serve(open_server, spec))
         if alias is not None:
@@ -72,7 +70,7 @@ def _record(why: str, approval: Approval | None) -> tuple[str, Mapping[str, obje
     """What the promotion log says of who approved."""
     if approval is None:
         return why, {}
-    return f"{why}; approved by {approval.by}: {approval.reason}", {"approval": approval.document()}
+    return approval.added_to(why), {"approval": approval.document()}
 
 
 def _guarded(project: Project, place: Target) -> Target:

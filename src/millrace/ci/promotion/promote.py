@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
-from millrace.ci.approval import Approval, Consent, require_approval
+from millrace.ci.approval import Approval, Consent, not_approved, require_approval
 from millrace.ci.promotion.bundle import Bundle
 from millrace.ci.promotion.pack import pack
 from millrace.ci.promotion.receive import receive, require_needs
@@ -144,10 +144,7 @@ def promote_version(
         try:
             approval = require_approval(source, entry, place, to, consent)
         except NotApproved as error:
-            check = Check("approval", "failed", error.message)
-            return StageResult(
-                "deploy", to.name, "refused", error.message, (check,), facts, time.perf_counter() - begun, error.hint
-            )
+            return not_approved(to, error, (), facts, time.perf_counter() - begun)
         terms = Terms(
             to.name, to.alias, _why(place, approval, consent), deploy, approval.document() if approval else None
         )
@@ -214,7 +211,7 @@ def _parts(named: str) -> tuple[str, str | None, str | None]:
 
 def _why(place: Target, approval: Approval | None, consent: Consent) -> str:
     if approval is not None:
-        return f"promoted from {place.name}; approved by {approval.by}: {approval.reason}"
+        return approval.added_to(f"promoted from {place.name}")
     return f"promoted from {place.name}" + (f": {consent.reason}" if consent.reason else "")
 
 
@@ -232,7 +229,7 @@ def _result(  # noqa: PLR0917 - what is told of one promotion
         files = f"{len(bundle.files)} files of the model, equal by SHA-256, and {len(bundle.kept)} of its run"
         checks.append(Check("copied", "passed", f"v{accepted.version} in {to.name}: {files}"))
     if approval is not None:
-        checks.append(Check("approval", "passed", f"by {approval.by}: {approval.reason}"))
+        checks.append(approval.check)
     named = f"{entry.model} v{entry.version}"
     ended: dict[str, tuple[Status, str]] = {
         "done": ("passed", f"{named} is {to.alias} in {to.name}, as v{accepted.version} there"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
-from millrace.ci.approval import Approval, Consent, require_approval
+from millrace.ci.approval import Consent, not_approved, require_approval
 from millrace.ci.stages.scene import Scene
 from millrace.ci.stages.train import facts
 from millrace.ci.stages.validate import verdict_result
@@ -40,8 +41,8 @@ def deploy(scene: Scene, to: Target, consent: Consent, version: str | None = Non
     except NotApproved as error:
         return not_approved(to, error, checks, told, time.perf_counter() - begun)
     if approval is not None:
-        checks.append(approval_check(approval))
-        release = with_approval(release, approval)
+        checks.append(approval.check)
+        release = replace(release, why=approval.added_to(release.why))
         told |= {"approved_by": approval.by, "approval_reason": approval.reason}
     done = deploy_release(scene.workspace, scene.pipeline, release, scene.open_server, scene.progress)
     checks += _checks(done, _PRODUCTION, f"{scene.pipeline.endpoint} serves v{release.entry.version} already")
@@ -73,26 +74,6 @@ def refusal(scene: Scene, to: Target, release: Release) -> StageResult | None:
     told = facts(scene, str(entry.version))
     judged = verdict_result(to.name, f"{entry.model} v{entry.version}", verdict.output, told)
     return StageResult("deploy", to.name, "refused", judged.summary, judged.checks, judged.facts, hint=judged.hint)
-
-
-def not_approved(
-    to: Target, error: NotApproved, checks: list[Check], told: Mapping[str, object], seconds: float
-) -> StageResult:
-    """Nobody has approved: what was done before stays done, and the stage can be run again."""
-    checks = [*checks, Check("approval", "failed", error.message)]
-    return StageResult("deploy", to.name, "refused", error.message, tuple(checks), told, seconds, error.hint)
-
-
-def approval_check(approval: Approval) -> Check:
-    """A line for the reports."""
-    return Check("approval", "passed", f"by {approval.by}: {approval.reason}")
-
-
-def with_approval(release: Release, approval: Approval) -> Release:
-    """The release with the approval in its reason, which goes into the promotion log."""
-    return Release(
-        release.entry, release.group, release.definition, f"{release.why}; approved by {approval.by}: {approval.reason}"
-    )
 
 
 def _checks(report: RunReport, name: str, already: str) -> list[Check]:
