@@ -18,6 +18,8 @@ pytest.register_assert_rewrite("millrace.testing")
 # In a program without a file, as the tests' workers are, PySpark's client believes to be in its own tests, and exits.
 if not hasattr(sys.modules["__main__"], "__file__"):
     sys.modules["__main__"].__file__ = __file__
+# Homes are made by the hundred: MLflow's empty tables are copied from one to the next, and none of them into the user's own cache.
+os.environ.setdefault("MILLRACE_CACHE", str(Path(__file__).parents[1] / ".pytest_cache" / "millrace"))
 # `--hypothesis-profile=nightly`: as many cases as the laws are promised to have seen.
 _NIGHTLY_EXAMPLES = int(os.environ.get("MILLRACE_NIGHTLY_EXAMPLES") or 100_000)
 settings.register_profile("nightly", max_examples=_NIGHTLY_EXAMPLES, deadline=None, print_blob=True)

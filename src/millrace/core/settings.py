@@ -79,6 +79,14 @@ class Settings:
         )
 
 
+def cache_folder(env: Mapping[str, str] | None = None) -> Path:
+    """What can be made again at any time: `MILLRACE_CACHE`, else `millrace` in `XDG_CACHE_HOME` or in ~/.cache."""
+    env = os.environ if env is None else env
+    if given := env.get("MILLRACE_CACHE"):
+        return Path(given).expanduser().absolute()
+    return Path(env.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "millrace"
+
+
 def _join_engine(text: str | None, *, remote: bool) -> JoinEngine:
     given = text or ("spark" if remote else "arrow")
     if given in get_args(JoinEngine):

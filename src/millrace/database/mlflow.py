@@ -17,6 +17,7 @@ from filelock import FileLock
 from sqlalchemy import make_url
 
 from millrace.core.errors import InvalidState
+from millrace.database.mlflow_template import begin_from_template, keep_as_template
 
 _ENVIRONMENT = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -54,9 +55,19 @@ def opening_mlflow(url: str) -> Iterator[None]:
         if path:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             held.enter_context(FileLock(f"{path}.lock", thread_local=False))
+            held.enter_context(_made_once(Path(path)))
             _write_ahead(path)
         held.enter_context(quiet("mlflow", "alembic"))
         yield
+
+
+@contextmanager
+def _made_once(path: Path) -> Iterator[None]:
+    """A new database begins with empty tables that were made before, or leaves its own to those that come."""
+    made_here = not path.exists() and not begin_from_template(path)
+    yield
+    if made_here:
+        keep_as_template(path)
 
 
 @contextmanager
