@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
 from millrace.automl.ask import Asked, Wish, ask
 from millrace.automl.check import check_options
 from millrace.automl.folder import SearchFolder, final_from_json, final_to_json, find_folder, key_of, tidy
@@ -22,12 +24,16 @@ from millrace.automl.workers.pool import Pool
 from millrace.core.clock import SystemClock
 from millrace.training.types import Track, TrainingData
 
-_TARGET = "label"
+_TARGET, _TIME = "label", "time"
+_LEAST_TIMES = 4  # with fewer there is no half of the time to fit on and another to judge
 
 
 @dataclass(frozen=True)
 class AutoML:
     """A search within a pipeline's training: its final model is the candidate's model.
+
+    Where features are looked up by time, trials are judged on rows later than all that they were fitted on, as the holdout is, and the best one
+    is fitted once more on all rows; else on stratified folds.
 
     What does not depend on the time: folds, the defaults that come first, and what each trial scores. How many trials there are, and
     with several threads which ones, does: a slower machine tries fewer. A fit that is asked for again, after a crash say, gives the same
@@ -116,12 +122,20 @@ class AutoML:
         return found.model
 
     def _ask(self, data: TrainingData) -> Asked:
-        target = _TARGET
-        while target in data.features.columns:
-            target += "_"
+        target, time_col = (_unused(name, data) for name in (_TARGET, _TIME))
         frame = data.features.assign(**{target: data.labels})
+        in_time = data.times is not None and len(np.unique(data.times)) >= _LEAST_TIMES
+        if in_time:
+            frame[time_col] = data.times
         kinds = {name: str(kind) for name, kind in frame.dtypes.items()}
-        return ask(Given(frame, kinds, "training set"), Wish("classification", target, self.metric, seed=data.seed))
+        wish = Wish("classification", target, self.metric, time_col=time_col if in_time else None, seed=data.seed)
+        return ask(Given(frame, kinds, "training set"), wish)
+
+
+def _unused(name: str, data: TrainingData) -> str:
+    while name in data.features.columns:
+        name += "_"
+    return name
 
 
 @dataclass(frozen=True, slots=True)

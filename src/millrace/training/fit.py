@@ -7,6 +7,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from millrace.core.errors import InvalidInput
 from millrace.database.mlflow import tell_mlflow
@@ -50,7 +51,7 @@ def fit(
     both_classes(labels, label)
     frame = model_frame(training_set.table, inputs)
     _finite(frame)
-    model = candidate.fit(TrainingData(frame, labels, seed, threads, track))
+    model = candidate.fit(TrainingData(frame, labels, seed, threads, track, _times(training_set)))
     _classifier(model, candidate)
     return FittedModel(
         candidate=candidate.name,
@@ -114,6 +115,14 @@ def _libraries(model: object) -> set[str]:
         parts += several
     own = {flavor_of(model)} & _LIBRARY.keys()
     return own.union(*map(_libraries, parts))
+
+
+def _times(training_set: TrainingSet) -> np.ndarray | None:
+    """When each row's features were asked for, if all lookups say it by the same column."""
+    names = {lookup.timestamp_lookup_key for lookup in training_set.spec.lookups} - {None}
+    if len(names) != 1:
+        return None
+    return np.asarray(training_set.table[names.pop()].cast(pa.timestamp("us")).to_numpy(zero_copy_only=False))
 
 
 def _finite(frame: pd.DataFrame) -> None:

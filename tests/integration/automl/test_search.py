@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 import time
@@ -19,6 +20,8 @@ from millrace.automl.folder import SearchFolder
 from millrace.automl.types import Search, Trial
 from millrace.training.types import Track, TrainingData
 from millrace.workspace import open_workspace, require_home
+
+_DAY = np.timedelta64(1, "D")
 
 
 def shop(rows: int = 240) -> pd.DataFrame:
@@ -110,17 +113,24 @@ def test_a_killed_search_goes_on_with_its_finished_trials(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_as_a_candidate_it_is_one_model_that_is_given_again_to_the_bit(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("days", "kind"), [(None, "stratified"), (3, "stratified"), (100, "time")])
+def test_as_a_candidate_it_is_one_model_that_is_given_again_to_the_bit(
+    tmp_path: Path, days: int | None, kind: str
+) -> None:
+    """Where the rows have enough times, folds follow them."""
     data = shop().drop(columns="since")
     features, labels = data.drop(columns="churned"), (data.churned == "yes").astype(int).to_numpy()
     with closing(open_workspace(tmp_path / "home")) as workspace:
         run = workspace.tracking.start("churn", "automl", {})
         track = Track(tmp_path / "kept", workspace.tracking, "churn", run)
-        training = TrainingData(features, labels, seed=0, threads=1, track=track)
+        times = None if days is None else np.datetime64("2025-01-01", "us") + np.arange(len(data)) % days * _DAY
+        training = TrainingData(features, labels, seed=0, threads=1, track=track, times=times)
         candidate = mr.AutoML(minutes=5, max_trials=3)
         first, second = candidate.fit(training), candidate.fit(training)
         nested = [one for one in workspace.tracking.list("churn") if one.tags.get("mlflow.parentRunId") == run]
     assert len(nested) == 3
+    (folder,) = (tmp_path / "kept").glob("*-1")
+    assert pickle.loads((folder / "job.pickle").read_bytes()).plan.kind == kind  # noqa: S301 - written above
     assert list(first.classes_) == [0, 1]  # type: ignore[attr-defined]
     shares = first.predict_proba(features)  # type: ignore[attr-defined]
     assert (shares == second.predict_proba(features)).all()  # type: ignore[attr-defined]

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from importlib import metadata
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from millrace.core.errors import InvalidInput
 from millrace.features.matrix import model_frame
 from millrace.features.training_set import TrainingSet
+from millrace.features.types import FeatureLookup
 from millrace.statistics.metrics import roc_auc
 from millrace.training.candidates import Custom, Dummy, LightGBM, Linear, XGBoost
 from millrace.training.fit import fit, to_log
@@ -51,6 +55,28 @@ def test_the_same_data_and_seed_give_the_same_bits(candidate: Candidate, text: b
     assert scores.tobytes() == predict_proba(again.model, frame).tobytes()
     assert scores.dtype == np.float64
     assert ((scores >= 0) & (scores <= 1)).all()
+
+
+def test_a_candidate_is_told_when_the_features_of_each_row_were_asked_for(make_set: MakeSet) -> None:
+    days = [datetime(2025, 1, 1 + number % 28, tzinfo=UTC) for number in range(400)]
+    seen: list[np.ndarray | None] = []
+
+    def look(data: TrainingData) -> object:
+        seen.append(data.times)
+        return forest(data)
+
+    made = make_set()
+    for lookups in ((), (FeatureLookup("ml.features.spend", "customer", timestamp_lookup_key="asked"),)):
+        spec = replace(made.spec, lookups=lookups)
+        fit(
+            Custom("look", look),
+            replace(made, table=made.table.append_column("asked", pa.array(days)), spec=spec),
+            seed=0,
+            threads=1,
+        )
+    assert seen[0] is None
+    assert seen[1] is not None
+    assert seen[1].astype("datetime64[D]").tolist() == [day.date() for day in days]
 
 
 @pytest.mark.parametrize("candidate", ALL[:3], ids=ids)
