@@ -294,7 +294,12 @@ def gone(pid: int) -> bool:
     return not is_alive(pid)
 
 
-def test_json_of_a_failure_has_what_a_program_needs(tmp_path: Path) -> None:
+def test_json_of_a_failure_has_what_a_program_needs_and_the_oldest_make_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MILLRACE_KEPT_RUNS", "2")
+    (tmp_path / "home" / "notebooks" / "fails").mkdir(parents=True)
+    past = [write(tmp_path / f"home/notebooks/fails/2025030{day}T060000-aaaaaa.ipynb") for day in (1, 3, 2)]
     path = write(tmp_path / "fails.py", "dbutils.jobs.taskValues.set('a', 1)", "1 / 0")
     command = [sys.executable, "-m", "millrace.cli.main", "exec", str(path), "--home", "home", "--json"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
@@ -307,7 +312,8 @@ def test_json_of_a_failure_has_what_a_program_needs(tmp_path: Path) -> None:
         {"a": 1},
     )
     assert "[!!] cell 2 of 2" in done.stderr
-    assert Path(told["output"]).parent == tmp_path / "home" / "notebooks" / "fails"
+    kept = set((tmp_path / "home" / "notebooks" / "fails").iterdir())
+    assert kept == {past[1], Path(told["output"])}
 
 
 def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:

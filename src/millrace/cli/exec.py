@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from millrace.core.errors import InvalidState, UsageError
 
 if TYPE_CHECKING:
     from millrace.notebooks.types import NotebookResult
+    from millrace.workspace import Workspace
 
 
 def exec_(
@@ -37,9 +39,8 @@ def exec_(
 
     if timeout is not None and timeout <= 0:
         raise UsageError(f"--timeout is {timeout:g}", hint="give a number of seconds above 0")
-    workspace = open_workspace(home)
-    kept = output or _place(workspace.home, file, f"{workspace.clock.now():%Y%m%dT%H%M%S}")
-    workspace.close()
+    with closing(open_workspace(home)) as workspace:
+        kept = output or _place(workspace, file)
     try:
         result = run_notebook(
             file,
@@ -99,8 +100,12 @@ def _print(result: NotebookResult, *, json: bool) -> None:
     say(f"{result.cells} cells in {result.seconds:.1f} s; the executed notebook is kept in {result.output}")
 
 
-def _place(home: Path, file: Path, time: str) -> Path:
-    return home / "notebooks" / file.stem / f"{time}-{secrets.token_hex(3)}.ipynb"
+def _place(workspace: Workspace, file: Path) -> Path:
+    """Where the executed notebook goes. Of those of this name the oldest make room."""
+    folder = workspace.home / "notebooks" / file.stem
+    for past in sorted(folder.glob("*.ipynb"))[: 1 - workspace.settings.kept_runs or None]:
+        past.unlink(missing_ok=True)
+    return folder / f"{workspace.clock.now():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}.ipynb"
 
 
 def _project(file: Path) -> Path:

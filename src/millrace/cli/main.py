@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 import millrace
-from millrace.core.errors import MillraceError
+from millrace.core.errors import MillraceError, UsageError
 
 EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_BUG, EXIT_INTERRUPTED = 1, 2, 3, 70, 130
 
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ["TZ"] = "UTC"
     interrupt = _CtrlC()
     try:
-        result = build_app()(list(sys.argv[1:] if arguments is None else arguments))
+        result = build_app()(_texts(sys.argv[1:] if arguments is None else arguments))
     except BrokenPipeError as error:
         if not _reader_is_gone():  # it was some other pipe, as a server's that went away
             return _told(error)
@@ -106,6 +106,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BaseException as error:  # noqa: BLE001 - the command line's boundary
         return _told(KeyboardInterrupt() if interrupt.pressed else error)
     return result if isinstance(result, int) else 0
+
+
+def _texts(arguments: Sequence[str]) -> list[str]:
+    """The arguments, all of them text: nothing that is named here could be found by other bytes."""
+    for argument in arguments:
+        if not argument.isascii() and argument.encode(errors="ignore").decode() != argument:
+            shown = argument.encode(errors="backslashreplace").decode()
+            raise UsageError(f"the argument '{shown}' is not UTF-8", hint="give it as UTF-8 text")
+    return list(arguments)
 
 
 def _reader_is_gone() -> bool:

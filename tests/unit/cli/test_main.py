@@ -52,6 +52,10 @@ def test_a_mistyped_command_line_is_a_usage_error(cli: Cli, arguments: tuple[str
     cli(*arguments).refused(2)
 
 
+def test_an_argument_that_is_no_text_is_a_usage_error(cli: Cli) -> None:
+    assert "the argument 'night\\udcff' is not UTF-8" in cli("job", "show", "night\udcff").refused(2)
+
+
 def test_the_nearest_command_is_named(cli: Cli) -> None:
     assert '"status"' in cli("sttaus").err
 
