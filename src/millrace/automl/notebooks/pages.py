@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pprint import pformat
 from typing import Literal
 
+from millrace.notebooks.libraries import import_nbformat
+
 _WIDTH = 110
 _FIRST = "# Databricks notebook source"
 _BREAK = "\n\n# COMMAND ----------\n\n"
@@ -29,9 +31,8 @@ class Notebook:
 
     def ipynb(self) -> str:
         """As a Jupyter notebook, without outputs."""
-        import nbformat
-        from nbformat import v4
-
+        nbformat = import_nbformat()
+        v4 = nbformat.v4
         made = v4.new_notebook(metadata=_METADATA)
         for number, cell in enumerate(self.cells):
             new = v4.new_markdown_cell if cell.kind == "text" else v4.new_code_cell
