@@ -131,13 +131,58 @@ def area(negatives: npt.ArrayLike, positives: npt.ArrayLike, *, confidence: floa
     n0, n1 = float(zeros.sum()), float(ones.sum())
     if n0 <= 0 or n1 <= 0:
         return Area(UNKNOWN, nan, int(n0), int(n1))
-    below = (np.cumsum(zeros) - zeros / 2) / n0  # for a positive in the cell: share of negatives that it is above
-    above = 1 - (np.cumsum(ones) - ones / 2) / n1
+    below, above = _placements(zeros, ones)
     value = float((ones * below).sum() / n1)
     variance = sum(_variance_of_mean(rows, at, value) for rows, at in ((ones, below), (zeros, above)))
     bound = float((zeros * ones).sum() / (2 * n0 * n1))
     estimate = _on_log_odds(value, sqrt(variance), min(n0, n1), int(n0 + n1), confidence)
     return Area(estimate, bound, int(n0), int(n1))
+
+
+@dataclass(frozen=True, slots=True)
+class AreaLaw:
+    """How the area of rows of the same kind varies by chance, whatever their number.
+
+    Attributes:
+        variances, thirds: of the placements of negatives and of positives: their variance, and their third central moment. A row's
+            placement is the share of the other class that it is on the right side of.
+        cross: mean over pairs of both placements' deviations times whether the pair is in the right order.
+    """
+
+    variances: tuple[float, float]
+    thirds: tuple[float, float]
+    cross: float
+
+    def chance(self, negatives: float, positives: float) -> tuple[float, float]:
+        """Variance and skewness of the area of so many rows of each class, both above 0; of the skewness the leading term."""
+        variance = self.variances[0] / negatives + self.variances[1] / positives
+        third = self.thirds[0] / negatives**2 + self.thirds[1] / positives**2 + 6 * self.cross / (negatives * positives)
+        return variance, third / variance**1.5 if variance > 0 else 0.0
+
+
+def area_law(negatives: npt.ArrayLike, positives: npt.ArrayLike) -> AreaLaw:
+    """From rows of each class, counted as for `area`: for as many rows as these, its variance is the square of DeLong's error.
+
+    Source: Hoeffding's decomposition of a two-sample U-statistic (van der Vaart 1998, Asymptotic Statistics, chapter 12).
+
+    Args:
+        negatives: k counts of rows of class 0, cells rising; not all 0.
+        positives: k counts of rows of class 1, likewise.
+    """
+    zeros, ones = np.asarray(negatives, dtype=np.float64), np.asarray(positives, dtype=np.float64)
+    below, above = _placements(zeros, ones)
+    value = float((ones * below).sum() / ones.sum())
+    sides = [(rows, at - value) for rows, at in ((zeros, above), (ones, below))]
+    of_negative, of_positive = (float((rows * off**2).sum() / max(rows.sum() - 1, 1.0)) for rows, off in sides)
+    third_negative, third_positive = (float((rows * off**3).sum() / rows.sum()) for rows, off in sides)
+    low, high = (rows * off / rows.sum() for rows, off in sides)
+    cross = float((high * (np.cumsum(low) - low / 2)).sum())
+    return AreaLaw((of_negative, of_positive), (third_negative, third_positive), cross)
+
+
+def _placements(zeros: Floats, ones: Floats) -> tuple[Floats, Floats]:
+    """Of each cell: the share of negatives that a positive in it is above, and of positives that a negative in it is under."""
+    return (np.cumsum(zeros) - zeros / 2) / zeros.sum(), 1 - (np.cumsum(ones) - ones / 2) / ones.sum()
 
 
 def _variance_of_mean(rows: Floats, values: Floats, mean_value: float) -> float:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.statistics.intervals import area, f1, mean, proportion, root
+from millrace.statistics.intervals import area, area_law, f1, mean, proportion, root
 
 
 def test_wilson_is_scipys() -> None:
@@ -81,6 +81,27 @@ def test_delongs_error_is_that_of_pairs_worked_by_hand() -> None:
     assert found.estimate.value == pytest.approx(won.mean())
     assert found.estimate.error == pytest.approx(math.sqrt(variance))
     assert (found.negatives, found.positives) == (5, 4)
+
+
+@given(_COUNTS)
+@settings(max_examples=40, deadline=None)
+def test_the_law_of_areas_gives_these_rows_delongs_error(case: tuple[list[int], list[int]]) -> None:
+    variance, _ = area_law(*case).chance(sum(case[0]), sum(case[1]))
+    assert math.sqrt(variance) == pytest.approx(area(*case).estimate.error, abs=1e-12)
+
+
+def test_the_law_of_areas_tells_how_samples_of_any_size_vary() -> None:
+    """Areas of 20,000 samples of 60 and 30 rows, by the sum of ranks, against the law of 40,000 rows."""
+    rng = np.random.default_rng(0)
+    edges = np.linspace(-4, 6, 255)
+    sides = rng.normal(0, 1, 20_000), rng.normal(1.5, 1, 20_000)
+    law = area_law(*(np.bincount(np.searchsorted(edges, side), minlength=256) for side in sides))
+    rows = np.concatenate([rng.normal(0, 1, (20_000, 60)), rng.normal(1.5, 1, (20_000, 30))], axis=1)
+    ranks = rows.argsort(axis=1).argsort(axis=1)[:, 60:] + 1
+    areas = (ranks.sum(axis=1) - 30 * 31 / 2) / (60 * 30)
+    variance, skewness = law.chance(60, 30)
+    assert variance == pytest.approx(areas.var(), rel=0.04)
+    assert skewness == pytest.approx(((areas - areas.mean()) ** 3).mean() / areas.std() ** 3, rel=0.12)
 
 
 def test_one_class_has_no_area_and_classes_apart_are_not_certain() -> None:
