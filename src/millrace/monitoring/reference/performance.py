@@ -21,7 +21,7 @@ from millrace.monitoring.reference.answers import (
 )
 from millrace.monitoring.reference.cells import Floats, Ints
 from millrace.statistics.confusion import ConfusionFigures, PerClass, confusion_figures
-from millrace.statistics.intervals import Area, Estimate, area, mean
+from millrace.statistics.intervals import Area, AreaLaw, Estimate, area, area_law, mean
 from millrace.statistics.regression import RegressionFigures, regression_figures
 
 _BINARY_CLASSES = ("0", POSITIVE)
@@ -110,6 +110,12 @@ def area_of(answers: Answers) -> Area | None:
         return None
     counts = answers.scores[POSITIVE]
     return area(counts[:, WRONG], counts[:, RIGHT])
+
+
+def area_law_of(answers: Answers) -> AreaLaw:
+    """How the area of rows like these varies by chance, where `area_of` has one."""
+    counts = answers.scores[POSITIVE]
+    return area_law(counts[:, WRONG], counts[:, RIGHT])
 
 
 def scores_of(answers: Answers) -> Ints:

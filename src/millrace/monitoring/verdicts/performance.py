@@ -10,12 +10,12 @@ from math import sqrt
 from millrace.monitoring.counts.window_counts import WindowCounts
 from millrace.monitoring.reference.answers import Answers, added
 from millrace.monitoring.reference.answers_profile import LEAST_ROWS, AnswersProfile
-from millrace.monitoring.reference.performance import area_of, loss_of, loss_skewness
+from millrace.monitoring.reference.performance import area_law_of, area_of, loss_of, loss_skewness
 from millrace.monitoring.types import MonitorSpec, Status, WindowVerdict
 from millrace.monitoring.verdicts.budget import FAR, SCALES, alpha
 from millrace.monitoring.verdicts.maturity import Labels
 from millrace.monitoring.windows import Granularity
-from millrace.statistics.intervals import Estimate
+from millrace.statistics.intervals import AreaLaw, Estimate
 from millrace.statistics.tests import upper_p_value
 
 RELATIVE_FLOOR = 0.03
@@ -63,15 +63,16 @@ class _Reference:
     loss_sd: float
     skewness: float
     area: Estimate | None
+    area_law: AreaLaw | None
 
     @classmethod
     def of(cls, profile: AnswersProfile) -> _Reference:
         answers, name = profile.answers, profile.loss_name
         loss, area = loss_of(answers, name), area_of(answers)
         skewness, sd = loss_skewness(answers, name), loss.error * sqrt(loss.rows) if loss.rows > 1 else 0.0
-        return cls(
-            profile, loss, sd, skewness, area.estimate if area and _enough(area.negatives, area.positives) else None
-        )
+        if area is None or not _enough(area.negatives, area.positives):
+            return cls(profile, loss, sd, skewness, None, None)
+        return cls(profile, loss, sd, skewness, area.estimate, area_law_of(answers))
 
 
 def judge_performance(
@@ -88,7 +89,8 @@ def judge_performance(
     and the chance of that is under the budget (`budget.alpha`, split over scales and the two figures). The loss is tested
     one-sided by its mean, with the spread and skewness that it has in the reference, whose own uncertainty counts as well: that of
     one week's worth of rows, and how much its days or weeks differ (where it has none, three quarters of each floor are granted before).
-    The area is tested by DeLong's error.
+    The area is tested in the same way, by the error and skewness that the reference's law gives the area of so many rows of each class: the
+    window's own error (DeLong's, told with it) grows with the very loss that is asked about.
 
     Windows whose labels have not matured (`maturity.Labels`) count nowhere, and are `insufficient_data` themselves; so is one with under 30
     labels over 28 windows.
@@ -156,29 +158,25 @@ def _against(answers: Answers, scale: int, held: _Reference, span: timedelta) ->
         difference = now.value - held.loss.value
         granted, spread = held.profile.allowance("loss", span, RELATIVE_FLOOR * held.loss.value)
         uncertain = held.loss.error**2 * held.profile.weeks + spread**2
-        sampling = held.loss_sd**2 / now.rows
-        error = sqrt(sampling + uncertain)
-        # Only the window's mean is skewed as rows are.
-        skewness = held.skewness / sqrt(now.rows) * (sampling / error**2) ** 1.5 if error else 0.0
         relative = difference / held.loss.value if held.loss.value > 0 else float(difference > 0)
         name = _NAMES[held.profile.loss_name]
-        p_value = upper_p_value(_z(difference - granted, error), skewness)
+        p_value = _p_value(difference - granted, held.loss_sd**2 / now.rows, held.skewness / sqrt(now.rows), uncertain)
         yield Change(name, scale, now, held.loss, relative, RELATIVE_FLOOR, p_value)
     area = area_of(answers)
-    if held.area is not None and area and _enough(area.negatives, area.positives):
+    if held.area is not None and held.area_law and area and _enough(area.negatives, area.positives):
         before = held.area
         granted, spread = held.profile.allowance("roc_auc", span, AREA_FLOOR)
-        error = sqrt(area.estimate.error**2 + before.error**2 * held.profile.weeks + spread**2)
+        sampling, leaning = held.area_law.chance(area.negatives, area.positives)
+        sampling = sampling or area.estimate.error**2  # classes that are apart in the reference tell of no error
         drop = before.value - area.estimate.value
-        yield Change(
-            "ROC AUC",
-            scale,
-            area.estimate,
-            before,
-            drop,
-            AREA_FLOOR,
-            upper_p_value(_z(drop - granted, error)),
-        )
+        p_value = _p_value(drop - granted, sampling, -leaning, before.error**2 * held.profile.weeks + spread**2)
+        yield Change("ROC AUC", scale, area.estimate, before, drop, AREA_FLOOR, p_value)
+
+
+def _p_value(difference: float, sampling: float, skewness: float, uncertain: float) -> float:
+    """Of a window's figure less the reference's, by the variance and skewness that its rows alone would give it; only that is skewed as rows are."""
+    error = sqrt(sampling + uncertain)
+    return upper_p_value(_z(difference, error), skewness * (sampling / error**2) ** 1.5 if error else 0.0)
 
 
 def _z(difference: float, error: float) -> float:

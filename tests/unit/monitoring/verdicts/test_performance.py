@@ -156,6 +156,49 @@ def test_without_counted_answers_or_a_reference_nothing_is_claimed() -> None:
     assert judge_performance(SPEC, "1", [bare], None) == []
 
 
+def test_the_area_is_tested_by_how_that_of_the_references_rows_varies() -> None:
+    from scipy.stats import pearson3
+
+    def pairs(scores: Any, labels: Any) -> Any:
+        over = scores[labels == 1][:, None] - scores[labels == 0]
+        return (over > 0) + (over == 0) / 2
+
+    def drawn(steep: float, level: float, highest: float, rows: int) -> tuple[Any, Any]:
+        z = rng.choice(np.linspace(-2, highest, 5), rows)
+        return 1 / (1 + np.exp(-2 * z)), (rng.random(rows) < 1 / (1 + np.exp(-level - steep * z))).astype(float)
+
+    rng = np.random.default_rng(8)
+    # Later rows are easy, so that their loss is no larger, but in a worse order.
+    (scores, labels), (later, truth) = drawn(2.0, 0.0, 2.0, 1500), drawn(1.2, -1.7, 0.0, 600)
+    profile = AnswersProfile.build(AnswerColumns(pa.array(labels), None, pa.array(scores)))
+    assert profile is not None
+    (verdict,) = judge_performance(SPEC, "1", counted(profile, later, truth, np.zeros(600)), profile)
+    assert verdict.reason.startswith("ROC AUC")
+    right = pairs(scores, labels)
+    of_positive, of_negative = right.mean(axis=1) - right.mean(), right.mean(axis=0) - right.mean()
+    n1, n0 = truth.sum(), 600 - truth.sum()
+    v1, v0 = of_positive.var(ddof=1), of_negative.var(ddof=1)
+    variance = v1 / n1 + v0 / n0
+    third = (of_positive**3).mean() / n1**2 + (of_negative**3).mean() / n0**2
+    third += 6 * (of_positive[:, None] * of_negative * right).mean() / n1 / n0
+    # Without timestamps three quarters of the floor of 0.02 are granted, and the reference counts as one week.
+    error = np.sqrt(variance + v1 / labels.sum() + v0 / (1 - labels).sum())
+    z = (right.mean() - pairs(later, truth).mean() - 0.015) / error
+    expected = pearson3.sf(z, -third / error**3)
+    assert verdict.figures["p_value"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_reference_that_tells_all_classes_apart_does_not_make_each_error_a_loss() -> None:
+    labels = np.repeat([0.0, 1.0], 200)
+    half = np.tile(np.linspace(0.05, 0.4, 200), 2)
+    profile = AnswersProfile.build(AnswerColumns(pa.array(labels), None, pa.array(abs(labels - half))))
+    assert profile is not None
+    later = np.where(np.arange(400) % 200 < 30, 0.7 - 0.05 * labels, abs(labels - 0.01))
+    (verdict,) = judge_performance(SPEC, "1", counted(profile, later, labels, np.zeros(400)), profile)
+    assert (verdict.figures["reference_roc_auc"], verdict.figures["roc_auc"]) == (1.0, pytest.approx(1 - 0.15**2))
+    assert verdict.status == "ok"  # the window's own error: of 0.0225 that are lost 0.015 are granted
+
+
 def regression(noise: float, seed: int, rows: int = 1000) -> AnswerColumns:
     rng = np.random.default_rng(seed)
     labels = rng.normal(50, 10, rows)
