@@ -33,6 +33,7 @@ def write(path: Path, *cells: str) -> Path:
     for cell in cells:
         lines = textwrap.dedent(cell).strip("\n").split("\n")
         made.append("\n".join(f"# MAGIC {line}" for line in lines) if lines[0].startswith("%") else "\n".join(lines))
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("# Databricks notebook source\n" + "\n\n# COMMAND ----------\n\n".join(made) + "\n")
     return path
 
@@ -298,8 +299,11 @@ def test_json_of_a_failure_has_what_a_program_needs_and_the_oldest_make_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MILLRACE_KEPT_RUNS", "2")
-    (tmp_path / "home" / "notebooks" / "fails").mkdir(parents=True)
     past = [write(tmp_path / f"home/notebooks/fails/2025030{day}T060000-aaaaaa.ipynb") for day in (1, 3, 2)]
+    for each in past:
+        each.with_suffix(".log").write_text("said beside it")
+        write(each.with_suffix("") / "nested.ipynb")
+    own = write(tmp_path / "home/notebooks/fails/kept by hand.ipynb")
     path = write(tmp_path / "fails.py", "dbutils.jobs.taskValues.set('a', 1)", "1 / 0")
     command = [sys.executable, "-m", "millrace.cli.main", "exec", str(path), "--home", "home", "--json"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
@@ -313,7 +317,7 @@ def test_json_of_a_failure_has_what_a_program_needs_and_the_oldest_make_room(
     )
     assert "[!!] cell 2 of 2" in done.stderr
     kept = set((tmp_path / "home" / "notebooks" / "fails").iterdir())
-    assert kept == {past[1], Path(told["output"])}
+    assert kept == {own, past[1], past[1].with_suffix(""), past[1].with_suffix(".log"), Path(told["output"])}
 
 
 def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:

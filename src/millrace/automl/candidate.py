@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from millrace.automl.ask import Asked, Wish, ask
 from millrace.automl.check import check_options
@@ -24,8 +23,11 @@ from millrace.automl.workers.pool import Pool
 from millrace.core.clock import SystemClock
 from millrace.training.types import Track, TrainingData
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _TARGET, _TIME = "label", "time"
-_LEAST_TIMES = 4  # with fewer there is no half of the time to fit on and another to judge
+_LEAST_FOLDS = 2  # in time; there is one where the first half of the rows is of one time, or lacks a class
 
 
 @dataclass(frozen=True)
@@ -124,12 +126,16 @@ class AutoML:
     def _ask(self, data: TrainingData) -> Asked:
         target, time_col = (_unused(name, data) for name in (_TARGET, _TIME))
         frame = data.features.assign(**{target: data.labels})
-        in_time = data.times is not None and len(np.unique(data.times)) >= _LEAST_TIMES
-        if in_time:
-            frame[time_col] = data.times
-        kinds = {name: str(kind) for name, kind in frame.dtypes.items()}
-        wish = Wish("classification", target, self.metric, time_col=time_col if in_time else None, seed=data.seed)
-        return ask(Given(frame, kinds, "training set"), wish)
+        wish = Wish("classification", target, self.metric, seed=data.seed)
+        if data.times is not None:
+            asked = ask(_given(frame.assign(**{time_col: data.times})), replace(wish, time_col=time_col))
+            if asked.job.plan.folds >= _LEAST_FOLDS:
+                return asked
+        return ask(_given(frame), wish)
+
+
+def _given(frame: pd.DataFrame) -> Given:
+    return Given(frame, {name: str(kind) for name, kind in frame.dtypes.items()}, "training set")
 
 
 def _unused(name: str, data: TrainingData) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +17,6 @@ from millrace.core.errors import InvalidState, UsageError
 
 if TYPE_CHECKING:
     from millrace.notebooks.types import NotebookResult
-    from millrace.workspace import Workspace
 
 
 def exec_(
@@ -40,7 +40,8 @@ def exec_(
     if timeout is not None and timeout <= 0:
         raise UsageError(f"--timeout is {timeout:g}", hint="give a number of seconds above 0")
     with closing(open_workspace(home)) as workspace:
-        kept = output or _place(workspace, file)
+        folder, most = workspace.home / "notebooks" / file.stem, workspace.settings.kept_runs
+        kept = output or folder / f"{workspace.clock.now():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}.ipynb"
     try:
         result = run_notebook(
             file,
@@ -55,6 +56,8 @@ def exec_(
         if json:
             print_json({"status": "failed", "message": error.message, **error.facts})
         raise
+    finally:
+        _forget_past(folder, most)
     _print(result, json=json)
     return 0
 
@@ -100,12 +103,12 @@ def _print(result: NotebookResult, *, json: bool) -> None:
     say(f"{result.cells} cells in {result.seconds:.1f} s; the executed notebook is kept in {result.output}")
 
 
-def _place(workspace: Workspace, file: Path) -> Path:
-    """Where the executed notebook goes. Of those of this name the oldest make room."""
-    folder = workspace.home / "notebooks" / file.stem
-    for past in sorted(folder.glob("*.ipynb"))[: 1 - workspace.settings.kept_runs or None]:
+def _forget_past(folder: Path, most: int) -> None:
+    """Of the executed notebooks of a name the oldest make room, with their logs and the notebooks that they ran."""
+    for past in sorted(folder.glob("[0-9]*T[0-9]*-*.ipynb"))[:-most]:
         past.unlink(missing_ok=True)
-    return folder / f"{workspace.clock.now():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}.ipynb"
+        past.with_suffix(".log").unlink(missing_ok=True)
+        shutil.rmtree(past.with_suffix(""), ignore_errors=True)
 
 
 def _project(file: Path) -> Path:

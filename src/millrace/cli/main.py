@@ -109,9 +109,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _texts(arguments: Sequence[str]) -> list[str]:
-    """The arguments, all of them text: nothing that is named here could be found by other bytes."""
+    """The arguments, all of them text: no table takes other bytes, and no report could print them."""
     for argument in arguments:
-        if not argument.isascii() and argument.encode(errors="ignore").decode() != argument:
+        if argument.encode(errors="ignore").decode() != argument:
             shown = argument.encode(errors="backslashreplace").decode()
             raise UsageError(f"the argument '{shown}' is not UTF-8", hint="give it as UTF-8 text")
     return list(arguments)

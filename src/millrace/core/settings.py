@@ -34,7 +34,8 @@ class Settings:
         capture_quota_bytes: how much may wait for the drain; what comes beyond is dropped.
         access_log: whether the server writes a line for each request.
         online_url: a Redis server as the online store (`redis://host:port/0`), or None for the home's own.
-        kept_runs: how many runs of each job are kept, the newest, with their logs and folders.
+        kept_runs: how many runs of each job are kept, the newest, with their logs and folders; and how many notebooks of each
+            name that were executed by hand.
         model_sources: paths or URLs under which models may lie, beside the home's own artifacts; loading one runs its code.
     """
 
@@ -79,12 +80,18 @@ class Settings:
         )
 
 
-def cache_folder(env: Mapping[str, str] | None = None) -> Path:
-    """What can be made again at any time: `MILLRACE_CACHE`, else `millrace` in `XDG_CACHE_HOME` or in ~/.cache."""
+def cache_folder(env: Mapping[str, str] | None = None) -> Path | None:
+    """Where things are that can be made again at any time: `MILLRACE_CACHE`, else `millrace` in `XDG_CACHE_HOME` (an absolute path) or in ~/.cache.
+
+    None where nobody knows where the user's home is, as in a container with any user's number.
+    """
     env = os.environ if env is None else env
-    if given := env.get("MILLRACE_CACHE"):
-        return Path(given).expanduser().absolute()
-    return Path(env.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "millrace"
+    own, shared = env.get("MILLRACE_CACHE"), Path(env.get("XDG_CACHE_HOME", ""))
+    folder = Path(own) if own else (shared if shared.is_absolute() else Path("~/.cache")) / "millrace"
+    try:
+        return folder.expanduser().absolute()
+    except RuntimeError:
+        return None
 
 
 def _join_engine(text: str | None, *, remote: bool) -> JoinEngine:

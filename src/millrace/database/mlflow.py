@@ -29,6 +29,7 @@ _WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
     ("The ``noload`` loader strategy is deprecated", DeprecationWarning),
     ("Operation with range is deprecated", DeprecationWarning),  # pandas, of how MLflow writes an example
 )
+_NO_PATHS = ("file:", ":memory:")
 
 
 def tell_mlflow() -> None:
@@ -55,7 +56,8 @@ def opening_mlflow(url: str) -> Iterator[None]:
         if path:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             held.enter_context(FileLock(f"{path}.lock", thread_local=False))
-            held.enter_context(_made_once(Path(path)))
+            if not path.startswith(_NO_PATHS):
+                held.enter_context(_made_once(Path(path)))
             _write_ahead(path)
         held.enter_context(quiet("mlflow", "alembic"))
         yield
@@ -64,7 +66,7 @@ def opening_mlflow(url: str) -> Iterator[None]:
 @contextmanager
 def _made_once(path: Path) -> Iterator[None]:
     """A new database begins with empty tables that were made before, or leaves its own to those that come."""
-    made_here = not path.exists() and not begin_from_template(path)
+    made_here = not os.path.lexists(path) and not begin_from_template(path)
     yield
     if made_here:
         keep_as_template(path)

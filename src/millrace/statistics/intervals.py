@@ -144,7 +144,8 @@ class AreaLaw:
     """How the area of rows of the same kind varies by chance, whatever their number.
 
     Attributes:
-        variances, thirds: of the placements of negatives and of positives: their variance, and their third central moment. A row's
+        variances, thirds: of the placements of negatives and of positives: their variance, and their third central moment, or what one row more,
+            wholly on the wrong side, would give, where that varies more: n rows don't tell of errors that are rarer than one in n. A row's
             placement is the share of the other class that it is on the right side of.
         cross: mean over pairs of both placements' deviations times whether the pair is in the right order.
     """
@@ -154,14 +155,14 @@ class AreaLaw:
     cross: float
 
     def chance(self, negatives: float, positives: float) -> tuple[float, float]:
-        """Variance and skewness of the area of so many rows of each class, both above 0; of the skewness the leading term."""
+        """Variance and skewness of the area of so many rows of each class, both above 0; the leading term of either."""
         variance = self.variances[0] / negatives + self.variances[1] / positives
         third = self.thirds[0] / negatives**2 + self.thirds[1] / positives**2 + 6 * self.cross / (negatives * positives)
         return variance, third / variance**1.5 if variance > 0 else 0.0
 
 
 def area_law(negatives: npt.ArrayLike, positives: npt.ArrayLike) -> AreaLaw:
-    """From rows of each class, counted as for `area`: for as many rows as these, its variance is the square of DeLong's error.
+    """From rows of each class, counted as for `area`: for as many rows as these, its variance is the square of DeLong's error, if that is not too small.
 
     Source: Hoeffding's decomposition of a two-sample U-statistic (van der Vaart 1998, Asymptotic Statistics, chapter 12).
 
@@ -173,11 +174,17 @@ def area_law(negatives: npt.ArrayLike, positives: npt.ArrayLike) -> AreaLaw:
     below, above = _placements(zeros, ones)
     value = float((ones * below).sum() / ones.sum())
     sides = [(rows, at - value) for rows, at in ((zeros, above), (ones, below))]
-    of_negative, of_positive = (float((rows * off**2).sum() / max(rows.sum() - 1, 1.0)) for rows, off in sides)
-    third_negative, third_positive = (float((rows * off**3).sum() / rows.sum()) for rows, off in sides)
+    of_negative, of_positive = (_moments(rows, off, value) for rows, off in sides)
     low, high = (rows * off / rows.sum() for rows, off in sides)
     cross = float((high * (np.cumsum(low) - low / 2)).sum())
-    return AreaLaw((of_negative, of_positive), (third_negative, third_positive), cross)
+    return AreaLaw((of_negative[0], of_positive[0]), (of_negative[1], of_positive[1]), cross)
+
+
+def _moments(rows: Floats, off: Floats, value: float) -> tuple[float, float]:
+    """Variance and third central moment of placements that are `off` their mean, or those of one row at 0 more, where that is more."""
+    n = float(rows.sum())
+    variance, least = float((rows * off**2).sum() / max(n - 1, 1.0)), value**2 / (n + 1)
+    return (variance, float((rows * off**3).sum() / n)) if variance >= least else (least, -least * value)
 
 
 def _placements(zeros: Floats, ones: Floats) -> tuple[Floats, Floats]:

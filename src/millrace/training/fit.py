@@ -118,7 +118,7 @@ def _libraries(model: object) -> set[str]:
 
 
 def _times(training_set: TrainingSet) -> np.ndarray | None:
-    """When each row's features were asked for, if all lookups say it by the same column."""
+    """When each row's features were asked for, if all lookups that ask for a time name the same column."""
     names = {lookup.timestamp_lookup_key for lookup in training_set.spec.lookups} - {None}
     if len(names) != 1:
         return None

@@ -42,7 +42,8 @@ class TrainingData:
         seed: for every random choice of the fit.
         threads: how many threads the fit may use.
         track: where a long fit keeps what it has done; None where there is no such place.
-        times: n times of the questions that the rows answer, datetime64[us]; None where features are not looked up by time.
+        times: n times of the questions that the rows answer, datetime64[us]; None where features are not looked up by time, or by
+            several columns.
     """
 
     features: pd.DataFrame

@@ -113,9 +113,18 @@ def test_a_killed_search_goes_on_with_its_finished_trials(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("days", "kind"), [(None, "stratified"), (3, "stratified"), (100, "time")])
+@pytest.mark.parametrize(
+    ("days", "kind"),
+    [
+        (None, "stratified"),
+        (np.arange(240) % 100, "time"),
+        (np.maximum(np.arange(240) - 150, 0), "stratified"),  # most rows are of the first day
+        (np.maximum(np.arange(240), 230), "stratified"),  # and of the last
+    ],
+    ids=["no times", "even", "a backfill", "one day"],
+)
 def test_as_a_candidate_it_is_one_model_that_is_given_again_to_the_bit(
-    tmp_path: Path, days: int | None, kind: str
+    tmp_path: Path, days: np.ndarray | None, kind: str
 ) -> None:
     """Where the rows have enough times, folds follow them."""
     data = shop().drop(columns="since")
@@ -123,7 +132,7 @@ def test_as_a_candidate_it_is_one_model_that_is_given_again_to_the_bit(
     with closing(open_workspace(tmp_path / "home")) as workspace:
         run = workspace.tracking.start("churn", "automl", {})
         track = Track(tmp_path / "kept", workspace.tracking, "churn", run)
-        times = None if days is None else np.datetime64("2025-01-01", "us") + np.arange(len(data)) % days * _DAY
+        times = None if days is None else np.datetime64("2025-01-01", "us") + days * _DAY
         training = TrainingData(features, labels, seed=0, threads=1, track=track, times=times)
         candidate = mr.AutoML(minutes=5, max_trials=3)
         first, second = candidate.fit(training), candidate.fit(training)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from millrace.core.errors import UsageError
-from millrace.core.settings import Settings
+from millrace.core.settings import Settings, cache_folder
 
 
 def test_everything_lives_in_the_home_by_default(tmp_path: Path) -> None:
@@ -64,6 +64,15 @@ def test_each_store_can_be_elsewhere() -> None:
     assert settings.warehouse == "s3://lake/warehouse"
     assert settings.spark_remote == "sc://spark:15002"
     assert settings.threads == 7
+
+
+def test_the_cache_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder({}) == tmp_path / ".cache" / "millrace"
+    assert cache_folder({"XDG_CACHE_HOME": "/var/cache"}) == Path("/var/cache/millrace")
+    assert cache_folder({"XDG_CACHE_HOME": "relative"}) == tmp_path / ".cache" / "millrace"
+    assert cache_folder({"XDG_CACHE_HOME": "/var/cache", "MILLRACE_CACHE": "~/own"}) == tmp_path / "own"
+    assert cache_folder({"MILLRACE_CACHE": "~nobody of that name/own"}) is None
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", ""])

@@ -167,7 +167,6 @@ def _against(answers: Answers, scale: int, held: _Reference, span: timedelta) ->
         before = held.area
         granted, spread = held.profile.allowance("roc_auc", span, AREA_FLOOR)
         sampling, leaning = held.area_law.chance(area.negatives, area.positives)
-        sampling = sampling or area.estimate.error**2  # classes that are apart in the reference tell of no error
         drop = before.value - area.estimate.value
         p_value = _p_value(drop - granted, sampling, -leaning, before.error**2 * held.profile.weeks + spread**2)
         yield Change("ROC AUC", scale, area.estimate, before, drop, AREA_FLOOR, p_value)
