@@ -58,7 +58,7 @@ def submit(
 
 
 def _check_text(what: str, text: str) -> None:
-    """Refuse bytes of a command line that were no UTF-8: nothing that runs later could write them down."""
+    """Refuse half a pair of surrogates, as JSON may have it: nothing that runs later could write it down."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -4,10 +4,13 @@ import json
 import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from millrace.core.errors import InvalidInput
 from millrace.jobs.port import EXECUTOR, Ended
+from millrace.jobs.submit import submit
 from millrace.workspace import open_workspace
 from tests.unit.cli.conftest import Cli
 
@@ -191,7 +194,7 @@ def test_a_home_without_jobs_says_how_to_make_some(cli: Cli, tmp_path: Path) -> 
     [
         ("day={{foo}}", "parameter 'day' has {{foo}}: there is no such reference"),
         ("day={{tasks.count.output.rows}}", "there is no such reference"),
-        ("day=\udcff", "no text in UTF-8"),
+        ("day=\udcff", "is not UTF-8"),
     ],
 )
 def test_a_parameter_that_no_run_could_begin_with_is_refused(applied: Cli, given: str, message: str) -> None:
@@ -199,8 +202,14 @@ def test_a_parameter_that_no_run_could_begin_with_is_refused(applied: Cli, given
     assert applied("job", "runs", "nightly", "--json").json()["runs"] == []
 
 
-def test_a_token_that_can_not_be_written_down_is_refused(applied: Cli) -> None:
-    assert "the token is" in applied("job", "run", "nightly", "--no-wait", "--token", "\udcff").refused(2)
+@pytest.mark.parametrize(
+    ("given", "what"), [({"token": "\udcff"}, "the token"), ({"parameters": {"day": "\udcff"}}, "parameter 'day'")]
+)
+@pytest.mark.usefixtures("applied")
+def test_what_can_not_be_written_down_is_refused(home: Path, given: dict[str, Any], what: str) -> None:
+    """As JSON may have it; of a command line it is refused before."""
+    with closing(open_workspace(home)) as workspace, pytest.raises(InvalidInput, match=f"{what} is .*no text in UTF-8"):
+        submit(workspace.jobs, "nightly", **given)
 
 
 def test_canceling_a_run_that_had_begun_says_where_nothing_ends_it(applied: Cli, home: Path) -> None:
