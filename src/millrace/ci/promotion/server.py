@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tarfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,6 +19,8 @@ from millrace.ci.types import Check, Target
 from millrace.core.errors import InvalidInput, UsageError
 from millrace.targets.port import PromotionTarget
 from millrace.workspace import Workspace, open_target, promotion_target
+
+_HINT = "send it with `millrace promote`"
 
 
 @dataclass(frozen=True)
@@ -92,12 +95,11 @@ def accept_archive(workspace: Workspace, archive: Path, terms: Mapping[str, Any]
     Raises:
         InvalidInput: it is no bundle, leads out of its folder, or the terms are not what they should be.
     """
+    _unpack(archive, folder)
     try:
-        with tarfile.open(archive) as opened:
-            opened.extractall(folder, filter="data")
         agreed = Terms(**terms)
-    except (tarfile.TarError, TypeError, EOFError) as error:
-        raise InvalidInput("this is not a packed version", hint="send it with `millrace promote`") from error
+    except TypeError as error:
+        raise InvalidInput("the terms are not those of a promotion", hint=_HINT) from error
     bundle = read_bundle(folder)
     destination = HomeDestination(workspace, lambda: open_target(workspace))
     destination.check(bundle)
@@ -107,3 +109,20 @@ def accept_archive(workspace: Workspace, archive: Path, terms: Mapping[str, Any]
         "status": accepted.served.status,
         "checks": [asdict(check) for check in accepted.served.checks],
     }
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Files and folders, and nothing that is a link, a device, or outside of the folder. The first Pythons 3.11 lack `tarfile`'s own filters."""
+    root = folder.resolve()
+    try:
+        with tarfile.open(archive) as opened:
+            for member in opened:
+                to = (root / member.name).resolve()
+                if not to.is_relative_to(root) or not (member.isreg() or member.isdir()):
+                    raise InvalidInput(f"this is not a packed version: it has '{member.name}'", hint=_HINT)
+                (to if member.isdir() else to.parent).mkdir(parents=True, exist_ok=True)
+                if (content := opened.extractfile(member)) is not None:
+                    with content, to.open("xb") as file:
+                        shutil.copyfileobj(content, file)
+    except (tarfile.TarError, EOFError, FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        raise InvalidInput("this is not a packed version", hint=_HINT) from error
