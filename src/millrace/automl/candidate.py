@@ -34,8 +34,8 @@ _LEAST_FOLDS = 2  # in time; there is one where the first half of the rows is of
 class AutoML:
     """A search within a pipeline's training: its final model is the candidate's model.
 
-    Where features are looked up by time, trials are judged on rows later than all that they were fitted on, as the holdout is, and the best one
-    is fitted once more on all rows; else on stratified folds.
+    Where features are looked up by time, trials are judged on rows later than all that they were fitted on, and the best one is fitted once
+    more on all rows; else, and where the times give no two folds, they are judged on stratified folds.
 
     What does not depend on the time: folds, the defaults that come first, and what each trial scores. How many trials there are, and
     with several threads which ones, does: a slower machine tries fewer. A fit that is asked for again, after a crash say, gives the same
