@@ -10,6 +10,7 @@ drain: after a while without, it begins anew.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -38,6 +39,8 @@ from millrace.workspace import Workspace, open_workspace
 EVERY_S = 10.0
 _IDLE_S = 60.0
 _WAITS = {OPEN, SEALED, HELD}
+# A drain holds thousands of records at once, and none of them is in a cycle: to look through them again and again takes a tenth of its time.
+_COLLECT = (100_000, 50, 100)
 # Who asks goes first: nobody waits for the drain.
 _NICE = 10
 _log = logging.getLogger(__name__)
@@ -137,6 +140,7 @@ if __name__ == "__main__":
     os.setpriority(os.PRIO_PROCESS, 0, _NICE)
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
     sys.meta_path.insert(0, _NoPandas())
+    gc.set_threshold(*_COLLECT)
     if asyncio.run(main(ChildOptions.read())):
         # The same process without what the last drain needed.
         os.execv(sys.executable, [sys.executable, "-m", "millrace.api.drain_loop", *sys.argv[1:]])  # noqa: S606

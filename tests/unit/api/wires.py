@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -66,7 +66,7 @@ class Notes:
     def records(self) -> list[Record]:
         read = [cast("Record", read_payload(each)) for each in self.payloads]
         return [
-            replace(each, id="", duration_us=0, time_us=0, payload=b"", captured=cast("Any", None)) for each in read
+            each._replace(id="", duration_us=0, time_us=0, payload=b"", captured=cast("Any", None)) for each in read
         ]
 
 

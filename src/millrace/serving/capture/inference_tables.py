@@ -146,9 +146,13 @@ def _features_text(description: Description, record: Record) -> str:
     if captured.inputs is None:
         return orjson.dumps([{"sources": row} for row in sources]).decode()
     names = [name for name, _ in description.inputs]
-    inputs = [dict(zip(names, row, strict=True)) for row in split_inputs(captured.inputs, description.inputs)]
-    rows = zip(inputs, _probabilities(record), sources, strict=True)
-    return orjson.dumps([dict(zip(("inputs", "probability", "sources"), row, strict=True)) for row in rows]).decode()
+    rows = zip(split_inputs(captured.inputs, description.inputs), _probabilities(record), sources, strict=True)
+    return orjson.dumps(
+        [
+            {"inputs": dict(zip(names, inputs, strict=True)), "probability": probability, "sources": looked_up}
+            for inputs, probability, looked_up in rows
+        ]
+    ).decode()
 
 
 def _columns(description: Description, records: Sequence[Record]) -> dict[str, Sequence[object] | np.ndarray]:

@@ -7,11 +7,11 @@ response's bytes, and the model's numeric inputs as doubles, row after row.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
-from itertools import accumulate, pairwise
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -44,9 +44,8 @@ class Request:
     requester: str
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A record, read.
+class Record(NamedTuple):
+    """A record, read. A tuple is made in half the time of a frozen dataclass, and a drain makes one a request.
 
     Attributes:
         description: its id.
@@ -121,22 +120,17 @@ def read_payload(payload: bytes) -> Record | Description:
     kind, *lengths = _LENGTHS.unpack_from(payload)
     if kind != _RECORD or _LENGTHS.size + sum(lengths) != len(payload):
         raise ValueError("not a record")
-    written, request, response, numbers = _cut(payload, lengths)
-    head = orjson.loads(written)
+    head_at, request_at, response_at, numbers_at = accumulate(lengths[:-1], initial=_LENGTHS.size)
+    head = orjson.loads(payload[head_at:request_at])
     too_long, rows, captured = head.pop("too_long", ()), head.pop("rows", 0), head.pop("captured", None)
     return Record(
         **{"caller": None, **head},
-        request=None if REQUEST_TOO_LONG in too_long else request,
-        response=None if RESPONSE_TOO_LONG in too_long else response,
+        request=None if REQUEST_TOO_LONG in too_long else payload[request_at:response_at],
+        response=None if RESPONSE_TOO_LONG in too_long else payload[response_at:numbers_at],
         rows=rows,
-        captured=Captured() if captured is None else _captured(captured, rows, numbers),
+        captured=Captured() if captured is None else _captured(captured, rows, payload[numbers_at:]),
         payload=payload,
     )
-
-
-def _cut(payload: bytes, lengths: Sequence[int]) -> list[bytes]:
-    ends = accumulate(lengths, initial=_LENGTHS.size)
-    return [payload[first:last] for first, last in pairwise(ends)]
 
 
 def _add_captured(head: dict[str, object], captured: Captured) -> bytes:
