@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
 
+from millrace.lake.adapters import delta_newest
 from millrace.lake.adapters.delta_newest import DeltaNewest
 from millrace.lake.types import Location
 from millrace.workspace import Workspace, open_workspace
@@ -78,3 +81,31 @@ def test_a_table_elsewhere_is_asked_for_seldom(workspace: Workspace) -> None:
     watching = DeltaNewest(lake.catalog, version)
     assert [watching.newest("bronze.t") for _ in range(3)] == [7, 7, 7]
     assert asked == ["s3://bucket/t"]
+
+
+def test_a_commit_in_the_same_tick_as_the_last_look_is_seen(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, watching, tick = workspace.lake, _newest(workspace), 1_700_000_000_000_000_000
+    lake.create("bronze.t", _ROWS.schema, rows=_ROWS)
+    log = Path(lake.entry("bronze.t").location) / "_delta_log"
+    os.utime(log, ns=(tick, tick))
+    monkeypatch.setattr(delta_newest, "time", SimpleNamespace(time_ns=lambda: tick + 1_000_000))
+    assert watching.newest("bronze.t") == 0
+    version = lake.append("bronze.t", _ROWS).version
+    os.utime(log, ns=(tick, tick))  # as a clock that has not ticked meanwhile leaves it
+    assert watching.newest("bronze.t") == version
+
+
+def test_a_folder_that_has_settled_is_listed_once(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake, watching, listed = workspace.lake, _newest(workspace), list[object]()
+    lake.create("bronze.t", _ROWS.schema, rows=_ROWS)
+    os.utime(Path(lake.entry("bronze.t").location) / "_delta_log", ns=(0, 0))
+
+    def names(folder: Path) -> list[str]:
+        listed.append(folder)
+        return [path.name for path in folder.iterdir()]
+
+    monkeypatch.setattr(delta_newest, "os", SimpleNamespace(listdir=names))
+    assert [watching.newest("bronze.t") for _ in range(3)] == [0, 0, 0]
+    assert len(listed) == 1

@@ -19,6 +19,9 @@ _COMMIT = re.compile(r"(\d{20})\.json")
 _MOST = 50
 _ELSEWHERE_S = 30.0
 _LONGEST = 64 << 20
+# All that is written within one tick of the system's clock has the same time: the time of the folder tells of everything in it
+# only when its tick is surely over.
+_TICK_NS, _UNSURE = 50_000_000, -1
 
 
 @dataclass
@@ -44,11 +47,13 @@ class DeltaNewest:
             return self._newest_elsewhere(entry.location)
         log = Path(entry.location) / "_delta_log"
         try:
+            looked = time.time_ns()
             changed = log.stat().st_mtime_ns
             known = self._seen.get(entry.location)
             if known is None or known[0] != changed:
                 found = _newest(log, known[1] if known else -1)
-                known = (changed, max(found, known[1] if known else -1))
+                settled = changed if looked - changed > _TICK_NS else _UNSURE
+                known = (settled, max(found, known[1] if known else -1))
                 self._seen[entry.location] = known
         except FileNotFoundError:
             self._seen.pop(entry.location, None)
