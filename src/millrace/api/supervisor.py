@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import os
 import secrets
 import signal
@@ -26,10 +25,10 @@ from millrace.api.children import Child
 from millrace.api.listen import DEFAULT_HOST, DEFAULT_PORT, Tls, bind, local_url, own_names, tls_of, warn_where_exposed
 from millrace.api.options import ChildOptions
 from millrace.api.runtime import remove_info, remove_sockets, socket_folder, write_info
-from millrace.core.errors import Conflict, InvalidInput, InvalidState, MillraceError
+from millrace.core.errors import InvalidInput, InvalidState, MillraceError
 from millrace.core.log_files import open_log
 from millrace.core.settings import Settings
-from millrace.targets.local_server import ServerInfo, probe, read_info
+from millrace.targets.local_server import ServerInfo, only_server, probe
 
 _READY_S = 90.0
 _WORKERS_FIRST_S = 5.0
@@ -71,7 +70,7 @@ def serve(
     warn_where_exposed(host, tls)
     settings = Settings.load(home)
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _stop_on_signals() as stop, _only_server(settings.home), bind(host, port) as listener:
+    with _stop_on_signals() as stop, only_server(settings.home), bind(host, port) as listener:
         info = ServerInfo(local_url(listener, tls), os.getpid(), secrets.token_hex(16), certificate)
         server = _Server(settings, info, workers, (*own_names(host), *hosts), tls)
         server.run(listener, stop, announce)
@@ -164,21 +163,6 @@ def _open_home(settings: Settings) -> None:
     from millrace.database.engine import open_database
 
     open_database(settings.database_url).dispose()
-
-
-@contextlib.contextmanager
-def _only_server(home: Path) -> Iterator[None]:
-    """Hold the home for this server; the system lets go of it however this process ends."""
-    descriptor = os.open(home / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        info = read_info(home)
-        where = f" at {info.url}" if info else ""
-        raise Conflict(f"this home is being served already{where}", hint="use that server, or stop it first") from error
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

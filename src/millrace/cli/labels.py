@@ -91,10 +91,12 @@ def _tell(done: LabelSummary, *, dry_run: bool) -> None:
 
 def _drain(workspace: Workspace) -> None:
     """Predictions that still wait in the capture come first: their labels may be among these."""
-    from millrace.api.discovery import find_server
-    from millrace.api.workers import Workers
+    from millrace.api.draining import drain_there
+    from millrace.api.runtime import socket_folder
     from millrace.serving.capture.drain import drain
+    from millrace.targets.local_server import is_served
 
-    if find_server(workspace.home) is not None:
-        Workers.of_home(workspace.home).seal()
-    drain(workspace.lake, workspace.capture_root)
+    if is_served(workspace.home):
+        drain_there(socket_folder(workspace.home))
+    else:
+        drain(workspace.lake, workspace.capture_root)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from millrace.api.discovery import find_server
 from millrace.core.clock import SystemClock, iso
 from millrace.core.errors import AlreadyExists, Conflict, InvalidState
 from millrace.core.settings import Settings
+from millrace.targets.local_server import only_server
 from millrace.workspace import Workspace, open_workspace
 
 MARK = "quickstart"
@@ -81,10 +81,9 @@ def _clean(settings: Settings) -> str:
     home = settings.home
     if not (home / "millrace.db").exists():
         return f"starting in a new home, {home}"
-    if find_server(home) is not None:
-        raise Conflict(f"the home {home} is being served", hint="stop `millrace up` first, or choose another --home")
-    status = _status(home)
-    _delete(home)
+    with only_server(home):  # none is there, and none begins while the home is deleted
+        status = _status(home)
+        _delete(home)
     if status is None:
         return f"starting in an empty home, {home}"
     return f"a quickstart that was {status} was found in {home}: starting clean"

@@ -1,20 +1,27 @@
-"""The server of a home, as programs on the same machine find it: its address, whether it is there, and the home's token."""
+"""The server of a home, as programs on the same machine find it: its lock, its address, what it says, and the home's token."""
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import json
 import os
 import secrets
 import ssl
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from millrace.core.errors import InvalidState
-from millrace.core.processes import is_alive
+from millrace.core.errors import Conflict, InvalidState
 
-_PROBE_S = 2.0
+_LOCK, _ADDRESS = "server.lock", "server.json"
+_LOOK_S, _PROBE_S = 0.05, 2.0
+_MOMENT_S, _PATIENCE_S = 1.0, 30.0  # for who only looks at the lock; for a server that is starting or busy
+_HINT = "ask again in a while: it may be starting, or busy; what it does is in logs/ in the home"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +44,104 @@ class ServerInfo:
 def read_info(home: Path) -> ServerInfo | None:
     """What `server.json` says, whether or not it is still true; None where it is missing or unreadable."""
     try:
-        return ServerInfo(**json.loads((home / "server.json").read_text()))
+        return ServerInfo(**json.loads((home / _ADDRESS).read_text()))
     except (OSError, ValueError, TypeError):
         return None
 
 
+@contextmanager
+def only_server(home: Path) -> Iterator[None]:
+    """Hold the home as its one server does, without the address that a killed one left; the system lets go however this process ends.
+
+    Raises:
+        Conflict: a server has it.
+    """
+    descriptor = os.open(home / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if not _locked(descriptor):
+            info = read_info(home)
+            where = f" at {info.url}" if info else ""
+            raise Conflict(
+                f"this home is being served already{where}",
+                hint="use that server, stop it first, or choose another home",
+            )
+        (home / _ADDRESS).unlink(missing_ok=True)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether the lock is ours now. Who only looks at it has it too, for a moment, and is waited for."""
+    deadline, pause = time.monotonic() + _MOMENT_S, threading.Event()
+    while time.monotonic() < deadline:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pause.wait(_LOOK_S)
+        else:
+            return True
+    return False
+
+
+def is_served(home: Path) -> bool:
+    """Whether a server runs on this home, also one that is starting, stopping or too busy to answer: the system keeps its lock."""
+    try:
+        descriptor = os.open(home / _LOCK, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def find_server(home: Path) -> ServerInfo | None:
-    """The server that runs on this home, or None. An address file that a killed server left behind is not believed."""
-    info = read_info(home)
-    if info is None or not is_alive(info.pid):
-        return None
-    status, body = probe(info, "/health/live")
-    return info if status == 200 and body.get("instance") == info.instance else None  # noqa: PLR2004 - HTTP's OK
+    """The server that runs on this home, or None where none does, at once. One that is starting or busy is waited for.
+
+    Raises:
+        InvalidState: there is one, and it did not answer in half a minute.
+    """
+    deadline, pause = time.monotonic() + _PATIENCE_S, threading.Event()
+    while is_served(home):
+        left_s, info = deadline - time.monotonic(), read_info(home)
+        if left_s <= 0:
+            raise _silent(home)
+        if info is not None and probe(info, "/health/live", timeout_s=left_s)[1].get("instance") == info.instance:
+            return info
+        pause.wait(_LOOK_S)
+    return None
 
 
-def probe(server: ServerInfo, path: str, token: str | None = None) -> tuple[int, dict[str, object]]:
-    """GET a JSON object without waiting long: `(status, body)`, `(0, {})` where nobody answers."""
-    connection = _connection(server)
+def told(home: Path, path: str) -> Mapping[str, object]:
+    """What the home's server answers to its owner, a JSON object; empty where none runs.
+
+    Raises:
+        InvalidState: it does not answer, or with an error.
+    """
+    server = find_server(home)
+    if server is None:
+        return {}
+    status, body = probe(server, path, home_token(home), _PATIENCE_S)
+    if status == 0:
+        raise _silent(home)
+    if "error_code" in body:
+        raise InvalidState(f"the server of the home {home} says: {body.get('message')}", hint=_HINT)
+    return body
+
+
+def _silent(home: Path) -> InvalidState:
+    return InvalidState(f"the home {home} has a server, and it does not answer", hint=_HINT)
+
+
+def probe(
+    server: ServerInfo, path: str, token: str | None = None, timeout_s: float = _PROBE_S
+) -> tuple[int, dict[str, object]]:
+    """GET a JSON object, waiting so long at most: `(status, body)`, `(0, {})` where nobody answers."""
+    connection = _connection(server, timeout_s)
     try:
         connection.request("GET", path, headers={} if token is None else {"authorization": f"Bearer {token}"})
         response = connection.getresponse()
@@ -74,11 +162,11 @@ def tls_context(certificate: str) -> ssl.SSLContext:
     return context
 
 
-def _connection(server: ServerInfo) -> http.client.HTTPConnection:
+def _connection(server: ServerInfo, timeout_s: float) -> http.client.HTTPConnection:
     place = urlsplit(server.url).netloc
     if server.certificate is None:
-        return http.client.HTTPConnection(place, timeout=_PROBE_S)
-    return http.client.HTTPSConnection(place, timeout=_PROBE_S, context=tls_context(server.certificate))
+        return http.client.HTTPConnection(place, timeout=timeout_s)
+    return http.client.HTTPSConnection(place, timeout=timeout_s, context=tls_context(server.certificate))
 
 
 def home_token(home: Path) -> str:

@@ -24,7 +24,7 @@ def running_server(home: Path, *, workers: int = 1, timeout_s: float = 60.0) -> 
     """The home's server; where none runs, one on a free port, stopped at the end, and also when this process dies.
 
     Raises:
-        InvalidState: it did not start, or not in time; the message has what it said.
+        InvalidState: it did not start, or not in time; the message has what it said. Or one runs already, and does not answer.
     """
     found = find_server(home)
     if found is not None:

@@ -15,7 +15,7 @@ from millrace.core.processes import is_alive
 from millrace.jobs.engine.fence import host
 from millrace.jobs.job_run import JobRun, RunId
 from millrace.jobs.port import EXECUTOR, JobDesk
-from millrace.targets.local_server import find_server
+from millrace.targets.local_server import is_served
 
 PROGRAM: Final[Sequence[str]] = (sys.executable, "-m", "millrace.tasks.attempt")
 
@@ -27,7 +27,7 @@ def is_executed(desk: JobDesk, home: Path) -> bool:
 
     One that was killed has the lease for a while still.
     """
-    if find_server(home) is not None:
+    if is_served(home):
         return True
     where, _, rest = (desk.leases.holder(EXECUTOR) or "").partition(":")
     pid = rest.partition(":")[0]
@@ -55,7 +55,7 @@ def executing(home: Path, run_id: RunId) -> Iterator[Callable[[], None]]:
         try:
             with closing(open_workspace(home)) as workspace:
                 desk = workspace.jobs
-                while not done.is_set() and find_server(workspace.home) is not None:
+                while not done.is_set() and is_served(workspace.home):
                     if stop.wait(_LOOK_S):
                         return
                 engine = Engine(desk, workspace.home, PROGRAM, kept_runs=workspace.settings.kept_runs)

@@ -14,6 +14,7 @@ from millrace.api.runtime import ServerInfo, write_info
 from millrace.core.principal import Principal
 from millrace.serving.endpoints import endpoints
 from millrace.serving.types import Capture, LoadPlan, ServedEntity
+from millrace.targets.local_server import only_server
 from millrace.workspace import Workspace, open_workspace
 from tests.unit.cli.conftest import Cli
 
@@ -72,8 +73,9 @@ def server(workspace: Workspace) -> Iterator[str]:
         thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
         thread.start()
         url = f"http://127.0.0.1:{listening.server_port}"
-        write_info(workspace.home, ServerInfo(url, os.getpid(), "i"))
-        yield url
+        with only_server(workspace.home):
+            write_info(workspace.home, ServerInfo(url, os.getpid(), "i"))
+            yield url
         listening.shutdown()
         thread.join()
 

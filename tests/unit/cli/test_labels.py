@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from millrace.api.runtime import drain_channel, socket_folder
 from millrace.core.principal import Principal
 from millrace.serving.capture.capture_log import CaptureLog
 from millrace.serving.endpoints import endpoints
 from millrace.serving.types import Capture, Description, ServedEntity
+from millrace.targets.local_server import only_server
 from millrace.testing.traffic import kept
 from millrace.workspace import Workspace, open_workspace
 from tests.unit.cli.conftest import Cli
@@ -76,3 +80,27 @@ def test_what_can_not_be_imported_is_told(cli: Cli, workspace: Workspace, tmp_pa
     assert "a tolerance of -1" in cli("labels", "import", "churn", file, "--tolerance-days", -1).refused(2)
     file.write_text("request_id,label\nr,1\ns\n")
     assert "line 3: 1 fields, expected 2" in cli("labels", "import", "churn", file).refused()
+
+
+def test_where_a_server_runs_that_drains_and_says_whether_all_is_there(
+    cli: Cli, workspace: Workspace, tmp_path: Path
+) -> None:
+    file = tmp_path / "labels.csv"
+    file.write_text("request_id,label\nr,1\n")
+    heard = list[bytes]()
+    with only_server(workspace.home), socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(drain_channel(socket_folder(workspace.home))))
+        listener.listen()
+
+        def refuse() -> None:
+            connection, _ = listener.accept()
+            with connection, connection.makefile("rb") as reader:
+                heard.append(reader.readline())
+                connection.sendall(b'{"error": "not all was drained: worker-0", "hint": "drain again"}\n')
+
+        refusing = threading.Thread(target=refuse)
+        refusing.start()
+        assert "not all was drained: worker-0" in cli("labels", "import", "churn", file).refused()
+        refusing.join()
+    assert heard == [b'{"do": "drain"}\n']
+    assert not workspace.lake.exists("ml.logs.p_predictions")

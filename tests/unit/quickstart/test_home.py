@@ -9,8 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from millrace.core.errors import AlreadyExists
+from millrace.core.errors import AlreadyExists, Conflict
 from millrace.quickstart.home import fresh_home
+from millrace.targets.local_server import only_server
 from millrace.workspace import open_workspace
 
 ROWS = pa.table({"id": [1]})
@@ -90,3 +91,12 @@ def test_a_home_without_a_quickstart_is_cleaned_only_when_nothing_is_in_it(tmp_p
     (tmp_path / "mlflow.db").unlink()
     with fresh_home(tmp_path, 1) as (_, found):
         assert "empty home" in found
+
+
+def test_a_home_that_is_served_is_left_alone_though_its_server_does_not_answer(tmp_path: Path) -> None:
+    lived_in(tmp_path, "bronze.transactions")
+    with only_server(tmp_path), pytest.raises(Conflict, match="being served already"), fresh_home(tmp_path, 1):
+        pass
+    workspace = open_workspace(tmp_path)
+    assert workspace.lake.exists("bronze.transactions")
+    workspace.close()

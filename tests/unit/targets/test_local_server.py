@@ -1,0 +1,141 @@
+"""Whether a home has a server is told by its lock, whatever the server is doing."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from millrace.api import discovery
+from millrace.api.runtime import ServerInfo, write_info
+from millrace.core.errors import Conflict, InvalidState
+from millrace.targets import local_server
+from millrace.targets.local_server import find_server, is_served, only_server, read_info
+from millrace.targets.running_server import running_server
+
+LIVE: dict[str, object] = {"status": "ok", "instance": "i"}
+
+
+@contextmanager
+def answering(answer: Callable[[str], object]) -> Iterator[ServerInfo]:
+    """A server that answers each path so."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(answer(self.path)).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Answers) as listening:
+        thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
+        thread.start()
+        yield ServerInfo(f"http://127.0.0.1:{listening.server_port}", os.getpid(), "i")
+        listening.shutdown()
+        thread.join()
+
+
+@contextmanager
+def silent() -> Iterator[ServerInfo]:
+    """One that takes connections and answers none."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield ServerInfo(f"http://127.0.0.1:{listening.getsockname()[1]}", os.getpid(), "i")
+
+
+def test_without_the_lock_there_is_none_and_nobody_is_asked(tmp_path: Path) -> None:
+    assert find_server(tmp_path / "none") is None
+    with only_server(tmp_path):
+        pass
+    with silent() as left_behind:
+        write_info(tmp_path, left_behind)
+        began = time.monotonic()
+        assert find_server(tmp_path) is None
+        assert discovery.not_answered(tmp_path) == {}
+        assert time.monotonic() - began < 1  # who asks it waits for two seconds at least
+
+
+def test_a_server_that_is_stalled_is_not_taken_for_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_server, "_PATIENCE_S", 0.3)
+    with silent() as stalled, only_server(tmp_path):
+        write_info(tmp_path, stalled)
+        for ask in (find_server, discovery.not_answered, lambda home: discovery.asleep(home, "e")):
+            with pytest.raises(InvalidState, match="has a server, and it does not answer") as raised:
+                ask(tmp_path)
+            assert "logs/" in raised.value.hint
+        with pytest.raises(InvalidState, match="does not answer"), running_server(tmp_path):
+            pass
+        assert not (tmp_path / "logs").exists()  # no second one was begun
+
+
+def test_a_server_that_is_slow_is_waited_for(tmp_path: Path) -> None:
+    def slowly(_path: str) -> object:
+        time.sleep(local_server._PROBE_S + 0.1)
+        return LIVE
+
+    with answering(slowly) as slow, only_server(tmp_path):
+        write_info(tmp_path, slow)
+        assert find_server(tmp_path) == slow
+
+
+def test_a_server_that_is_starting_is_waited_for(tmp_path: Path) -> None:
+    with answering(lambda _path: LIVE) as starting, only_server(tmp_path):
+        ready = threading.Timer(0.2, write_info, (tmp_path, starting))
+        ready.start()
+        assert find_server(tmp_path) == starting
+        ready.join()
+
+
+def test_a_server_that_stops_meanwhile_is_none(tmp_path: Path) -> None:
+    with ExitStack() as stopping:
+        stopping.enter_context(only_server(tmp_path))
+        ended = threading.Timer(0.2, stopping.close)
+        ended.start()
+        assert find_server(tmp_path) is None
+        ended.join()
+
+
+def test_what_an_area_can_not_answer_is_not_all_well(tmp_path: Path) -> None:
+    def without_control(path: str) -> object:
+        return LIVE if path == "/health/live" else {"error_code": "TEMPORARILY_UNAVAILABLE", "message": "starting"}
+
+    with answering(without_control) as server, only_server(tmp_path):
+        write_info(tmp_path, server)
+        with pytest.raises(InvalidState, match="says: starting"):
+            discovery.not_answered(tmp_path)
+
+
+def test_a_home_has_one_server_which_begins_without_the_address_of_another(tmp_path: Path) -> None:
+    write_info(tmp_path, ServerInfo("http://127.0.0.1:1", 1, "killed"))
+    with only_server(tmp_path):
+        assert read_info(tmp_path) is None
+        write_info(tmp_path, ServerInfo("http://127.0.0.1:5010", 1, "i"))
+        assert is_served(tmp_path)
+        with pytest.raises(Conflict, match=r"served already at http://127\.0\.0\.1:5010"), only_server(tmp_path):
+            pass
+        assert read_info(tmp_path) is not None
+    assert not is_served(tmp_path)
+
+
+def test_who_looks_does_not_keep_a_server_from_starting(tmp_path: Path) -> None:
+    lock = tmp_path / "server.lock"
+    lock.touch()
+    with lock.open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        looked = threading.Timer(0.1, fcntl.flock, (looking, fcntl.LOCK_UN))
+        looked.start()
+        with only_server(tmp_path):
+            assert is_served(tmp_path)
+        looked.join()
