@@ -20,8 +20,10 @@ _SERVER = "millrace.api.supervisor"  # a program of its own: by name, since it i
 
 
 @contextmanager
-def running_server(home: Path, *, workers: int = 1, timeout_s: float = 60.0) -> Iterator[ServerInfo]:
+def running_server(home: Path, *, workers: int = 1, timeout_s: float = 120.0) -> Iterator[ServerInfo]:
     """The home's server; where none runs, one on a free port, stopped at the end, and also when this process dies.
+
+    It is given longer than it gives its parts, so that it comes to say which of them was not ready.
 
     Raises:
         InvalidState: it did not start, or not in time; the message has what it said. Or one runs already, and does not answer.

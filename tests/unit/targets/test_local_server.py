@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import inspect
 import json
 import os
 import socket
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from millrace.api import discovery
+from millrace.api import discovery, supervisor
 from millrace.api.runtime import ServerInfo, write_info
 from millrace.core.errors import Conflict, InvalidState
 from millrace.targets import local_server
@@ -139,3 +140,8 @@ def test_who_looks_does_not_keep_a_server_from_starting(tmp_path: Path) -> None:
         with only_server(tmp_path):
             assert is_served(tmp_path)
         looked.join()
+
+
+def test_who_starts_a_server_waits_for_longer_than_that_waits_for_its_parts() -> None:
+    patience_s = inspect.signature(running_server).parameters["timeout_s"].default
+    assert patience_s > supervisor._WORKERS_FIRST_S + supervisor._READY_S
