@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from millrace.api.deployments import Deployments
 from millrace.core.clock import Clock
@@ -19,6 +20,7 @@ from millrace.serving.canary.types import CanaryRun
 from millrace.serving.canary.verdict import judge
 from millrace.serving.types import Endpoint
 
+_T = TypeVar("_T")
 EVERY_S = 10.0
 _CONTROLLER = system("canary")
 _log = logging.getLogger(__name__)
@@ -42,10 +44,16 @@ class Canaries:
         while not stop.wait(every_s):
             try:
                 if self._under_way():
-                    drain()
-                    self.look()
+                    self.look_after(drain)
             except Exception:  # noqa: BLE001 - the boundary of the loop: the next look may see more
                 _log.exception("the canaries could not be looked at; it is tried again in %s seconds", every_s)
+
+    def look_after(self, drain: Callable[[], _T]) -> _T:
+        """Drain, then look, also where not all could be drained: a stalled worker must not keep a bad version in the traffic."""
+        try:
+            return drain()
+        finally:
+            self.look()
 
     def look(self) -> None:
         """Judge each canary that is under way by what has been drained, and do what the verdict says."""

@@ -22,11 +22,16 @@ class Unanswered(InvalidState):
     """Nobody answered: the process is gone, not there yet, or too slow. What it did is not known."""
 
 
+class Gone(Unanswered):
+    """Nobody answered, since the process is gone or not there yet."""
+
+
 def ask(path: Path, message: Message, timeout_s: float) -> dict[str, object]:
     """Send a command and wait for its answer.
 
     Raises:
-        Unanswered: nobody listens, the answer did not come in time, or the other side died.
+        Gone: nobody listens, or the other side died.
+        Unanswered: the answer did not come in time.
         InvalidState: the other side refused; its message and hint are kept.
     """
     try:
@@ -37,11 +42,12 @@ def ask(path: Path, message: Message, timeout_s: float) -> dict[str, object]:
             with connection.makefile("rb") as reader:
                 line = reader.readline()
     except OSError as error:
-        raise Unanswered(
+        kind = Gone if isinstance(error, (FileNotFoundError, ConnectionError)) else Unanswered
+        raise kind(
             f"{path.stem} does not answer: {error.strerror or error}", hint="look at the logs in the home"
         ) from error
     if not line:
-        raise Unanswered(f"{path.stem} stopped while it was asked", hint="look at the logs in the home")
+        raise Gone(f"{path.stem} stopped while it was asked", hint="look at the logs in the home")
     answer: dict[str, object] = json.loads(line)
     if "error" in answer:
         raise InvalidState(str(answer["error"]), hint=str(answer.get("hint", "")))

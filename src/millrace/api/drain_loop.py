@@ -33,6 +33,7 @@ from millrace.core.errors import InvalidState
 from millrace.core.principal import system
 from millrace.serving.capture.held import HELD
 from millrace.serving.capture.segments import OPEN, SEALED
+from millrace.serving.types import DrainResult
 from millrace.workspace import Workspace, open_workspace
 
 # One commit a table each time: seldom enough to keep the tables' logs short, often enough for a person who looks.
@@ -74,16 +75,30 @@ class Drains:
             _log.exception("a drain failed; it is tried again in %s seconds", EVERY_S)
 
     def drain(self) -> dict[str, object]:
-        """Move everything that is captured now; how much that was."""
+        """Move everything that is captured now; how much that was.
+
+        Raises:
+            InvalidState: a worker did not seal its part, so that is missing; the rest was moved.
+        """
         with self._draining:
-            self._workers.seal()
+            unsealed = self._workers.seal()
             from millrace.serving.capture.drain import drain
 
             result = drain(self._workspace.lake, self._workspace.capture_root)
             if result.segments or result.held:
                 self._busy_s = time.monotonic()
                 _give_back()
+            if unsealed:
+                raise _incomplete(unsealed, result)
             return asdict(result)
+
+
+def _incomplete(unsealed: Sequence[str], moved: DrainResult) -> InvalidState:
+    names = ", ".join(unsealed)
+    return InvalidState(
+        f"not all was drained: {names} did not hand over what it captured; {moved.requests} requests of others were moved",
+        hint="drain again when it answers, or end its process: the server replaces it, and what it captured is drained then",
+    )
 
 
 def _give_back() -> None:

@@ -198,9 +198,7 @@ class Rest:
 
     def drain_and_look(self) -> dict[str, Any]:
         """Drain, then judge the canaries that are under way by what is there now."""
-        moved = self.drain_now()
-        self.canaries.look()
-        return moved
+        return self.canaries.look_after(self.drain_now)
 
     def drain_now(self) -> dict[str, Any]:
         """Move everything that is captured into the inference tables."""

@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
-from millrace.api.channel import Message, Unanswered, ask
-from millrace.api.runtime import socket_folder, worker_channel
+from millrace.api.channel import Gone, Message, Unanswered, ask
+from millrace.api.runtime import worker_channel
 from millrace.api.wire import to_wire
 from millrace.core.errors import InvalidState
 from millrace.serving.types import Endpoint
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 _QUICK_S = 5.0
+# A worker that is busy may take that long; it is less than the minute that clients wait for a drain.
+_SEAL_S = 45.0
 _LOAD_S = 300.0
 _REPLACED_S = 30.0  # how long a worker that died may take to be there again
 
@@ -27,12 +30,6 @@ class Workers:
 
     def __init__(self, sockets: Path, count: int) -> None:
         self._paths = [worker_channel(sockets, slot) for slot in range(count)]
-
-    @classmethod
-    def of_home(cls, home: Path) -> Workers:
-        """Those of the server that runs on a home."""
-        folder = socket_folder(home)
-        return cls(folder, sum(1 for _ in folder.glob("worker-*.sock")))
 
     def load(self, endpoint: Endpoint) -> Mapping[str, str]:
         """Have every worker load a candidate; the predict path of each entity and why, as the first worker says.
@@ -55,9 +52,12 @@ class Workers:
         """Have every worker stop serving an endpoint."""
         self._tell({"do": "remove", "name": name})
 
-    def seal(self) -> None:
-        """Have every worker close its open capture segment, so that a drain takes it."""
-        self._tell({"do": "seal"})
+    def seal(self) -> Sequence[str]:
+        """Have every worker close its open capture segment, so that a drain takes it; the names of those that are there and did not.
+
+        What a dead one left open needs nobody: a drain recovers it.
+        """
+        return [name for name in self._each(_unsealed) if name is not None]
 
     def status(self) -> list[dict[str, object]]:
         """What each worker says of itself, by slot: pid, ready, served, waiting; `ready` is False for one that does not answer."""
@@ -79,9 +79,21 @@ class Workers:
 
         return self._each(one)
 
-    def _each(self, action: Callable[[Path], dict[str, object]]) -> list[dict[str, object]]:
+    def _each(self, action: Callable[[Path], _T]) -> list[_T]:
         with ThreadPoolExecutor(max(1, len(self._paths))) as pool:
             return list(pool.map(action, self._paths))
+
+
+def _unsealed(path: Path) -> str | None:
+    """Have a worker seal what it captured; its name where it is there and did not."""
+    try:
+        ask(path, {"do": "seal"}, _SEAL_S)
+    except Gone:
+        return None
+    except InvalidState as error:
+        _log.warning("%s did not seal its capture: %s", path.stem, error.message)
+        return path.stem
+    return None
 
 
 def _patiently(path: Path, message: Message) -> dict[str, object]:

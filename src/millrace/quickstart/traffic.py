@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from millrace.core.errors import InvalidState
 
-_TIMEOUT_S = 30.0
+_TIMEOUT_S = 60.0  # a drain waits for a worker that is busy
 _IDLE_S = 20.0
 _OK = 200
 

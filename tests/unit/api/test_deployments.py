@@ -312,6 +312,19 @@ def test_a_look_that_fails_says_what_kind_of_failure_it_was(scene: Scene) -> Non
     assert run.message == "could not be looked at (OSError); the server's log has more"
 
 
+def test_a_drain_that_lacks_a_stalled_worker_does_not_keep_a_canary_from_being_looked_at(scene: Scene) -> None:
+    def drain() -> None:
+        raise InvalidState("not all was drained")
+
+    start_canary(scene)
+    canaries = Canaries(lambda: cast("Lake", None), ManualClock(NOW), scene.deployments)
+    with pytest.raises(InvalidState, match="not all was drained"):
+        canaries.look_after(drain)
+    run = scene.deployments.get("e").canary
+    assert run is not None
+    assert "could not be looked at" in run.message
+
+
 def test_a_verdict_on_what_has_changed_since_is_not_followed(scene: Scene) -> None:
     looked_at = start_canary(scene)
     scene.update("e", config("1"))

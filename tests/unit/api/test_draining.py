@@ -5,6 +5,8 @@ import json
 import socket
 import sys
 import threading
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -17,7 +19,10 @@ from millrace.api.draining import drain_there
 from millrace.api.runtime import drain_channel
 from millrace.api.workers import Workers
 from millrace.core.errors import InvalidState
-from millrace.workspace import Workspace
+from millrace.serving.capture.capture_log import CaptureLog
+from millrace.serving.types import Description
+from millrace.testing.traffic import kept
+from millrace.workspace import Workspace, open_workspace
 
 _MOVED = {"segments": 1, "requests": 5, "rows": 10, "held": 0, "aside": 0}
 
@@ -49,13 +54,14 @@ def test_nobody_there_to_drain_is_said(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 class _Sealing:
-    """Workers that count how often they are asked to seal."""
+    """Workers that count how often they are asked to seal; some of them do not."""
 
-    def __init__(self) -> None:
-        self.sealed = 0
+    def __init__(self, *silent: str) -> None:
+        self.sealed, self.silent = 0, silent
 
-    def seal(self) -> None:
+    def seal(self) -> Sequence[str]:
         self.sealed += 1
+        return self.silent
 
 
 def drains(capture: Path, workers: _Sealing) -> Drains:
@@ -88,3 +94,17 @@ def test_it_begins_anew_after_a_while_without_work(tmp_path: Path, monkeypatch: 
     monkeypatch.delitem(sys.modules, "pyarrow")
     found.append(made.is_idle)  # it has nothing to lose
     assert found == [False, True, False]
+
+
+def test_what_a_stalled_worker_keeps_is_told_and_the_rest_is_moved(tmp_path: Path) -> None:
+    described = Description("d", "ml.logs.p", "churn", 1, "churn-3", "ml.models.churn", "3", (), (("x", "double"),))
+    with closing(open_workspace(tmp_path)) as workspace:
+        logs = [CaptureLog(workspace.capture_root, f"worker-{slot}", workspace.clock) for slot in range(2)]
+        for log, request in zip(logs, ("moved", "kept"), strict=True):
+            assert log.write(kept(described, request, [([], [1.5], 1, 0.75, [])]), described)
+        logs[0].close()
+        with pytest.raises(InvalidState, match=r"not all was drained: worker-1 .* 1 requests of others were moved"):
+            Drains(workspace, cast("Workers", _Sealing("worker-1"))).drain()
+        assert workspace.lake.read("ml.logs.p_predictions").column("request_id").to_pylist() == ["moved"]
+        logs[1].close()
+        assert Drains(workspace, cast("Workers", _Sealing())).drain()["requests"] == 1
