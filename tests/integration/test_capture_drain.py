@@ -78,7 +78,7 @@ def test_a_worker_killed_under_load_loses_no_acknowledged_request(lake: Lake, tm
         clients = [threading.Thread(target=_ask_until_dead, args=(url, acknowledged)) for _ in range(4)]
         for client in clients:
             client.start()
-        _wait(lambda: len(acknowledged) > 300)
+        _wait(lambda: len(acknowledged) > 300, timeout_s=150)
         worker.send_signal(signal.SIGKILL)
         for client in clients:
             client.join()
@@ -152,7 +152,7 @@ def _record(name: str) -> bytes:
 
 
 def _ask_until_dead(url: str, acknowledged: list[str]) -> None:
-    with httpx.Client() as client:
+    with httpx.Client(timeout=60) as client:
         while True:
             try:
                 response = client.post(url, json={"instances": [[1.0, 2.0]]})
