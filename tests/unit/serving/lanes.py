@@ -218,7 +218,7 @@ async def _awaited(story: Callable[[], Awaitable[object]]) -> None:
 
 async def answered(*visitors: Visitor) -> None:
     """Wait until each has an answer."""
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while not all(each.responses for each in visitors):
         assert time.monotonic() < until, "somebody waits forever"
         await asyncio.sleep(0.001)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -100,8 +101,11 @@ def test_waiting_for_the_load_is_bounded() -> None:
         world.gate.clear()
         answers = await asyncio.gather(*(world.ask(value) for value in range(3)), return_exceptions=True)
         world.gate.set()
-        await asyncio.sleep(0.05)
         # Who gave up did not end the load.
+        until = time.monotonic() + 60
+        while world.sleeper.is_asleep:
+            assert time.monotonic() < until
+            await asyncio.sleep(0.01)
         return [*answers, await world.ask(5)]
 
     first, second, third, late = asyncio.run(ask())

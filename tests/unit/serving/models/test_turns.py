@@ -181,6 +181,7 @@ def test_who_waits_too_long_is_told_so_and_not_asked_for(turns: Callable[..., Tu
             with pytest.raises(TooSlow):
                 await task
         model.gate.set()
+        mine._limits = Limits()  # from here on a busy machine has its time
         return await mine.predict(one(5))
 
     assert run(ask()).labels == [10.0]
