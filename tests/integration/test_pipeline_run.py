@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,11 +15,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from sqlalchemy import select, update
 
 from millrace.api.discovery import running_server
 from millrace.cli.main import main
-from millrace.database.schema import stage_runs
 from millrace.features.spec import from_json
 from millrace.pipeline.context import Quiet
 from millrace.pipeline.execute import RunReport, run_pipeline
@@ -101,6 +98,21 @@ def purchases_between(first: datetime, last: datetime, seed: int) -> pa.Table:
     )
 
 
+# `millrace` that is killed when the version is made, and not yet written down as made.
+_KILLED_AFTER_REGISTERING = """
+import os, signal, sys
+from millrace.cli.main import main
+from millrace.pipeline.stages.deploy import Register
+
+def run(stage, context, whole=Register.run):
+    whole(stage, context)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Register.run = run
+sys.exit(main())
+"""
+
+
 @dataclass
 class Home:
     """A home with a page beside it."""
@@ -119,7 +131,14 @@ class Home:
         return [sys.executable, "-m", "millrace.cli.main", *arguments, str(self.page), "--home", str(self.path)]
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=400, check=False)
+
+    def killed(self, *arguments: str) -> str:
+        """What it said until it was killed."""
+        command = [sys.executable, "-c", _KILLED_AFTER_REGISTERING, *self.command(*arguments)[3:]]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        return done.stderr
 
     def versions(self) -> list[str]:
         return [str(entry.version) for entry in self.workspace.registry.versions(MODEL)]
@@ -169,37 +188,10 @@ def story(home: Home) -> Story:
     home.workspace.clock.set(NOW + WEEK)
     home.workspace.lake.append("bronze.purchases", purchases_between(NOW, NOW + WEEK, seed=2))
     after_a_week = home.run()
-    killed = _killed_after("[ok] register", home)
+    killed = home.killed("run", "--retrain")
     production = home.in_production()
-    # As if it had been killed a moment earlier: the version is made, and not yet written down as made.
-    with home.workspace.engine.begin() as connection:
-        newest = (
-            select(stage_runs.c.id).where(stage_runs.c.stage == "register").order_by(stage_runs.c.id.desc()).limit(1)
-        )
-        connection.execute(
-            update(stage_runs)
-            .where(stage_runs.c.id == newest.scalar_subquery())
-            .values(status="running", ended_us=None)
-        )
     resumed = home.cli("run", "--retrain")
     return Story(refused, again, versions, first, at_once, after_a_week, killed, production, resumed, home.run())
-
-
-def _killed_after(line: str, home: Home) -> str:
-    """What `millrace run --retrain` said until it was killed, right after it had said a line."""
-    process = subprocess.Popen(
-        home.command("run", "--retrain"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    said = []
-    for text in process.stderr:
-        said.append(text)
-        if text.startswith(line):
-            os.kill(process.pid, signal.SIGKILL)
-            break
-    process.stderr.close()
-    assert process.wait(30) == -signal.SIGKILL, "".join(said)
-    return "".join(said)
 
 
 def _last_json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
