@@ -46,7 +46,7 @@ now, state = clock.now(), EndpointState(True, "NOT_UPDATING")
 config = endpoint_config(entity, capture=Capture("ml", "logs", "churn"))
 endpoint = Endpoint(EndpointName("churn"), "id", 1, config, (plan,), None, state, now, now, "user:ada")
 capture = CaptureLog(root / "capture", "w0", clock, max_age_s=0.5)
-hot = HotApp(clock, LmdbOnlineStore(root / "online"), capture, Limits(body_bytes=200_000, body_s=0.6))
+hot = HotApp(clock, LmdbOnlineStore(root / "online"), capture, Limits(body_bytes=200_000, body_s=3.0))
 hot.serve([endpoint])
 async def app(scope, receive, send):
     await hot({**scope, CALLER: owner("user:ada")}, receive, send)
@@ -87,7 +87,7 @@ def _write_model(folder: Path) -> None:
 
 
 def connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=10)
+    return socket.create_connection(("127.0.0.1", port), timeout=60)
 
 
 def whole_answer(client: socket.socket) -> tuple[int, bytes]:
@@ -107,15 +107,14 @@ def whole_answer(client: socket.socket) -> tuple[int, bytes]:
 
 def ask(port: int, content: bytes = BODY, **headers: str) -> httpx.Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx.post(
-        f"http://127.0.0.1:{port}{PATH}", content=content, headers={"content-type": "application/json", **named}
-    )
+    sent = {"content-type": "application/json", **named}
+    return httpx.post(f"http://127.0.0.1:{port}{PATH}", content=content, headers=sent, timeout=60)
 
 
 def test_a_body_that_drips_is_given_up_and_others_are_answered_meanwhile(port: int) -> None:
     with connect(port) as client:
-        client.sendall(HEAD + f"Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY[:10])
         stop, started = threading.Event(), time.perf_counter()
+        client.sendall(HEAD + f"Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY[:10])
 
         def drip() -> None:
             for place in range(10, len(BODY)):
@@ -134,7 +133,7 @@ def test_a_body_that_drips_is_given_up_and_others_are_answered_meanwhile(port: i
         stop.set()
         dripping.join()
     assert (status, json.loads(body)["message"]) == (408, "the body did not arrive in time")
-    assert 0.5 < took_s < 8
+    assert 2.9 < took_s < 15
 
 
 def test_a_body_that_is_cut_off_harms_nobody(port: int) -> None:
@@ -151,7 +150,7 @@ def test_a_thousand_idle_connections_cost_the_others_nothing(port: int, root: Pa
         with ExitStack() as stack:
             before = _settled(root)
             idle = [stack.enter_context(connect(port)) for _ in range(1100)]
-            with httpx.Client() as client:
+            with httpx.Client(timeout=60) as client:
                 url, headers = f"http://127.0.0.1:{port}{PATH}", {"content-type": "application/json"}
                 times: list[float] = []
                 for _ in range(200):  # all are captured, and sealed by age meanwhile
@@ -162,7 +161,7 @@ def test_a_thousand_idle_connections_cost_the_others_nothing(port: int, root: Pa
             for client_ in (idle[0], idle[500], idle[-1]):
                 client_.sendall(HEAD + f"Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY)
                 assert whole_answer(client_)[0] == 200
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while _captured(root) < before + 203 and time.monotonic() < deadline:
                 time.sleep(0.05)
             assert _captured(root) == before + 203
