@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import socket
 import subprocess
-import threading
 from pathlib import Path
 
 import pytest
 
+from millrace.api import listen
 from millrace.api.listen import Tls, bind, is_wildcard, local_url, own_names, tls_of, warn_where_exposed
 from millrace.core.errors import Conflict, InvalidInput, UsageError
 
@@ -90,14 +91,27 @@ def test_what_can_not_be_listened_at_is_told_with_the_fix() -> None:
     assert "--host" in caught.value.hint
 
 
-def test_a_port_that_is_just_becoming_free_is_waited_for() -> None:
+class Leaving:
+    """Time as `bind` sees it: it only passes while that waits. What holds the port leaves it after a second."""
+
+    def __init__(self, leaving: socket.socket) -> None:
+        self._leaving, self._now_s = leaving, 0.0
+
+    def monotonic(self) -> float:
+        return self._now_s
+
+    def sleep(self, wait_s: float) -> None:
+        self._now_s += wait_s
+        if self._now_s >= 1:
+            self._leaving.close()
+
+
+def test_a_port_that_is_just_becoming_free_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     leaving = bind("127.0.0.1", 0)
     port = leaving.getsockname()[1]
-    timer = threading.Timer(0.3, leaving.close)
-    timer.start()
+    monkeypatch.setattr(listen, "time", Leaving(leaving))
     with bind("127.0.0.1", port) as listener:
         assert listener.getsockname()[1] == port
-    timer.join()
 
 
 def test_the_certificate_is_the_first_in_its_file(tls: Tls, tmp_path: Path) -> None:
