@@ -77,7 +77,7 @@ def test_a_cell_in_jupyterlab_has_the_names_and_the_home(
     token = Path(info["token_file"]).read_text()
     assert Path(info["token_file"]).stat().st_mode & 0o077 == 0
     assert info["url"].startswith("http://127.0.0.1:")
-    assert httpx.get(f"{info['url']}api/kernels").status_code == 403
+    assert httpx.get(f"{info['url']}api/kernels", timeout=_PATIENCE_S).status_code == 403
     asking = httpx.Client(base_url=info["url"], headers={"Authorization": f"token {token}"}, timeout=_PATIENCE_S)
     specs = asking.get("api/kernelspecs").json()
     assert (specs["default"], sorted(specs["kernelspecs"])) == ("millrace", ["millrace", "python3"])

@@ -93,7 +93,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 )
 def test_without_the_token_nothing_is_answered(server: Running, method: str, path: str) -> None:
     for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {server.token}"}):
-        response = httpx.request(method, server.url + path, headers=headers)
+        response = httpx.request(method, server.url + path, headers=headers, timeout=60)
         assert response.status_code == 401
         assert response.json()["error_code"] == "UNAUTHENTICATED"
 
@@ -129,7 +129,7 @@ def test_a_foreign_host_or_page_gets_nothing(server: Running) -> None:
     with server.client() as client:
         for path in ("/health/live", ENDPOINTS, "/mlflow/"):
             assert client.get(path, headers={"host": "evil.example"}).status_code == 403
-    with httpx.Client(base_url=server.url) as browser:
+    with httpx.Client(base_url=server.url, timeout=60) as browser:
         browser.post("/login", data={"token": server.token})
         assert browser.get(ENDPOINTS).status_code == 200
         refused = browser.post("/api/millrace/capture/drain", headers={"origin": "http://evil.example"})

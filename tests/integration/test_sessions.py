@@ -396,7 +396,7 @@ class TestOnePerHome:
             env={**os.environ, "MILLRACE_HOME": str(tmp_path / "home")},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=200,
             check=False,
         )
         assert (done.returncode, done.stderr) == (0, "")

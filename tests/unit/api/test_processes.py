@@ -46,7 +46,7 @@ def listening(tmp_path: Path) -> Iterator[Path]:
     stop = asyncio.Event()
     thread = threading.Thread(target=lambda: loop.run_until_complete(main()))
     thread.start()
-    assert up.wait(5)
+    assert up.wait(60)
     yield path
     loop.call_soon_threadsafe(stop.set)
     thread.join()
@@ -59,12 +59,12 @@ def listening(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.filterwarnings("ignore:.*:ResourceWarning")
 def test_a_channel_answers_and_refuses(listening: Path) -> None:
     big = {"do": "echo", "text": "x" * 1_000_000}
-    assert ask(listening, big, 5) == {"heard": big}
+    assert ask(listening, big, 60) == {"heard": big}
     with pytest.raises(InvalidState, match="no") as refused:
-        ask(listening, {"do": "refuse"}, 5)
+        ask(listening, {"do": "refuse"}, 60)
     assert refused.value.hint == "ask nicely"
     with pytest.raises(InvalidState, match="ZeroDivisionError: oops"):
-        ask(listening, {"do": "break"}, 5)
+        ask(listening, {"do": "break"}, 60)
     with pytest.raises(Unanswered):
         ask(listening, {"do": "wait"}, 0.1)
 
@@ -120,7 +120,7 @@ def test_a_child_that_dies_is_replaced_and_in_the_end_none_is_left(tmp_path: Pat
 
     _until(replaced)
     assert _pid(child) != first
-    children.stop([child], grace_s=5)
+    children.stop([child], grace_s=30)
     assert child.exit_code == -15
 
 
@@ -141,7 +141,7 @@ def test_a_lifeline_ends_the_process() -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == b"up\n"
     os.close(writing)
-    assert process.wait(10) == -15
+    assert process.wait(60) == -15
     process.stdout.close()
 
 
@@ -163,7 +163,7 @@ def _pid(child: Child) -> int:
 
 
 def _until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
