@@ -242,7 +242,8 @@ def test_every_link_between_documents_leads_somewhere(page: Path) -> None:
 def _drain(folder: Path, url: str) -> None:
     """What was served becomes rows of the log."""
     token = (folder / ".millrace" / "token").read_text().strip()
-    httpx.post(f"{url}/api/millrace/capture/drain", headers={"Authorization": f"Bearer {token}"}).raise_for_status()
+    headers = {"Authorization": f"Bearer {token}"}
+    httpx.post(f"{url}/api/millrace/capture/drain", headers=headers, timeout=_PATIENCE_S).raise_for_status()
 
 
 def _blocks(page: Path, language: str) -> list[str]:

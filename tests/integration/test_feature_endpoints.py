@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.slow
 NOW = datetime(2025, 3, 10, 12, tzinfo=UTC)
 STAMP = pa.timestamp("us", "UTC")
 ENDPOINTS = "/api/2.0/serving-endpoints"
+_PATIENCE_S = 120
 SPEND = FeatureLookup(
     "ml.features.spend",
     "customer_id",
@@ -70,6 +72,16 @@ class Running:
         assert isinstance(outputs, list)
         return outputs
 
+    def settled(self, name: str) -> dict[str, Any]:
+        """The endpoint, once no update of it is under way."""
+        until = time.monotonic() + _PATIENCE_S
+        while True:
+            found: dict[str, Any] = self.http.get(f"{ENDPOINTS}/{name}").json()
+            if found["state"]["config_update"] != "IN_PROGRESS":
+                return found
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
     def offline(self, spec: str, at: datetime) -> list[dict[str, Any]]:
         """The spec's features for ASKED, from the feature tables themselves, as JSON writes them."""
         times = pa.array([at] * len(ASKED), STAMP)
@@ -96,7 +108,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     client.create_feature_spec(name="ml.specs.shopping", features=[SPEND, SHOPS, RATIO, AGE], exclude_columns=["since"])
     with running_server(home, workers=2) as server:
         headers = {"authorization": f"Bearer {(home / 'token').read_text().strip()}"}
-        with httpx.Client(base_url=server.url, headers=headers) as http:
+        with httpx.Client(base_url=server.url, headers=headers, timeout=_PATIENCE_S) as http:
             yield Running(client, http, workspace.clock, workspace.lake)
     workspace.close()
 
@@ -224,7 +236,7 @@ def test_rest_has_the_shapes_of_models_endpoints_without_a_version(running: Runn
     }
     made = http.post(ENDPOINTS, json={"name": "both", "config": both})
     assert made.status_code == 200, made.text
-    found = http.get(f"{ENDPOINTS}/both").json()
+    found = running.settled("both")  # it is answered before, where it takes more than a second
     assert found["state"] == {"ready": "READY", "config_update": "NOT_UPDATING"}
     assert [(e["name"], e["entity_name"], "entity_version" in e) for e in found["config"]["served_entities"]] == [
         ("shops", "ml.specs.shops", False),

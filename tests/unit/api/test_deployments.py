@@ -57,14 +57,14 @@ class RecordingWorkers:
         self.may_activate.set()
 
     def load(self, endpoint: Endpoint) -> Mapping[str, str]:
-        assert self.may_load.wait(10)
+        assert self.may_load.wait(60)
         self.told.append(("load", endpoint.name, endpoint.generation))
         if self.fails:
             raise InvalidState("worker-0 can't load it", hint="look at the log")
         return {entity.name: "native: equal" for entity in endpoint.config.served}
 
     def activate(self, name: str, generation: int) -> None:
-        assert self.may_activate.wait(10)
+        assert self.may_activate.wait(60)
         self.told.append(("activate", name, generation))
         for served in self.serving:
             served[name] = generation
@@ -107,17 +107,24 @@ class Scene:
     events: SqlEventLog
 
     def create(self, name: str, config: EndpointConfig) -> Endpoint:
-        return self.deployments.create(self.sources, name, config, ADA)
+        self.deployments.create(self.sources, name, config, ADA)
+        return self.settled(name)
 
     def update(self, name: str, config: EndpointConfig) -> Endpoint:
+        self.begin_update(name, config)
+        return self.settled(name)
+
+    def begin_update(self, name: str, config: EndpointConfig) -> Endpoint:
+        """As it is answered: after a second, where the workers are held."""
         return self.deployments.update(self.sources, name, config, ADA)
 
     def settled(self, name: str) -> Endpoint:
-        deadline = time.monotonic() + 10
-        while (found := self.deployments.get(name)).state.config_update == "IN_PROGRESS":
+        """As it stands when nothing changes it any more."""
+        deadline = time.monotonic() + 60
+        while name in self.deployments._claims:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        return found
+        return self.deployments.get(name)
 
 
 @pytest.fixture
@@ -158,7 +165,7 @@ def test_a_failed_load_keeps_what_serves_and_says_why(scene: Scene) -> None:
 def test_one_change_at_a_time(scene: Scene) -> None:
     scene.create("e", config("1"))
     scene.workers.may_load.clear()
-    assert scene.update("e", config("2")).state.config_update == "IN_PROGRESS"
+    assert scene.begin_update("e", config("2")).state.config_update == "IN_PROGRESS"
     for change in (lambda: scene.update("e", config("1")), lambda: scene.deployments.delete("e", ADA)):
         with pytest.raises(Conflict):
             change()
@@ -171,7 +178,7 @@ def test_one_change_at_a_time(scene: Scene) -> None:
 def test_an_update_is_over_when_every_worker_routes_to_it(scene: Scene) -> None:
     scene.create("e", config("1"))
     scene.workers.may_activate.clear()
-    assert scene.update("e", config("2")).state.config_update == "IN_PROGRESS"
+    assert scene.begin_update("e", config("2")).state.config_update == "IN_PROGRESS"
     assert scene.deployments.list()[0].state.config_update == "IN_PROGRESS"
     scene.workers.may_activate.set()
     assert scene.settled("e").state.config_update == "NOT_UPDATING"
@@ -248,7 +255,7 @@ def test_a_worker_that_did_not_hear_is_told_again_while_control_runs(scene: Scen
     thread.start()
     try:
         scene.workers.serving[0]["e"] = 0
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while scene.workers.serving[0]["e"] != 1:
             assert time.monotonic() < deadline
             time.sleep(0.01)
