@@ -20,6 +20,8 @@ pytestmark = pytest.mark.slow
 
 HEAVY = ("pandas", "pyspark", "pysail", "mlflow", "duckdb", "xgboost", "lightgbm", "sklearn", "scipy", "pyarrow", "numpy", "deltalake", "lmdb", "apprise", "sqlalchemy")  # fmt: skip
 HELP_S = 0.5
+# What `python -I -c pass` takes where `millrace --help` takes 0.24 s. Where it takes longer, all does, and help may.
+_BARE_S = 0.014
 PAGE = """
 from datetime import timedelta
 
@@ -91,13 +93,20 @@ def test_help_answers_in_half_a_second() -> None:
     compileall.compile_dir(str(Path(millrace.__file__).parent), quiet=2)
     command = Path(sys.executable).with_name("millrace")
     assert command.is_file()
-    took = []
-    for _ in range(3):
-        begun = time.perf_counter()
-        done = subprocess.run([command, "--help"], env=_environment(), capture_output=True, text=True, check=True)
-        took.append(time.perf_counter() - begun)
-        assert "quickstart" in done.stdout
-    assert min(took) < HELP_S
+    took, bare = [], []
+    for _ in range(10):
+        seconds, said = _timed(command, "--help")
+        assert "quickstart" in said
+        took.append(seconds)
+        bare.append(_timed(sys.executable, "-I", "-c", "pass")[0])
+    assert min(took) < HELP_S * max(1.0, min(bare) / _BARE_S)
+
+
+def _timed(*command: str | Path) -> tuple[float, str]:
+    """How many seconds it takes, and what it says."""
+    begun = time.perf_counter()
+    done = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=True)
+    return time.perf_counter() - begun, done.stdout
 
 
 @pytest.mark.parametrize(

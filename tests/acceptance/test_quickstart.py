@@ -34,6 +34,8 @@ _DEFAULT_DETECTED = "2025-03-02T00:00:00Z"
 _LIMIT_S = 120
 # What `millrace --help` took on the machine of docs/benchmarks.md, where the two minutes were set.
 _HELP_THEN_S = 0.15
+# Of a machine that is slower still than so many times that one, nothing is to be learnt.
+_SLOWEST = 6.0
 
 
 @pytest.fixture(scope="module")
@@ -151,13 +153,13 @@ def test_another_seed_is_noticed_on_another_day(report: Report) -> None:
 
 
 def _pace() -> float:
-    """How many times as long this machine takes as that one, by a command that is mostly imports: from 1 to 2."""
+    """How many times as long this machine takes as that one, by a command that is mostly imports: from 1 to `_SLOWEST`."""
     took = []
     for _ in range(5):
         begun = time.monotonic()
         subprocess.run([Path(sys.executable).with_name("millrace"), "--help"], capture_output=True, check=True)
         took.append(time.monotonic() - begun)
-    return min(2.0, max(1.0, min(took) / _HELP_THEN_S))
+    return min(_SLOWEST, max(1.0, min(took) / _HELP_THEN_S))
 
 
 @pytest.mark.alone
