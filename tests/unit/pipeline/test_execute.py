@@ -3,11 +3,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -186,41 +187,67 @@ def test_another_pipeline_is_not_in_the_way(workspace: Workspace) -> None:
     assert run(workspace, declared())[0].status == "done"
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a lease was asked for: its name, who takes it, for how long, and when that was."""
+
+    name: str
+    holder: str
+    ttl_s: float
+    at_s: float
+
+
+def lasting_leases(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, fails_at: int = 0) -> list[Asked]:
+    """Have leases last a minute, so that no stall of the machine ends one; what they are asked for."""
+    acquire, asked = type(workspace.leases).acquire, list[Asked]()
+
+    def lasting(self: Any, name: str, holder: str, ttl_s: float) -> bool:
+        asked.append(Asked(name, holder, ttl_s, time.monotonic()))
+        if len(asked) == fails_at:
+            raise OSError("database is locked")
+        return acquire(self, name, holder, 60)
+
+    monkeypatch.setattr(type(workspace.leases), "acquire", lasting)
+    return asked
+
+
+def wait_for_renewals(asked: list[Asked]) -> None:
+    """Until there are three, and two came one after the other before the lease would have ended."""
+    until = time.monotonic() + 60
+    while len(asked) < 4 or all(after.at_s - before.at_s >= before.ttl_s for before, after in pairwise(asked)):
+        assert time.monotonic() < until, asked
+        time.sleep(0.01)
+
+
 def test_the_lease_is_renewed_while_a_long_stage_runs(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execute, "_LEASE_S", 0.3)
-    held: list[str | None] = []
+    asked, held = lasting_leases(workspace, monkeypatch), list[str | None]()
 
     def compute(as_of: datetime, tx: Any = SOURCE) -> Any:
         if not held:
-            threading.Event().wait(0.5)
+            wait_for_renewals(asked)
             held.append(workspace.leases.holder("pipeline/shop"))
         return features.compute(as_of, tx)
 
     run(workspace, declared(features=[replace(features, compute=compute, every=52 * WEEK)]))
     assert held
     assert str(held[0]).startswith(f"{os.uname().nodename}:{os.getpid()}:")
+    assert {(each.name, each.holder, each.ttl_s) for each in asked} == {("pipeline/shop", held[0], 0.3)}
 
 
 def test_a_database_that_is_busy_once_does_not_end_the_renewing(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(execute, "_LEASE_S", 0.3)
-    acquire, calls = type(workspace.leases).acquire, []
-
-    def sometimes(self: Any, name: str, holder: str, ttl_s: float) -> bool:
-        calls.append(name)
-        if len(calls) == 2:  # the first renewal
-            raise OSError("database is locked")
-        return acquire(self, name, holder, ttl_s)
+    asked = lasting_leases(workspace, monkeypatch, fails_at=2)  # the first renewal
 
     def compute(as_of: datetime, tx: Any = SOURCE) -> Any:
-        threading.Event().wait(0.5)
+        wait_for_renewals(asked)
         assert workspace.leases.holder("pipeline/shop")
         return features.compute(as_of, tx)
 
-    monkeypatch.setattr(type(workspace.leases), "acquire", sometimes)
     run(workspace, declared(features=[replace(features, compute=compute, every=52 * WEEK)]))
-    assert len(calls) > 3
+    assert len(asked) > 3
 
 
 def test_the_target_is_opened_by_the_first_that_needs_it_and_once(
