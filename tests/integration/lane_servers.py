@@ -77,12 +77,12 @@ class Running:
     def stop(self) -> None:
         self.server.should_exit = True
         self.slow.gate.set()
-        self._thread.join(10)
+        self._thread.join(30)
         assert not self._thread.is_alive()
         self.scene.close()
 
     def connect(self) -> socket.socket:
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=30)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return plain if self._trust is None else self._trust.wrap_socket(plain, server_hostname="127.0.0.1")
 
@@ -93,10 +93,10 @@ class Running:
 
         def hold() -> None:
             is_held.set()
-            may_go.wait(10)
+            may_go.wait(30)
 
         self.loop.call_soon_threadsafe(hold)
-        assert is_held.wait(10)
+        assert is_held.wait(30)
         try:
             yield
         finally:
@@ -104,7 +104,7 @@ class Running:
 
     @staticmethod
     def wait(until: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while not until():
             assert time.monotonic() < deadline, "it never came"
             time.sleep(0.005)

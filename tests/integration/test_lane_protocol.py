@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import json
 import os
 import socket
 import struct
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -60,6 +62,11 @@ def said(
         return [client.answer(method) for _ in range(answers)]
 
 
+def has_arrived(connection: socket.socket) -> bool:
+    """Whether the system of the other end has all that was sent."""
+    return fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)) == bytes(4)
+
+
 def predictions(answers: list[Answer]) -> list[object]:
     return [json.loads(each.body)["predictions"] for each in answers]
 
@@ -82,7 +89,7 @@ def test_requests_that_arrive_in_one_turn_share_a_call_and_a_write(
     with server.held():
         for number, connection in enumerate(connections):
             connection.sendall(request(body_of(float(number))))
-        time.sleep(0.02)  # the system hands them over
+        server.wait(lambda: all(map(has_arrived, connections)))
     answers = [client.answer() for client in clients]
     assert predictions(answers) == [[number + 1.0] for number in range(20)]
     assert [sorted(call) for call in server.quick.calls] == [[float(number) for number in range(20)]]
@@ -216,19 +223,25 @@ def test_who_does_not_read_is_not_given_ever_more(server: Running) -> None:
 
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 10)
-        connection.settimeout(10)
+        connection.settimeout(30)
         connection.connect(("127.0.0.1", server.port))
         sender = threading.Thread(target=send, args=[connection])
         sender.start()
-        sender.join(1)
-        waiting = [each.transport.get_write_buffer_size() for each in server.server.server_state.connections]
         # Beyond 64 KiB a transport asks to be given no more.
-        assert 0 < max(waiting) < 80_000
+        server.wait(lambda: most_waiting(server) > 64 << 10)
+        sender.join(1)
+        assert most_waiting(server) < 80_000
         assert len(server.quick.calls) < count
         client = Client(connection)
         answers = [client.answer() for _ in range(count)]
-        sender.join(10)
+        sender.join(30)
     assert predictions(answers) == [[value + 1 for value in rows]] * count
+
+
+def most_waiting(running: Running) -> int:
+    """The bytes of answers that wait for a client, of the connection with the most."""
+    connections = tuple(running.server.server_state.connections)
+    return max((each.transport.get_write_buffer_size() for each in connections), default=0)
 
 
 def test_log_lines_are_about_their_own_request_and_none_later(server: Running) -> None:
@@ -272,7 +285,7 @@ def test_idle_connections_are_closed_and_bodies_that_never_come_are_given_up(tmp
             client = Client(idle)
             assert predictions([client.answer()]) == [[2.0]]
             assert client.is_closed()
-            assert 0.15 < time.monotonic() - started < 3
+            assert 0.15 < time.monotonic() - started < 10
             answer = Client(late).answer()
             assert (answer.status, answer.heads["connection"]) == (408, "close")
     finally:
@@ -281,6 +294,7 @@ def test_idle_connections_are_closed_and_bodies_that_never_come_are_given_up(tmp
 
 def test_a_server_that_stops_answers_what_is_under_way(tmp_path: Path) -> None:
     running = Running(tmp_path)
+    running.server.config.timeout_graceful_shutdown = 60
     running.slow.gate.clear()
     try:
         with running.connect() as idle, running.connect() as busy:

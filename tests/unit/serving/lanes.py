@@ -60,7 +60,7 @@ class Adding:
         rows = inputs.numbers[:, 0].tolist()
         self.calls.append(rows)
         self.names.append(CURRENT.get())
-        assert self.gate.wait(10)
+        assert self.gate.wait(30)
         if any(value < 0 for value in rows):
             _LOG.warning("what is negative can't be added to")
             raise ValueError("negative")
@@ -206,7 +206,7 @@ def told(story: Callable[[], Awaitable[object]]) -> None:
 
     async def run() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-        await asyncio.wait_for(_awaited(story), 20)
+        await asyncio.wait_for(_awaited(story), 60)
 
     asyncio.run(run())
     assert complaints == []
