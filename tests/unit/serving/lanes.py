@@ -206,7 +206,7 @@ def told(story: Callable[[], Awaitable[object]]) -> None:
 
     async def run() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-        await asyncio.wait_for(_awaited(story), 60)
+        await asyncio.wait_for(_awaited(story), 120)
 
     asyncio.run(run())
     assert complaints == []
