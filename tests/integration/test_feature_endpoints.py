@@ -25,7 +25,6 @@ from millrace.feature_engineering import (
     ServedEntity,
 )
 from millrace.lake.lake import Lake
-from millrace.targets import local_server
 from millrace.workspace import open_workspace
 
 pytestmark = pytest.mark.slow
@@ -107,8 +106,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     client.create_function(name="ml.functions.ratio", function=ratio)
     client.create_function(name="ml.functions.days_since", function=days_since)
     client.create_feature_spec(name="ml.specs.shopping", features=[SPEND, SHOPS, RATIO, AGE], exclude_columns=["since"])
-    with running_server(home, workers=2) as server, pytest.MonkeyPatch.context() as patched:
-        patched.setattr(local_server, "_PROBE_S", 60)  # the client does not wait that long for a machine that stalls
+    with running_server(home, workers=2) as server:
         headers = {"authorization": f"Bearer {(home / 'token').read_text().strip()}"}
         with httpx.Client(base_url=server.url, headers=headers, timeout=_PATIENCE_S) as http:
             yield Running(client, http, workspace.clock, workspace.lake)

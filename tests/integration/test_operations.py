@@ -29,7 +29,6 @@ from millrace.features.tables import create_feature_table, write_feature_rows
 from millrace.features.types import FeatureLookup, FeatureSpec
 from millrace.serving.endpoints import endpoints
 from millrace.serving.types import Capture, LoadPlan, ServedEntity
-from millrace.targets import local_server
 from millrace.workspace import Workspace, open_workspace
 
 pytestmark = pytest.mark.slow
@@ -135,7 +134,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("MILLRACE_ACCESS_LOG", "1")
         with running_server(home, workers=2) as info:
-            patched.setattr(local_server, "_PROBE_S", 60)  # commands don't wait that long for a machine that stalls
             running = Running(info.url, (home / "token").read_text().strip(), home, workspace)
             # Its model is proved first, while the server is up.
             eventually(lambda: running.get("/health/ready").json()["not_ready"].keys() == {"late"}, 200)

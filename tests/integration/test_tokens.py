@@ -23,7 +23,6 @@ import pytest
 
 from millrace.api.discovery import find_server
 from millrace.cli.main import main
-from millrace.targets import local_server
 from millrace.targets.local_server import probe, read_info
 from millrace.workspace import open_workspace
 from tests.integration.constant_model import MODEL, ROW, register_constant
@@ -107,9 +106,8 @@ def test_the_server_speaks_tls_only(server: Running) -> None:
 
 
 def test_programs_on_this_machine_find_it_by_its_certificate(
-    server: Running, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Running, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(local_server, "_PROBE_S", 60)  # they don't wait that long for a machine that stalls
     found = find_server(server.home)
     assert found
     assert found.certificate == server.certificate.read_text()
