@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -18,11 +17,11 @@ from millrace.targets.local_server import read_info
 from millrace.workspace import open_workspace
 
 _JOBS, _SETTLE_S, _MOST = 20, 15.0, 0.02
-_WINDOW_S, _WINDOWS = 20.0, 3  # of which the calmest counts: what disturbs a machine is seldom there all the time
+_WINDOW_S, _WINDOWS = 60.0, 3  # the first calm one counts: what disturbs a machine is seldom there all the time
 
 
 @pytest.mark.alone
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_an_idle_server_with_twenty_jobs_takes_under_two_percent_of_a_core(tmp_path: Path) -> None:
     with closing(open_workspace(tmp_path)) as workspace:
         task = Task("only", ConditionTask("EQUAL_TO", "1", "1"))
@@ -38,24 +37,22 @@ def test_an_idle_server_with_twenty_jobs_takes_under_two_percent_of_a_core(tmp_p
             assert time.monotonic() < until
             time.sleep(0.1)
         time.sleep(_SETTLE_S)  # for what it does once at its start
-        looks = [_look(server.pid)]
-        for _ in range(_WINDOWS):
-            time.sleep(_WINDOW_S)
-            looks.append(_look(server.pid))
+        shares = [_share(server.pid)]
+        while shares[-1] >= _MOST and len(shares) < _WINDOWS:
+            shares.append(_share(server.pid))
     finally:
         server.terminate()
         assert server.wait(20) == 0
-    assert all(taken.keys() == looks[0][1].keys() for _, taken in looks)
-    shares = [
-        (sum(after.values()) - sum(before.values())) / (until - since)
-        for (since, before), (until, after) in pairwise(looks)
-    ]
-    assert min(shares) < _MOST, shares
+    assert shares[-1] < _MOST, shares
 
 
-def _look(supervisor: int) -> tuple[float, dict[int, float]]:
-    """The time, and what has been taken until then."""
-    return time.monotonic(), _seconds(supervisor)
+def _share(supervisor: int) -> float:
+    """How much of a core is taken in a window."""
+    since, before = time.monotonic(), _seconds(supervisor)
+    time.sleep(_WINDOW_S)
+    until, after = time.monotonic(), _seconds(supervisor)
+    assert before.keys() == after.keys()
+    return (sum(after.values()) - sum(before.values())) / (until - since)
 
 
 def _seconds(supervisor: int) -> dict[int, float]:

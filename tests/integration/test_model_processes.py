@@ -146,7 +146,7 @@ def test_a_process_that_hangs_is_ended_in_time(world: World) -> None:
     started = time.monotonic()
     with pytest.raises(TooSlow):
         ask(model, HANGS)
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 20
     assert not runs(pid)
 
 

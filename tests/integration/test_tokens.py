@@ -152,16 +152,16 @@ def test_the_command_line_writes_past_the_server(server: Running, capsys: pytest
 
 
 def _is_soon_known(server: Running, make: Callable[[str], str], revoke: Callable[[str], None]) -> None:
-    """A token counts, and is refused again, within two seconds: of three, which a slow machine may hold up, one."""
+    """A token counts, and is refused again, within two seconds. Where the first did not, for the machine may stall, two more must."""
     took: list[float] = []
     for name in ("first", "second", "third"):
         secret = make(name)
         known_s = _all_workers(server, secret, 200)
         revoke(name)
         took.append(max(known_s, _all_workers(server, secret, 401)))
-        if took[-1] <= SOON_S:
+        if took[0] <= SOON_S:
             return
-    pytest.fail(f"it took {took} s")
+    assert sorted(took)[1] <= SOON_S, took
 
 
 def test_a_token_expires_at_its_time(server: Running) -> None:

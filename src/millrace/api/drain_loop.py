@@ -40,6 +40,8 @@ from millrace.workspace import Workspace, open_workspace
 EVERY_S = 10.0
 _IDLE_S = 60.0
 _WAITS = {OPEN, SEALED, HELD}
+# A worker that is busy may take that long, which is less than the minute that clients wait for a drain; who only looks comes again.
+_SEAL_S, _QUICK_S = 45.0, 5.0
 # A drain holds thousands of records at once, and none of them is in a cycle: to look through them again and again takes a tenth of its time.
 _COLLECT = (100_000, 50, 100)
 # Who asks goes first: nobody waits for the drain.
@@ -70,18 +72,20 @@ class Drains:
         """Drain where there is something. What fails is logged and tried again the next time."""
         try:
             if any(path.suffix in _WAITS for path in self._workspace.capture_root.glob("*.*")):
-                self.drain()
+                self.drain(_QUICK_S)
+        except InvalidState as error:
+            _log.warning("%s; it is tried again in %s seconds", error.message, EVERY_S)
         except Exception:  # noqa: BLE001 - the boundary of the loop: the segments stay where they are, nothing is lost
             _log.exception("a drain failed; it is tried again in %s seconds", EVERY_S)
 
-    def drain(self) -> dict[str, object]:
-        """Move everything that is captured now; how much that was.
+    def drain(self, within_s: float = _SEAL_S) -> dict[str, object]:
+        """Move everything that is captured now; how much that was. A worker has so long to hand over its part.
 
         Raises:
             InvalidState: a worker did not seal its part, so that is missing; the rest was moved.
         """
+        unsealed = self._workers.seal(within_s)  # before it is our turn: nobody waits for another's stalled worker
         with self._draining:
-            unsealed = self._workers.seal()
             from millrace.serving.capture.drain import drain
 
             result = drain(self._workspace.lake, self._workspace.capture_root)

@@ -19,8 +19,6 @@ from millrace.serving.types import Endpoint
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _QUICK_S = 5.0
-# A worker that is busy may take that long; it is less than the minute that clients wait for a drain.
-_SEAL_S = 45.0
 _LOAD_S = 300.0
 _REPLACED_S = 30.0  # how long a worker that died may take to be there again
 
@@ -52,12 +50,12 @@ class Workers:
         """Have every worker stop serving an endpoint."""
         self._tell({"do": "remove", "name": name})
 
-    def seal(self) -> Sequence[str]:
+    def seal(self, within_s: float) -> Sequence[str]:
         """Have every worker close its open capture segment, so that a drain takes it; the names of those that are there and did not.
 
         What a dead one left open needs nobody: a drain recovers it.
         """
-        return [name for name in self._each(_unsealed) if name is not None]
+        return [name for name in self._each(lambda path: _unsealed(path, within_s)) if name is not None]
 
     def status(self) -> list[dict[str, object]]:
         """What each worker says of itself, by slot: pid, ready, served, waiting; `ready` is False for one that does not answer."""
@@ -84,10 +82,10 @@ class Workers:
             return list(pool.map(action, self._paths))
 
 
-def _unsealed(path: Path) -> str | None:
+def _unsealed(path: Path, within_s: float) -> str | None:
     """Have a worker seal what it captured; its name where it is there and did not."""
     try:
-        ask(path, {"do": "seal"}, _SEAL_S)
+        ask(path, {"do": "seal"}, within_s)
     except Gone:
         return None
     except InvalidState as error:

@@ -91,12 +91,18 @@ def _tell(done: LabelSummary, *, dry_run: bool) -> None:
 
 def _drain(workspace: Workspace) -> None:
     """Predictions that still wait in the capture come first: their labels may be among these."""
+    from millrace.api.channel import Unanswered
     from millrace.api.draining import drain_there
     from millrace.api.runtime import socket_folder
     from millrace.serving.capture.drain import drain
     from millrace.targets.local_server import is_served
 
     if is_served(workspace.home):
-        drain_there(socket_folder(workspace.home))
-    else:
-        drain(workspace.lake, workspace.capture_root)
+        try:
+            drain_there(socket_folder(workspace.home))
+        except Unanswered:
+            if is_served(workspace.home):
+                raise
+        else:
+            return
+    drain(workspace.lake, workspace.capture_root)  # nobody else is there, or it has stopped meanwhile

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from millrace.cli.options import Home, Json
 from millrace.cli.output import print_facts, print_json, print_table, say
-from millrace.core.errors import MillraceError
+from millrace.core.errors import InvalidState, MillraceError
 
 if TYPE_CHECKING:
     from millrace.workspace import Workspace
@@ -23,7 +24,7 @@ def status(*, home: Home = None, json: Json = False) -> int:
         print_json(facts)
         return 0
     clock = f"{workspace.clock.now():%Y-%m-%d %H:%M} UTC{', virtual' if workspace.clock.is_virtual else ''}"
-    print_facts({"home": str(workspace.home), "time": clock, "server": facts["server"] or "not running (millrace up)"})
+    print_facts({"home": str(workspace.home), "time": clock, "server": _server_text(facts)})
     _print("production", ["model", "version", "since", "why"], facts["production"])
     _print("endpoints", ["endpoint", "serves", "ready", "last change"], facts["endpoints"])
     _print("online features", ["table", "keys", "newest", "published"], facts["online"])
@@ -34,21 +35,35 @@ def status(*, home: Home = None, json: Json = False) -> int:
     return 0
 
 
-def _facts(workspace: Workspace) -> dict[str, object]:
+def _server_text(facts: Mapping[str, object]) -> object:
+    return facts["server"] or facts["server_error"] or "not running (millrace up)"
+
+
+def _server(home: Path) -> tuple[str | None, Mapping[str, str], str | None]:
+    """Where the server is, what it can't answer and why; or why it does not tell: one wants to see the rest, then above all."""
     from millrace.api.discovery import find_server, not_answered
 
-    server, lacking = find_server(workspace.home), not_answered(workspace.home)
+    try:
+        server, lacking = find_server(home), not_answered(home)
+    except InvalidState as error:
+        return None, {}, error.message
+    return server.url if server else None, lacking, None
+
+
+def _facts(workspace: Workspace) -> dict[str, object]:
+    server, lacking, error = _server(workspace.home)
     return {
         "home": str(workspace.home),
         "time": workspace.clock.now(),
         "virtual": workspace.clock.is_virtual,
-        "server": server.url if server else None,
+        "server": server,
+        "server_error": error,
         "production": _production(workspace),
         "endpoints": [
             {
                 "name": endpoint.name,
                 "serves": ", ".join(str(entity) for entity in endpoint.config.served),
-                "ready": endpoint.state.ready and endpoint.name not in lacking,
+                "ready": endpoint.state.ready and endpoint.name not in lacking and error is None,
                 "config_update": endpoint.state.config_update,
             }
             for endpoint in workspace.endpoints.list()

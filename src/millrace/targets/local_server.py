@@ -20,7 +20,9 @@ from millrace.core.errors import Conflict, InvalidState
 
 _LOCK, _ADDRESS = "server.lock", "server.json"
 _LOOK_S, _PROBE_S = 0.05, 2.0
-_MOMENT_S, _PATIENCE_S = 1.0, 30.0  # for who only looks at the lock; for a server that is starting or busy
+# For who only looks at the lock; for a server that is stopping; for one that is starting or busy, and between two questions to it.
+_MOMENT_S, _STOPPING_S, _PATIENCE_S, _AGAIN_S = 1.0, 8.0, 30.0, 0.5
+_STARTING = "TEMPORARILY_UNAVAILABLE"
 _HINT = "ask again in a while: it may be starting, or busy; what it does is in logs/ in the home"
 
 
@@ -55,10 +57,10 @@ def only_server(home: Path) -> Iterator[None]:
 
     Raises:
         Conflict: a server has it.
+        InvalidState: the lock can't be used.
     """
-    descriptor = os.open(home / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        if not _locked(descriptor):
+    with _opened(home / _LOCK, os.O_RDWR | os.O_CREAT) as lock:
+        if not _locked(lock, home):
             info = read_info(home)
             where = f" at {info.url}" if info else ""
             raise Conflict(
@@ -67,36 +69,62 @@ def only_server(home: Path) -> Iterator[None]:
             )
         (home / _ADDRESS).unlink(missing_ok=True)
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    """Whether the lock is ours now. Who only looks at it has it too, for a moment, and is waited for."""
-    deadline, pause = time.monotonic() + _MOMENT_S, threading.Event()
-    while time.monotonic() < deadline:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pause.wait(_LOOK_S)
-        else:
-            return True
-    return False
 
 
 def is_served(home: Path) -> bool:
-    """Whether a server runs on this home, also one that is starting, stopping or too busy to answer: the system keeps its lock."""
-    try:
-        descriptor = os.open(home / _LOCK, os.O_RDONLY)
-    except FileNotFoundError:
+    """Whether a server runs on this home, also one that is starting, stopping or too busy to answer: the system keeps its lock.
+
+    Raises:
+        InvalidState: the lock can't be looked at.
+    """
+    path = home / _LOCK
+    if not path.exists():
         return False
+    with _opened(path, os.O_RDONLY) as lock:
+        return not _takes(lock, fcntl.LOCK_SH)
+
+
+def _locked(lock: int, home: Path) -> bool:
+    """Whether the lock is ours now. Who only looks at it has it too, for a moment, and is waited for; so is a server that is stopping.
+
+    A server that stops, or starts, has no address, and one that was killed with its owner still has to see that.
+    """
+    began, pause = time.monotonic(), threading.Event()
+    while not _takes(lock, fcntl.LOCK_EX):
+        if time.monotonic() - began > (_STOPPING_S if read_info(home) is None else _MOMENT_S):
+            return False
+        pause.wait(_LOOK_S)
+    return True
+
+
+@contextmanager
+def _opened(path: Path, how: int) -> Iterator[int]:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        descriptor = os.open(path, how, 0o600)
+    except OSError as error:
+        raise _unusable(path, error) from error
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)
-    return False
+
+
+def _takes(lock: int, how: int) -> bool:
+    """Whether nobody else has the lock; then we do, until it is closed."""
+    try:
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise _unusable(Path(_LOCK), error) from error
+    return True
+
+
+def _unusable(path: Path, error: OSError) -> InvalidState:
+    return InvalidState(
+        f"the lock of the home, {path}, can't be used: {error.strerror}",
+        hint="it must belong to you, on a file system that has locks",
+    )
 
 
 def find_server(home: Path) -> ServerInfo | None:
@@ -117,7 +145,7 @@ def find_server(home: Path) -> ServerInfo | None:
 
 
 def told(home: Path, path: str) -> Mapping[str, object]:
-    """What the home's server answers to its owner, a JSON object; empty where none runs.
+    """What the home's server answers to its owner, a JSON object; empty where none runs. A part of it that is starting is waited for.
 
     Raises:
         InvalidState: it does not answer, or with an error.
@@ -125,7 +153,11 @@ def told(home: Path, path: str) -> Mapping[str, object]:
     server = find_server(home)
     if server is None:
         return {}
+    deadline, pause = time.monotonic() + _PATIENCE_S, threading.Event()
     status, body = probe(server, path, home_token(home), _PATIENCE_S)
+    while body.get("error_code") == _STARTING and time.monotonic() < deadline:
+        pause.wait(_AGAIN_S)
+        status, body = probe(server, path, home_token(home), _PATIENCE_S)
     if status == 0:
         raise _silent(home)
     if "error_code" in body:

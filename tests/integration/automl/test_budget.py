@@ -32,11 +32,12 @@ def many_rows(rows: int, columns: int) -> pd.DataFrame:
 )
 def test_a_search_ends_in_its_time(data: pd.DataFrame, budget_s: float, tmp_path: Path) -> None:
     limit_s = budget_s + max(1.0, 0.05 * budget_s)
-    took: list[float] = []
-    # Again, where something else held up the machine: a search can't plan for that.
-    while len(took) < 3 and min(took, default=limit_s + 1) > limit_s:
-        took.append(spent_by_a_search(data, budget_s, tmp_path / str(len(took))))
-    assert min(took) <= limit_s, took
+    took = [spent_by_a_search(data, budget_s, tmp_path / "first")]
+    if (
+        took[0] > limit_s
+    ):  # something else may have held up the machine, for which a search can't plan: two of three decide
+        took += [spent_by_a_search(data, budget_s, tmp_path / name) for name in ("second", "third")]
+    assert sorted(took)[len(took) // 2] <= limit_s, took
 
 
 def spent_by_a_search(data: pd.DataFrame, budget_s: float, home: Path) -> float:

@@ -54,13 +54,13 @@ def test_nobody_there_to_drain_is_said(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 class _Sealing:
-    """Workers that count how often they are asked to seal; some of them do not."""
+    """Workers that note how long they are given to seal, each time; some of them do not."""
 
     def __init__(self, *silent: str) -> None:
-        self.sealed, self.silent = 0, silent
+        self.silent, self.given_s = silent, list[float]()
 
-    def seal(self) -> Sequence[str]:
-        self.sealed += 1
+    def seal(self, within_s: float) -> Sequence[str]:
+        self.given_s.append(within_s)
         return self.silent
 
 
@@ -80,7 +80,7 @@ def test_where_nothing_waits_nothing_is_loaded(tmp_path: Path, name: str, looks:
     (tmp_path / name).write_bytes(b"")
     workers = _Sealing()
     drains(tmp_path, workers).look()  # there is no lake: what fails is logged
-    assert workers.sealed == looks
+    assert len(workers.given_s) == looks
 
 
 def test_it_begins_anew_after_a_while_without_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,3 +108,38 @@ def test_what_a_stalled_worker_keeps_is_told_and_the_rest_is_moved(tmp_path: Pat
         assert workspace.lake.read("ml.logs.p_predictions").column("request_id").to_pylist() == ["moved"]
         logs[1].close()
         assert Drains(workspace, cast("Workers", _Sealing())).drain()["requests"] == 1
+
+
+def test_nobody_waits_for_a_worker_that_another_drain_waits_for(tmp_path: Path) -> None:
+    """The look that comes by itself is short with a stalled worker, and holds up no drain that somebody asks for."""
+    stalled, asked = threading.Event(), threading.Event()
+
+    class _Stalls(_Sealing):
+        def seal(self, within_s: float) -> Sequence[str]:
+            if not stalled.is_set():
+                stalled.set()
+                assert asked.wait(60)
+            return super().seal(within_s)
+
+    workers = _Stalls()
+    with closing(open_workspace(tmp_path)) as workspace:
+        workspace.capture_root.mkdir(exist_ok=True)
+        (workspace.capture_root / "w.open").write_bytes(b"")
+        made = Drains(workspace, cast("Workers", workers))
+        looking = threading.Thread(target=made.look)
+        looking.start()
+        assert stalled.wait(60)
+        assert made.drain()["held"] == 0
+        asked.set()
+        looking.join()
+    asked_s, looked_s = workers.given_s
+    assert looked_s < asked_s < 60  # which is how long clients wait
+
+
+def test_an_incomplete_look_is_a_warning_without_a_trace(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with closing(open_workspace(tmp_path)) as workspace:
+        workspace.capture_root.mkdir(exist_ok=True)
+        (workspace.capture_root / "w.open").write_bytes(b"")
+        Drains(workspace, cast("Workers", _Sealing("worker-1"))).look()
+    (record,) = [record for record in caplog.records if "worker-1" in record.getMessage()]
+    assert (record.levelname, record.exc_info) == ("WARNING", None)

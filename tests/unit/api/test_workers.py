@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from millrace.api import workers
 from millrace.api.runtime import worker_channel
 from millrace.api.workers import Workers
 
@@ -43,26 +42,18 @@ def _answers(listener: socket.socket, answer: bytes) -> threading.Thread:
     return thread
 
 
-@pytest.fixture(autouse=True)
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_SEAL_S", 0.3)
-
-
 def test_who_is_there_and_did_not_seal_is_named(tmp_path: Path, listen: Listen) -> None:
     listen(0)  # it is stalled: the connection waits for it
     answering = [_answers(listen(1), b"{}\n"), _answers(listen(2), b'{"error": "no", "hint": ""}\n')]
-    assert Workers(tmp_path, 3).seal() == ["worker-0", "worker-2"]
+    assert Workers(tmp_path, 3).seal(0.3) == ["worker-0", "worker-2"]
     for thread in answering:
         thread.join()
 
 
-def test_a_worker_that_is_gone_is_not_waited_for(
-    tmp_path: Path, listen: Listen, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workers, "_SEAL_S", 60.0)
+def test_a_worker_that_is_gone_is_not_waited_for(tmp_path: Path, listen: Listen) -> None:
     listen(0).close()  # a killed one leaves its socket
     dying = _answers(listen(1), b"")
-    assert Workers(tmp_path, 3).seal() == []
+    assert Workers(tmp_path, 3).seal(60.0) == []
     dying.join()
 
 
@@ -72,4 +63,4 @@ def test_a_stalled_worker_with_a_full_queue_is_there(tmp_path: Path, listen: Lis
         for _ in range(2):
             waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
             waiting.connect(str(worker_channel(tmp_path, 0)))
-        assert Workers(tmp_path, 1).seal() == ["worker-0"]
+        assert Workers(tmp_path, 1).seal(0.3) == ["worker-0"]

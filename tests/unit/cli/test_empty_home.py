@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from millrace.targets import local_server
 from tests.unit.cli.conftest import Cli
 
 PAGE = """
@@ -31,6 +32,16 @@ def test_status(cli: Cli, home: Path) -> None:
     assert facts["home"] == str(home)
     assert (facts["server"], facts["virtual"]) == (None, False)
     assert [facts[name] for name in ("production", "endpoints", "online", "pipelines", "episodes")] == [[]] * 5
+
+
+def test_status_with_a_server_that_is_stalled(cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_server, "_PATIENCE_S", 0.1)
+    with local_server.only_server(home):
+        said, facts = cli("status"), cli("status", "--json").json()
+    assert said.code == 0
+    assert "has a server, and it does not answer" in said.out.replace("\n", " ")
+    assert facts["server"] is None
+    assert "does not answer" in facts["server_error"]
 
 
 def test_log_and_endpoints(cli: Cli) -> None:

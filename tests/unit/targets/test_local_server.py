@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import inspect
 import json
@@ -108,14 +109,74 @@ def test_a_server_that_stops_meanwhile_is_none(tmp_path: Path) -> None:
         ended.join()
 
 
-def test_what_an_area_can_not_answer_is_not_all_well(tmp_path: Path) -> None:
+def test_a_part_that_is_starting_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_server, "_AGAIN_S", 0.01)
+    asked: list[str] = []
+
     def without_control(path: str) -> object:
-        return LIVE if path == "/health/live" else {"error_code": "TEMPORARILY_UNAVAILABLE", "message": "starting"}
+        asked.append(path)
+        if path == "/health/live":
+            return LIVE
+        if len(asked) < 4:
+            return {"error_code": "TEMPORARILY_UNAVAILABLE", "message": "starting"}
+        return {"not_ready": {"e": "why"}}
 
     with answering(without_control) as server, only_server(tmp_path):
         write_info(tmp_path, server)
-        with pytest.raises(InvalidState, match="says: starting"):
+        assert discovery.not_answered(tmp_path) == {"e": "why"}
+
+
+@pytest.mark.parametrize("code", ["TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR"])
+def test_what_an_area_can_not_answer_is_not_all_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    monkeypatch.setattr(local_server, "_PATIENCE_S", 2.0)
+
+    def failing(path: str) -> object:
+        return LIVE if path == "/health/live" else {"error_code": code, "message": "not now"}
+
+    with answering(failing) as server, only_server(tmp_path):
+        write_info(tmp_path, server)
+        with pytest.raises(InvalidState, match="says: not now"):
             discovery.not_answered(tmp_path)
+
+
+def test_a_server_that_stops_is_waited_for_by_who_wants_its_place(tmp_path: Path) -> None:
+    """One that was killed with its owner has no address any more, and the lock until its workers have ended."""
+    with ExitStack() as stopping:
+        stopping.enter_context(only_server(tmp_path))
+        ended = threading.Timer(local_server._MOMENT_S + 0.5, stopping.close)
+        ended.start()
+        with only_server(tmp_path):
+            assert is_served(tmp_path)
+        ended.join()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with only_server(tmp_path):
+        pass
+    monkeypatch.setattr(fcntl, "flock", refused)
+    for ask in (is_served, find_server, lambda home: only_server(home).__enter__()):
+        with pytest.raises(InvalidState, match="the lock of the home") as raised:
+            ask(tmp_path)
+        assert "file system" in raised.value.hint
+
+
+def test_a_lock_of_somebody_else_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with only_server(tmp_path):
+        pass
+
+    def refused(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(InvalidState, match="Permission denied") as raised:
+        is_served(tmp_path)
+    assert "belong to you" in raised.value.hint
 
 
 def test_a_home_has_one_server_which_begins_without_the_address_of_another(tmp_path: Path) -> None:
