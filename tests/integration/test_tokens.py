@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, certificate: tuple[Path, Pa
                 config = {"served_entities": [entity], "auto_capture_config": capture}
                 body = {"name": name, "config": config}
                 assert running.ask(running.owner, "POST", ENDPOINTS, json=body).status_code == 200
-                _until(lambda name=name: running.query(running.owner, name).status_code == 200)  # type: ignore[misc]
+                _until(partial(_is_up, running, name))
             yield running
         finally:
             process.send_signal(signal.SIGINT)
@@ -389,6 +390,10 @@ def _all_workers(server: Running, secret: str, status: int) -> float:
             assert last_s < 60, "one of the workers does not know it"
             time.sleep(0.05)
     return last_s
+
+
+def _is_up(server: Running, endpoint: str) -> bool:
+    return server.query(server.owner, endpoint).status_code == 200
 
 
 def _until(condition: Callable[[], bool]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from millrace.core.errors import InvalidState
-from millrace.targets.local_server import ServerInfo, read_info
+from millrace.targets.local_server import ADDRESS, ServerInfo, read_info
 
 __all__ = [
     "ServerInfo",
@@ -30,7 +30,7 @@ _LONGEST_FOLDER = 85
 
 def write_info(home: Path, info: ServerInfo) -> None:
     """Publish the server's address, in one step: a reader sees the whole file or none."""
-    target = home / "server.json"
+    target = home / ADDRESS
     draft = target.with_suffix(f".{info.pid}.tmp")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -42,7 +42,7 @@ def remove_info(home: Path, instance: str) -> None:
     """Take the address away if it is still ours."""
     info = read_info(home)
     if info is not None and info.instance == instance:
-        (home / "server.json").unlink(missing_ok=True)
+        (home / ADDRESS).unlink(missing_ok=True)
 
 
 def socket_folder(home: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -58,15 +59,12 @@ def import_(
     from millrace.workspace import require_home
 
     columns = LabelColumns(label, tuple(key or ()), time, tolerance_of(tolerance_days))
-    workspace = require_home(home)
-    try:
+    with closing(require_home(home)) as workspace:
         table = predictions_table(workspace.endpoints.get(EndpointName(endpoint)))
         if not dry_run:
             _drain(workspace)
         labels = read_file(file, types_of(workspace.lake, table, columns), format=file_format)
         done = import_labels(workspace.lake, table, labels, columns, as_of=workspace.clock.now(), dry_run=dry_run)
-    finally:
-        workspace.close()
     if json:
         print_json({"endpoint": endpoint, "table": str(table), "dry_run": dry_run, **asdict(done)})
         return 0

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from millrace.core.errors import Conflict, InvalidState
 
-_LOCK, _ADDRESS = "server.lock", "server.json"
+ADDRESS, _LOCK = "server.json", "server.lock"
 _LOOK_S, _PROBE_S = 0.05, 2.0
 # For who only looks at the lock; for a server that is stopping; for one that is starting or busy, and between two questions to it.
 _MOMENT_S, _STOPPING_S, _PATIENCE_S, _AGAIN_S = 1.0, 8.0, 30.0, 0.5
@@ -46,7 +46,7 @@ class ServerInfo:
 def read_info(home: Path) -> ServerInfo | None:
     """What `server.json` says, whether or not it is still true; None where it is missing or unreadable."""
     try:
-        return ServerInfo(**json.loads((home / _ADDRESS).read_text()))
+        return ServerInfo(**json.loads((home / ADDRESS).read_text()))
     except (OSError, ValueError, TypeError):
         return None
 
@@ -67,7 +67,7 @@ def only_server(home: Path) -> Iterator[None]:
                 f"this home is being served already{where}",
                 hint="use that server, stop it first, or choose another home",
             )
-        (home / _ADDRESS).unlink(missing_ok=True)
+        (home / ADDRESS).unlink(missing_ok=True)
         yield
 
 
