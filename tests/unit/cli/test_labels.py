@@ -3,11 +3,13 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from millrace.api import draining
 from millrace.api.runtime import drain_channel, socket_folder
 from millrace.core.principal import Principal
 from millrace.serving.capture.capture_log import CaptureLog
@@ -104,3 +106,20 @@ def test_where_a_server_runs_that_drains_and_says_whether_all_is_there(
         refusing.join()
     assert heard == [b'{"do": "drain"}\n']
     assert not workspace.lake.exists("ml.logs.p_predictions")
+
+
+def test_a_server_that_stops_meanwhile_is_not_needed(
+    cli: Cli, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draining, "_REPLACED_S", 1.0)  # nobody drains there any more
+    file = tmp_path / "labels.csv"
+    file.write_text("request_id,label\nr,1\n")
+    with ExitStack() as server:
+        server.enter_context(only_server(workspace.home))
+        assert "drain does not answer" in cli("labels", "import", "churn", file).refused()
+        assert not workspace.lake.exists("ml.logs.p_predictions")
+        stopping = threading.Timer(0.3, server.close)
+        stopping.start()
+        assert cli("labels", "import", "churn", file).code == 0
+        stopping.join()
+    assert workspace.lake.exists("ml.logs.p_predictions")
