@@ -26,9 +26,9 @@ START = datetime(2025, 1, 6, tzinfo=UTC)
 TICKS = 30
 SPEND = "ml.features.spend"
 _PATIENCE_S = 240
-# `millrace` that is stopped a moment after it has written down a snapshot that it made, whatever else the machine does.
+# `millrace` that is stopped when it has written down a snapshot that it made, whatever else the machine does.
 _STOPPED = """
-import os, sys, threading
+import os, sys
 from millrace.cli.main import main
 from millrace.pipeline import rebuild, snapshot_state
 from millrace.pipeline.stages import refresh
@@ -36,11 +36,10 @@ from millrace.pipeline.stages import refresh
 def save_state(services, table, state):
     snapshot_state.save_state(services, table, state)
     made_to = state.rebuild.done_to if state.rebuild else state.last
-    if made_to and stopping.ident is None:
-        stopping.start()
+    if made_to and stops:
+        os.kill(os.getpid(), stops.pop())
 
-stopping = threading.Timer(0.02, os.kill, (os.getpid(), int(sys.argv.pop(1))))
-stopping.daemon = True
+stops = [int(sys.argv.pop(1))]
 rebuild.save_state = refresh.save_state = save_state
 sys.exit(main())
 """
