@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from millrace.automl.ask import Asked, Wish, ask
 from millrace.automl.check import check_options
-from millrace.automl.folder import SearchFolder, final_from_json, final_to_json, find_folder, key_of, tidy
-from millrace.automl.log import RunLog
+from millrace.automl.folder import final_from_json, final_to_json, find_folder, key_of, tidy
 from millrace.automl.metrics import metric_for
 from millrace.automl.model import assemble, parts_of
 from millrace.automl.read import Given
+from millrace.automl.record.messages import Logged
+from millrace.automl.record.writer import RunWriter
 from millrace.automl.run import Limits, run_search
 from millrace.automl.space import spaces
 from millrace.automl.types import Latency, Search, Trial
@@ -111,13 +114,11 @@ class AutoML:
             importance=False,
             seed=data.seed,
         )
-        families, log = spaces(frozenset(self.exclude_frameworks)), _log(data.track, folder)
-        with Pool(data.threads) as pool:
-            found = run_search(asked, folder, families, limits, pool=pool, clock=SystemClock(), watch=_Watching(log))
+        families = spaces(frozenset(self.exclude_frameworks))
+        with Pool(data.threads) as pool, closing(_Logging(data.track, folder.id)) as log:
+            found = run_search(asked, folder, families, limits, pool=pool, clock=SystemClock(), watch=log)
         if found.interrupted:
             raise KeyboardInterrupt
-        if log is not None:
-            log.flush()
         assert found.search.final is not None  # noqa: S101 - it is finished
         folder.keep_state(done=True, final=final_to_json(found.search.final))
         tidy(root, folder)
@@ -144,20 +145,25 @@ def _unused(name: str, data: TrainingData) -> str:
     return name
 
 
-@dataclass(frozen=True, slots=True)
-class _Watching:
-    log: RunLog | None
+class _Logging:
+    """Each trial as a run, by a thread beside the search; what could not be written is raised at the end. Nothing without a run to nest under."""
+
+    def __init__(self, track: Track | None, search_id: str) -> None:
+        self._writer: RunWriter | None = None
+        if track is not None and track.run is not None:
+            self._writer = RunWriter(track.tracking, track.experiment, search_id, parent=track.run)
+        self._beside, self._written = ThreadPoolExecutor(1), list[Future[Logged]]()
 
     def begun(self, search: Search) -> None:
         """Nothing is shown."""
 
     def ended(self, trial: Trial, best: Trial | None, left_s: float) -> None:
         del best, left_s
-        if self.log is not None:
-            self.log.trial(trial)
+        if self._writer is not None:
+            self._written.append(self._beside.submit(self._writer.trial, trial))
 
-
-def _log(track: Track | None, folder: SearchFolder) -> RunLog | None:
-    if track is None or track.run is None:
-        return None
-    return RunLog(track.tracking, track.experiment, folder.id, parent=track.run)
+    def close(self) -> None:
+        """Wait until all is written."""
+        self._beside.shutdown()
+        for written in self._written:
+            written.result()

@@ -61,6 +61,11 @@ class SearchFolder:
         """A fold's model, or that of all rows."""
         return self.path / "models" / str(trial) / f"{'all' if fold is None else fold}.pickle"
 
+    @property
+    def whole(self) -> Path:
+        """The final model, where it is not made of folds' models."""
+        return self.path / "models" / "final.pickle"
+
     def load_model(self, trial: int, fold: int | None) -> Any:
         """What `model` names, fitted."""
         return pickle.loads(self.model(trial, fold).read_bytes())  # noqa: S301 - our own worker wrote it

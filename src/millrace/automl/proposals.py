@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class Proposals:
     def __init__(
         self, journal: Path, spaces: Sequence[Space], *, higher_is_better: bool, seed: int, size: tuple[int, int]
     ) -> None:
-        """Open the file, or make it with the defaults in line.
+        """Say where and how. The file is opened, or made with the defaults in line, when the first proposal after the dummy is asked for.
 
         Args:
             journal: where the study is kept.
@@ -48,25 +49,30 @@ class Proposals:
             seed: of the sampler. After a restart it is another one, or TPE's random numbers would come again.
             size: rows of a fit, and columns.
         """
-        import optuna
-
-        logging.getLogger("optuna").setLevel(logging.ERROR)
+        self._journal, self._direction, self._seed = journal, "maximize" if higher_is_better else "minimize", seed
         self._size, self._searched = size, {space.family: space for space in spaces if space.family != "dummy"}
         self._dummy = next((space for space in spaces if space.family == "dummy"), None)
         self._open: dict[int, Any] = {}
-        known = journal.exists()
-        self._study = optuna.create_study(
-            storage=optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal))),
+
+    @cached_property
+    def _study(self) -> Any:
+        import optuna
+
+        logging.getLogger("optuna").setLevel(logging.ERROR)
+        known = self._journal.exists()
+        study = optuna.create_study(
+            storage=optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(self._journal))),
             study_name="search",
-            direction="maximize" if higher_is_better else "minimize",
+            direction=self._direction,
             load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(n_startup_trials=len(self._searched) + 2, n_warmup_steps=0),
         )
-        begun = self._forget_unfinished() if known else 0
-        self._study.sampler = _sampler(seed + begun)
+        begun = _forget_unfinished(study) if known else 0
+        study.sampler = _sampler(self._seed + begun)
         if not begun:
             for space in self._searched.values():
-                self._study.enqueue_trial({"family": space.family, **_prefixed(space)}, user_attrs={"default": True})
+                study.enqueue_trial({"family": space.family, **_prefixed(space)}, user_attrs={"default": True})
+        return study
 
     def first(self) -> Proposal | None:
         """The dummy; None where its framework is excluded."""
@@ -92,24 +98,26 @@ class Proposals:
 
     def ended(self, number: int, state: str, score: float) -> None:
         """Tell how a trial ended: what was pruned still tells where not to look."""
-        from optuna.trial import TrialState
-
         trial = self._open.pop(number, None)
         if trial is None:
             return
+        from optuna.trial import TrialState
+
         if state == "done" and math.isfinite(score):
             self._study.tell(trial, score)
         else:
             self._study.tell(trial, state=TrialState.PRUNED if state == "pruned" else TrialState.FAIL)
 
-    def _forget_unfinished(self) -> int:
-        from optuna.trial import TrialState
 
-        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            self._study.tell(trial.number, state=TrialState.FAIL)
-            if trial.user_attrs.get("default") and "family" in trial.params:
-                self._study.enqueue_trial(dict(trial.params), user_attrs={"default": True})
-        return len(self._study.get_trials(deepcopy=False))
+def _forget_unfinished(study: Any) -> int:
+    """How many trials were begun; the defaults that were not finished come again."""
+    from optuna.trial import TrialState
+
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+        if trial.user_attrs.get("default") and "family" in trial.params:
+            study.enqueue_trial(dict(trial.params), user_attrs={"default": True})
+    return len(study.get_trials(deepcopy=False))
 
 
 def _sampler(seed: int) -> Any:

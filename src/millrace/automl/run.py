@@ -12,6 +12,7 @@ from millrace.automl.contest import Contest
 from millrace.automl.final import choose, judged
 from millrace.automl.folder import SearchFolder
 from millrace.automl.importance import importance
+from millrace.automl.libraries import Libraries
 from millrace.automl.model import assemble, parts_of
 from millrace.automl.proposals import Proposals
 from millrace.automl.space import Space, space_of
@@ -27,7 +28,6 @@ _DRAIN_S = 0.3
 _REFIT_SLACK = 1.5
 _RESTART_S = 3.0
 _CHOOSE_S, _DUMMY_S = 0.3, 0.5
-_SLOWEST, _LEAST_MEASURED_S = 10.0, 0.02
 
 
 class Watch(Protocol):
@@ -102,10 +102,12 @@ def run_search(
         clock: for the times in records.
         watch: who looks on.
     """
+    libraries = Libraries()
     folder.begin(asked.job)
     pool.load(folder.job)
     search = _blank(asked, folder, limits, pool.size)
-    contest = _contest(asked, folder, spaces, limits, pool=pool, clock=clock, watch=watch)
+    deadline = _deadline(asked, folder, limits, libraries)
+    contest = _contest(asked, folder, spaces, limits, deadline, pool=pool, clock=clock, watch=watch)
     watch.begun(replace(search, trials=tuple(contest.trials.values())))
     interrupted = False
     try:
@@ -113,6 +115,7 @@ def run_search(
     except KeyboardInterrupt:
         interrupted = True
     contest.stop(_DRAIN_S)
+    libraries.wait()
     final = _final(asked, folder, contest, limits)
     model = assemble(asked.job.problem, parts_of(final, asked.job.plan, folder))
     weights = _importance(asked, folder, final, limits) if limits.importance and not interrupted else ()
@@ -131,13 +134,13 @@ def _contest(
     folder: SearchFolder,
     spaces: Sequence[Space],
     limits: Limits,
+    deadline: Callable[[Trial | None], float],
     *,
     pool: Pool,
     clock: Clock,
     watch: Watch,
 ) -> Contest:
     job = asked.job
-    started, computed = time.monotonic(), time.thread_time()
     known = {trial.number: trial for trial in folder.trials(asked.preparations)}
     share = (job.plan.folds - 1) / job.plan.folds if job.plan.folds > 1 else 0.8
     proposals = Proposals(
@@ -147,9 +150,6 @@ def _contest(
         seed=limits.seed,
         size=(int(len(job.rows) * share), job.rows.features.shape[1]),
     )
-
-    # Optuna was imported and the journal was read meanwhile: how much of a processor do we get?
-    slowness = (time.monotonic() - started) / max(time.thread_time() - computed, _LEAST_MEASURED_S)
 
     def told(trial: Trial) -> None:
         watch.ended(trial, contest.best, max(contest.left_s, 0.0))
@@ -163,7 +163,7 @@ def _contest(
         pool=pool,
         clock=clock,
         seed=limits.seed,
-        deadline=_deadline(asked, folder, limits, min(max(slowness, 1.0), _SLOWEST)),
+        deadline=deadline,
         last=limits.begun + limits.budget_s,
         max_trials=limits.max_trials,
         told=told,
@@ -172,17 +172,22 @@ def _contest(
     return contest
 
 
-def _deadline(asked: Asked, folder: SearchFolder, limits: Limits, slowness: float) -> Callable[[Trial | None], float]:
+def _deadline(
+    asked: Asked, folder: SearchFolder, limits: Limits, libraries: Libraries
+) -> Callable[[Trial | None], float]:
     """When the search has to stop, so that its final model is there in time: later where that is small, earlier where it needs a refit."""
     sizes: dict[int, float] = {}
     refits = limits.latency == "low" or asked.job.plan.kind in {"time", "column"}
 
     def deadline(best: Trial | None) -> float:
         if best is None:
-            return limits.end - slowness * _DUMMY_S
+            return limits.end - libraries.slowness * _DUMMY_S
         if best.number not in sizes:
             sizes[best.number] = folder.models_size(best.number)
-        taken = slowness * (_CHOOSE_S + 2 * sizes[best.number] / _BYTES_PER_S) + _IMPORTANCE_SHARE * limits.budget_s
+        taken = (
+            libraries.slowness * (_CHOOSE_S + 2 * sizes[best.number] / _BYTES_PER_S)
+            + _IMPORTANCE_SHARE * limits.budget_s
+        )
         return limits.end - taken - (_refit_s(best) if refits else 0.0)
 
     return deadline

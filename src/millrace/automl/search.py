@@ -2,53 +2,20 @@
 
 from __future__ import annotations
 
-import time
-import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from millrace.automl.ask import Asked, Wish, ask
+from millrace.automl.ask import Wish
 from millrace.automl.check import check_options
-from millrace.automl.engines.find import Engine, engine_named, interpreter
-from millrace.automl.engines.run import run_engine
-from millrace.automl.folder import SearchFolder, final_to_json, kept_folder, key_of, tidy
-from millrace.automl.importance_report import importance_csv, importance_svg
-from millrace.automl.log import EXPLORATION, IMPORTANCE, RunLog, search_facts
-from millrace.automl.logged import model_to_log
-from millrace.automl.notebooks import exploration_notebook, trial_notebook
-from millrace.automl.read import read
-from millrace.automl.run import Found, Limits, Watch, run_search
-from millrace.automl.space import spaces
+from millrace.automl.engines.find import engine_named
+from millrace.automl.kept import Options, search_by_engine, search_here
+from millrace.automl.run import Watch
 from millrace.automl.summary import AutoMLSummary
-from millrace.automl.types import Impute, Latency, Search, Trial
-from millrace.automl.workers.pool import Pool
-from millrace.core.errors import InvalidInput, MillraceError
-from millrace.workspace import Workspace, open_workspace
+from millrace.automl.types import Impute, Latency
+from millrace.core.errors import InvalidInput
 
 DEFAULT_MINUTES = 5.0
-_MODEL = "model"
-_LEAST_S = 3.0
-_SHORT_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What does not change what is asked, only how it is searched. Each is explained in `classify`."""
-
-    minutes: float
-    exclude_frameworks: Sequence[str] = ()
-    experiment: str | None = None
-    data_dir: str | Path | None = None
-    max_trials: int | None = None
-    latency: Latency = "normal"
-    blend: bool = True
-    home: str | Path | None = None
-    watch: Watch | None = None
-    engine: str = "millrace"
 
 
 def classify(
@@ -199,177 +166,9 @@ def regress(
 def search(dataset: Any, wish: Wish, options: Options) -> AutoMLSummary:
     """Search, and keep everything in the home."""
     check_options(options.minutes, options.latency, options.max_trials, options.exclude_frameworks)
-    if options.engine != "millrace":
-        return _by_engine(engine_named(options.engine), dataset, wish, options)
-    begun = time.monotonic()
-    with closing(open_workspace(options.home)) as workspace, Pool(_processes(workspace, options)) as pool:
-        asked = ask(read(dataset, workspace), wish)
-        key = key_of(asked.job, options.exclude_frameworks, options.latency)
-        with kept_folder(workspace.home / "automl", key) as folder:
-            return _searched(workspace, asked, wish, options, folder, pool, begun)
-
-
-def _searched(  # noqa: PLR0917 - the world first, then what is asked, then where and since when
-    workspace: Workspace, asked: Asked, wish: Wish, options: Options, folder: SearchFolder, pool: Pool, begun: float
-) -> AutoMLSummary:
-    asked = _kept(asked, folder, options)
-    experiment = options.experiment or f"automl {asked.dataset.name}"
-    log = _run_log(workspace, asked, folder, options, experiment)
-    used_s = float(folder.state().get("used_s", 0.0))
-    watch = _Watching(log, folder, options.watch, begun - used_s)
-    limits = replace(_limits(begun, wish, options, used_s), after_s=partial(_after_s, log, options.minutes * 60))
-    families = spaces(frozenset(options.exclude_frameworks))
-    found = run_search(asked, folder, families, limits, pool=pool, clock=workspace.clock, watch=watch)
-    pool.close()
-    summary = _log(workspace, asked, found, log, experiment)
-    folder.keep_state(done=True, model_uri=summary.model_uri, final=final_to_json(summary.final))
-    tidy(folder.path.parent, folder)
-    return replace(summary, search=replace(summary.search, seconds=time.monotonic() - begun))
-
-
-@dataclass(slots=True)
-class _Watching:
-    """Logs each trial, keeps how much time was used since it began (without what it lay still after it was killed), and passes on to who looks on."""
-
-    log: RunLog
-    folder: SearchFolder
-    other: Watch | None
-    since: float
-
-    def begun(self, search: Search) -> None:
-        if self.other is not None:
-            self.other.begun(search)
-
-    def ended(self, trial: Trial, best: Trial | None, left_s: float) -> None:
-        self.log.trial(trial)
-        self.folder.keep_state(used_s=time.monotonic() - self.since)
-        if self.other is not None:
-            self.other.ended(trial, best, left_s)
-
-
-def _run_log(workspace: Workspace, asked: Asked, folder: SearchFolder, options: Options, experiment: str) -> RunLog:
-    """With notebooks: one about the data with the search's run, and one with each trial of our own."""
-    sketch = _sketch(workspace, asked, folder, options)
-
-    def of_trial(trial: Trial) -> str | None:
-        return trial_notebook(sketch, trial).ipynb() if options.engine == "millrace" else None
-
-    about = {EXPLORATION: lambda: exploration_notebook(sketch).ipynb()}
-    return RunLog(workspace.tracking, experiment, folder.id, render=of_trial, about=about)
-
-
-def _sketch(workspace: Workspace, asked: Asked, folder: SearchFolder, options: Options) -> Search:
-    """What is known of a search before it begins."""
-    job, threads = asked.job, workspace.settings.threads
-    return Search(folder.id, job.problem, asked.dataset, job.plan, options.minutes * 60, job.plan.seed, threads)
-
-
-def _by_engine(engine: Engine, dataset: Any, wish: Wish, options: Options) -> AutoMLSummary:
-    """The same with an engine that is not ours, which does not go on where it was killed."""
-    begun = time.monotonic()
-    with closing(open_workspace(options.home)) as workspace:
-        interpreter(engine, workspace.home)
-        asked = ask(read(dataset, workspace), wish)
-        with kept_folder(workspace.home / "automl", key_of(asked.job, engine, options.latency)) as folder:
-            return _searched_by(engine, workspace, asked, wish, options, folder, begun)
-
-
-def _searched_by(  # noqa: PLR0917 - as `_searched`
-    engine: Engine,
-    workspace: Workspace,
-    asked: Asked,
-    wish: Wish,
-    options: Options,
-    folder: SearchFolder,
-    begun: float,
-) -> AutoMLSummary:
-    folder.begin(asked.job)
-    asked = _kept(asked, folder, options)
-    experiment = options.experiment or f"automl {asked.dataset.name}"
-    log = _run_log(workspace, asked, folder, options, experiment)
-    if options.watch is not None:
-        options.watch.begun(_sketch(workspace, asked, folder, options))
-    try:
-        found = run_engine(
-            engine,
-            asked,
-            search_id=folder.id,
-            home=workspace.home,
-            budget_s=options.minutes * 60 - (time.monotonic() - begun),
-            threads=workspace.settings.threads,
-            seed=wish.seed,
-            latency=options.latency,
-            clock=workspace.clock,
-        )
-    except MillraceError:
-        log.flush()
-        workspace.tracking.finish(log.wait_started(), failed=True)
-        raise
-    for trial in found.search.trials:
-        log.trial(trial)
-    summary = _log(workspace, asked, found, log, experiment)
-    folder.keep_state(done=True, model_uri=summary.model_uri)
-    return replace(summary, search=replace(summary.search, seconds=time.monotonic() - begun))
-
-
-def _kept(asked: Asked, folder: SearchFolder, options: Options) -> Asked:
-    """With the searched rows in a Parquet file, for the notebooks."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path = folder.data if options.data_dir is None else Path(options.data_dir).absolute() / f"{folder.id}.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
-        # Arrow asks pandas 3.1 for times with a zone in a way that it is giving up.
-        warnings.filterwarnings("ignore", "Series.values returning an ndarray")
-        try:
-            table = pa.Table.from_pandas(asked.raw, preserve_index=False)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):  # columns of mixed objects
-            mixed = asked.raw.select_dtypes("object").columns
-            texts = asked.raw.assign(**{name: asked.raw[name].map(str, na_action="ignore") for name in mixed})
-            table = pa.Table.from_pandas(texts, preserve_index=False)
-    part = path.with_suffix(".part")
-    pq.write_table(table, part)
-    part.replace(path)
-    return replace(asked, dataset=replace(asked.dataset, path=str(path)))
-
-
-def _limits(begun: float, wish: Wish, options: Options, used_s: float) -> Limits:
-    budget = options.minutes * 60
-    return Limits(
-        begun=begun,
-        budget_s=max(budget - used_s, min(budget, _LEAST_S)),
-        max_trials=options.max_trials,
-        latency=options.latency,
-        blend=options.blend,
-        seed=wish.seed,
-    )
-
-
-def _log(workspace: Workspace, asked: Asked, found: Found, log: RunLog, experiment: str) -> AutoMLSummary:
-    """The final model and what is known of it, in the search's run."""
-    tracking, run = workspace.tracking, log.wait_started()
-    uri = tracking.log_model(run, _MODEL, model_to_log(found, asked.job))
-    log.flush()
-    trials = tuple(log.named(trial) for trial in found.search.trials)
-    whole = replace(found.search, trials=trials, experiment=experiment, run_id=str(run))
-    params, metrics = search_facts(whole)
-    tracking.log(run, params=params, metrics=metrics)
-    if whole.importance:
-        tracking.log_text(run, importance_csv(whole.importance), f"{IMPORTANCE}.csv")
-        tracking.log_text(run, importance_svg(whole.importance, whole.problem), f"{IMPORTANCE}.svg")
-    tracking.finish(run)
-    return AutoMLSummary(whole, found.model, uri, workspace.home, found.interrupted)
-
-
-def _after_s(log: RunLog, budget_s: float) -> float:
-    """How much of the time logging will take: never more than two fifths of it."""
-    return min(log.left_s, 0.4 * budget_s)
-
-
-def _processes(workspace: Workspace, options: Options) -> int:
-    """One where the time is short: a second one would take longer to begin than it could help."""
-    return 1 if options.minutes * 60 < _SHORT_S else workspace.settings.threads
+    if options.engine == "millrace":
+        return search_here(dataset, wish, options)
+    return search_by_engine(engine_named(options.engine), dataset, wish, options)
 
 
 def _minutes(minutes: float | None, timeout_minutes: float | None) -> float:

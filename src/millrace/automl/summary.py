@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from millrace.automl.record.messages import Logged, Recorded
 from millrace.automl.types import Final, Search, Trial
 
 if TYPE_CHECKING:
@@ -19,19 +21,38 @@ _SHOWN = 10
 class AutoMLSummary:
     """A finished search. Printing it gives the leaderboard.
 
+    The model is there at once. Where the time was too short for MLflow's runs too, they are still being written, and what needs them
+    waits for them: `model_uri`, `search`, `trials`, `notebooks`, printing. A program that ends waits for them too.
+
     Attributes:
-        search: all of it as data.
+        found: all of it as data, without the trials' runs.
         model: the final model: `predict`, and for classes `predict_proba`, over a frame with the columns that were given.
-        model_uri: where MLflow has it: `mlflow.sklearn.load_model(model_uri)`.
         home: the home that the search was kept in.
+        recorded: the runs, which may still be written.
         interrupted: whether Ctrl-C ended it early.
     """
 
-    search: Search
+    found: Search
     model: Any = field(repr=False)
-    model_uri: str
     home: Path
+    recorded: Future[Recorded] = field(repr=False)
     interrupted: bool = False
+
+    @property
+    def model_uri(self) -> str:
+        """Where MLflow has the model: `mlflow.sklearn.load_model(model_uri)`.
+
+        Raises:
+            MillraceError: the runs could not be written.
+        """
+        return self.recorded.result().model_uri
+
+    @property
+    def search(self) -> Search:
+        """All of it as data. Raises as `model_uri`."""
+        recorded = self.recorded.result()
+        trials = [_named(trial, recorded.trials.get(trial.number)) for trial in self.found.trials]
+        return replace(self.found, trials=tuple(trials), run_id=recorded.run_id)
 
     @property
     def best_trial(self) -> Trial:
@@ -41,13 +62,13 @@ class AutoMLSummary:
     @property
     def final(self) -> Final:
         """What the final model is made of."""
-        assert self.search.final is not None  # noqa: S101 - the search is finished
-        return self.search.final
+        assert self.found.final is not None  # noqa: S101 - the search is finished
+        return self.found.final
 
     @property
     def experiment(self) -> str:
         """The MLflow experiment."""
-        return str(self.search.experiment)
+        return str(self.found.experiment)
 
     @property
     def trials(self) -> Sequence[Trial]:
@@ -57,17 +78,17 @@ class AutoMLSummary:
     @property
     def notebooks(self) -> dict[str, str]:
         """Trial's name to where its notebook is kept."""
-        return {trial.name: trial.notebook for trial in self.search.trials if trial.notebook}
+        return {trial.name: trial.notebook for trial in self.trials if trial.notebook}
 
     @property
     def leaderboard(self) -> pd.DataFrame:
         """The trials that were judged on all folds, the best first."""
         import pandas as pd
 
-        metric = self.search.problem.metric
+        metric = self.found.problem.metric
         lines = [
             {"trial": trial.name, metric: trial.score, "seconds": trial.seconds, "default": trial.default}
-            for trial in self.search.leaderboard
+            for trial in self.found.leaderboard
         ]
         return pd.DataFrame(lines, columns=["trial", metric, "seconds", "default"])
 
@@ -80,13 +101,13 @@ class AutoMLSummary:
         from contextlib import closing
 
         from millrace.registry.types import ModelName
-        from millrace.tracking.types import RunId
         from millrace.workspace import require_home
 
+        recorded, search_id = self.recorded.result(), self.found.id
         with closing(require_home(self.home)) as workspace:
-            run = None if self.search.run_id is None else RunId(self.search.run_id)
-            tags = {"millrace.automl": self.search.id}
-            return str(workspace.registry.register(ModelName(name), self.model_uri, run, tags, self.search.id).version)
+            tags = {"millrace.automl": search_id}
+            version = workspace.registry.register(ModelName(name), recorded.model_uri, recorded.run_id, tags, search_id)
+            return str(version.version)
 
     def notebook(self, trial: Trial | None = None, *, source: bool = False) -> str:
         """A trial's notebook as text: the .ipynb that is kept with its run, or the same cells in source format, a Python file.
@@ -98,8 +119,8 @@ class AutoMLSummary:
         Raises:
             NotFound: it has none: another engine's trials don't.
         """
-        from millrace.automl.log import NOTEBOOK
         from millrace.automl.notebooks import trial_notebook
+        from millrace.automl.record.writer import NOTEBOOK
 
         trial = trial or self.best_trial
         kept = self._kept(trial.run_id, NOTEBOOK)
@@ -107,7 +128,7 @@ class AutoMLSummary:
 
     def exploration(self) -> str:
         """The notebook about the data, an .ipynb as text."""
-        from millrace.automl.log import EXPLORATION
+        from millrace.automl.record.writer import EXPLORATION
 
         return self._kept(self.search.run_id, EXPLORATION)
 
@@ -127,9 +148,14 @@ class AutoMLSummary:
     __repr__ = __str__
 
 
+def _named(trial: Trial, logged: Logged | None) -> Trial:
+    """The trial with its run and notebook."""
+    return trial if logged is None else replace(trial, run_id=logged.run_id, notebook=logged.notebook)
+
+
 def lines_of(summary: AutoMLSummary) -> list[str]:
     """The summary for people."""
-    search, final = summary.search, summary.final
+    search, final = summary.found, summary.final
     metric, board = search.problem.metric, search.leaderboard
     pruned = sum(trial.state == "pruned" for trial in search.trials)
     failed = sum(trial.state == "failed" for trial in search.trials)

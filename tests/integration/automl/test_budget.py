@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,31 @@ def spent_by_a_search(data: pd.DataFrame, budget_s: float, home: Path) -> float:
     assert found.model.predict_proba(data.drop(columns="y")).shape == (len(data), 2)
     assert found.model_uri
     return spent
+
+
+def test_five_seconds_are_kept_by_a_program_that_has_imported_nothing(tmp_path: Path) -> None:
+    """The model is there in time; its runs come behind, and the program waits for them before it ends."""
+    many_rows(300, 5).to_parquet(tmp_path / "rows.parquet")
+    program = (
+        "import time\nimport pandas\nfrom millrace import automl\nrows = pandas.read_parquet('rows.parquet')\n"
+        "begun = time.monotonic()\nfound = automl.classify(rows, 'y', minutes=5 / 60, home='home')\n"
+        "print(time.monotonic() - begun, found.model.predict_proba(rows.drop(columns='y')).shape)\n"
+    )
+    took = [float(said_by(program, tmp_path).split()[0])]
+    if took[0] > 6.0:  # as above
+        took += [float(said_by(program, tmp_path).split()[0]) for _ in range(2)]
+    with closing(open_workspace(tmp_path / "home")) as workspace:
+        runs = workspace.tracking.list("automl frame")
+        searches = [run for run in runs if run.name.startswith("search ")]
+        assert {run.status for run in searches} == {"FINISHED"}
+        assert len(searches) == len(took)
+        assert all(workspace.tracking.logged_model(run.id, "model") for run in searches)
+    assert sorted(took)[len(took) // 2] <= 6.0, took
+
+
+def said_by(program: str, folder: Path) -> str:
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=120).stdout
 
 
 def test_ctrl_c_ends_with_what_there_is(tmp_path: Path) -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import queue
-import signal
 import sys
-import threading
 from importlib import import_module
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from millrace.automl.processes import listening
 from millrace.core.errors import first_line
 
 if TYPE_CHECKING:
@@ -21,9 +17,7 @@ if TYPE_CHECKING:
 
 def main(descriptor: int) -> None:
     """Take tasks from a socket until its other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    channel, tasks = Connection(descriptor), queue.SimpleQueue[object]()
-    threading.Thread(target=_receive, args=(channel, tasks), daemon=True).start()
+    channel, tasks = listening(descriptor)
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
     from millrace.automl.workers.fit import FitResult, Fitter
@@ -51,15 +45,6 @@ def _import_libraries() -> None:
     """What every fit needs, while the parent still looks at the data."""
     for name in ("pandas", "sklearn.pipeline", "sklearn.compose", "sklearn.linear_model", "sklearn.dummy"):
         import_module(name)
-
-
-def _receive(channel: Connection, tasks: queue.SimpleQueue[object]) -> None:
-    """A thread of its own, so that a fit, which may take minutes, ends with the parent too."""
-    try:
-        while True:
-            tasks.put(channel.recv())
-    except (EOFError, OSError):
-        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from millrace.automl.processes import started
 from millrace.automl.workers.fit import FitResult, FitTask
 from millrace.core.errors import InvalidState
 
@@ -124,18 +122,7 @@ class Pool:
         return [FitResult(worker.task.trial, worker.task.fold, float("nan"), None, 0.0, what)]
 
     def _start(self) -> _Worker:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            program = [sys.executable, "-m", "millrace.automl.workers.child", str(theirs.fileno())]
-            process = subprocess.Popen(  # noqa: S603 - our own program
-                program,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env={**os.environ, **_ONE_THREAD},
-            )
-        worker = _Worker(process, Connection(ours.detach()))
+        worker = _Worker(*started("millrace.automl.workers.child", environment=_ONE_THREAD))
         if self._job is not None:
             worker.channel.send(self._job)
         return worker

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from millrace.automl.run import Found
-from millrace.automl.workers.fit import Job
+from millrace.automl.types import Problem
 from millrace.database.mlflow import quiet, tell_mlflow
 from millrace.tracking.types import ModelToLog
 from millrace.training.fit import is_vote, requirements_of
@@ -20,18 +19,22 @@ if TYPE_CHECKING:
 _EXAMPLE_ROWS = 20
 
 
-def model_to_log(found: Found, job: Job) -> ModelToLog:
-    """The model with its signature, a few rows as example, and pinned requirements."""
-    features = job.rows.features
+def example_of(features: pd.DataFrame) -> pd.DataFrame:
+    """A few rows from all over, with all columns."""
     places = np.unique(np.linspace(0, len(features) - 1, min(len(features), _EXAMPLE_ROWS)).astype(int))
+    return features.iloc[places].reset_index(drop=True)
+
+
+def model_to_log(model: object, example: pd.DataFrame, problem: Problem, search_id: str) -> ModelToLog:
+    """The model with its signature, a few rows as example, and pinned requirements."""
     return ModelToLog(
-        model=found.model,
+        model=model,
         flavor="sklearn",
-        signature=_signature(features, job),
-        example=features.iloc[places].reset_index(drop=True),
-        requirements=requirements_of(found.model),
-        metadata={"automl": found.search.id},
-        quick=is_vote(found.model),
+        signature=_signature(example, problem),
+        example=example,
+        requirements=requirements_of(model),
+        metadata={"automl": search_id},
+        quick=is_vote(model),
     )
 
 
@@ -45,22 +48,22 @@ def rehearse(model: object) -> None:
         mlflow.sklearn.save_model(model, path, pip_requirements=pinned, serialization_format="cloudpickle")
 
 
-def _signature(features: pd.DataFrame, job: Job) -> object:
+def _signature(example: pd.DataFrame, problem: Problem) -> object:
     tell_mlflow()
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
     kinds = {"f": DataType.double, "M": DataType.datetime}
-    columns = [ColSpec(kinds.get(values.dtype.kind, DataType.string), name) for name, values in features.items()]
-    return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec(_answer(job))]))
+    columns = [ColSpec(kinds.get(values.dtype.kind, DataType.string), name) for name, values in example.items()]
+    return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec(_answer(problem))]))
 
 
-def _answer(job: Job) -> object:
+def _answer(problem: Problem) -> object:
     from mlflow.types import DataType
 
-    if job.problem.task == "regression":
+    if problem.task == "regression":
         return DataType.double
-    first = job.problem.classes[0]
+    first = problem.classes[0]
     if isinstance(first, bool):
         return DataType.boolean
     if isinstance(first, int):

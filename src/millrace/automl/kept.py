@@ -1,0 +1,212 @@
+"""A search with all that is kept of it: its folder in the home, and its runs in MLflow."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from millrace.automl.ask import Asked, Wish, ask
+from millrace.automl.engines.find import Engine, interpreter
+from millrace.automl.engines.run import run_engine
+from millrace.automl.folder import SearchFolder, final_to_json, kept_folder, key_of, tidy
+from millrace.automl.read import read
+from millrace.automl.record.log import RunLog
+from millrace.automl.record.messages import Failed, Outcome, Recorded
+from millrace.automl.record.model import example_of
+from millrace.automl.run import Found, Limits, Watch, run_search
+from millrace.automl.space import spaces
+from millrace.automl.summary import AutoMLSummary
+from millrace.automl.types import Latency, Search, Trial
+from millrace.automl.workers.fit import write_whole
+from millrace.automl.workers.pool import Pool
+from millrace.core.errors import MillraceError
+from millrace.workspace import open_workspace
+
+_LEAST_S = 3.0
+_SHORT_S = 10.0
+_LOGGING_SHARE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What does not change what is asked, only how it is searched. Each is explained in `classify`."""
+
+    minutes: float
+    exclude_frameworks: Sequence[str] = ()
+    experiment: str | None = None
+    data_dir: str | Path | None = None
+    max_trials: int | None = None
+    latency: Latency = "normal"
+    blend: bool = True
+    home: str | Path | None = None
+    watch: Watch | None = None
+    engine: str = "millrace"
+
+
+def search_here(dataset: Any, wish: Wish, options: Options) -> AutoMLSummary:
+    """By our own engine. A search that was killed goes on."""
+    begun = time.monotonic()
+    with closing(open_workspace(options.home)) as workspace, ExitStack() as held:
+        short = options.minutes * 60 < _SHORT_S
+        log = held.enter_context(closing(RunLog(workspace.home, waits=short)))
+        # A second process would take longer to begin than it could help.
+        pool = held.enter_context(Pool(1 if short else workspace.settings.threads))
+        asked = ask(read(dataset, workspace), wish)
+        key = key_of(asked.job, options.exclude_frameworks, options.latency)
+        folder = held.enter_context(kept_folder(workspace.home / "automl", key))
+        asked = _with_rows_kept(asked, folder, options)
+        log.begin(_experiment(asked, options), _sketch(asked, folder, options, pool.size), notebooks=True)
+        used_s = float(folder.state().get("used_s", 0.0))
+        limits = _limits(log, begun, options, used_s, wish.seed)
+        watch = _Watching(log, folder, options.watch, begun - used_s)
+        families = spaces(frozenset(options.exclude_frameworks))
+        found = run_search(asked, folder, families, limits, pool=pool, clock=workspace.clock, watch=watch)
+        pool.close()
+        outcome = Outcome(found.search, example_of(asked.job.rows.features), folder.path)
+        recorded = _recorded(log, folder, outcome, held.pop_all(), limits.begun + limits.budget_s)
+        return _summary(found, _experiment(asked, options), recorded, workspace.home, begun)
+
+
+def search_by_engine(engine: Engine, dataset: Any, wish: Wish, options: Options) -> AutoMLSummary:
+    """By an engine that is not ours, which does not go on where it was killed."""
+    begun, budget_s = time.monotonic(), options.minutes * 60
+    with closing(open_workspace(options.home)) as workspace, ExitStack() as held:
+        interpreter(engine, workspace.home)
+        log = held.enter_context(closing(RunLog(workspace.home)))
+        asked = ask(read(dataset, workspace), wish)
+        folder = held.enter_context(kept_folder(workspace.home / "automl", key_of(asked.job, engine, options.latency)))
+        folder.begin(asked.job)
+        asked = _with_rows_kept(asked, folder, options)
+        threads = workspace.settings.threads
+        sketch = _sketch(asked, folder, options, threads)
+        log.begin(_experiment(asked, options), sketch, notebooks=False)
+        if options.watch is not None:
+            options.watch.begun(sketch)
+        with _told_where_it_fails(log):
+            found = run_engine(
+                engine,
+                asked,
+                search_id=folder.id,
+                home=workspace.home,
+                budget_s=budget_s - (time.monotonic() - begun),
+                threads=threads,
+                seed=wish.seed,
+                latency=options.latency,
+                clock=workspace.clock,
+            )
+        for trial in found.search.trials:
+            log.trial(trial)
+        write_whole(folder.whole, found.model)
+        outcome = Outcome(found.search, example_of(asked.job.rows.features), folder.path, folder.whole)
+        recorded = _recorded(log, folder, outcome, held.pop_all(), begun + budget_s)
+        return _summary(found, _experiment(asked, options), recorded, workspace.home, begun)
+
+
+@contextmanager
+def _told_where_it_fails(log: RunLog) -> Iterator[None]:
+    try:
+        yield
+    except MillraceError:
+        with suppress(MillraceError):  # the first is what the user should know
+            log.end(Failed())
+        raise
+
+
+@dataclass(slots=True)
+class _Watching:
+    """Logs each trial, keeps how much time was used since it began (without what it lay still after it was killed), and passes on to who looks on."""
+
+    log: RunLog
+    folder: SearchFolder
+    other: Watch | None
+    since: float
+
+    def begun(self, search: Search) -> None:
+        if self.other is not None:
+            self.other.begun(search)
+
+    def ended(self, trial: Trial, best: Trial | None, left_s: float) -> None:
+        self.log.trial(trial)
+        self.folder.keep_state(used_s=time.monotonic() - self.since)
+        if self.other is not None:
+            self.other.ended(trial, best, left_s)
+
+
+def _experiment(asked: Asked, options: Options) -> str:
+    return options.experiment or f"automl {asked.dataset.name}"
+
+
+def _sketch(asked: Asked, folder: SearchFolder, options: Options, threads: int) -> Search:
+    """What is known of a search before it begins."""
+    job = asked.job
+    return Search(folder.id, job.problem, asked.dataset, job.plan, options.minutes * 60, job.plan.seed, threads)
+
+
+def _with_rows_kept(asked: Asked, folder: SearchFolder, options: Options) -> Asked:
+    """With the searched rows in a Parquet file, for the notebooks."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = folder.data if options.data_dir is None else Path(options.data_dir).absolute() / f"{folder.id}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        # Arrow asks pandas 3.1 for times with a zone in a way that it is giving up.
+        warnings.filterwarnings("ignore", "Series.values returning an ndarray")
+        try:
+            table = pa.Table.from_pandas(asked.raw, preserve_index=False)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):  # columns of mixed objects
+            mixed = asked.raw.select_dtypes("object").columns
+            texts = asked.raw.assign(**{name: asked.raw[name].map(str, na_action="ignore") for name in mixed})
+            table = pa.Table.from_pandas(texts, preserve_index=False)
+    part = path.with_suffix(".part")
+    pq.write_table(table, part)
+    part.replace(path)
+    return replace(asked, dataset=replace(asked.dataset, path=str(path)))
+
+
+def _limits(log: RunLog, begun: float, options: Options, used_s: float, seed: int) -> Limits:
+    budget_s = options.minutes * 60
+    return Limits(
+        begun=begun,
+        budget_s=max(budget_s - used_s, min(budget_s, _LEAST_S)),
+        after_s=lambda: min(log.left_s, _LOGGING_SHARE * budget_s),
+        max_trials=options.max_trials,
+        latency=options.latency,
+        blend=options.blend,
+        seed=seed,
+    )
+
+
+def _recorded(log: RunLog, folder: SearchFolder, outcome: Outcome, held: ExitStack, end: float) -> Future[Recorded]:
+    """Log the outcome, and let go of what is held. Waits for that until `end`, and then no more; the interpreter waits for it before it ends.
+
+    Raises:
+        MillraceError: what could not be logged, where it is known by then.
+    """
+
+    def record() -> Recorded:
+        with held:
+            recorded = log.end(outcome)
+            final = None if outcome.search.final is None else final_to_json(outcome.search.final)
+            folder.keep_state(done=True, model_uri=recorded.model_uri, final=final)
+            tidy(folder.path.parent, folder)
+            return recorded
+
+    beside = ThreadPoolExecutor(1)
+    future = beside.submit(record)
+    beside.shutdown(wait=False)
+    done, _ = wait([future], max(end - time.monotonic(), 0.0))
+    for each in done:
+        each.result()
+    return future
+
+
+def _summary(found: Found, experiment: str, recorded: Future[Recorded], home: Path, begun: float) -> AutoMLSummary:
+    search = replace(found.search, experiment=experiment, seconds=time.monotonic() - begun)
+    return AutoMLSummary(search, found.model, home, recorded, found.interrupted)

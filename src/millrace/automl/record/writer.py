@@ -1,0 +1,112 @@
+"""What is written of a search."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from millrace.automl.importance_report import importance_csv, importance_svg
+from millrace.automl.record.messages import Logged
+from millrace.automl.types import Search, Trial
+from millrace.tracking.port import Tracking
+from millrace.tracking.types import ModelToLog, RunId
+
+_PARENT = "mlflow.parentRunId"
+_MODEL = "model"
+NOTEBOOK, EXPLORATION = "notebook.ipynb", "exploration.ipynb"
+IMPORTANCE = "importance"
+RenderTrial = Callable[[Trial], str | None]
+
+
+class RunWriter:
+    """The runs of one search. What was written before it was killed is found again by its keys."""
+
+    def __init__(
+        self,
+        tracking: Tracking,
+        experiment: str,
+        search_id: str,
+        *,
+        render: RenderTrial = lambda _: None,
+        parent: RunId | None = None,
+    ) -> None:
+        """Begin the search's run.
+
+        Args:
+            tracking: where to.
+            experiment: its name.
+            search_id: the key under which runs are found again when a killed search goes on.
+            render: a trial's notebook as text; None for none.
+            parent: the run that trials are nested under; None: one of the search's own.
+        """
+        self._tracking, self._experiment, self._id, self._render = tracking, experiment, search_id, render
+        self.run = parent or tracking.start(
+            experiment, f"search {search_id}", {"millrace.automl": search_id}, key=f"automl {search_id}"
+        )
+
+    def text(self, text: str, path: str) -> None:
+        """Keep a text with the search's run."""
+        self._tracking.log_text(self.run, text, path)
+
+    def trial(self, trial: Trial) -> Logged:
+        """A trial that ended, as a run of its own."""
+        begun = time.monotonic()
+        tags = {_PARENT: str(self.run), "millrace.automl": self._id, "millrace.state": trial.state}
+        run = self._tracking.start(self._experiment, trial.name, tags, key=f"automl {self._id} trial {trial.number}")
+        self._tracking.log(run, params=_params(trial), metrics=_metrics(trial), tags=_error(trial))
+        text = self._render(replace(trial, run_id=str(run)))
+        if text is not None:
+            self._tracking.log_text(run, text, NOTEBOOK)
+        self._tracking.finish(run, failed=trial.state == "failed")
+        notebook = None if text is None else f"runs:/{run}/{NOTEBOOK}"
+        return Logged(trial.number, str(run), notebook, time.monotonic() - begun)
+
+    def end(self, search: Search, model: ModelToLog) -> str:
+        """The final model and what is known of it; the model's URI."""
+        uri = self._tracking.log_model(self.run, _MODEL, model)
+        params, metrics = _search_facts(search)
+        self._tracking.log(self.run, params=params, metrics=metrics)
+        if search.importance:
+            self.text(importance_csv(search.importance), f"{IMPORTANCE}.csv")
+            self.text(importance_svg(search.importance, search.problem), f"{IMPORTANCE}.svg")
+        self._tracking.finish(self.run)
+        return uri
+
+    def fail(self) -> None:
+        """The search failed."""
+        self._tracking.finish(self.run, failed=True)
+
+
+def _search_facts(search: Search) -> tuple[Mapping[str, object], Mapping[str, float]]:
+    problem, final = search.problem, search.final
+    params: dict[str, object] = {
+        "task": problem.task,
+        "target": problem.target,
+        "metric": problem.metric,
+        "dataset": search.dataset.name,
+        "rows": search.dataset.rows,
+        "columns": len(search.dataset.used),
+        "split": f"{search.split.kind} {search.split.folds} x {search.split.repeats}",
+        "budget_s": search.budget_s,
+        "seed": search.seed,
+    }
+    metrics = {"trials": float(len(search.trials)), "seconds": search.seconds}
+    if final is not None:
+        params |= {"final": final.kind, "final_why": final.why}
+        params["final_members"] = ", ".join(f"{each.trial}: {each.weight:.3g}" for each in final.members)
+        metrics[problem.metric] = final.score
+    return params, metrics
+
+
+def _params(trial: Trial) -> Mapping[str, object]:
+    return {"family": trial.family, "estimator": trial.estimator, **trial.params}
+
+
+def _metrics(trial: Trial) -> Mapping[str, float]:
+    folds = {f"fold_{fold:02d}": value for fold, value in trial.fold_scores.items()}
+    return {"score": trial.score, "seconds": trial.seconds, **folds}
+
+
+def _error(trial: Trial) -> Mapping[str, str]:
+    return {"millrace.error": trial.error} if trial.error else {}

@@ -1,0 +1,82 @@
+"""What is written of a search, and how long that is believed to take."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from millrace.automl.record import child
+from millrace.automl.record.log import RunLog
+from millrace.automl.record.messages import Failed
+from millrace.automl.types import Dataset, Problem, Search, SplitPlan
+from millrace.core.errors import InvalidState
+from millrace.workspace import open_workspace
+
+SKETCH = Search(
+    "0-1",
+    Problem("classification", "y", "log_loss", False, (0, 1)),
+    Dataset("frame", 10, (), path="nowhere.parquet"),
+    SplitPlan("stratified", 5),
+    60.0,
+    0,
+    1,
+)
+
+
+def test_one_wait_for_the_disk_does_not_keep_time_back_for_all_of_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = iter([0.05, 0.5, 0.01, 0.01])
+    monkeypatch.setattr(child, "rehearse", lambda _: time.sleep(next(waits)))
+    assert child._rehearsed() < 0.05
+    assert next(waits, None) is None
+
+
+@pytest.mark.slow
+def test_what_is_left_to_write_is_a_guess_until_it_was_tried(tmp_path: Path) -> None:
+    with closing(open_workspace(tmp_path / "home")) as workspace, closing(RunLog(workspace.home)) as log:
+        assert 5.0 < log.left_s <= 6.0
+        log.begin("churn", SKETCH, notebooks=False)
+        recorded = log.end(Failed())
+        assert log.left_s < 5.0
+        assert [run.status for run in workspace.tracking.list("churn")] == ["FAILED"]
+        assert workspace.tracking.get(recorded.run_id).experiment == "churn"
+
+
+@pytest.mark.slow
+def test_a_process_that_ended_by_itself_is_told_of(tmp_path: Path) -> None:
+    open_workspace(tmp_path / "home").close()
+    with closing(RunLog(tmp_path / "home")) as log:
+        os.kill(log.process_id, signal.SIGKILL)
+        with pytest.raises(InvalidState, match=r"ended by itself \(-9\)"):
+            log.end(Failed())
+
+
+@pytest.mark.slow
+def test_what_it_said_last_is_told_too(tmp_path: Path) -> None:
+    open_workspace(tmp_path / "home").close()
+    with closing(RunLog(tmp_path / "home")) as log:
+        log._say("nonsense")
+        with pytest.raises(InvalidState, match="AssertionError"):
+            log.end(Failed())
+
+
+@pytest.mark.slow
+def test_an_experiment_that_was_deleted_is_told_before_the_search_ends(tmp_path: Path) -> None:
+    with closing(open_workspace(tmp_path / "home")) as workspace, closing(RunLog(workspace.home)) as log:
+        workspace.tracking.start("churn", "first", {})
+        client = workspace.tracking._client  # type: ignore[attr-defined]
+        client.delete_experiment(client.get_experiment_by_name("churn").experiment_id)
+        log.begin("churn", SKETCH, notebooks=False)
+        with pytest.raises(InvalidState, match="was deleted"):
+            wait_until_it_raises(log)
+
+
+def wait_until_it_raises(log: RunLog) -> None:
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        assert log.left_s > 0
+        time.sleep(0.05)
