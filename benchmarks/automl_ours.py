@@ -55,6 +55,7 @@ def _search(contender: str, frame: pd.DataFrame, folder: Path, seconds: float, s
     found = classify(
         frame, "y", minutes=seconds / 60, seed=seed, latency=latency, home=folder / "home", experiment_name="bench"
     )
+    trials = len(found.trials)  # waits for their runs, which count as part of the search
     taken = time.perf_counter() - begun
     # The logged model, where the answering process finds it whatever else the home holds.
     logged = next(path.parent for path in (folder / "home").rglob("MLmodel"))
@@ -62,7 +63,7 @@ def _search(contender: str, frame: pd.DataFrame, folder: Path, seconds: float, s
     return {
         "fit_s": taken,
         "size_mb": automl_steps.size_mb(folder / "result"),
-        "trials": len(found.trials),
+        "trials": trials,
         "best": f"{found.final.kind} of {', '.join(found.search.trial(each.trial).name for each in found.final.members)}",
     }
 

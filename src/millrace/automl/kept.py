@@ -195,6 +195,7 @@ def _recorded(log: RunLog, folder: SearchFolder, outcome: Outcome, held: ExitSta
             recorded = log.end(outcome)
             final = None if outcome.search.final is None else final_to_json(outcome.search.final)
             folder.keep_state(done=True, model_uri=recorded.model_uri, final=final)
+            folder.whole.unlink(missing_ok=True)
             tidy(folder.path.parent, folder)
             return recorded
 

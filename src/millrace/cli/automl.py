@@ -85,6 +85,7 @@ def automl(
             engine=engine,
             **more,
         )
+        found.recorded.result()  # while it is shown that something is still being done
     version = None if register is None else found.register(register)
     if json:
         print_json(_facts(found, register, version))
@@ -197,7 +198,7 @@ class Board:
         if self.search is None:
             return Text("looking at the data")
         left = max(self.end - time.monotonic(), 0.0)
-        state = f"{left:.0f} s left" if left else "making the final model"
+        state = f"{left:.0f} s left" if left else "making the final model, writing its runs"
         lines = [Text(f"{len(self.trials)} trials; {_best(self.best)}; {state}", "bold")]
         lines += [Text(f"  {_told(trial)}", _STYLES.get(trial.state, "")) for trial in self.trials[-_SHOWN:]]
         return Group(*lines)
