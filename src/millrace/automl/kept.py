@@ -30,7 +30,7 @@ from millrace.workspace import open_workspace
 
 _LEAST_S = 3.0
 _SHORT_S = 10.0
-_LOGGING_SHARE = 0.2
+_LOGGING_SHARE = 0.2  # at most: what takes longer comes behind
 
 
 @dataclass(frozen=True, slots=True)
