@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -47,6 +48,14 @@ def made(store: TableStore, location: Location, rows: pa.Table, definition: Tabl
     store.create(location, rows.schema, definition, commit())
     store.append(location, rows, commit())
     return location
+
+
+def told(path: str) -> dict[str, bool]:
+    """Of which columns a file says the smallest and the greatest value."""
+    with pq.ParquetFile(path) as file:
+        group = file.metadata.row_group(0)
+        columns = [group.column(place) for place in range(group.num_columns)]
+    return {each.path_in_schema: each.is_stats_set or each.has_column_index for each in columns}
 
 
 def rows_of(store: TableStore, location: Location, version: int | None = None) -> list[dict[str, object]]:
@@ -307,6 +316,35 @@ class TestOverwriteAndDelete:
         store.delete(location, "id >= 2", commit())
         assert [row["id"] for row in rows_of(store, location)] == [1]
         assert store.rows(location) == 1
+
+    def test_a_nan_is_neither_deleted_nor_missed_with_the_number_beside_it(
+        self, store: TableStore, location: Location
+    ) -> None:
+        nan, half = float("nan"), pa.array([1.5, 1.5], pa.float32())
+        made(store, location, people(1, 2, x=[1.5, nan], half=half))
+        store.append(location, people(3, 4, x=[1.5, nan], half=half), commit())
+        store.merge(location, people(4, 5, x=[nan, 1.5], new=[nan, 1.5]), ["id"], commit())
+        x, new = pc.field("x"), pc.field("new")
+        for where, ids in ((pc.is_nan(x), [2, 4]), (x != 1.5, [2, 4]), (x == 1.5, [1, 3, 5]), (pc.is_nan(new), [4])):
+            assert sorted(store.read(location, where=where).column("id").to_pylist()) == ids
+        store.delete(location, "x = 1.5", commit())
+        assert [row["id"] for row in rows_of(store, location)] == [2, 4]
+        store.overwrite(location, people(6, 7, x=[0.5, nan]), commit())
+        store.overwrite(location, people(8, x=[0.5]), commit(), where="x = 0.5")
+        assert [row["id"] for row in rows_of(store, location)] == [7, 8]
+
+    def test_no_file_says_the_smallest_and_greatest_of_a_column_with_nan(
+        self, store: TableStore, location: Location
+    ) -> None:
+        rows = people(1, 2, x=[1.5, float("nan")], inner=[{"y": 1.5}, {"y": float("nan")}])
+        store.create(location, rows.schema, PLAIN, commit(), rows)
+        store.delete(location, "id = 1", commit())
+        for number in range(3, 45):
+            store.append(location, people(number, number + 50, x=rows["x"], inner=rows["inner"]), commit())
+        assert "compact" in [info.why for info in store.history(location)]
+        for version in range(store.version(location) + 1):
+            for path in store.files(location, Version(version)):
+                assert told(path) == {"id": True, "x": False, "inner.y": False}, version
 
     def test_a_wrong_predicate_is_refused(self, store: TableStore, location: Location) -> None:
         made(store, location, people(1))

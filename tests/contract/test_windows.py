@@ -256,6 +256,19 @@ def test_a_large_value_that_left_the_window_leaves_no_trace(windows_on: WindowEn
     assert found[-1]["spread"] == pytest.approx(0.05 * math.sqrt(2), rel=1e-14)
 
 
+@pytest.mark.parametrize("partitions", [(), ("part",)])
+def test_a_nan_beside_equal_numbers_counts(
+    windows_on: WindowEngine, tmp_path: Path, partitions: tuple[str, ...]
+) -> None:
+    # Files whose statistics leave the NaN out say of their numbers that all are 142.25.
+    values = [(T0, 142.25), (T0 + US, math.nan), (T0 + US, 142.25), (T0 + DAY, 142.25)]
+    rows = [row(3, at, x=x) for at, x in values]
+    everything = [(name, aggregate) for name, aggregate in EVERYTHING if aggregate.column in {None, "x"}]
+    windows = resolve_features(source(tmp_path, rows, partitions=partitions), everything)
+    found = agree(windows_on, windows, Ticks(T0, DAY, 2), [dict.fromkeys(SCHEMA.names) | each for each in rows])
+    assert list(map(math.isnan, found.sort_by(TICK).column("total").to_pylist())) == [False, True]
+
+
 def test_decimals_are_summed_exactly_and_before_1970(windows_on: WindowEngine, tmp_path: Path) -> None:
     old = datetime(1905, 5, 5, 12, tzinfo=UTC)
     rows = [row(1, old + n * US, money=Decimal("9999999999999999.99")) for n in range(3)]

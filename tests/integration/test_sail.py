@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from millrace.core.errors import InvalidInput, InvalidState, NotFound
@@ -64,6 +65,20 @@ def test_a_frame_reads_one_version_and_types_come_back(engine: SailEngine, locat
     found = to_arrow(engine.read(location, Version(3)).orderBy("id"))
     assert found.schema == DeltaTableStore().schema(location)
     assert found.to_pylist() == [{"id": i, "money": Decimal("0.10"), "at": NOW} for i in range(3)]
+
+
+def test_a_nan_beside_equal_numbers_is_read_from_tables_and_files(engine: SailEngine, tmp_path: Path) -> None:
+    rows, location = pa.table({"id": [1, 2], "x": [1.5, float("nan")]}), Location(str(tmp_path / "t"))
+    DeltaTableStore().create(location, rows.schema, TableDefinition(), COMMIT, rows)
+    frame = engine.read(location, Version(0))
+    assert sorted(map(str, frame.toArrow()["x"].to_pylist())) == ["1.5", "nan"]
+    # Spark takes NaN for greater than any number.
+    assert [each.id for each in frame.where("x > 2").collect()] == [2]
+    assert [each.id for each in frame.where("isnan(x)").collect()] == [2]
+    assert frame.where("x = 1.5D").count() == 1
+    pq.write_table(rows, tmp_path / "rows.parquet")
+    stored = engine.session().read.parquet(str(tmp_path / "rows.parquet")).toArrow()
+    assert sorted(map(str, stored["x"].to_pylist())) == ["1.5", "nan"]
 
 
 @pytest.mark.parametrize(("name", "spelled"), SPELLED)

@@ -29,15 +29,17 @@ from millrace.lake.adapters.delta_files import (
     dataset_of,
     delta_errors,
     filesystem_of,
+    has_rows,
+    partitions_of,
     refuse_hidden_rows,
     refuse_unnamed_partitions,
     refuse_unreadable,
     rows_of,
     schema_of,
-    statistics_columns,
 )
 from millrace.lake.adapters.delta_keys import has_no, refuse_missing, refuse_unfit_partitions, refuse_unknown, same_key
 from millrace.lake.adapters.delta_log import already_there, commit_properties, version_info
+from millrace.lake.adapters.delta_statistics import statistics_columns, writer_properties
 from millrace.lake.adapters.delta_stream import batches_of
 from millrace.lake.adapters.delta_versions import OpenedVersions
 from millrace.lake.columns import conform, new_columns, refuse_duplicate_keys, storable, storable_schema
@@ -83,13 +85,13 @@ class DeltaTableStore:
         refuse_unreadable(location)
         existing = self._existing(location)
         if existing is not None and (rows is not None or schema_of(existing) != stored):
-            if rows is not None or existing.version() > 0 or _has_rows(existing):
+            if rows is not None or existing.version() > 0 or has_rows(existing):
                 raise _taken(location)
             self.remove(location)  # nothing was ever written to it: an interrupted create
             existing = None
         if existing is None:
             self._make(location, stored, definition, commit, None if rows is None else storable(rows))
-        if rows is None and _has_rows(self._open(location, Version(0))):
+        if rows is None and has_rows(self._open(location, Version(0))):
             raise _taken(location)
         return self.version(location)
 
@@ -99,13 +101,14 @@ class DeltaTableStore:
         def write(table: DeltaTable) -> None:
             schema = schema_of(table)
             fitting, added = conform(rows, schema), new_columns(rows, schema)
-            refuse_unfit_partitions(fitting, _partitions(table))
+            refuse_unfit_partitions(fitting, partitions_of(table))
             if fitting.num_rows or added:
                 write_deltalake(
                     table,
                     fitting,
                     mode="append",
                     schema_mode="merge" if added else None,
+                    writer_properties=writer_properties(schema, fitting.schema),
                     commit_properties=commit_properties(commit),
                 )
 
@@ -117,13 +120,14 @@ class DeltaTableStore:
 
         def write(table: DeltaTable) -> None:
             fitting = stored if where is None else conform(rows, schema_of(table))
-            refuse_unfit_partitions(fitting, _partitions(table))
+            refuse_unfit_partitions(fitting, partitions_of(table))
             write_deltalake(
                 table,
                 fitting,
                 mode="overwrite",
                 schema_mode="overwrite" if where is None else None,
                 predicate=where,
+                writer_properties=writer_properties(fitting.schema),
                 commit_properties=commit_properties(commit),
             )
 
@@ -150,15 +154,16 @@ class DeltaTableStore:
             schema = schema_of(table)
             fitting, added = conform(rows, schema, fill=False), new_columns(rows, schema)
             refuse_missing(schema, fitting.schema)
-            refuse_unfit_partitions(fitting, _partitions(table))
+            refuse_unfit_partitions(fitting, partitions_of(table))
             if not fitting.num_rows:
                 return
             table.merge(
                 fitting,
-                same_key(fitting, keys, _partitions(table)),
+                same_key(fitting, keys, partitions_of(table)),
                 source_alias="new",
                 target_alias="old",
                 merge_schema=bool(added),
+                writer_properties=writer_properties(schema, fitting.schema),
                 commit_properties=commit_properties(commit),
             ).when_matched_update_all(
                 None if unless is None else has_no(unless)
@@ -168,9 +173,11 @@ class DeltaTableStore:
 
     def delete(self, location: Location, predicate: str, commit: CommitInfo) -> Version:
         """Remove the rows for which the SQL predicate holds."""
-        return self._commit(
-            location, commit, lambda table: table.delete(predicate, commit_properties=commit_properties(commit))
-        )
+
+        def write(table: DeltaTable) -> None:
+            table.delete(predicate, writer_properties(schema_of(table)), commit_properties=commit_properties(commit))
+
+        return self._commit(location, commit, write)
 
     def delete_keys(self, location: Location, keys: pa.Table, commit: CommitInfo) -> tuple[Version, int]:
         """Remove the rows that agree with a row of `keys` in all its columns; and how many they were.
@@ -193,9 +200,10 @@ class DeltaTableStore:
             done = (
                 table.merge(
                     fitting,
-                    same_key(fitting, names, _partitions(table)),
+                    same_key(fitting, names, partitions_of(table)),
                     source_alias="new",
                     target_alias="old",
+                    writer_properties=writer_properties(schema),
                     commit_properties=commit_properties(commit),
                 )
                 .when_matched_delete()
@@ -241,7 +249,7 @@ class DeltaTableStore:
         """The rows of a version, or of some files, some at a time; `where` must not compare texts, which a merge leaves in another form."""
         dataset = self._dataset(location, version, columns)
         if files is not None:
-            partitions = _partitions(self._open(location, version))
+            partitions = partitions_of(self._open(location, version))
             dataset = dataset_of_files(location, files, dataset.schema, partitions)
         yield from batches_of(dataset, columns, where, batch_rows, is_local="://" not in location)
 
@@ -345,6 +353,7 @@ class DeltaTableStore:
                         location,
                         rows,
                         mode="error",
+                        writer_properties=writer_properties(schema),
                         partition_by=partitions,
                         configuration=settings,
                         commit_properties=once,
@@ -380,14 +389,6 @@ class DeltaTableStore:
 def _wait_s(attempt: int) -> float:
     longest = min(_LONGEST_WAIT_S, 0.01 * 2.0 ** min(attempt, 10))
     return longest * (1 + secrets.randbelow(1000)) / 1000
-
-
-def _partitions(table: DeltaTable) -> list[str]:
-    return list(table.metadata().partition_columns)
-
-
-def _has_rows(table: DeltaTable) -> bool:
-    return len(pa.table(table.get_add_actions())) > 0
 
 
 def _taken(location: Location) -> AlreadyExists:

@@ -16,8 +16,9 @@ import pyarrow.parquet
 from deltalake import DeltaTable  # noqa: TID253 - this is its adapter
 from deltalake.exceptions import CommitFailedError  # noqa: TID253 - this is its adapter
 
-from millrace.lake.adapters.delta_files import MANY_FILES, delta_errors, filesystem_of
+from millrace.lake.adapters.delta_files import MANY_FILES, delta_errors, filesystem_of, schema_of
 from millrace.lake.adapters.delta_log import commit_properties
+from millrace.lake.adapters.delta_statistics import writer_properties
 from millrace.lake.types import CommitInfo, Location
 
 _FULL_BYTES = 64 << 20  # files that are larger are good as they are
@@ -62,8 +63,11 @@ class Compactions:
 
 def _compact(table: DeltaTable, location: Location, commit: CommitInfo, target_bytes: int) -> None:
     about = commit_properties(replace(commit, why="compact", transaction=None))
+    files = writer_properties(schema_of(table), compression="ZSTD")
     with delta_errors(location):
-        table.optimize.compact(target_size=target_bytes, max_concurrent_tasks=1, commit_properties=about)
+        table.optimize.compact(
+            target_size=target_bytes, max_concurrent_tasks=1, writer_properties=files, commit_properties=about
+        )
 
 
 def _small_files(table: DeltaTable) -> list[_File]:

@@ -21,15 +21,23 @@ from millrace.core.errors import InvalidInput, InvalidState, NotFound
 from millrace.lake.types import Location, Version
 
 MANY_FILES = 32
-_MOST_STATISTICS = 32  # Delta's own default
 # delta-rs takes these in a path for URL syntax.
 _UNREADABLE = "%[]^|"
-_FLOAT_DIGITS = 15  # so many decimal digits every float64 keeps
 
 
 def schema_of(table: DeltaTable) -> pa.Schema:
     """Columns and types of the version that is open."""
     return pa.schema(table.schema().to_arrow())
+
+
+def partitions_of(table: DeltaTable) -> list[str]:
+    """Names of the columns that it is partitioned by."""
+    return list(table.metadata().partition_columns)
+
+
+def has_rows(table: DeltaTable) -> bool:
+    """Whether the version that is open has a file."""
+    return len(pa.table(table.get_add_actions())) > 0
 
 
 def dataset_of(table: DeltaTable, location: Location) -> pyarrow.dataset.Dataset:
@@ -38,7 +46,7 @@ def dataset_of(table: DeltaTable, location: Location) -> pyarrow.dataset.Dataset
     filesystem, path = filesystem_of(location)
     rooted = pyarrow.fs.SubTreeFileSystem(path, filesystem)
     actions = pa.table(table.get_add_actions())
-    if actions.num_rows > MANY_FILES or table.metadata().partition_columns:
+    if actions.num_rows > MANY_FILES or partitions_of(table):
         return table.to_pyarrow_dataset(
             filesystem=rooted
         )  # skips files by their statistics, which takes a while to set up
@@ -54,20 +62,6 @@ def rows_of(dataset: pyarrow.dataset.Dataset, columns: Sequence[str] | None, whe
     except pa.ArrowNotImplementedError:
         # A merge writes text as views, which pyarrow can't compare in a file; in memory it is what the schema says.
         return dataset.to_table().filter(where).select(names)
-
-
-def statistics_columns(schema: pa.Schema) -> str:
-    """The columns of which the log keeps the smallest and greatest value, as Delta's setting has them.
-
-    Not decimals that a float can't hold: delta-rs writes their statistics as floats, and an engine that takes a constant
-    column's value from the log would read another number.
-    """
-    plain = [field.name for field in schema if not (_is_wide_decimal(field.type) or pa.types.is_nested(field.type))]
-    return ",".join("`" + name.replace("`", "``") + "`" for name in plain[:_MOST_STATISTICS])
-
-
-def _is_wide_decimal(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_decimal(kind) and kind.precision > _FLOAT_DIGITS)
 
 
 def filesystem_of(location: Location) -> tuple[pyarrow.fs.FileSystem, str]:

@@ -127,6 +127,8 @@ class SailEngine:
         os.environ.setdefault("RUST_LOG", "error")
         os.environ.setdefault("TOKIO_WORKER_THREADS", str(self._threads))
         os.environ.setdefault("SAIL_EXECUTION__DEFAULT_PARALLELISM", str(self._threads))
+        # By statistics it takes a column of a Parquet file for constant that has NaN beside one number: those leave NaN out.
+        os.environ.setdefault("SAIL_EXECUTION__COLLECT_STATISTICS", "false")
         # A session that idles for 15 minutes would be dropped.
         os.environ.setdefault("SAIL_SPARK__SESSION_TIMEOUT_SECS", str(_MONTH_S))
 
