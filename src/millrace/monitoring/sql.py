@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from millrace.core.interruption import interruptions
+
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
@@ -19,7 +21,8 @@ def open_sql() -> Iterator[duckdb.DuckDBPyConnection]:
 
     connection = duckdb.connect(config={"threads": 1, "enable_external_access": False})
     try:
-        yield connection
+        with interruptions():
+            yield connection
     finally:
         connection.close()
 

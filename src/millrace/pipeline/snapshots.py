@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from millrace.core.clock import epoch_us, utc
 from millrace.core.errors import InvalidInput, MillraceError
+from millrace.core.interruption import interruptions
 from millrace.core.names import TableName, did_you_mean
 from millrace.lake.frames import is_frame, to_arrow
 from millrace.lake.types import TableVersion
@@ -116,8 +117,10 @@ class Snapshots:
     def _call(self, tick: datetime, seen_until: datetime, frames: Mapping[str, DataFrame]) -> pa.Table:
         times = (tick, seen_until) if isinstance(self.table, LabelTable) else (tick,)
         try:
-            result = self.table.compute(*times, **frames)
-            rows = to_arrow(result) if is_frame(result) else None
+            # Ctrl-C ends the embedded Spark too, and what the client says of that is not the function's error.
+            with interruptions():
+                result = self.table.compute(*times, **frames)
+                rows = to_arrow(result) if is_frame(result) else None
         except MillraceError:
             raise
         except Exception as error:  # the adapter edge to the user's code: whatever it raises is theirs to see

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from millrace.core.clock import epoch_us
 from millrace.core.errors import InvalidState, LawBroken
-from millrace.features.adapters.duckdb_spill import spill_folder
+from millrace.features.adapters.duckdb_open import opened, reading, text
 from millrace.features.identity import DAY_US, MICROSECOND, key_column, key_family, question_us, same_decimals
 from millrace.features.types import FeatureSource, ResolvedLookup
 
@@ -44,30 +44,17 @@ class DuckDbAsOfJoin:
         return _typed(found, lookup)
 
     def _run(self, asked: pa.Table, lookup: ResolvedLookup, as_of_us: int) -> pa.Table:
-        config = {
-            "threads": self.threads,
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-        }
-        with spill_folder() as folder, duckdb.connect(":memory:", config=config) as connection:
-            connection.execute(f"SET temp_directory = {_text(folder)}")
-            connection.execute("SET TimeZone = 'UTC'")
+        with opened(self.threads) as connection:
             # With few rows DuckDB would plan a nested loop; over Arrow frames it believes that rows are few.
             connection.execute("SET asof_loop_join_threshold = 0")
             connection.register("asked", asked)
             connection.register("nothing", lookup.source.schema.empty_table())
             types = _sql_types(connection)
-            try:
+            with reading(lookup.source):
                 found: pa.Table = connection.sql(_query(lookup, as_of_us, types)).to_arrow_table()
                 if lookup.source.timeseries_column is not None:
                     connection.register("answers", found.select([_ORDER, _SEEN]))
                     _check_once(connection.sql(_twice(lookup, types)).fetchall(), lookup)
-            except (duckdb.IOException, duckdb.InvalidInputException) as error:
-                raise InvalidState(
-                    f"the files of {lookup.source.table} can't be read",
-                    hint="they may have been removed by a vacuum; choose a newer version",
-                    table=str(lookup.source.table),
-                ) from error
         return found
 
 
@@ -166,7 +153,7 @@ def _rows(source: FeatureSource, types: Mapping[str, str]) -> str:
     """The table's rows; the empty frame brings columns that no file has, and the case of no files at all."""
     if not source.files:
         return "SELECT * FROM nothing"
-    files = ", ".join(_text(_no_glob(path)) for path in source.files)
+    files = ", ".join(text(_no_glob(path)) for path in source.files)
     options = "union_by_name = true"
     partitions, columns = _partitions(source), "*"
     if partitions:
@@ -236,10 +223,6 @@ def _typed(found: pa.Table, lookup: ResolvedLookup) -> pa.Table:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
 
 
 def _no_glob(path: str) -> str:

@@ -10,8 +10,8 @@ import duckdb  # noqa: TID253 - this is its adapter
 import pyarrow as pa
 
 from millrace.core.clock import epoch_us, from_epoch_us
-from millrace.core.errors import InvalidInput, InvalidState
-from millrace.features.adapters.duckdb_spill import spill_folder
+from millrace.core.errors import InvalidInput
+from millrace.features.adapters.duckdb_open import opened, reading, text
 from millrace.features.conditions import (
     All,
     AnyOf,
@@ -59,21 +59,13 @@ class DuckDbWindows:
         """See `WindowEngine.compute`."""
         if ticks.count <= 0:
             return output_schema(windows).empty_table()
-        config = {"threads": self.threads, "autoinstall_known_extensions": False, "autoload_known_extensions": False}
-        with spill_folder() as folder, duckdb.connect(":memory:", config=config) as connection:
-            connection.execute(f"SET temp_directory = {_text(folder)}")
-            connection.execute("SET TimeZone = 'UTC'")
+        with opened(self.threads) as connection:
             connection.register("nothing", windows.source.schema.empty_table())
             nothing = connection.table("nothing")
             types = dict(zip(nothing.columns, (str(kind) for kind in nothing.types), strict=True))
             try:
-                found: pa.Table = connection.sql(_query(windows, ticks, types)).to_arrow_table()
-            except (duckdb.IOException, duckdb.InvalidInputException) as error:
-                raise InvalidState(
-                    f"the files of {windows.source.table} can't be read",
-                    hint="they may have been removed by a vacuum; choose a newer version",
-                    table=str(windows.source.table),
-                ) from error
+                with reading(windows.source):
+                    found: pa.Table = connection.sql(_query(windows, ticks, types)).to_arrow_table()
             except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
                 raise InvalidInput(
                     f"a sum over {windows.source.table} does not fit its type: {str(error).splitlines()[0]}",
@@ -171,7 +163,7 @@ def condition_sql(condition: Condition) -> str:
         case IsNull(operand):
             return f"({_quoted(operand.name)} IS NULL)"
         case Like(operand, pattern):
-            return f"({_quoted(operand.name)} LIKE {_text(pattern)})"
+            return f"({_quoted(operand.name)} LIKE {text(pattern)})"
         case Not(inner):
             return f"(NOT {condition_sql(inner)})"
         case All(parts):
@@ -195,7 +187,7 @@ def _constant(constant: Constant) -> str:
         case bool():
             return "true" if value else "false"
         case str():
-            return _text(value)
+            return text(value)
         case datetime():
             return str(epoch_us(value))
         case date():
@@ -247,7 +239,7 @@ def _rows(windows: ResolvedWindows, types: Mapping[str, str]) -> str:
         options = f"union_by_name = true, hive_partitioning = true, hive_types = {{{texts}}}"
     casts = ", ".join(f"CAST({_quoted(name)} AS {types[name]}) AS {_quoted(name)}" for name in partitions)
     columns = f"* REPLACE ({casts})" if casts else "*"
-    files = ", ".join(_text(_no_glob(path)) for path in source.files)
+    files = ", ".join(text(_no_glob(path)) for path in source.files)
     return (
         f"SELECT {names} FROM (SELECT * FROM nothing UNION ALL BY NAME "
         f"SELECT {columns} FROM read_parquet([{files}], {options}))"
@@ -281,10 +273,6 @@ def _last(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
 
 
 def _no_glob(path: str) -> str:

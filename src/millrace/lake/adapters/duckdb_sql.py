@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from millrace.core.clock import utc
 from millrace.core.errors import InvalidInput, InvalidState, first_line
+from millrace.core.interruption import interruptions
 from millrace.core.names import DEFAULT_CATALOG, DEFAULT_SCHEMA, did_you_mean
 from millrace.lake.adapters.sql_markers import with_markers
 from millrace.lake.lake import Lake
@@ -43,13 +44,13 @@ class DuckDbSql:
         """See `SqlReader.read`."""
         sql = sql if parameters is None else with_markers(sql, parameters)
         config = {"threads": self.threads, "autoinstall_known_extensions": False, "autoload_known_extensions": False}
-        with duckdb.connect(":memory:", config=config) as connection:
+        with interruptions(), duckdb.connect(":memory:", config=config) as connection:
             _check_is_select(connection, sql)
             _set_time(connection, now)
             entries = [entry for entry in self.lake.catalog.list() if _names(sql, entry)]
             files = [path for entry in entries for path in self._add(connection, entry)]
             _shut(connection, files)
-            with _interrupted(connection, self.timeout_s), self._explained(entries):
+            with _limited(connection, self.timeout_s), self._explained(entries):
                 # Without parameters there is nothing to prepare: DuckDB would take an empty mapping for some.
                 found = connection.sql(_short_names(sql, entries), params=dict(parameters) if parameters else None)
                 return _first_rows(found.to_arrow_reader(limit), limit)
@@ -177,7 +178,7 @@ def _shut(connection: duckdb.DuckDBPyConnection, files: list[str]) -> None:
 
 
 @contextmanager
-def _interrupted(connection: duckdb.DuckDBPyConnection, after_s: float) -> Iterator[None]:
+def _limited(connection: duckdb.DuckDBPyConnection, after_s: float) -> Iterator[None]:
     timer = Timer(after_s, connection.interrupt)
     timer.daemon = True
     timer.start()
