@@ -196,6 +196,27 @@ if sys.argv[1] == "close":
 """
 
 
+# Ctrl-C, which stops the server too, when the session is made but not yet set up.
+_INTERRUPTED = """
+from pyspark.sql.connect.conf import RuntimeConf
+from millrace.lake.adapters.sail import SailEngine
+
+def interrupt(*_):
+    engine._server.stop()
+    raise KeyboardInterrupt
+
+engine, RuntimeConf.set = SailEngine(1), interrupt
+engine.session()
+"""
+
+
+def test_a_process_ends_at_once_that_is_interrupted_while_its_session_opens(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"  # PySpark wants a main module that has a file
+    program.write_text(_INTERRUPTED)
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60, check=False)
+    assert "\nKeyboardInterrupt\n" in done.stderr
+
+
 @pytest.mark.parametrize("how", ["close", "just end"])
 def test_the_interpreter_ends_quietly_whether_closed_or_not(how: str) -> None:
     done = subprocess.run([sys.executable, "-c", _LIFE, how], capture_output=True, text=True, timeout=200, check=False)

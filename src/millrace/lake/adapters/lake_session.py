@@ -45,10 +45,15 @@ class LakeSession(SparkSession):  # type: ignore[misc]  # pyspark is untyped
         lake: the workspace's tables; None: there are none, but for those that `scope` is given.
         read: makes a frame of one version of a Delta table.
         clock_is_set: whether inside `scope` the engine's `current_date` means the scope's time.
+        retries: whether to go on trying, for minutes, where the engine does not answer.
     """
 
-    def __init__(self, url: str, *, lake: Lake | None = None, read: Read, clock_is_set: bool) -> None:
+    def __init__(
+        self, url: str, *, lake: Lake | None = None, read: Read, clock_is_set: bool, retries: bool = True
+    ) -> None:
         client = LakeClient(connection=url)
+        if not retries:
+            client.set_retry_policies([])
         self._attach(client, lake, read, clock_is_set=clock_is_set)
         self._owns_client = True
         self.outer_views: set[str] = set()

@@ -115,10 +115,9 @@ class SailEngine:
 
     def _open(self, server: SparkConnectServer) -> LakeSession:
         host, port = server.listening_address or ("127.0.0.1", 0)
-        session = open_session(f"sc://{host}:{port}", lake=self._lake, read=self.read, clock_is_set=True)
         # A server in this process is never away for a while. Once Ctrl-C has stopped it (Sail listens for that itself), the
-        # client would go on trying for minutes.
-        session.client.set_retry_policies([])
+        # client would go on trying for minutes: also at the end of a process whose session was not quite open.
+        session = open_session(f"sc://{host}:{port}", lake=self._lake, read=self.read, clock_is_set=True, retries=False)
         for name, function, returns in FUNCTIONS:
             session.udf.register(name, function, returns)
         return session

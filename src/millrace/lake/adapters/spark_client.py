@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from millrace.lake.lake import Lake
 
 
-def open_session(url: str, *, lake: Lake | None = None, read: Read, clock_is_set: bool) -> LakeSession:
+def open_session(url: str, *, lake: Lake | None = None, read: Read, clock_is_set: bool, retries: bool) -> LakeSession:
     """A new session, in UTC. `SparkSession.builder.getOrCreate()` in feature code finds it. Arguments: see `LakeSession`.
 
     The whole process is set to UTC: `collect()` gives naive times in the process's own zone.
@@ -33,7 +33,7 @@ def open_session(url: str, *, lake: Lake | None = None, read: Read, clock_is_set
     with _main_module_with_a_file():
         from millrace.lake.adapters.lake_session import open_lake_session
 
-        session = open_lake_session(url, lake=lake, read=read, clock_is_set=clock_is_set)
+        session = open_lake_session(url, lake=lake, read=read, clock_is_set=clock_is_set, retries=retries)
     session.conf.set("spark.sql.session.timeZone", "UTC")
     os.environ["SPARK_REMOTE"] = url
     return session

@@ -79,7 +79,7 @@ class SparkConnectEngine:
         from pyspark.errors import PySparkException
 
         try:
-            return open_session(self._url, lake=self._lake, read=self.read, clock_is_set=False)
+            return open_session(self._url, lake=self._lake, read=self.read, clock_is_set=False, retries=True)
         except PySparkException as error:
             raise InvalidState(
                 f"no Spark at {self._url}: {error}",
