@@ -69,6 +69,7 @@ class Server:
 
     def kill(self, part: str) -> None:
         """Kill one process of a part with -9, and wait until another has taken its place."""
+        wait(lambda: bool(self.pids(part)))  # control and the drain come when they are needed
         before = self.pids(part)
         os.kill(before[0], signal.SIGKILL)
         wait(lambda: not is_alive(before[0]) and len(self.pids(part)) == len(before))
@@ -181,9 +182,9 @@ def test_a_hundred_versions_swapped_under_load(server: Server) -> None:
 def test_the_supervisor_killed_under_load_and_a_torn_last_frame(tmp_path: Path) -> None:
     home = home_with(1, tmp_path / "home")
     with serving(home) as running:
-        children = [pid for part in ("worker", "control", "drain_loop") for pid in running.pids(part)]
         with running.deploy("killed").asking(6) as account:
             account.grow_by(500)
+            children = [pid for part in ("worker", "control", "drain_loop") for pid in running.pids(part)]
             os.kill(running.pid, signal.SIGKILL)
             wait(lambda: not any(is_alive(pid) for pid in children), within_s=15)
     left = list((home / "capture").glob("*.open"))

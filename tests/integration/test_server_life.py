@@ -69,7 +69,7 @@ def test_the_life_of_a_server(start: Start, tmp_path: Path) -> None:
 
     # Ctrl-C.
     children = _children(server.pid)
-    assert len(children) == 4
+    assert len(children) == 3  # the worker, the scheduler, and control, which was asked for the status
     server.send_signal(signal.SIGINT)
     assert server.wait(30) == 0
     assert not any(_runs(child) for child in children)
@@ -83,8 +83,16 @@ def test_children_end_when_the_supervisor_is_killed(start: Start, tmp_path: Path
     workspace.close()
     server = start(tmp_path, "--port", "0")
     _ready(tmp_path)
-    _until(lambda: len(_children(server.pid)) == 4)
+    info = read_info(tmp_path)
+    assert info
+    headers = {"authorization": f"Bearer {(tmp_path / 'token').read_text().strip()}"}
+    for path in ("/health", "/health/live", "/health/started", "/health/ready"):
+        assert httpx.get(info.url + path, headers=headers).status_code == 200
+    assert len(_children(server.pid)) == 2  # nobody has asked for more than a worker answers, beside the scheduler
+    drained = httpx.post(info.url + "/api/millrace/capture/drain", headers=headers, timeout=60)
+    assert drained.json()["segments"] == 0
     children = _children(server.pid)
+    assert len(children) == 4
     server.kill()
     _until(lambda: not any(_runs(child) for child in children), within_s=30)
     # The address that it left behind is not believed, and a new server can start.

@@ -8,7 +8,6 @@ import signal
 import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from pathlib import Path
 from typing import cast
 
 import uvicorn
@@ -17,8 +16,10 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from millrace.api import logs
+from millrace.api.attendance import Attendance
 
 _DRAIN_S = 1
+_LAST_S = 0.2
 _KEEP_ALIVE_S = 75
 # Each connection is one; a process may usually have 1024 unless it asks for more.
 _OPEN_FILES = 1 << 16
@@ -43,7 +44,6 @@ def _raise_open_files() -> None:
 def configured(
     app: ASGIApp,
     *,
-    path: Path | None = None,
     certificate: str | None = None,
     key: str | None = None,
     connection: Callable[..., asyncio.Protocol] | None = None,
@@ -52,7 +52,6 @@ def configured(
     return uvicorn.Config(
         app,
         http=cast("type[asyncio.Protocol]", connection or HttpToolsProtocol),  # it is only called
-        uds=None if path is None else str(path),
         ssl_certfile=certificate,
         ssl_keyfile=key,
         log_config=None,
@@ -70,19 +69,34 @@ def configured(
 async def serve(
     app: ASGIApp,
     *,
-    listener: socket.socket | None = None,
-    path: Path | None = None,
+    listener: socket.socket,
     certificate: str | None = None,
     key: str | None = None,
     connection: Callable[..., asyncio.Protocol] | None = None,
+    attendance: Attendance | None = None,
 ) -> None:
-    """Serve at an inherited listening socket or at a unix socket path, until SIGTERM; then finish within a second.
+    """Serve at an inherited listening socket until SIGTERM, or until the attendance is over; then finish within a second.
 
     With `certificate` and `key` (PEM files) it speaks TLS. `connection` makes connections in place of uvicorn's own.
 
     Idle connections are closed at once, running requests get a second. uvicorn raises the signal again when it has
     stopped, which would end the process before its own cleaning up, so that one is swallowed.
     """
-    config = configured(app, path=path, certificate=certificate, key=key, connection=connection)
+    server = uvicorn.Server(configured(app, certificate=certificate, key=key, connection=connection))
     signal.signal(signal.SIGTERM, lambda *_: None)
-    await uvicorn.Server(config).serve(None if listener is None else [listener])
+    ending = None if attendance is None else asyncio.create_task(_leave(server, attendance))
+    try:
+        await server.serve([listener])
+    finally:
+        if ending is not None:
+            ending.cancel()
+
+
+async def _leave(server: uvicorn.Server, attendance: Attendance) -> None:
+    """Leave when nobody needs us: who comes from then on waits for our successor, who was let in at the last moment is answered."""
+    await attendance.over()
+    for listening in server.servers:
+        listening.close()
+    await asyncio.sleep(_LAST_S)
+    await attendance.answered()
+    server.should_exit = True

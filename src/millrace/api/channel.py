@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -54,9 +55,8 @@ def ask(path: Path, message: Message, timeout_s: float) -> dict[str, object]:
     return answer
 
 
-async def listen(path: Path, handler: Handler) -> asyncio.Server:
-    """Take commands at `path` (a file that is there is replaced) until the returned server is closed."""
-    path.unlink(missing_ok=True)  # noqa: ASYNC240 - once, before anything is served
+async def listen(at: Path | socket.socket, handler: Handler) -> asyncio.Server:
+    """Take commands at a path (a file that is there is replaced), or at a listening socket, until the returned server is closed."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -69,7 +69,12 @@ async def listen(path: Path, handler: Handler) -> asyncio.Server:
         finally:
             writer.close()
 
-    return await asyncio.start_unix_server(serve, path, limit=_LONGEST_LINE)
+    if isinstance(at, Path):
+        at.unlink(missing_ok=True)  # noqa: ASYNC240 - once, before anything is served
+        return await asyncio.start_unix_server(serve, at, limit=_LONGEST_LINE)
+    if sys.version_info >= (3, 13):  # the socket's file is not ours to remove
+        return await asyncio.start_unix_server(serve, sock=at, limit=_LONGEST_LINE, cleanup_socket=False)
+    return await asyncio.start_unix_server(serve, sock=at, limit=_LONGEST_LINE)
 
 
 async def _answer(handler: Handler, message: Message) -> Message:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from millrace.api.doors import send_away, somebody_waits
 from millrace.api.options import ChildOptions
 from millrace.core.errors import InvalidState
 
@@ -20,6 +22,7 @@ _SHOWN_LINES = 4
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 _CALM_S = 10.0
+_HOPELESS_S = 2.0
 _log = logging.getLogger(__name__)
 
 
@@ -32,12 +35,15 @@ class Child:
         module: run as `python -m`.
         options: for its command line; its file descriptors are inherited.
         log: file that takes its output.
+        door: where those who need it come. One that has a door is not there until somebody comes, and may end by itself (with code 0)
+            when nobody has come for a while.
     """
 
     name: str
     module: str
     options: ChildOptions
     log: Path
+    door: socket.socket | None = None
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _starts: int = field(default=0, init=False)
     _started_s: float = field(default=0.0, init=False)
@@ -67,18 +73,33 @@ class Child:
     @property
     def has_failed(self) -> bool:
         """Whether it has ended and should not have."""
-        return self.exit_code is not None
+        return self.exit_code is not None and not self.is_resting
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether it is not there because nobody needs it."""
+        return self.door is not None and (self._process is None or self.exit_code == 0)
 
     def keep_alive(self) -> None:
-        """Replace the process if it has died and the pause since then is over."""
+        """Replace the process if it has died and the pause since then is over; start it where somebody waits for it."""
+        if self.is_resting:
+            self._start_for_who_waits()
         if not self.has_failed:
             return
         now = time.monotonic()
         if now - self._started_s > _CALM_S:
             self._pause_s = _FIRST_PAUSE_S
         if now - self._started_s >= self._pause_s:
+            if self.door is not None and self._pause_s > _HOPELESS_S:
+                send_away(self.door)
             self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
             _log.warning("%s ended with code %s and is started again", self.name, self.exit_code)
+            self.start()
+
+    def _start_for_who_waits(self) -> None:
+        assert self.door is not None  # noqa: S101 - else it does not rest
+        if somebody_waits(self.door):
+            self._pause_s = _FIRST_PAUSE_S
             self.start()
 
     def require_alive(self) -> None:

@@ -40,6 +40,11 @@ class Claims:
         with self._lock:
             self._claimed.discard(name)
 
+    def __len__(self) -> int:
+        """How many are being changed."""
+        with self._lock:
+            return len(self._claimed)
+
     def __contains__(self, name: str) -> bool:
         """Whether it is being changed."""
         with self._lock:

@@ -1,8 +1,14 @@
-"""The control process: REST, MLflow and pages behind the workers, at a local socket that only they reach."""
+"""The control process: REST, MLflow and pages behind the workers, at a local socket that only they reach.
+
+It is there while somebody asks it, while an endpoint is being changed, and while a canary is under way.
+"""
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -12,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from millrace.access.types import ANONYMOUS, CALLER, Caller
 from millrace.api import asgi_server, lifeline, rest
+from millrace.api.attendance import Attendance
 from millrace.api.auth import home_token
 from millrace.api.callers import HEADER, from_header
 from millrace.api.deployments import Deployments
@@ -22,7 +29,6 @@ from millrace.api.mlflow_mount import MlflowMount, is_mlflow_path
 from millrace.api.options import ChildOptions
 from millrace.api.promotion_routes import PromotionRoutes
 from millrace.api.rest import ENDPOINTS, OWN_ENDPOINTS
-from millrace.api.runtime import control_socket
 from millrace.api.status import Status
 from millrace.api.tokens import TokenRoutes
 from millrace.api.workers import Workers
@@ -32,6 +38,8 @@ from millrace.serving.models.processes.environments import Environments
 from millrace.workspace import Workspace, open_workspace
 
 _BY_RIGHT = (ENDPOINTS + "/", OWN_ENDPOINTS)
+# Much longer than the workers keep a connection that nobody uses: none of them finds us gone in the middle of one.
+_IDLE_S = float(os.environ.get("MILLRACE_CONTROL_IDLE_S") or 120)
 
 
 class ControlApp:
@@ -62,8 +70,8 @@ def _caller(scope: Scope) -> Caller:
     return from_header(sent[0]) if len(sent) == 1 else ANONYMOUS
 
 
-def build(workspace: Workspace, workers: Workers, mlflow: MlflowMount, url: str) -> ASGIApp:
-    """The application of a control process, with interrupted updates of an earlier one ended."""
+def build(workspace: Workspace, workers: Workers, mlflow: MlflowMount, url: str) -> tuple[ASGIApp, Callable[[], bool]]:
+    """The application of a control process, with interrupted updates of an earlier one ended; and whether it has nothing to do."""
     deployments = Deployments(workspace.endpoints, workspace.clock, workers, Environments.of(workspace.home))
     deployments.recover()
     # Beside: workers that are just starting answer only when they have loaded what the store says.
@@ -83,20 +91,20 @@ def build(workspace: Workspace, workers: Workers, mlflow: MlflowMount, url: str)
             Exception: rest.bug,
         },
     )
-    return ControlApp(own, mlflow)
+    return ControlApp(own, mlflow), lambda: deployments.is_at_rest and not api.canaries.are_under_way
 
 
 async def main(options: ChildOptions) -> None:
-    """Serve until SIGTERM or the end of the lifeline. MLflow is imported when it is first needed."""
+    """Serve until SIGTERM, the end of the lifeline, or nobody needs it. MLflow is imported when it is first needed."""
     lifeline.hold(options.lifeline_fd)
     home, sockets = Path(options.home), Path(options.sockets)
     workspace = open_workspace(home)
     mlflow = MlflowMount(workspace.settings, home_token(home))
-    app = build(workspace, Workers(sockets, options.workers), mlflow, options.url)
-    socket = control_socket(sockets)
-    socket.unlink(missing_ok=True)
+    app, at_rest = build(workspace, Workers(sockets, options.workers), mlflow, options.url)
+    attended = Attendance(app, at_rest, _IDLE_S)
+    assert options.listen_fd is not None  # noqa: S101 - the supervisor gives it
     try:
-        await asgi_server.serve(app, path=socket)
+        await asgi_server.serve(attended, listener=socket.socket(fileno=options.listen_fd), attendance=attended)
     finally:
         workspace.close()
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from millrace.api.claims import Claims
-from millrace.api.readiness import as_served
+from millrace.api.readiness import as_served, disagreed
 from millrace.api.workers import Workers
 from millrace.core.clock import Clock
 from millrace.core.errors import Conflict, MillraceError
@@ -38,6 +38,12 @@ class Deployments:
     def __init__(self, store: EndpointStore, clock: Clock, workers: Workers, environments: Environments) -> None:
         self._store, self._clock, self._workers, self._environments = store, clock, workers, environments
         self._claims = Claims()
+        self._agreed = self._equipped = False
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is being changed, and nothing has to be."""
+        return self._agreed and self._equipped and not len(self._claims)
 
     def create(self, sources: Sources, name: str, config: EndpointConfig, by: Principal) -> Endpoint:
         """Make an endpoint, owned by `by`, and begin to load it; as it stands when it is done, or after a second.
@@ -149,6 +155,7 @@ class Deployments:
             try:
                 self.agree()
             except Exception:  # noqa: BLE001 - the boundary of the loop: the next look may see more
+                self._agreed = False
                 _log.exception(
                     "whether the workers agree with the store is not known; it is looked again in %s s", every_s
                 )
@@ -169,13 +176,14 @@ class Deployments:
         """
         stored = {endpoint.name: endpoint.generation for endpoint in self._store.list() if endpoint.state.ready}
         wrong: set[str] = set()
-        for worker in self._workers.status():
+        workers = self._workers.status()
+        for worker in workers:
             if worker["ready"]:
                 served, waiting = worker["served"], worker["waiting"]
                 assert isinstance(served, dict)  # noqa: S101 - both ends are ours
                 assert isinstance(waiting, dict)  # noqa: S101 - as above
-                names = (served.keys() | stored.keys()) - waiting.keys()
-                wrong |= {name for name in names if served.get(name) != stored.get(name)}
+                wrong |= disagreed(served, waiting, stored)
+        self._agreed = not wrong and all(worker["ready"] for worker in workers)
         for name in sorted(wrong):
             self._correct(name)
 
@@ -184,11 +192,17 @@ class Deployments:
 
         Workers try again by themselves to load what waits for one.
         """
-        for endpoint in self._store.list():
-            try:
-                make_environments(endpoint.plans, self._environments)
-            except MillraceError as error:
-                _log.warning("endpoint %s may wait for its models: %s", endpoint.name, error.message)
+        try:
+            for endpoint in self._store.list():
+                self._equip(endpoint)
+        finally:
+            self._equipped = True
+
+    def _equip(self, endpoint: Endpoint) -> None:
+        try:
+            make_environments(endpoint.plans, self._environments)
+        except MillraceError as error:
+            _log.warning("endpoint %s may wait for its models: %s", endpoint.name, error.message)
 
     def _correct(self, name: str) -> None:
         try:

@@ -3,8 +3,8 @@
 A home in virtual time is drained only when it is told to (`POST /api/millrace/capture/drain`), so that the inference
 tables change at moments of the home's own time, and a replay gives the same commits.
 
-It is the one process of a server that needs Arrow and Delta for this. It has them in memory only while there is something to
-drain: after a while without, it begins anew.
+It is the one process of a server that needs Arrow and Delta for this, and it is there only while there is something to drain: a
+worker that has captured something knocks, and after a while without work it ends.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -27,19 +28,17 @@ from types import ModuleType
 from millrace.api import channel, lifeline, logs
 from millrace.api.channel import Message
 from millrace.api.options import ChildOptions
-from millrace.api.runtime import drain_channel
 from millrace.api.workers import Workers
 from millrace.core.errors import InvalidState
 from millrace.core.principal import system
-from millrace.serving.capture.held import HELD
-from millrace.serving.capture.segments import OPEN, SEALED
+from millrace.serving.capture.lag import is_waiting
 from millrace.serving.types import DrainResult
 from millrace.workspace import Workspace, open_workspace
 
 # One commit a table each time: seldom enough to keep the tables' logs short, often enough for a person who looks.
 EVERY_S = 10.0
-_IDLE_S = 60.0
-_WAITS = {OPEN, SEALED, HELD}
+_IDLE_S = 30.0
+_LAST_S = 0.2
 # A worker that is busy may take that long, which is less than the minute that clients wait for a drain; who only looks comes again.
 _SEAL_S, _QUICK_S = 45.0, 5.0
 # A drain holds thousands of records at once, and none of them is in a cycle: to look through them again and again takes a tenth of its time.
@@ -54,24 +53,37 @@ class Drains:
 
     def __init__(self, workspace: Workspace, workers: Workers) -> None:
         self._workspace, self._workers = workspace, workers
-        self._draining = threading.Lock()
+        self._draining, self._asked, self._nobody = threading.Lock(), 0, asyncio.Event()
+        self._nobody.set()
         self._busy_s = time.monotonic()
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing was there to drain for a while, since something was."""
-        return "pyarrow" in sys.modules and time.monotonic() - self._busy_s > _IDLE_S and not self._draining.locked()
+        """Whether nothing was there to drain for a while, and nobody asks."""
+        return time.monotonic() - self._busy_s > _IDLE_S and not self._asked
+
+    async def answered(self) -> None:
+        """Return when nobody waits for a drain."""
+        await self._nobody.wait()
 
     async def handle(self, message: Message) -> Message:
         """Answer control: what was moved."""
         if message["do"] != "drain":
             raise InvalidState(f"the drain does not know the command '{message['do']}'")
-        return await asyncio.to_thread(self.drain)
+        self._asked += 1
+        self._nobody.clear()
+        try:
+            return await asyncio.to_thread(self.drain)
+        finally:
+            self._asked -= 1
+            self._busy_s = time.monotonic()
+            if not self._asked:
+                self._nobody.set()
 
     def look(self) -> None:
         """Drain where there is something. What fails is logged and tried again the next time."""
         try:
-            if any(path.suffix in _WAITS for path in self._workspace.capture_root.glob("*.*")):
+            if is_waiting(self._workspace.capture_root):
                 self.drain(_QUICK_S)
         except InvalidState as error:
             _log.warning("%s; it is tried again in %s seconds", error.message, EVERY_S)
@@ -123,24 +135,27 @@ class _NoPandas(MetaPathFinder):
         return None
 
 
-async def main(options: ChildOptions) -> bool:
-    """Drain until SIGTERM or the end of the lifeline, and once more then; or until idle: True."""
+async def main(options: ChildOptions) -> None:
+    """Drain until SIGTERM or the end of the lifeline, and once more then; or until there is nothing to drain."""
     lifeline.hold(options.lifeline_fd)
     sockets, stop = Path(options.sockets), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     workspace = open_workspace(options.home, principal=system("drain"))
     drains = Drains(workspace, Workers(sockets, options.workers))
-    server = await channel.listen(drain_channel(sockets), drains.handle)
+    assert options.listen_fd is not None  # noqa: S101 - the supervisor gives it
+    server = await channel.listen(socket.socket(fileno=options.listen_fd), drains.handle)
     looks = not workspace.clock.is_virtual
     try:
-        while not await _told(stop, EVERY_S):
+        while not drains.is_idle:
             if looks:
                 await asyncio.to_thread(drains.look)
-            if drains.is_idle:
-                return True
+            if await _told(stop, EVERY_S):
+                break
+        server.close()  # who comes now waits for the next process
+        await asyncio.sleep(_LAST_S)
         if looks:
             await asyncio.to_thread(drains.look)
-        return False
+        await drains.answered()
     finally:
         server.close()
         workspace.close()
@@ -160,6 +175,4 @@ if __name__ == "__main__":
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
     sys.meta_path.insert(0, _NoPandas())
     gc.set_threshold(*_COLLECT)
-    if asyncio.run(main(ChildOptions.read())):
-        # The same process without what the last drain needed.
-        os.execv(sys.executable, [sys.executable, "-m", "millrace.api.drain_loop", *sys.argv[1:]])  # noqa: S606
+    asyncio.run(main(ChildOptions.read()))

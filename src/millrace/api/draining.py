@@ -13,6 +13,7 @@ from millrace.api.runtime import drain_channel
 # A drain takes as long as it takes: where the process dies, the connection ends at once.
 _LONGEST_S = 3600.0
 _REPLACED_S, _LOOK_S = 30.0, 0.1  # how long one that died may take to be there again, and how often that is looked at
+_MOST_DEATHS = 50
 
 
 def drain_there(sockets: Path) -> dict[str, Any]:
@@ -23,14 +24,15 @@ def drain_there(sockets: Path) -> dict[str, Any]:
     Raises:
         InvalidState: the drain failed, or nobody is there to do it.
     """
-    alone_s = 0.0
+    alone_s, deaths = 0.0, 0
     while True:
         began = time.monotonic()
         try:
             return ask(drain_channel(sockets), {"do": "drain"}, _LONGEST_S)
         except Unanswered:
             # One that was there and died has a successor soon: only the time without anybody counts.
-            alone_s = alone_s + _LOOK_S if time.monotonic() - began < _LOOK_S else 0.0
-            if alone_s > _REPLACED_S:
+            was_there = time.monotonic() - began >= _LOOK_S
+            alone_s, deaths = (0.0, deaths + 1) if was_there else (alone_s + _LOOK_S, deaths)
+            if alone_s > _REPLACED_S or deaths > _MOST_DEATHS:
                 raise
             threading.Event().wait(_LOOK_S)

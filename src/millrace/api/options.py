@@ -19,7 +19,7 @@ class ChildOptions:
         workers: how many workers there are.
         lifeline_fd: reading end of the pipe that ends when the supervisor does; None for a process on its own.
         slot: which worker this is, from 0; control and drain have 0.
-        listen_fd: the listening TCP socket, inherited; None for all but workers.
+        listen_fd: the listening socket, inherited: a worker's is that of the server, control's and the drain's their doors.
         hosts: names beside the loopback ones that the Host header may carry.
         restarts: how often the process was replaced before.
         tls_certificate, tls_key: PEM files, absolute; None for plain HTTP.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from millrace.serving.types import Endpoint
+from millrace.serving.types import Endpoint, EndpointName
 
 Worker = Mapping[str, Any]
 
@@ -29,6 +29,18 @@ def as_served(endpoint: Endpoint, workers: Sequence[Worker]) -> Endpoint:
         return endpoint
     message = f"{endpoint.state.message}; {why}" if endpoint.state.message else why
     return replace(endpoint, state=replace(endpoint.state, ready=False, message=message))
+
+
+def disagreed(served: Mapping[str, int], waiting: Mapping[str, str], stored: Mapping[EndpointName, int]) -> set[str]:
+    """The endpoints of which a worker serves another generation than it should, and does not wait for them.
+
+    Args:
+        served: generations that it serves, by endpoint.
+        waiting: what it has to wait for.
+        stored: generations of all endpoints that should be served.
+    """
+    names = {*served, *stored} - {*waiting}
+    return {name for name in names if served.get(name) != stored.get(EndpointName(name))}
 
 
 def _why_not(endpoint: Endpoint, workers: Sequence[Worker]) -> str | None:

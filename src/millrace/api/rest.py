@@ -53,8 +53,6 @@ class Rest:
         """For a Starlette application."""
         return [
             Route("/", self.start),
-            Route("/health/started", self.started),
-            Route("/health/ready", self.ready),
             Route("/metrics", self.metrics),
             Route("/.well-known/databricks-config", self.databricks_config),
             Route("/api/millrace/status", self.status),
@@ -74,24 +72,6 @@ class Rest:
         """The page at `/`."""
         found = await run_in_threadpool(self._deployments.list)
         return start_page([(endpoint.name, _standing(endpoint)) for endpoint in found])
-
-    async def started(self, _request: Request) -> Response:
-        """200 when every part has come up, whatever it found to serve; else 503."""
-        parts = await run_in_threadpool(self._status.parts)
-        started = all(parts.values())
-        return JSONResponse({"status": "ok" if started else "starting", **parts}, 200 if started else 503)
-
-    async def ready(self, request: Request) -> Response:
-        """200 when every part is up and answers for each endpoint that was deployed, else 503; what is not ready and why.
-
-        Which endpoints there are is told to those who may query them.
-        """
-        parts, lacking = await run_in_threadpool(self._status.parts), await run_in_threadpool(self._status.not_ready)
-        ready = all(parts.values()) and not lacking
-        rights = _caller(request).rights
-        shown = {name: why for name, why in lacking.items() if rights.may_query(name)}
-        content = {"status": "ok" if ready else "not ready", **parts, "endpoints": not lacking}
-        return JSONResponse({**content, "not_ready": shown} if shown else content, 200 if ready else 503)
 
     async def metrics(self, request: Request) -> Response:
         """What Prometheus scrapes."""

@@ -19,18 +19,6 @@ class Status:
         self.workers = workers
         self._workspace, self._deployments, self._mlflow = workspace, deployments, mlflow
 
-    def parts(self) -> dict[str, bool]:
-        """What must be up for the server to be ready."""
-        return {"workers": all(worker["ready"] for worker in self.workers.status())}
-
-    def not_ready(self) -> dict[str, str]:
-        """Endpoints that were deployed and can't be answered, and why. Those that never were deployed are not among them."""
-        return {
-            endpoint.name: endpoint.state.message
-            for endpoint in self._deployments.list()
-            if endpoint.generation and not endpoint.state.ready
-        }
-
     def read(self) -> dict[str, object]:
         """Everything, as JSON."""
         clock, capture = self._workspace.clock, self._workspace.capture_root

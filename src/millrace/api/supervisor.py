@@ -1,7 +1,9 @@
 """The supervisor: owns the listening socket and the child processes, and nothing else.
 
 One port, several processes: workers inherit the socket and answer; control has REST and MLflow; drain moves what was
-captured into the lake; scheduler makes jobs run. The socket outlives each of them, so that requests wait while a dead worker is replaced.
+captured into the lake; scheduler makes jobs run. The socket outlives each of them, so that requests wait while a dead worker is
+replaced. Control and drain are there only while somebody needs them: the supervisor holds their doors (`doors.py`) and starts who
+somebody waits for.
 """
 
 from __future__ import annotations
@@ -22,16 +24,16 @@ from pathlib import Path
 from millrace.api import children, lifeline, logs
 from millrace.api.auth import home_token
 from millrace.api.children import Child
+from millrace.api.doors import open_door
 from millrace.api.listen import DEFAULT_HOST, DEFAULT_PORT, Tls, bind, local_url, own_names, tls_of, warn_where_exposed
 from millrace.api.options import ChildOptions
-from millrace.api.runtime import remove_info, remove_sockets, socket_folder, write_info
+from millrace.api.runtime import control_socket, drain_channel, remove_info, remove_sockets, socket_folder, write_info
 from millrace.core.errors import InvalidInput, InvalidState, MillraceError
 from millrace.core.log_files import open_log
 from millrace.core.settings import Settings
 from millrace.targets.local_server import ServerInfo, only_server, probe
 
 _READY_S = 90.0
-_WORKERS_FIRST_S = 5.0
 _GRACE_S = 2.5
 _LOOK_S = 0.05
 _OK = 200
@@ -101,12 +103,15 @@ class _Server:
         )
         if self.tls is not None:
             base = replace(base, tls_certificate=str(self.tls.certificate), tls_key=str(self.tls.key))
-        workers, others = self._workers(base, listener.fileno()), self._others(base)
+        workers, others = self._workers(base, listener.fileno()), self._others(base, folder)
         try:
-            self._start(workers, others, stop)
+            self._start(workers, stop)
             if not stop.is_set():
                 write_info(self.home, self.info)
                 announce(self.info)
+                for child in others:
+                    if child.door is None:  # the rest start when they are needed
+                        child.start()
             while not stop.wait(_LOOK_S):
                 for child in (*workers, *others):
                     child.keep_alive()
@@ -115,19 +120,16 @@ class _Server:
             children.stop([*workers, *others], _GRACE_S)
             os.close(lifeline_fd)
             os.close(held)
+            for child in others:
+                if child.door is not None:
+                    child.door.close()
             remove_sockets(folder)
 
-    def _start(self, workers: Sequence[Child], others: Sequence[Child], stop: threading.Event) -> None:
-        """Start everything; returns when all is up, or when told to stop.
-
-        The workers have the processors to themselves at first: they answer before the rest has been imported.
-        """
+    def _start(self, workers: Sequence[Child], stop: threading.Event) -> None:
+        """Start the workers; returns when all are up, or when told to stop."""
         for child in workers:
             child.start()
-        self._wait("/health/live", workers, stop, _WORKERS_FIRST_S)
-        for child in others:
-            child.start()
-        if not self._wait("/health/started", [*workers, *others], stop, _READY_S):
+        if not self._wait("/health/started", workers, stop, _READY_S):
             raise InvalidState(
                 f"the server was not ready after {_READY_S:.0f} seconds", hint="look at logs/ in the home"
             )
@@ -150,12 +152,16 @@ class _Server:
         slots = [replace(base, slot=slot, listen_fd=listen_fd) for slot in range(self.workers)]
         return [self._child(f"worker-{options.slot}", "worker", options) for options in slots]
 
-    def _others(self, base: ChildOptions) -> list[Child]:
-        modules = {"control": "control", "drain": "drain_loop", "scheduler": "scheduler"}
-        return [self._child(name, module, base) for name, module in modules.items()]
+    def _others(self, base: ChildOptions, folder: Path) -> list[Child]:
+        control, drain = open_door(control_socket(folder)), open_door(drain_channel(folder))
+        return [
+            self._child("control", "control", replace(base, listen_fd=control.fileno()), control),
+            self._child("drain", "drain_loop", replace(base, listen_fd=drain.fileno()), drain),
+            self._child("scheduler", "scheduler", base),
+        ]
 
-    def _child(self, name: str, module: str, options: ChildOptions) -> Child:
-        return Child(name, f"millrace.api.{module}", options, open_log(self.home / "logs", name))
+    def _child(self, name: str, module: str, options: ChildOptions, door: socket.socket | None = None) -> Child:
+        return Child(name, f"millrace.api.{module}", options, open_log(self.home / "logs", name), door)
 
 
 def _open_home(settings: Settings) -> None:

@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
@@ -19,11 +20,14 @@ from millrace.api import asgi_server, channel, lifeline
 from millrace.api.auth import Credentials, home_token
 from millrace.api.callers import Callers, follow
 from millrace.api.guard import Guard
+from millrace.api.health import Health
+from millrace.api.knocks import Knocks
 from millrace.api.lane_protocol import LaneProtocol
 from millrace.api.logs import AccessLog
 from millrace.api.options import ChildOptions
 from millrace.api.runtime import control_socket, worker_channel
 from millrace.api.wire import from_wire
+from millrace.api.workers import Workers
 from millrace.core.clock import SystemClock
 from millrace.core.errors import InvalidState, NotFound
 from millrace.core.principal import current_user
@@ -45,8 +49,8 @@ _SELDOM_S = 60.0
 class WorkerApp:
     """The ASGI application of a worker: health, the hot route, and the way to control."""
 
-    def __init__(self, hot: HotApp, control: Path, instance: str) -> None:
-        self._hot = hot
+    def __init__(self, hot: HotApp, health: Health, control: Path, instance: str) -> None:
+        self._hot, self._answers_health = hot, health
         self._control = control
         self._live = JSONResponse({"status": "ok", "instance": instance})
         self._health = PlainTextResponse("OK")
@@ -59,6 +63,9 @@ class WorkerApp:
             await self._live(scope, receive, send)
         elif scope["path"] == "/health":
             await self._health(scope, receive, send)
+        elif scope["path"] in {"/health/started", "/health/ready"} and scope["method"] in {"GET", "HEAD"}:
+            answer = await self._answers_health.answer(Request(scope, receive))
+            await answer(scope, receive, send)
         else:
             await self._proxy(scope, receive, send)
 
@@ -76,7 +83,7 @@ class Commands:
     def __init__(self, hot: HotApp, capture: CaptureLog, store: EndpointReader, restarts: int = 0) -> None:
         self._hot, self._capture, self._store, self._restarts = hot, capture, store, restarts
         self._changing = asyncio.Lock()
-        self._loaded = False
+        self.loaded = asyncio.Event()
 
     async def start(self) -> None:
         """Load what the store says, one endpoint after the other: one that can't be loaded leaves the others alone.
@@ -85,7 +92,7 @@ class Commands:
         """
         async with self._changing:
             await asyncio.to_thread(self._serve_stored)
-            self._loaded = True
+            self.loaded.set()
 
     async def mend(self, again_s: float = 5.0) -> None:
         """Load what waits, at once and ever more seldom again: an online store may come up after its workers."""
@@ -121,7 +128,7 @@ class Commands:
         if what == "status":
             return {
                 "pid": os.getpid(),
-                "ready": self._loaded,
+                "ready": self.loaded.is_set(),
                 "served": dict(self._hot.served()),
                 "waiting": dict(self._hot.waiting()),
                 "asleep": self._hot.asleep(),
@@ -207,13 +214,17 @@ async def main(options: ChildOptions) -> None:
     commands = Commands(hot, capture, opened.endpoints, options.restarts)
     # Listening before reading the store: an activation that this reading misses is then sent to us.
     server = await channel.listen(worker_channel(sockets, options.slot), commands.handle)
-    work = (commands.mend(), commands.rest(), follow(callers, opened.tokens))
+    knocks = Knocks(sockets, hot, opened.endpoints, opened.capture_root, virtual=opened.clock.is_virtual)
+    work = (commands.mend(), commands.rest(), follow(callers, opened.tokens), knocks.run(commands.loaded))
     beside = [asyncio.create_task(each) for each in work]
     for task in beside:
         task.add_done_callback(_note_end)
     try:
         await commands.start()
-        app = WorkerApp(hot, control_socket(sockets), options.instance)
+        knocks.begin()
+        app = WorkerApp(
+            hot, Health(Workers(sockets, options.workers), opened.endpoints), control_socket(sockets), options.instance
+        )
         guard = Guard(app, credentials, callers, options.hosts)
         assert options.listen_fd is not None  # noqa: S101 - the supervisor gives one to each worker
         logged = opened.settings.access_log

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import sys
 import threading
 from collections.abc import Sequence
 from contextlib import closing
@@ -14,6 +13,7 @@ from typing import cast
 import pytest
 
 from millrace.api import draining
+from millrace.api.channel import Unanswered
 from millrace.api.drain_loop import Drains
 from millrace.api.draining import drain_there
 from millrace.api.runtime import drain_channel
@@ -83,17 +83,49 @@ def test_where_nothing_waits_nothing_is_loaded(tmp_path: Path, name: str, looks:
     assert len(workers.given_s) == looks
 
 
-def test_it_begins_anew_after_a_while_without_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_ends_after_a_while_without_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: seconds[0])
     made = drains(tmp_path, _Sealing())
-    monkeypatch.setitem(sys.modules, "pyarrow", SimpleNamespace())
     found = [made.is_idle]
-    seconds[0] = 61.0
+    seconds[0] = 31.0
     found.append(made.is_idle)
-    monkeypatch.delitem(sys.modules, "pyarrow")
-    found.append(made.is_idle)  # it has nothing to lose
-    assert found == [False, True, False]
+
+    async def asked() -> None:
+        began, may_end = asyncio.Event(), threading.Event()
+        loop = asyncio.get_running_loop()
+
+        def drain() -> dict[str, object]:
+            loop.call_soon_threadsafe(began.set)
+            may_end.wait(5)
+            return {}
+
+        monkeypatch.setattr(made, "drain", drain)
+        asking = asyncio.create_task(made.handle({"do": "drain"}))
+        await began.wait()
+        found.append(made.is_idle)  # somebody waits for it
+        may_end.set()
+        await asking
+        await made.answered()
+        found.append(made.is_idle)  # that was work
+
+    asyncio.run(asked())
+    assert found == [False, True, False, False]
+
+
+def test_a_drain_that_dies_each_time_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def dies(*_: object) -> None:
+        asked.append(1)
+        threading.Event().wait(0.11)
+        raise Unanswered("drain stopped while it was asked")
+
+    monkeypatch.setattr(draining, "ask", dies)
+    monkeypatch.setattr(draining, "_MOST_DEATHS", 2)
+    with pytest.raises(InvalidState, match="stopped while"):
+        drain_there(tmp_path)
+    assert len(asked) == 3
 
 
 def test_what_a_stalled_worker_keeps_is_told_and_the_rest_is_moved(tmp_path: Path) -> None:

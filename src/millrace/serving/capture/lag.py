@@ -10,6 +10,8 @@ from pathlib import Path
 from millrace.serving.capture.held import HELD
 from millrace.serving.capture.segments import OPEN, SEALED
 
+_WAITS = {OPEN, SEALED, HELD}
+
 
 @dataclass(frozen=True, slots=True)
 class CaptureLag:
@@ -24,11 +26,16 @@ class CaptureLag:
     written_at: datetime | None
 
 
+def is_waiting(root: Path) -> bool:
+    """Whether a drain would find something."""
+    return any(path.suffix in _WAITS for path in root.glob("*.*"))
+
+
 def capture_lag(root: Path) -> CaptureLag:
     """What waits in a capture folder; nothing where there is no such folder."""
     sizes: list[int] = []
     times: list[float] = []
-    for path in [path for form in (OPEN, SEALED, HELD) for path in root.glob("*" + form)]:
+    for path in [path for path in root.glob("*.*") if path.suffix in _WAITS]:
         with suppress(FileNotFoundError):  # drained meanwhile
             found = path.stat()
             sizes.append(found.st_size)
