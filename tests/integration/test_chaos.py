@@ -13,18 +13,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
-from millrace.api.discovery import running_server
 from millrace.core.processes import is_alive
 from millrace.serving.capture.segments import framed
-from millrace.workspace import open_workspace
-from tests.integration.chaos_clients import Account, Clients, wait
-from tests.integration.constant_model import MODEL, register_constant
+from tests.integration.chaos_clients import wait
+from tests.integration.chaos_server import ENDPOINTS, Server, check, config, home_with, rows, serving
 
 pytestmark = [
     pytest.mark.slow,
@@ -35,102 +32,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 
-ENDPOINTS = "/api/2.0/serving-endpoints"
 VERSIONS = ("1", "2")
-
-
-@dataclass(frozen=True)
-class Server:
-    """A server under test and one endpoint of it."""
-
-    home: Path
-    url: str
-    pid: int
-    token: str
-
-    def http(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {self.token}"}, timeout=60)
-
-    def deploy(self, name: str) -> Clients:
-        """An endpoint that captures; clients for it."""
-        capture = {"schema_name": "logs", "table_name_prefix": name}
-        with self.http() as http:
-            # The first update of a server waits for MLflow.
-            http.post(ENDPOINTS, json={"name": name, "config": {**config("1"), "auto_capture_config": capture}})
-            wait(lambda: http.get(f"{ENDPOINTS}/{name}").json()["state"]["ready"] == "READY")
-        return Clients(self.url, self.token, name)
-
-    def pids(self, part: str) -> list[int]:
-        """The processes of a part: `worker`, `drain_loop`, `control`."""
-        listed = subprocess.run(
-            ["ps", "-o", "pid=,args=", "--ppid", str(self.pid)], capture_output=True, text=True, check=True
-        )
-        return [int(line.split()[0]) for line in listed.stdout.splitlines() if f"millrace.api.{part} " in line]
-
-    def kill(self, part: str) -> None:
-        """Kill one process of a part with -9, and wait until another has taken its place."""
-        wait(lambda: bool(self.pids(part)))  # control and the drain come when they are needed
-        before = self.pids(part)
-        os.kill(before[0], signal.SIGKILL)
-        wait(lambda: not is_alive(before[0]) and len(self.pids(part)) == len(before))
-
-    def drain(self) -> None:
-        """Have everything that was captured moved into the lake."""
-        with self.http() as http:
-            wait(lambda: _is_done(http.post("/api/millrace/capture/drain")))
-
-
-def _is_done(response: httpx.Response) -> bool:
-    return response.status_code == 200 and response.json()["held"] == 0
-
-
-def config(version: str) -> dict[str, object]:
-    return {"served_entities": [{"entity_name": MODEL, "entity_version": version}]}
-
-
-@contextmanager
-def serving(home: Path, workers: int = 1) -> Iterator[Server]:
-    with running_server(home, workers=workers) as info:
-        yield Server(home, info.url, info.pid, (home / "token").read_text().strip())
-
-
-def home_with(versions: int, home: Path) -> Path:
-    """A home with so many versions of a model."""
-    workspace = open_workspace(home)
-    for answer in range(versions):
-        register_constant(workspace, answer)
-    workspace.close()
-    return home
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(home_with(2, tmp_path_factory.mktemp("chaos") / "home"), workers=2) as running:
         yield running
-
-
-def rows(home: Path, name: str) -> Counter[str]:
-    """Request ids in the payload table, and how often; the predictions table has the same."""
-    workspace = open_workspace(home)
-    try:
-        found = [
-            Counter(workspace.lake.read(f"logs.{name}_{table}", columns=[column]).column(column).to_pylist())
-            for table, column in (("payload", "databricks_request_id"), ("predictions", "request_id"))
-        ]
-    finally:
-        workspace.close()
-    assert found[0] == found[1]
-    return found[0]
-
-
-def check(account: Account, found: Counter[str]) -> None:
-    """The law."""
-    assert account.failed == []
-    assert set(found.values()) == {1}
-    assert set(account.acknowledged) - set(found) == set(), "acknowledged, and not there"
-    beside = set(found) - set(account.acknowledged)
-    assert not beside & set(account.dropped), "there, and said to be dropped"
-    assert len(beside) <= account.unanswered
 
 
 def test_workers_killed_under_load(server: Server) -> None:

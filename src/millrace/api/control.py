@@ -5,7 +5,6 @@ It is there while somebody asks it, while an endpoint is being changed, and whil
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 from collections.abc import Callable
@@ -39,7 +38,7 @@ from millrace.workspace import Workspace, open_workspace
 
 _BY_RIGHT = (ENDPOINTS + "/", OWN_ENDPOINTS)
 # Much longer than the workers keep a connection that nobody uses: none of them finds us gone in the middle of one.
-_IDLE_S = float(os.environ.get("MILLRACE_CONTROL_IDLE_S") or 120)
+_IDLE_S = 120.0
 
 
 class ControlApp:
