@@ -53,7 +53,7 @@ def test_jobs_run_by_themselves_and_whoever_is_killed_each_tick_is_one_run(
     server: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     _until(lambda: read_info(tmp_path) is not None)
-    assert "sqlalchemy" not in _loaded(_scheduler(server.pid))  # while there is no job
+    assert not _schedulers(server.pid)  # while there is no job
     with closing(open_workspace(tmp_path)) as workspace:
         kept = _put(workspace, "ticking", schedule=CronSchedule("0/3 * * * * ?", catch_up="all"))
         _until(partial(_has_ended, workspace, "ticking", 1))
@@ -133,21 +133,16 @@ def _has_ended(workspace: Workspace, job: str, often: int) -> bool:
 
 def _scheduler(supervisor: int) -> int:
     """The process's id, once there is one."""
-    found = list[int]()
-
-    def look() -> bool:
-        listed = subprocess.run(
-            ["ps", "-o", "pid=,args=", "--ppid", str(supervisor)], capture_output=True, text=True, check=True
-        )
-        found[:] = [int(line.split()[0]) for line in listed.stdout.splitlines() if "millrace.api.scheduler" in line]
-        return bool(found)
-
-    _until(look)
-    return found[0]
+    _until(lambda: bool(_schedulers(supervisor)))
+    (found,) = _schedulers(supervisor)
+    return found
 
 
-def _loaded(pid: int) -> str:
-    return Path(f"/proc/{pid}/maps").read_text()
+def _schedulers(supervisor: int) -> list[int]:
+    listed = subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(supervisor)], capture_output=True, text=True, check=True
+    )
+    return [int(line.split()[0]) for line in listed.stdout.splitlines() if "millrace.api.scheduler" in line]
 
 
 def _until(condition: Callable[[], bool]) -> None:

@@ -69,7 +69,7 @@ def test_the_life_of_a_server(start: Start, tmp_path: Path) -> None:
 
     # Ctrl-C.
     children = _children(server.pid)
-    assert len(children) == 3  # the worker, the scheduler, and control, which was asked for the status
+    assert len(children) == 2  # the worker, and control, which was asked for the status
     server.send_signal(signal.SIGINT)
     assert server.wait(30) == 0
     assert not any(_runs(child) for child in children)
@@ -88,11 +88,11 @@ def test_children_end_when_the_supervisor_is_killed(start: Start, tmp_path: Path
     headers = {"authorization": f"Bearer {(tmp_path / 'token').read_text().strip()}"}
     for path in ("/health", "/health/live", "/health/started", "/health/ready"):
         assert httpx.get(info.url + path, headers=headers).status_code == 200
-    assert len(_children(server.pid)) == 2  # nobody has asked for more than a worker answers, beside the scheduler
+    assert len(_children(server.pid)) == 1  # nobody has asked for more than a worker answers
     drained = httpx.post(info.url + "/api/millrace/capture/drain", headers=headers, timeout=60)
     assert drained.json()["segments"] == 0
     children = _children(server.pid)
-    assert len(children) == 4
+    assert len(children) == 3
     server.kill()
     _until(lambda: not any(_runs(child) for child in children), within_s=30)
     # The address that it left behind is not believed, and a new server can start.

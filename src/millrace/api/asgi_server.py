@@ -19,7 +19,7 @@ from millrace.api import logs
 from millrace.api.attendance import Attendance
 
 _DRAIN_S = 1
-_LAST_S = 0.2
+_LOOK_S = 1.0
 _KEEP_ALIVE_S = 75
 # Each connection is one; a process may usually have 1024 unless it asks for more.
 _OPEN_FILES = 1 << 16
@@ -84,7 +84,7 @@ async def serve(
     """
     server = uvicorn.Server(configured(app, certificate=certificate, key=key, connection=connection))
     signal.signal(signal.SIGTERM, lambda *_: None)
-    ending = None if attendance is None else asyncio.create_task(_leave(server, attendance))
+    ending = None if attendance is None else asyncio.create_task(_leave(server, attendance, listener.dup()))
     try:
         await server.serve([listener])
     finally:
@@ -92,11 +92,16 @@ async def serve(
             ending.cancel()
 
 
-async def _leave(server: uvicorn.Server, attendance: Attendance) -> None:
-    """Leave when nobody needs us: who comes from then on waits for our successor, who was let in at the last moment is answered."""
-    await attendance.over()
-    for listening in server.servers:
-        listening.close()
-    await asyncio.sleep(_LAST_S)
-    await attendance.answered()
-    server.should_exit = True
+async def _leave(server: uvicorn.Server, attendance: Attendance, listener: socket.socket) -> None:
+    """Leave when nobody needs us. Who comes from then on waits for our successor; for who was let in at the last moment we stay."""
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        # A connection that is kept for the next request is somebody, too.
+        if not server.started or server.server_state.connections or not await attendance.is_over():
+            continue
+        for listening in server.servers:
+            listening.close()
+        if await attendance.is_over_behind_closed_doors() and not server.server_state.connections:
+            server.should_exit = True
+            return
+        await server.startup([listener.dup()])

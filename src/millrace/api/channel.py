@@ -10,6 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
+from millrace.api.doors import BACKLOG
 from millrace.core.errors import InvalidState, MillraceError
 
 Message = Mapping[str, object]
@@ -73,8 +74,10 @@ async def listen(at: Path | socket.socket, handler: Handler) -> asyncio.Server:
         at.unlink(missing_ok=True)  # noqa: ASYNC240 - once, before anything is served
         return await asyncio.start_unix_server(serve, at, limit=_LONGEST_LINE)
     if sys.version_info >= (3, 13):  # the socket's file is not ours to remove
-        return await asyncio.start_unix_server(serve, sock=at, limit=_LONGEST_LINE, cleanup_socket=False)
-    return await asyncio.start_unix_server(serve, sock=at, limit=_LONGEST_LINE)
+        return await asyncio.start_unix_server(
+            serve, sock=at, limit=_LONGEST_LINE, backlog=BACKLOG, cleanup_socket=False
+        )
+    return await asyncio.start_unix_server(serve, sock=at, limit=_LONGEST_LINE, backlog=BACKLOG)
 
 
 async def _answer(handler: Handler, message: Message) -> Message:

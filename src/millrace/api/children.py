@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from millrace.api.doors import send_away, somebody_waits
+from millrace.api.doors import Door
 from millrace.api.options import ChildOptions
 from millrace.core.errors import InvalidState
 
@@ -22,13 +23,12 @@ _SHOWN_LINES = 4
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 _CALM_S = 10.0
-_HOPELESS_S = 2.0
 _log = logging.getLogger(__name__)
 
 
 @dataclass
 class Child:
-    """One child, replaced when it dies, with growing pauses while it dies soon after its start.
+    """One child, replaced when it dies, with growing pauses while it ends soon after its start.
 
     Attributes:
         name: also the name of its log.
@@ -36,22 +36,24 @@ class Child:
         options: for its command line; its file descriptors are inherited.
         log: file that takes its output.
         door: where those who need it come. One that has a door is not there until somebody comes, and may end by itself (with code 0)
-            when nobody has come for a while.
+            when nobody needs it.
     """
 
     name: str
     module: str
     options: ChildOptions
     log: Path
-    door: socket.socket | None = None
+    door: Door | None = None
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _starts: int = field(default=0, init=False)
-    _started_s: float = field(default=0.0, init=False)
+    _started_s: float = field(default=-math.inf, init=False)
     _pause_s: float = field(default=_FIRST_PAUSE_S, init=False)
 
     def start(self) -> None:
         """Start the process, in a group of its own: a Ctrl-C on the terminal is for the supervisor alone."""
-        self._started_s = time.monotonic()
+        now = time.monotonic()
+        self._pause_s = _FIRST_PAUSE_S if now - self._started_s > _CALM_S else min(self._pause_s * 2, _LONGEST_PAUSE_S)
+        self._started_s = now
         inherited = [fd for fd in (self.options.lifeline_fd, self.options.listen_fd) if fd is not None]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
@@ -71,36 +73,43 @@ class Child:
         return None if self._process is None else self._process.poll()
 
     @property
-    def has_failed(self) -> bool:
-        """Whether it has ended and should not have."""
-        return self.exit_code is not None and not self.is_resting
+    def is_running(self) -> bool:
+        """Whether there is a process."""
+        return self._process is not None and self._process.poll() is None
 
     @property
-    def is_resting(self) -> bool:
-        """Whether it is not there because nobody needs it."""
-        return self.door is not None and (self._process is None or self.exit_code == 0)
+    def has_failed(self) -> bool:
+        """Whether it has ended and should not have."""
+        return self.exit_code is not None and not (self.door is not None and self.exit_code == 0)
 
     def keep_alive(self) -> None:
-        """Replace the process if it has died and the pause since then is over; start it where somebody waits for it."""
-        if self.is_resting:
-            self._start_for_who_waits()
-        if not self.has_failed:
-            return
-        now = time.monotonic()
-        if now - self._started_s > _CALM_S:
-            self._pause_s = _FIRST_PAUSE_S
-        if now - self._started_s >= self._pause_s:
-            if self.door is not None and self._pause_s > _HOPELESS_S:
-                send_away(self.door)
-            self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
-            _log.warning("%s ended with code %s and is started again", self.name, self.exit_code)
-            self.start()
+        """Replace the process if it has died, start it where somebody waits for it; what fails is tried again at a later call.
 
-    def _start_for_who_waits(self) -> None:
-        assert self.door is not None  # noqa: S101 - else it does not rest
-        if somebody_waits(self.door):
-            self._pause_s = _FIRST_PAUSE_S
-            self.start()
+        Where somebody has waited for too long, nobody is let wait on: a process that does not come to its door is killed.
+        """
+        try:
+            if self.door is not None and self.door.is_neglected():
+                self._give_up(self.door)
+            if not self.is_running and self._is_wanted() and time.monotonic() - self._started_s >= self._pause_s:
+                if self.has_failed:
+                    _log.warning("%s ended with code %s and is started again", self.name, self.exit_code)
+                self.start()
+        except OSError:
+            _log.exception("%s can't be started; it is tried again", self.name)
+
+    def attend(self) -> None:
+        """Start it at once where it is not there and somebody waits for it."""
+        with suppress(OSError):
+            if not self.is_running and self.door is not None and self.door.somebody_waits():
+                self.start()
+
+    def _give_up(self, door: Door) -> None:
+        _log.error("%s does not come to those who wait for it: they are sent away, and it is ended", self.name)
+        door.send_away()
+        self.signal(signal.SIGKILL)
+
+    def _is_wanted(self) -> bool:
+        return self.has_failed or (self.door is not None and self.door.somebody_waits())
 
     def require_alive(self) -> None:
         """Raise InvalidState with the end of its log where it has died."""
@@ -113,7 +122,7 @@ class Child:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, if it runs."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self.is_running:
             self._process.send_signal(number)
 
 
@@ -132,8 +141,13 @@ def stop(children: Sequence[Child], grace_s: float) -> None:
     """End all children: SIGTERM, and after the grace SIGKILL. When it returns, none is left."""
     for child in children:
         child.signal(signal.SIGTERM)
+    wait(children, grace_s)
+
+
+def wait(children: Sequence[Child], grace_s: float) -> None:
+    """Wait for the end of all children, which were told; after the grace SIGKILL. When it returns, none is left."""
     deadline = time.monotonic() + grace_s
-    while any(child.exit_code is None and child._process for child in children) and time.monotonic() < deadline:  # noqa: SLF001 - same module
+    while any(child.is_running for child in children) and time.monotonic() < deadline:
         time.sleep(0.02)
     for child in children:
         child.signal(signal.SIGKILL)

@@ -5,7 +5,6 @@ It is there while somebody asks it, while an endpoint is being changed, and whil
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +92,16 @@ def build(workspace: Workspace, workers: Workers, mlflow: MlflowMount, url: str)
     return ControlApp(own, mlflow), lambda: deployments.is_at_rest and not api.canaries.are_under_way
 
 
+def attended(app: ASGIApp, attendance: Attendance) -> ASGIApp:
+    """The application, each of whose requests is noted."""
+
+    async def noted(scope: Scope, receive: Receive, send: Send) -> None:
+        with attendance.asked():
+            await app(scope, receive, send)
+
+    return noted
+
+
 async def main(options: ChildOptions) -> None:
     """Serve until SIGTERM, the end of the lifeline, or nobody needs it. MLflow is imported when it is first needed."""
     lifeline.hold(options.lifeline_fd)
@@ -100,10 +109,9 @@ async def main(options: ChildOptions) -> None:
     workspace = open_workspace(home)
     mlflow = MlflowMount(workspace.settings, home_token(home))
     app, at_rest = build(workspace, Workers(sockets, options.workers), mlflow, options.url)
-    attended = Attendance(app, at_rest, _IDLE_S)
-    assert options.listen_fd is not None  # noqa: S101 - the supervisor gives it
+    attendance = Attendance(at_rest, _IDLE_S)
     try:
-        await asgi_server.serve(attended, listener=socket.socket(fileno=options.listen_fd), attendance=attended)
+        await asgi_server.serve(attended(app, attendance), listener=options.listener, attendance=attendance)
     finally:
         workspace.close()
 

@@ -4,7 +4,7 @@ A home in virtual time is drained only when it is told to (`POST /api/millrace/c
 tables change at moments of the home's own time, and a replay gives the same commits.
 
 It is the one process of a server that needs Arrow and Delta for this, and it is there only while there is something to drain: a
-worker that has captured something knocks, and after a while without work it ends.
+worker that has captured something knocks, and where nothing is left for a while it ends.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.abc import MetaPathFinder
@@ -26,6 +25,7 @@ from pathlib import Path
 from types import ModuleType
 
 from millrace.api import channel, lifeline, logs
+from millrace.api.attendance import Attendance
 from millrace.api.channel import Message
 from millrace.api.options import ChildOptions
 from millrace.api.workers import Workers
@@ -38,7 +38,8 @@ from millrace.workspace import Workspace, open_workspace
 # One commit a table each time: seldom enough to keep the tables' logs short, often enough for a person who looks.
 EVERY_S = 10.0
 _IDLE_S = 30.0
-_LAST_S = 0.2
+# As long as the supervisor waits for it.
+_GRACE_S = 5.0
 # A worker that is busy may take that long, which is less than the minute that clients wait for a drain; who only looks comes again.
 _SEAL_S, _QUICK_S = 45.0, 5.0
 # A drain holds thousands of records at once, and none of them is in a cycle: to look through them again and again takes a tenth of its time.
@@ -51,39 +52,22 @@ _log = logging.getLogger(__name__)
 class Drains:
     """Drains a home. One drain at a time."""
 
-    def __init__(self, workspace: Workspace, workers: Workers) -> None:
-        self._workspace, self._workers = workspace, workers
-        self._draining, self._asked, self._nobody = threading.Lock(), 0, asyncio.Event()
-        self._nobody.set()
-        self._busy_s = time.monotonic()
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing was there to drain for a while, and nobody asks."""
-        return time.monotonic() - self._busy_s > _IDLE_S and not self._asked
-
-    async def answered(self) -> None:
-        """Return when nobody waits for a drain."""
-        await self._nobody.wait()
+    def __init__(self, workspace: Workspace, workers: Workers, *, by_itself: bool = True) -> None:
+        self._workspace, self._workers, self._by_itself = workspace, workers, by_itself
+        self._draining = threading.Lock()
+        self.attendance = Attendance(lambda: not self._is_waiting(), _IDLE_S)
 
     async def handle(self, message: Message) -> Message:
         """Answer control: what was moved."""
         if message["do"] != "drain":
             raise InvalidState(f"the drain does not know the command '{message['do']}'")
-        self._asked += 1
-        self._nobody.clear()
-        try:
+        with self.attendance.asked():
             return await asyncio.to_thread(self.drain)
-        finally:
-            self._asked -= 1
-            self._busy_s = time.monotonic()
-            if not self._asked:
-                self._nobody.set()
 
     def look(self) -> None:
-        """Drain where there is something. What fails is logged and tried again the next time."""
+        """Drain where there is something to be drained unasked. What fails is logged and tried again the next time."""
         try:
-            if is_waiting(self._workspace.capture_root):
+            if self._is_waiting():
                 self.drain(_QUICK_S)
         except InvalidState as error:
             _log.warning("%s; it is tried again in %s seconds", error.message, EVERY_S)
@@ -97,16 +81,18 @@ class Drains:
             InvalidState: a worker did not seal its part, so that is missing; the rest was moved.
         """
         unsealed = self._workers.seal(within_s)  # before it is our turn: nobody waits for another's stalled worker
-        with self._draining:
+        with self._draining, self.attendance.asked():
             from millrace.serving.capture.drain import drain
 
             result = drain(self._workspace.lake, self._workspace.capture_root)
             if result.segments or result.held:
-                self._busy_s = time.monotonic()
                 _give_back()
             if unsealed:
                 raise _incomplete(unsealed, result)
             return asdict(result)
+
+    def _is_waiting(self) -> bool:
+        return self._by_itself and is_waiting(self._workspace.capture_root)
 
 
 def _incomplete(unsealed: Sequence[str], moved: DrainResult) -> InvalidState:
@@ -137,28 +123,37 @@ class _NoPandas(MetaPathFinder):
 
 async def main(options: ChildOptions) -> None:
     """Drain until SIGTERM or the end of the lifeline, and once more then; or until there is nothing to drain."""
-    lifeline.hold(options.lifeline_fd)
-    sockets, stop = Path(options.sockets), asyncio.Event()
+    stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    # Only now: one that is started when the server ends already is to drain what was captured last.
+    lifeline.hold(options.lifeline_fd, grace_s=_GRACE_S)
     workspace = open_workspace(options.home, principal=system("drain"))
-    drains = Drains(workspace, Workers(sockets, options.workers))
-    assert options.listen_fd is not None  # noqa: S101 - the supervisor gives it
-    server = await channel.listen(socket.socket(fileno=options.listen_fd), drains.handle)
-    looks = not workspace.clock.is_virtual
+    workers = Workers(Path(options.sockets), options.workers)
+    drains = Drains(workspace, workers, by_itself=not workspace.clock.is_virtual)
     try:
-        while not drains.is_idle:
-            if looks:
-                await asyncio.to_thread(drains.look)
-            if await _told(stop, EVERY_S):
-                break
-        server.close()  # who comes now waits for the next process
-        await asyncio.sleep(_LAST_S)
-        if looks:
-            await asyncio.to_thread(drains.look)
-        await drains.answered()
+        await attend(drains, options.listener, stop)
+        await asyncio.to_thread(drains.look)
     finally:
-        server.close()
         workspace.close()
+
+
+async def attend(drains: Drains, door: socket.socket, stop: asyncio.Event) -> None:
+    """Drain until told to stop, or until nobody needs it. Who comes then waits for the next process."""
+    while True:
+        server = await channel.listen(door.dup(), drains.handle)
+        try:
+            await _drain_again_and_again(drains, stop)
+        finally:
+            server.close()
+        if stop.is_set() or await drains.attendance.is_over_behind_closed_doors():
+            return
+
+
+async def _drain_again_and_again(drains: Drains, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        await asyncio.to_thread(drains.look)
+        if await drains.attendance.is_over() or await _told(stop, EVERY_S):
+            return
 
 
 async def _told(stop: asyncio.Event, patience_s: float) -> bool:

@@ -1,25 +1,41 @@
-"""What has control and the drain start: a worker sees that there is something for them to do, and knocks at their doors.
+"""What has the processes start that are there on demand: a worker sees that there is something for them to do, and knocks at their doors.
 
-Each worker looks for itself. To knock where somebody is already does nothing.
+Each worker looks for itself. To knock where somebody is already does nothing. A process stays as long as there is a reason to knock.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from millrace.api.doors import knock
 from millrace.api.readiness import disagreed
-from millrace.api.runtime import control_socket, drain_channel
+from millrace.api.runtime import control_socket, drain_channel, scheduler_door
 from millrace.serving.capture.lag import is_waiting
-from millrace.serving.port import EndpointReader
 from millrace.serving.requests.hot import HotApp
-from millrace.serving.types import Endpoint
+from millrace.serving.types import EndpointName
+from millrace.workspace.serving_home import ServingHome
 
-_EVERY_S = 2.0
-_LOG = logging.getLogger(__name__)
+_EVERY_S = 1.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What the database said when it was read last.
+
+    Attributes:
+        generations: of the endpoints that should be served.
+        is_changing: whether an update was left in its middle, or a canary goes on by itself.
+        has_work: whether jobs need the scheduler.
+    """
+
+    generations: Mapping[EndpointName, int] = field(default_factory=dict)
+    is_changing: bool = False
+    has_work: bool = False
 
 
 class Knocks:
@@ -27,48 +43,63 @@ class Knocks:
 
     Args:
         sockets: folder of the doors.
-        capture_root: where captured requests wait for the drain.
-        virtual: whether the home is in virtual time, where nothing is drained and no canary goes on by itself.
+        hot: what the worker serves.
+        home: where captured requests wait for the drain, and the database. In virtual time nothing is drained and no canary goes on by itself.
     """
 
-    def __init__(
-        self, sockets: Path, hot: HotApp, endpoints: EndpointReader, capture_root: Path, *, virtual: bool
-    ) -> None:
-        self._control, self._drain = control_socket(sockets), drain_channel(sockets)
-        self._hot, self._endpoints, self._capture_root, self._virtual = hot, endpoints, capture_root, virtual
+    def __init__(self, sockets: Path, hot: HotApp, home: ServingHome) -> None:
+        self._control, self._drain, self._scheduler = (
+            door(sockets) for door in (control_socket, drain_channel, scheduler_door)
+        )
+        self._hot, self._home = hot, home
+        self._seen: int | None = None
+        self._stored = _Stored()
         self._disagreed: set[str] = set()
 
     async def run(self, loaded: asyncio.Event, every_s: float = _EVERY_S) -> None:
-        """Look every few seconds, until cancelled; at the endpoints only when those that are stored are loaded."""
+        """Look every second, until cancelled; whether the right endpoints are served only when those that are stored are loaded."""
         while True:
             await asyncio.sleep(every_s)
             try:
                 await asyncio.to_thread(self.look, loaded=loaded.is_set())
             except Exception:  # noqa: BLE001 - the boundary of the loop: the database may be away, and comes back
-                _LOG.exception("what there is for control and the drain is not known; it is looked again")
+                _log.exception("what there is to do for the server's other processes is not known; it is looked again")
 
     def look(self, *, loaded: bool) -> None:
         """Knock where there is something to do."""
-        if not self._virtual and is_waiting(self._capture_root):
-            knock(self._drain)
-        if loaded and self._is_for_control(self._endpoints.list()):
+        self.tell_drain()
+        changes = self._home.changes()
+        if changes != self._seen:  # to read all documents each time would be dear
+            self._stored = self._read()
+            self._seen = changes
+        if self._stored.has_work:
+            knock(self._scheduler)
+        if loaded and (self._stored.is_changing or self._lastingly_disagreed()):
             knock(self._control)
+
+    def tell_drain(self) -> None:
+        """Knock at the drain's door where something was captured."""
+        if not self._home.clock.is_virtual and is_waiting(self._home.capture_root):
+            knock(self._drain)
 
     def begin(self) -> None:
         """Knock at control's door where something waits to be loaded: an environment may have to be made for it."""
         if self._hot.waiting():
             knock(self._control)
 
-    def _is_for_control(self, stored: Iterable[Endpoint]) -> bool:
-        """Whether an update was left in its middle, a canary is under way, or this worker serves what it should not."""
-        generations = {}
-        for endpoint in stored:
-            under_way = endpoint.canary is not None and endpoint.canary.is_running and not self._virtual
-            if under_way or endpoint.state.config_update == "IN_PROGRESS":
-                return True
-            if endpoint.state.ready:
-                generations[endpoint.name] = endpoint.generation
-        wrong = disagreed(self._hot.served(), self._hot.waiting(), generations)
-        # An update that switches at this moment is no disagreement.
+    def _read(self) -> _Stored:
+        endpoints, by_itself = self._home.endpoints.list(), not self._home.clock.is_virtual
+        return _Stored(
+            generations={each.name: each.generation for each in endpoints if each.state.ready},
+            is_changing=any(
+                each.state.config_update == "IN_PROGRESS" or (by_itself and each.canary and each.canary.is_running)
+                for each in endpoints
+            ),
+            has_work=self._home.has_job_work(),
+        )
+
+    def _lastingly_disagreed(self) -> bool:
+        """Whether this worker serves what it should not. An update that switches at this moment is no disagreement."""
+        wrong = disagreed(self._hot.served(), self._hot.waiting(), self._stored.generations)
         lasting, self._disagreed = wrong & self._disagreed, wrong
         return bool(lasting)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import sys
 from dataclasses import asdict, dataclass
 
@@ -18,8 +20,8 @@ class ChildOptions:
         url: where the server is reached.
         workers: how many workers there are.
         lifeline_fd: reading end of the pipe that ends when the supervisor does; None for a process on its own.
-        slot: which worker this is, from 0; control and drain have 0.
-        listen_fd: the listening socket, inherited: a worker's is that of the server, control's and the drain's their doors.
+        slot: which worker this is, from 0; the others have 0.
+        listen_fd: the listening socket, inherited: a worker's is that of the server, that of any other its door.
         hosts: names beside the loopback ones that the Host header may carry.
         restarts: how often the process was replaced before.
         tls_certificate, tls_key: PEM files, absolute; None for plain HTTP.
@@ -37,6 +39,12 @@ class ChildOptions:
     restarts: int = 0
     tls_certificate: str | None = None
     tls_key: str | None = None
+
+    @property
+    def listener(self) -> socket.socket:
+        """The listening socket, inherited; a copy, which may be closed."""
+        assert self.listen_fd is not None  # noqa: S101 - the supervisor gives it
+        return socket.socket(fileno=os.dup(self.listen_fd))
 
     def text(self) -> str:
         """As one command line argument."""

@@ -43,18 +43,29 @@ def disagreed(served: Mapping[str, int], waiting: Mapping[str, str], stored: Map
     return {name for name in names if served.get(name) != stored.get(EndpointName(name))}
 
 
+def unanswered(endpoint: Endpoint, workers: Sequence[Worker]) -> str | None:
+    """Why an endpoint that was deployed can't be answered; None where it can, be it as it was before an update that is switching."""
+    if not endpoint.state.ready:
+        return endpoint.state.message
+    return _not_served(endpoint, [worker for worker in workers if worker["ready"]])
+
+
 def _why_not(endpoint: Endpoint, workers: Sequence[Worker]) -> str | None:
     up = [worker for worker in workers if worker["ready"]]
-    if not up:
-        return "no worker is up"
+    why = _not_served(endpoint, up)
+    # While an update switches, some workers are a moment ahead of others.
+    if why is None and endpoint.state.config_update != "IN_PROGRESS":
+        served = {worker["served"][endpoint.name] for worker in up}
+        return None if served == {endpoint.generation} else "a worker still serves an earlier configuration"
+    return why
+
+
+def _not_served(endpoint: Endpoint, up: Sequence[Worker]) -> str | None:
+    """Why a worker that is up does not serve the endpoint at all."""
     for worker in up:
-        served = worker["served"].get(endpoint.name)
-        if served is None:
+        if endpoint.name not in worker["served"]:
             return str(worker["waiting"].get(endpoint.name, "a worker does not serve it yet"))
-        # While an update switches, some workers are a moment ahead of others.
-        if served != endpoint.generation and endpoint.state.config_update != "IN_PROGRESS":
-            return "a worker still serves an earlier configuration"
-    return None
+    return None if up else "no worker is up"
 
 
 def _asleep(endpoint: Endpoint, workers: Sequence[Worker]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ __all__ = [
     "read_info",
     "remove_info",
     "remove_sockets",
+    "scheduler_door",
     "socket_folder",
     "worker_channel",
     "write_info",
@@ -74,6 +75,11 @@ def control_socket(folder: Path) -> Path:
 def drain_channel(folder: Path) -> Path:
     """Where the drain process takes commands from the control process."""
     return folder / "drain.sock"
+
+
+def scheduler_door(folder: Path) -> Path:
+    """Where workers knock when there is something for the scheduler."""
+    return folder / "scheduler.sock"
 
 
 def worker_channel(folder: Path, slot: int) -> Path:

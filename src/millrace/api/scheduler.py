@@ -1,31 +1,34 @@
 """The scheduler process: makes the runs that are due, and executes what is queued.
 
-A home without jobs costs it next to nothing: until there is one, it looks with SQLite's driver alone, once a second. What
-executes is there only while there is something to execute: some time after the last run it begins anew, without what that took.
+It is there only while there is something for it: a job with a schedule or a trigger that is not paused, or a run that has not ended. A
+worker that sees such a thing knocks. What executes is in memory only while there is something to execute: some time after the last run
+it begins anew, without what that took, or ends where nothing is left.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 import os
 import signal
-import sqlite3
+import socket
 import sys
 import threading
 import time
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from millrace.api import lifeline, logs
+from millrace.api import channel, lifeline, logs
+from millrace.api.channel import Message
 from millrace.api.options import ChildOptions
+from millrace.core.errors import InvalidState
 from millrace.core.principal import system
-from millrace.core.settings import Settings
-from millrace.database.reading import reader
+from millrace.jobs.schedules.work import has_work
+from millrace.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
     from millrace.jobs.schedules.scheduler import Scheduler
-    from millrace.workspace import Workspace
 
 # How often it is asked whether something changed: one small read, so a change is seen within this time.
 _LOOK_S = 1.0
@@ -37,26 +40,6 @@ _PROGRAM = "millrace.tasks.attempt"
 # Who asks for predictions goes first.
 _NICE = 5
 _log = logging.getLogger(__name__)
-
-
-def wait_for_jobs(settings: Settings, stop: threading.Event) -> bool:
-    """Wait until the home has a job; False where we are to stop before. A database that is no file is not waited for."""
-    while not stop.is_set():
-        opened = reader(settings.database_url)
-        if opened is None:
-            return True
-        try:
-            while not opened.rows("SELECT 1 FROM jobs LIMIT 1"):
-                if stop.wait(_LOOK_S):
-                    return False
-        except sqlite3.Error:
-            _log.warning("the workspace database can't be read; it is tried again", exc_info=True)
-            stop.wait(_PAUSE_S)
-        else:
-            return True
-        finally:
-            opened.close()
-    return False
 
 
 class Executing:
@@ -71,7 +54,7 @@ class Executing:
     def look(self) -> None:
         """Start the engine where something waits for it."""
         newest = self._workspace.events.newest()
-        if newest == self._cursor or self._is_running:
+        if newest == self._cursor or self.is_running:
             return
         # What was queued is in the log: nothing new there is nothing to execute.
         self._cursor = newest
@@ -82,7 +65,7 @@ class Executing:
     @property
     def is_idle(self) -> bool:
         """Whether it executed something, and nothing for a while since."""
-        return not self._is_running and self._busy_s is not None and time.monotonic() - self._busy_s > _IDLE_S
+        return not self.is_running and self._busy_s is not None and time.monotonic() - self._busy_s > _IDLE_S
 
     def join(self) -> None:
         """Wait for its end, once it is told to stop."""
@@ -90,7 +73,8 @@ class Executing:
             self._thread.join()
 
     @property
-    def _is_running(self) -> bool:
+    def is_running(self) -> bool:
+        """Whether the engine is there."""
         return self._thread is not None and self._thread.is_alive()
 
     def _is_wanted(self) -> bool:
@@ -106,8 +90,25 @@ class Executing:
         self._busy_s, self._cursor = time.monotonic(), -1
 
 
-def run(workspace: Workspace, stop: threading.Event) -> bool:
-    """Schedule and execute until told to stop; or until idle: True."""
+class Work:
+    """Whether there is something to do; asked again where the event log says that something happened."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._cursor, self._is_there, self._seen_s = -1, False, -math.inf
+
+    def is_over(self, after_s: float = 0.0) -> bool:
+        """Whether there has been nothing for so long."""
+        newest = self._workspace.events.newest()
+        if newest != self._cursor:
+            self._is_there, self._cursor = has_work(self._workspace.jobs), newest
+        if self._is_there:
+            self._seen_s = time.monotonic()
+        return time.monotonic() - self._seen_s > after_s
+
+
+def run(workspace: Workspace, work: Work, stop: threading.Event) -> bool:
+    """Schedule and execute until told to stop, or until there is nothing to do; or until nothing was executed for a while: True."""
     from millrace.jobs.schedules.scheduler import Scheduler
 
     scheduler, executing = Scheduler(workspace.schedules), Executing(workspace, stop)
@@ -115,11 +116,21 @@ def run(workspace: Workspace, stop: threading.Event) -> bool:
         pause_s = 0.0
         while not stop.wait(pause_s):
             pause_s = _look(workspace, scheduler, executing)
+            if not executing.is_running and _is_over(work):
+                break
             if executing.is_idle:
                 return True
         return False
     finally:
         executing.join()
+
+
+def _is_over(work: Work) -> bool:
+    try:
+        return work.is_over(_IDLE_S)
+    except Exception:  # noqa: BLE001 - the boundary of the loop: the database may be away, and comes back
+        _log.exception("whether there is something to do is not known; it is looked again")
+        return False
 
 
 def _look(workspace: Workspace, scheduler: Scheduler, executing: Executing) -> float:
@@ -141,26 +152,39 @@ def _until(due: datetime | None, now: datetime, *, is_virtual: bool) -> float:
     return _LOOK_S if due is None or is_virtual else min(_LOOK_S, (due - now).total_seconds())
 
 
-def main(options: ChildOptions) -> bool:
-    """Live until SIGTERM or the end of the lifeline; or until idle: True."""
+async def main(options: ChildOptions) -> bool:
+    """Live until SIGTERM or the end of the lifeline, or until there is nothing to do; or until idle: True."""
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     lifeline.hold(options.lifeline_fd)
-    home = Path(options.home)
-    if not wait_for_jobs(Settings.load(home), stop):
-        return False
-    from millrace.workspace import open_workspace
-
-    workspace = open_workspace(home, principal=system("scheduler"))
+    workspace = open_workspace(options.home, principal=system("scheduler"))
     try:
-        return run(workspace, stop)
+        return await attend(workspace, None if options.listen_fd is None else options.listener, stop)
     finally:
         workspace.close()
+
+
+async def attend(workspace: Workspace, door: socket.socket | None, stop: threading.Event) -> bool:
+    """Work, and take those who knock. Who knocks when the door is closed starts the next process; for who knocked before we stay."""
+    work = Work(workspace)
+    while True:
+        server = None if door is None else await channel.listen(door.dup(), _answer)
+        try:
+            anew = await asyncio.to_thread(run, workspace, work, stop)
+        finally:
+            if server is not None:
+                server.close()
+        if anew or stop.is_set() or await asyncio.to_thread(work.is_over):
+            return anew
+
+
+async def _answer(_message: Message) -> Message:
+    raise InvalidState("the scheduler takes no commands")
 
 
 if __name__ == "__main__":
     logs.configure("scheduler")
     os.setpriority(os.PRIO_PROCESS, 0, _NICE)
-    if main(ChildOptions.read()):
+    if asyncio.run(main(ChildOptions.read())):
         # The same process without what the last runs needed.
         os.execv(sys.executable, [sys.executable, "-m", "millrace.api.scheduler", *sys.argv[1:]])  # noqa: S606

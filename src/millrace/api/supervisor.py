@@ -2,7 +2,7 @@
 
 One port, several processes: workers inherit the socket and answer; control has REST and MLflow; drain moves what was
 captured into the lake; scheduler makes jobs run. The socket outlives each of them, so that requests wait while a dead worker is
-replaced. Control and drain are there only while somebody needs them: the supervisor holds their doors (`doors.py`) and starts who
+replaced. All but the workers are there only while somebody needs them: the supervisor holds their doors (`doors.py`) and starts who
 somebody waits for.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import secrets
 import signal
@@ -17,26 +18,39 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from millrace.api import children, lifeline, logs
 from millrace.api.auth import home_token
 from millrace.api.children import Child
-from millrace.api.doors import open_door
+from millrace.api.doors import Door
+from millrace.api.errors import error_body
 from millrace.api.listen import DEFAULT_HOST, DEFAULT_PORT, Tls, bind, local_url, own_names, tls_of, warn_where_exposed
 from millrace.api.options import ChildOptions
-from millrace.api.runtime import control_socket, drain_channel, remove_info, remove_sockets, socket_folder, write_info
+from millrace.api.runtime import (
+    control_socket,
+    drain_channel,
+    remove_info,
+    remove_sockets,
+    scheduler_door,
+    socket_folder,
+    write_info,
+)
 from millrace.core.errors import InvalidInput, InvalidState, MillraceError
 from millrace.core.log_files import open_log
 from millrace.core.settings import Settings
 from millrace.targets.local_server import ServerInfo, only_server, probe
 
 _READY_S = 90.0
-_GRACE_S = 2.5
+# For the workers; and then for the others, of which the drain may have to start first.
+_GRACE_S, _LAST_S = 2.5, 5.0
 _LOOK_S = 0.05
 _OK = 200
+_ON_DEMAND = {"control": "control", "drain": "drain_loop", "scheduler": "scheduler"}
 
 
 def serve(
@@ -96,72 +110,107 @@ class _Server:
     def run(self, listener: socket.socket, stop: threading.Event, announce: Callable[[ServerInfo], None]) -> None:
         """Start the children, replace those that die, and end them all when told to stop."""
         home_token(self.home)
-        folder = socket_folder(self.home)
-        lifeline_fd, held = os.pipe()
-        base = ChildOptions(
-            str(self.home), str(folder), self.info.instance, self.info.url, self.workers, lifeline_fd, hosts=self.hosts
-        )
-        if self.tls is not None:
-            base = replace(base, tls_certificate=str(self.tls.certificate), tls_key=str(self.tls.key))
-        workers, others = self._workers(base, listener.fileno()), self._others(base, folder)
-        try:
-            self._start(workers, stop)
-            if not stop.is_set():
-                write_info(self.home, self.info)
-                announce(self.info)
-                for child in others:
-                    if child.door is None:  # the rest start when they are needed
-                        child.start()
-            while not stop.wait(_LOOK_S):
-                for child in (*workers, *others):
-                    child.keep_alive()
-        finally:
-            remove_info(self.home, self.info.instance)
-            children.stop([*workers, *others], _GRACE_S)
-            os.close(lifeline_fd)
-            os.close(held)
-            for child in others:
-                if child.door is not None:
-                    child.door.close()
-            remove_sockets(folder)
+        with self._doors() as doors, _lifeline() as (held, holding):
+            base = self._options(held)
+            workers = self._workers(base, listener.fileno())
+            others = {name: self._behind(door, name, base) for name, door in doors.items()}
+            try:
+                self._start(workers, list(others.values()), stop)
+                if not stop.is_set():
+                    write_info(self.home, self.info)
+                    announce(self.info)
+                while not stop.wait(_LOOK_S):
+                    _keep_alive([*workers, *others.values()])
+            finally:
+                remove_info(self.home, self.info.instance)
+                _end(workers, others, holding)
 
-    def _start(self, workers: Sequence[Child], stop: threading.Event) -> None:
-        """Start the workers; returns when all are up, or when told to stop."""
+    def _start(self, workers: Sequence[Child], others: Sequence[Child], stop: threading.Event) -> None:
+        """Start the workers; returns when all are up, or when told to stop. The others are there for them meanwhile."""
         for child in workers:
             child.start()
-        if not self._wait("/health/started", workers, stop, _READY_S):
-            raise InvalidState(
-                f"the server was not ready after {_READY_S:.0f} seconds", hint="look at logs/ in the home"
-            )
-
-    def _wait(self, path: str, running: Sequence[Child], stop: threading.Event, patience_s: float) -> bool:
-        """Wait until the path answers with 200 or we are told to stop; False where that takes too long."""
-        deadline = time.monotonic() + patience_s
+        deadline = time.monotonic() + _READY_S
         while not stop.wait(_LOOK_S):
-            for child in running:
+            for child in workers:
                 if child.has_failed:
                     _open_home(self.settings)  # where that is the reason, it says so better
                     child.require_alive()
-            if probe(self.info, path)[0] == _OK:
-                return True
+            _keep_alive(others)
+            if probe(self.info, "/health/started")[0] == _OK:
+                return
             if time.monotonic() > deadline:
-                return False
-        return True
+                raise InvalidState(
+                    f"the server was not ready after {_READY_S:.0f} seconds", hint="look at logs/ in the home"
+                )
+
+    def _options(self, lifeline_fd: int) -> ChildOptions:
+        home, info, tls = self.home, self.info, self.tls
+        return ChildOptions(
+            str(home),
+            str(socket_folder(home)),
+            info.instance,
+            info.url,
+            self.workers,
+            lifeline_fd,
+            hosts=self.hosts,
+            tls_certificate=None if tls is None else str(tls.certificate),
+            tls_key=None if tls is None else str(tls.key),
+        )
 
     def _workers(self, base: ChildOptions, listen_fd: int) -> list[Child]:
         slots = [replace(base, slot=slot, listen_fd=listen_fd) for slot in range(self.workers)]
         return [self._child(f"worker-{options.slot}", "worker", options) for options in slots]
 
-    def _others(self, base: ChildOptions, folder: Path) -> list[Child]:
-        control, drain = open_door(control_socket(folder)), open_door(drain_channel(folder))
-        return [
-            self._child("control", "control", replace(base, listen_fd=control.fileno()), control),
-            self._child("drain", "drain_loop", replace(base, listen_fd=drain.fileno()), drain),
-            self._child("scheduler", "scheduler", base),
-        ]
+    def _behind(self, door: Door, name: str, base: ChildOptions) -> Child:
+        return self._child(name, _ON_DEMAND[name], replace(base, listen_fd=door.fileno()), door)
 
-    def _child(self, name: str, module: str, options: ChildOptions, door: socket.socket | None = None) -> Child:
+    @contextlib.contextmanager
+    def _doors(self) -> Iterator[Mapping[str, Door]]:
+        """The doors of the processes that are there on demand, by name."""
+        folder = socket_folder(self.home)
+        paths = {"control": control_socket(folder), "drain": drain_channel(folder), "scheduler": scheduler_door(folder)}
+        with contextlib.ExitStack() as opened:
+            opened.callback(remove_sockets, folder)
+            yield {name: opened.enter_context(closing(Door(path, _farewell(name)))) for name, path in paths.items()}
+
+    def _child(self, name: str, module: str, options: ChildOptions, door: Door | None = None) -> Child:
         return Child(name, f"millrace.api.{module}", options, open_log(self.home / "logs", name), door)
+
+
+def _keep_alive(running: Sequence[Child]) -> None:
+    for child in running:
+        child.keep_alive()
+
+
+def _end(workers: Sequence[Child], others: Mapping[str, Child], holding: BinaryIO) -> None:
+    """End the workers, then the others: a worker that captured something knocks at the drain's door, which moves it before it ends."""
+    try:
+        children.stop(workers, _GRACE_S)
+        others["drain"].attend()
+    finally:
+        holding.close()  # each of them ends at the end of its lifeline, also one that is just starting
+        children.wait(list(others.values()), _LAST_S)
+
+
+@contextlib.contextmanager
+def _lifeline() -> Iterator[tuple[int, BinaryIO]]:
+    """The reading end of a pipe for the children, and the writing end."""
+    held, writing = os.pipe()
+    try:
+        with os.fdopen(writing, "wb") as holding:
+            yield held, holding
+    finally:
+        os.close(held)
+
+
+def _farewell(name: str) -> bytes:
+    """What those are told who waited for a process in vain, in the words of its protocol."""
+    said = f"the {name} process does not come"
+    if name != "control":
+        return json.dumps({"error": said, "hint": "look at the logs in the home"}).encode() + b"\n"
+    body = json.dumps(error_body("TEMPORARILY_UNAVAILABLE", said, "try again; the server's logs have more")).encode()
+    head = f"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+    return f"{head}\r\nretry-after: 1\r\nconnection: close\r\n\r\n".encode() + body
 
 
 def _open_home(settings: Settings) -> None:
@@ -200,7 +249,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--lifeline", type=int)
     given = parser.parse_args(argv)
     # The supervisor's own stop takes the children's grace and a little.
-    lifeline.hold(given.lifeline, grace_s=_GRACE_S * 2)
+    lifeline.hold(given.lifeline, grace_s=_GRACE_S + _LAST_S + 1)
     logs.configure("supervisor")
     try:
         serve(

@@ -6,13 +6,11 @@ import asyncio
 import gc
 import logging
 import os
-import socket
 from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
@@ -20,7 +18,7 @@ from millrace.api import asgi_server, channel, lifeline
 from millrace.api.auth import Credentials, home_token
 from millrace.api.callers import Callers, follow
 from millrace.api.guard import Guard
-from millrace.api.health import Health
+from millrace.api.health import PATHS, Health
 from millrace.api.knocks import Knocks
 from millrace.api.lane_protocol import LaneProtocol
 from millrace.api.logs import AccessLog
@@ -63,9 +61,8 @@ class WorkerApp:
             await self._live(scope, receive, send)
         elif scope["path"] == "/health":
             await self._health(scope, receive, send)
-        elif scope["path"] in {"/health/started", "/health/ready"} and scope["method"] in {"GET", "HEAD"}:
-            answer = await self._answers_health.answer(Request(scope, receive))
-            await answer(scope, receive, send)
+        elif scope["path"] in PATHS:
+            await self._answers_health(scope, receive, send)
         else:
             await self._proxy(scope, receive, send)
 
@@ -214,7 +211,7 @@ async def main(options: ChildOptions) -> None:
     commands = Commands(hot, capture, opened.endpoints, options.restarts)
     # Listening before reading the store: an activation that this reading misses is then sent to us.
     server = await channel.listen(worker_channel(sockets, options.slot), commands.handle)
-    knocks = Knocks(sockets, hot, opened.endpoints, opened.capture_root, virtual=opened.clock.is_virtual)
+    knocks = Knocks(sockets, hot, opened)
     work = (commands.mend(), commands.rest(), follow(callers, opened.tokens), knocks.run(commands.loaded))
     beside = [asyncio.create_task(each) for each in work]
     for task in beside:
@@ -226,18 +223,20 @@ async def main(options: ChildOptions) -> None:
             hot, Health(Workers(sockets, options.workers), opened.endpoints), control_socket(sockets), options.instance
         )
         guard = Guard(app, credentials, callers, options.hosts)
-        assert options.listen_fd is not None  # noqa: S101 - the supervisor gives one to each worker
         logged = opened.settings.access_log
         served = AccessLog(guard) if logged else guard
         # The short way writes no line for each request.
         connection = None if logged else partial(LaneProtocol, hot.lane, guard.caller)
-        listener, tls = socket.socket(fileno=options.listen_fd), (options.tls_certificate, options.tls_key)
-        await asgi_server.serve(served, listener=listener, certificate=tls[0], key=tls[1], connection=connection)
+        tls = (options.tls_certificate, options.tls_key)
+        await asgi_server.serve(
+            served, listener=options.listener, certificate=tls[0], key=tls[1], connection=connection
+        )
     finally:
         for task in beside:
             task.cancel()
         server.close()
         capture.close()
+        knocks.tell_drain()
         opened.close()
 
 

@@ -33,6 +33,10 @@ class DatabaseReader:
         with self._using, closing(self._connection.execute(query, parameters)) as found:
             return [dict(row) for row in found]
 
+    def changes(self) -> int:
+        """A number that is another one when somebody has written to the database."""
+        return int(self.rows("PRAGMA data_version")[0]["data_version"])
+
     def get(self, key: str) -> object:
         """A setting of the home, or None where it was never set."""
         found = self.rows("SELECT value FROM settings WHERE key = ?", key)

@@ -21,7 +21,7 @@ from millrace.core.errors import Conflict, InvalidState
 ADDRESS, _LOCK = "server.json", "server.lock"
 _LOOK_S, _PROBE_S = 0.05, 2.0
 # For who only looks at the lock; for a server that is stopping; for one that is starting or busy, and between two questions to it.
-_MOMENT_S, _STOPPING_S, _PATIENCE_S, _AGAIN_S = 1.0, 8.0, 30.0, 0.5
+_MOMENT_S, _STOPPING_S, _PATIENCE_S, _AGAIN_S = 1.0, 10.0, 30.0, 0.5
 _STARTING = "TEMPORARILY_UNAVAILABLE"
 _HINT = "ask again in a while: it may be starting, or busy; what it does is in logs/ in the home"
 

@@ -15,7 +15,7 @@ from millrace.core.errors import InvalidState
 from millrace.core.log_files import open_log
 from millrace.targets.local_server import ServerInfo, find_server, read_info
 
-_STOP_S = 6.0
+_STOP_S = 10.0  # which is longer than it gives its parts
 _SERVER = "millrace.api.supervisor"  # a program of its own: by name, since it is above whoever wants a server
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ from millrace.database.clock import HomeTime
 from millrace.database.reading import DatabaseReader, reader
 from millrace.workspace.place import PLACE, refuse_moved
 from millrace.workspace.stores import online_store
-from millrace.workspace.workspace import open_workspace
+from millrace.workspace.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
     from millrace.access.port import TokenReader
@@ -25,13 +27,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ServingHome:
-    """One home, opened to serve. `close` is idempotent."""
+    """One home, opened to serve.
+
+    Attributes:
+        changes: a number that is another one when something was written that is read here.
+        has_job_work: whether jobs need a scheduler.
+        close: idempotent.
+    """
 
     settings: Settings
     clock: HomeTime
     endpoints: EndpointReader
     tokens: TokenReader
     online: OnlineStore
+    changes: Callable[[], int]
+    has_job_work: Callable[[], bool]
     close: Callable[[], None]
 
     @property
@@ -57,14 +67,27 @@ def open_serving_home(home: str | Path) -> ServingHome:
         return _light(settings, database)
     if database is not None:
         database.close()
-    workspace = open_workspace(home)
+    return _whole(settings, open_workspace(home))
+
+
+def _whole(settings: Settings, workspace: Workspace) -> ServingHome:
+    from millrace.jobs.schedules.work import has_work
+
     return ServingHome(
-        settings, workspace.clock, workspace.endpoints, workspace.tokens, workspace.online, workspace.close
+        settings,
+        workspace.clock,
+        workspace.endpoints,
+        workspace.tokens,
+        workspace.online,
+        count().__next__,  # whether something was written is not known here
+        lambda: has_work(workspace.jobs),
+        workspace.close,
     )
 
 
 def _light(settings: Settings, database: DatabaseReader) -> ServingHome:
     from millrace.access.adapters.sqlite_tokens import SqliteTokenReader
+    from millrace.jobs.adapters.sqlite_work import has_work
     from millrace.serving.adapters.sqlite_endpoints import SqliteEndpointReader
 
     try:
@@ -79,4 +102,5 @@ def _light(settings: Settings, database: DatabaseReader) -> ServingHome:
         database.close()
 
     endpoints, tokens = SqliteEndpointReader(database), SqliteTokenReader(database)
-    return ServingHome(settings, HomeTime(database), endpoints, tokens, online, close)
+    clock, has_job_work = HomeTime(database), partial(has_work, database)
+    return ServingHome(settings, clock, endpoints, tokens, online, database.changes, has_job_work, close)
