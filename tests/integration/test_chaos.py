@@ -89,12 +89,11 @@ def test_a_hundred_versions_swapped_under_load(server: Server) -> None:
 @pytest.mark.alone
 def test_the_supervisor_killed_under_load_and_a_torn_last_frame(tmp_path: Path) -> None:
     home = home_with(1, tmp_path / "home")
-    with serving(home) as running:
-        with running.deploy("killed").asking(6) as account:
-            account.grow_by(500)
-            children = [pid for part in ("worker", "control", "drain_loop") for pid in running.pids(part)]
-            os.kill(running.pid, signal.SIGKILL)
-            wait(lambda: not any(is_alive(pid) for pid in children), within_s=15)
+    with serving(home) as running, running.deploy("killed").asking(6) as account:
+        account.grow_by(500)
+        children = [pid for part in ("worker", "control", "drain_loop") for pid in running.pids(part)]
+        os.kill(running.pid, signal.SIGKILL)
+        wait(lambda: not any(is_alive(pid) for pid in children), within_s=15)
     left = list((home / "capture").glob("*.open"))
     for path in left:
         with path.open("ab") as file:

@@ -84,15 +84,16 @@ async def serve(
     """
     server = uvicorn.Server(configured(app, certificate=certificate, key=key, connection=connection))
     signal.signal(signal.SIGTERM, lambda *_: None)
-    ending = None if attendance is None else asyncio.create_task(_leave(server, attendance, listener.dup()))
-    try:
-        await server.serve([listener])
-    finally:
-        if ending is not None:
-            ending.cancel()
+    with listener.dup() as door:
+        ending = None if attendance is None else asyncio.create_task(_leave(server, attendance, door))
+        try:
+            await server.serve([listener])
+        finally:
+            if ending is not None:
+                ending.cancel()
 
 
-async def _leave(server: uvicorn.Server, attendance: Attendance, listener: socket.socket) -> None:
+async def _leave(server: uvicorn.Server, attendance: Attendance, door: socket.socket) -> None:
     """Leave when nobody needs us. Who comes from then on waits for our successor; for who was let in at the last moment we stay."""
     while True:
         await asyncio.sleep(_LOOK_S)
@@ -104,4 +105,4 @@ async def _leave(server: uvicorn.Server, attendance: Attendance, listener: socke
         if await attendance.is_over_behind_closed_doors() and not server.server_state.connections:
             server.should_exit = True
             return
-        await server.startup([listener.dup()])
+        await server.startup([door.dup()])

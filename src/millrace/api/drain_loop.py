@@ -131,7 +131,8 @@ async def main(options: ChildOptions) -> None:
     workers = Workers(Path(options.sockets), options.workers)
     drains = Drains(workspace, workers, by_itself=not workspace.clock.is_virtual)
     try:
-        await attend(drains, options.listener, stop)
+        with options.listener as door:
+            await attend(drains, door, stop)
         await asyncio.to_thread(drains.look)
     finally:
         workspace.close()

@@ -159,7 +159,7 @@ async def main(options: ChildOptions) -> bool:
     lifeline.hold(options.lifeline_fd)
     workspace = open_workspace(options.home, principal=system("scheduler"))
     try:
-        return await attend(workspace, None if options.listen_fd is None else options.listener, stop)
+        return await attend(workspace, options.listener if options.listen_fd is not None else None, stop)
     finally:
         workspace.close()
 

@@ -6,16 +6,21 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from millrace.api.attendance import Attendance
 from millrace.api.channel import Unanswered, ask
-from millrace.api.children import Child, open_log, stop
-from millrace.api.doors import knock, open_door, send_away, somebody_waits
+from millrace.api.children import Child, stop
+from millrace.api.doors import Door, knock
 from millrace.api.options import ChildOptions
+from millrace.core.errors import InvalidState
+from millrace.core.log_files import open_log
 
+_LONGEST_S = 60.0
 # Answers each line that comes to its door; ends well when it is told to, and dies of "die".
 _BEHIND = """
 import json, os, socket, sys
@@ -33,6 +38,7 @@ while True:
     if not line or what == "end":
         sys.exit(0)
 """
+_FAREWELL = b'{"error": "nobody comes", "hint": ""}\n'
 
 
 @pytest.fixture
@@ -41,12 +47,12 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def door(path: Path) -> Iterator[socket.socket]:
-    with open_door(path) as opened:
+def door(path: Path) -> Iterator[Door]:
+    with closing(Door(path, _FAREWELL)) as opened:
         yield opened
 
 
-def _child(tmp_path: Path, door: socket.socket, code: str, monkeypatch: pytest.MonkeyPatch) -> Child:
+def _child(tmp_path: Path, door: Door, code: str, monkeypatch: pytest.MonkeyPatch) -> Child:
     (tmp_path / "behindcode.py").write_text(code)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     options = ChildOptions("/home", "/sockets", "instance", "http://127.0.0.1:1", listen_fd=door.fileno())
@@ -54,14 +60,14 @@ def _child(tmp_path: Path, door: socket.socket, code: str, monkeypatch: pytest.M
 
 
 @pytest.fixture
-def child(tmp_path: Path, door: socket.socket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
+def child(tmp_path: Path, door: Door, monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
     made = _child(tmp_path, door, _BEHIND, monkeypatch)
     yield made
     stop([made], 5)
 
 
 def _kept_alive(child: Child, until: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + _LONGEST_S
     while not until():
         child.keep_alive()
         assert time.monotonic() < deadline, "it did not come about in time"
@@ -70,10 +76,8 @@ def _kept_alive(child: Child, until: Callable[[], bool]) -> None:
 
 def _asked(child: Child, path: Path, what: str) -> dict[str, object]:
     """Ask while the child is kept alive, as the supervisor does."""
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(1) as pool:
-        asking = pool.submit(ask, path, {"do": what}, 20)
+        asking = pool.submit(ask, path, {"do": what}, _LONGEST_S)
         _kept_alive(child, asking.done)
         return asking.result()
 
@@ -81,17 +85,21 @@ def _asked(child: Child, path: Path, what: str) -> dict[str, object]:
 def test_it_starts_for_who_comes_and_again_after_its_end(child: Child, path: Path) -> None:
     for _ in range(5):
         child.keep_alive()
-    assert (child.exit_code, child.is_resting, child.has_failed) == (None, True, False)
+    assert (child.exit_code, child.is_running, child.has_failed) == (None, False, False)
     first = _asked(child, path, "stay")["pid"]
     assert _asked(child, path, "end")["pid"] == first
     _kept_alive(child, lambda: child.exit_code == 0)
-    assert (child.is_resting, child.has_failed) == (True, False)
+    assert (child.is_running, child.has_failed) == (False, False)
     assert _asked(child, path, "stay")["pid"] != first
 
 
 def test_who_knocks_has_it_start(child: Child, path: Path) -> None:
     knock(path.with_name("no door.sock"))  # nothing
+    child.attend()
+    assert not child.is_running
     knock(path)
+    child.attend()
+    assert child.is_running
     _kept_alive(child, lambda: child.exit_code == 0)  # it heard, and ended
 
 
@@ -102,28 +110,88 @@ def test_one_that_dies_is_replaced_and_who_came_meanwhile_is_answered(child: Chi
     assert _asked(child, path, "stay")["pid"]
 
 
-def test_where_it_can_not_start_nobody_waits_forever(
-    tmp_path: Path, door: socket.socket, path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "code",
+    [
+        "raise SystemExit(1)",  # it can't start
+        "import time; time.sleep(0.3); raise SystemExit(1)",  # the same, slowly
+        "import sys; sys.exit(0)",  # it believes that nobody needs it
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000)",  # it hangs
+    ],
+)
+def test_nobody_waits_forever(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    with closing(Door(path, _FAREWELL, patience_s=1.0)) as door:
+        child = _child(tmp_path, door, code, monkeypatch)
+        try:
+            with pytest.raises(InvalidState, match="nobody comes"):
+                _asked(child, path, "stay")
+            _kept_alive(child, lambda: not child.is_running)
+            # It comes back where it can: those who come later are answered.
+            (tmp_path / "behindcode.py").write_text(_BEHIND)
+            _kept_alive(child, lambda: not child.is_running)
+            assert _asked(child, path, "stay")["pid"]
+        finally:
+            stop([child], 0)
+
+
+def test_it_is_not_started_again_and_again_at_once(
+    tmp_path: Path, door: Door, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("millrace.api.children._HOPELESS_S", 0.15)
-    child = _child(tmp_path, door, "raise SystemExit(1)", monkeypatch)
-    with pytest.raises(Unanswered):
-        _asked(child, path, "stay")
+    """Whatever it ends with, while somebody waits."""
+    child = _child(tmp_path, door, "import sys; sys.exit(0)", monkeypatch)
+    knock(path)
+    deadline = time.monotonic() + 2.0
+    while time.monotonic() < deadline:
+        child.keep_alive()
+        time.sleep(0.01)
     stop([child], 5)
+    assert 1 <= child._starts <= 5
 
 
-def test_who_waits_is_seen_and_sent_away(door: socket.socket, path: Path) -> None:
-    assert not somebody_waits(door)
-    with socket.socket(socket.AF_UNIX) as one:
+def test_what_can_not_be_started_is_tried_again(child: Child, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr("subprocess.Popen", _no_process)
+        knock(path)
+        child.keep_alive()
+        child.attend()
+        assert not child.is_running
+    _kept_alive(child, lambda: child.exit_code == 0)
+
+
+def _no_process(*_: object, **__: object) -> None:
+    raise OSError("no more processes")
+
+
+def test_who_waits_is_seen_and_sent_away(door: Door, path: Path) -> None:
+    assert not door.somebody_waits()
+    with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as other:
         one.connect(str(path))
-        assert somebody_waits(door)
-        send_away(door)
-        assert (one.recv(1), somebody_waits(door)) == (b"", False)
+        other.connect(str(path))
+        other.sendall(b"x" * 100)
+        assert door.somebody_waits()
+        door.send_away()
+        assert (one.recv(100), one.recv(1)) == (_FAREWELL, b"")
+        assert (other.recv(100), other.recv(1)) == (_FAREWELL, b"")
+        assert not door.somebody_waits()
+
+
+def test_who_looks_seldom_does_not_take_it_for_long_waiting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: seconds[0])
+    with closing(Door(path, patience_s=30.0)) as door:
+        knock(path)
+        seconds[0] = 3600.0  # who looks was held up
+        assert not door.is_neglected()
+        for _ in range(29):
+            seconds[0] += 1.0
+            assert not door.is_neglected()
+        seconds[0] += 1.0
+        assert door.is_neglected()
 
 
 def test_a_door_takes_the_place_of_an_old_one(path: Path) -> None:
     path.write_text("")
-    open_door(path).close()
+    Door(path).close()
     assert path.is_socket()
 
 
@@ -131,34 +199,30 @@ class _Home:
     """Counts how often it was asked whether there is something to do."""
 
     def __init__(self) -> None:
-        self.busy, self.looks = True, 0
+        self.busy, self.looks, self.is_away = True, 0, False
 
     def at_rest(self) -> bool:
         self.looks += 1
+        if self.is_away:
+            raise OSError("away")
         return not self.busy
 
 
-def test_it_is_over_when_nobody_has_asked_and_nothing_is_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("millrace.api.attendance._LOOK_S", 0.01)
-
+def test_it_is_over_when_nobody_has_asked_and_nothing_is_to_do(caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
-        home, answer = _Home(), asyncio.Event()
-
-        async def app(*_: object) -> None:
-            await answer.wait()
-
-        attended = Attendance(app, home.at_rest, 0.05)
-        over = asyncio.create_task(attended.over())
-        asking = asyncio.create_task(attended({"type": "http"}, None, None))  # type: ignore[arg-type]
-        await asyncio.sleep(0.2)
-        assert (over.done(), home.looks) == (False, 0)  # somebody asks
-        answer.set()
-        await asking
-        await attended.answered()
-        await asyncio.sleep(0.2)
-        assert not over.done()  # there is something to do
-        assert home.looks
-        home.busy = False
-        await asyncio.wait_for(over, 5)
+        home = _Home()
+        attendance = Attendance(home.at_rest, 0.05)
+        with attendance.asked():
+            await asyncio.sleep(0.1)
+            assert (await attendance.is_over(), home.looks) == (False, 0)  # somebody asks
+        assert (await attendance.is_over(), home.looks) == (False, 0)  # a moment ago
+        await asyncio.sleep(0.1)
+        assert (await attendance.is_over(), home.looks) == (False, 1)  # there is something to do
+        home.busy, home.is_away = False, True
+        assert not await attendance.is_over()  # that is not known
+        assert "is not known" in caplog.text
+        home.is_away = False
+        assert await attendance.is_over()
+        assert await attendance.is_over_behind_closed_doors()
 
     asyncio.run(story())

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import threading
 from collections.abc import Sequence
@@ -13,8 +14,9 @@ from typing import cast
 import pytest
 
 from millrace.api import draining
-from millrace.api.channel import Unanswered
-from millrace.api.drain_loop import Drains
+from millrace.api.channel import Gone, ask
+from millrace.api.doors import Door, knock
+from millrace.api.drain_loop import Drains, attend
 from millrace.api.draining import drain_there
 from millrace.api.runtime import drain_channel
 from millrace.api.workers import Workers
@@ -48,7 +50,7 @@ def test_a_drain_that_dies_is_asked_for_again(tmp_path: Path) -> None:
 
 
 def test_nobody_there_to_drain_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(draining, "_REPLACED_S", 0.2)
+    monkeypatch.setattr(draining, "_PAUSE_S", 0.01)
     with pytest.raises(InvalidState, match="drain does not answer"):
         drain_there(tmp_path)
 
@@ -83,34 +85,39 @@ def test_where_nothing_waits_nothing_is_loaded(tmp_path: Path, name: str, looks:
     assert len(workers.given_s) == looks
 
 
-def test_it_ends_after_a_while_without_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = [0.0]
-    monkeypatch.setattr("time.monotonic", lambda: seconds[0])
-    made = drains(tmp_path, _Sealing())
-    found = [made.is_idle]
-    seconds[0] = 31.0
-    found.append(made.is_idle)
+@pytest.mark.parametrize(
+    ("by_itself", "waits", "over"), [(True, False, True), (True, True, False), (False, True, True)]
+)
+def test_it_may_end_where_nothing_is_left_that_it_drains_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, by_itself: bool, waits: bool, over: bool
+) -> None:
+    monkeypatch.setattr("millrace.api.drain_loop._IDLE_S", 0.0)
+    if waits:
+        (tmp_path / "w.open").write_bytes(b"")
+    workspace = cast("Workspace", SimpleNamespace(capture_root=tmp_path))
+    made = Drains(workspace, cast("Workers", _Sealing()), by_itself=by_itself)
+    assert asyncio.run(made.attendance.is_over()) == over
 
-    async def asked() -> None:
-        began, may_end = asyncio.Event(), threading.Event()
-        loop = asyncio.get_running_loop()
 
-        def drain() -> dict[str, object]:
-            loop.call_soon_threadsafe(began.set)
-            may_end.wait(5)
-            return {}
+def test_a_drain_over_a_real_door_ends_and_leaves_who_comes_then_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("millrace.api.drain_loop._IDLE_S", 0.3)
+    monkeypatch.setattr("millrace.api.drain_loop.EVERY_S", 0.05)
+    path = drain_channel(tmp_path)
+    with closing(Door(path)) as door, closing(open_workspace(tmp_path)) as workspace:
 
-        monkeypatch.setattr(made, "drain", drain)
-        asking = asyncio.create_task(made.handle({"do": "drain"}))
-        await began.wait()
-        found.append(made.is_idle)  # somebody waits for it
-        may_end.set()
-        await asking
-        await made.answered()
-        found.append(made.is_idle)  # that was work
+        async def story() -> None:
+            made = Drains(workspace, cast("Workers", _Sealing()))
+            with socket.socket(fileno=os.dup(door.fileno())) as behind:
+                attending = asyncio.create_task(attend(made, behind, asyncio.Event()))
+                first = await asyncio.to_thread(ask, path, {"do": "drain"}, 60)
+                assert (first["requests"], attending.done()) == (0, False)
+                await asyncio.wait_for(attending, 60)
 
-    asyncio.run(asked())
-    assert found == [False, True, False, False]
+        asyncio.run(story())
+        knock(path)
+        assert door.somebody_waits()
 
 
 def test_a_drain_that_dies_each_time_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,14 +125,13 @@ def test_a_drain_that_dies_each_time_is_given_up(tmp_path: Path, monkeypatch: py
 
     def dies(*_: object) -> None:
         asked.append(1)
-        threading.Event().wait(0.11)
-        raise Unanswered("drain stopped while it was asked")
+        raise Gone("drain stopped while it was asked")
 
     monkeypatch.setattr(draining, "ask", dies)
-    monkeypatch.setattr(draining, "_MOST_DEATHS", 2)
+    monkeypatch.setattr(draining, "_PAUSE_S", 0.01)
     with pytest.raises(InvalidState, match="stopped while"):
         drain_there(tmp_path)
-    assert len(asked) == 3
+    assert len(asked) == 11
 
 
 def test_what_a_stalled_worker_keeps_is_told_and_the_rest_is_moved(tmp_path: Path) -> None:

@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from millrace.api import knocks
 from millrace.api.knocks import Knocks
-from millrace.api.runtime import control_socket, drain_channel
+from millrace.api.runtime import control_socket, drain_channel, scheduler_door
 from millrace.serving.requests.hot import HotApp
 from millrace.serving.types import Endpoint, EndpointConfig, EndpointName, EndpointState, ServedEntity
+from millrace.workspace.serving_home import ServingHome
 
 _T = datetime(2025, 3, 1, tzinfo=UTC)
 _CHURN = Endpoint(
@@ -39,8 +41,12 @@ class _Worker:
     stored: Sequence[Endpoint] = (_CHURN,)
     serves: dict[str, int] = field(default_factory=lambda: {"churn": 2})
     waits: dict[str, str] = field(default_factory=dict)
+    has_work: bool = False
+    reads: int = 0
+    written: int = 0
 
     def list(self) -> Sequence[Endpoint]:
+        self.reads += 1
         return self.stored
 
     def served(self) -> dict[str, int]:
@@ -60,7 +66,14 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def made(folder: Path, worker: _Worker, *, virtual: bool = False) -> Knocks:
     (folder / "capture").mkdir(exist_ok=True)
-    return Knocks(folder, cast("HotApp", worker), cast("Any", worker), folder / "capture", virtual=virtual)
+    home = SimpleNamespace(
+        endpoints=worker,
+        capture_root=folder / "capture",
+        clock=SimpleNamespace(is_virtual=virtual),
+        changes=lambda: worker.written,
+        has_job_work=lambda: worker.has_work,
+    )
+    return Knocks(folder, cast("HotApp", worker), cast("ServingHome", home))
 
 
 def test_where_there_is_nothing_to_do_nobody_is_disturbed(tmp_path: Path, heard: list[str]) -> None:
@@ -69,7 +82,11 @@ def test_where_there_is_nothing_to_do_nobody_is_disturbed(tmp_path: Path, heard:
     for loaded in (False, True, True):
         looking.look(loaded=loaded)
     assert heard == []
-    assert (control_socket(tmp_path).stem, drain_channel(tmp_path).stem) == ("control", "drain")
+    assert [door(tmp_path).stem for door in (control_socket, drain_channel, scheduler_door)] == [
+        "control",
+        "drain",
+        "scheduler",
+    ]
 
 
 @pytest.mark.parametrize("name", ["w.open", "w.segment", "1.held"])
@@ -92,6 +109,20 @@ def test_an_update_that_was_left_in_its_middle_starts_control(tmp_path: Path, he
     assert heard == []
     looking.look(loaded=True)
     assert heard == ["control"]
+
+
+def test_work_for_jobs_starts_the_scheduler_as_long_as_it_is_there(tmp_path: Path, heard: list[str]) -> None:
+    worker = _Worker(has_work=True)
+    looking = made(tmp_path, worker)
+    for _ in range(2):
+        looking.look(loaded=False)
+    assert heard == ["scheduler", "scheduler"]
+    worker.has_work = False
+    looking.look(loaded=False)
+    assert len(heard) == 3  # nothing was written: it is not read again
+    worker.written = 1
+    looking.look(loaded=False)
+    assert (len(heard), worker.reads) == (3, 2)
 
 
 @pytest.mark.parametrize("serves", [{}, {"churn": 1}, {"churn": 2, "gone": 1}])

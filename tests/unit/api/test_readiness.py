@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from millrace.api.readiness import as_served
+from millrace.api.readiness import as_served, unanswered
 from millrace.serving.types import EndpointState
 from millrace.testing.endpoints import endpoint
 
@@ -22,6 +22,18 @@ def test_a_worker_that_serves_an_earlier_generation_is_not_ready_unless_it_is_be
     updating = replace(stored, state=EndpointState(True, "IN_PROGRESS"))
     assert as_served(updating, behind).state.ready
     assert as_served(stored, behind[:1]).state.ready
+
+
+def test_an_endpoint_is_answered_while_every_worker_that_is_up_serves_any_generation() -> None:
+    stored = replace(endpoint("churn", 2), state=EndpointState(True, "NOT_UPDATING"))
+    behind = [worker(), {**worker(), "served": {"churn": 2}}, {"ready": False}]
+    waits = {**worker(), "served": {}, "waiting": {"churn": "its store is away"}}
+    assert unanswered(stored, behind) is None
+    assert unanswered(stored, [*behind, waits]) == "its store is away"
+    assert unanswered(stored, [{**worker(), "served": {}}]) == "a worker does not serve it yet"
+    assert unanswered(stored, [{"ready": False}]) == "no worker is up"
+    failed = replace(stored, state=EndpointState(False, "UPDATE_FAILED", "no such model"))
+    assert unanswered(failed, behind) == "no such model"
 
 
 @pytest.mark.parametrize(
