@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +23,10 @@ from millrace.database.events import SqlEventLog
 from millrace.database.reading import DatabaseReader, reader
 from millrace.database.settings import HomeSettings
 from millrace.database.version import NEWEST, VERSION_KEY
+from millrace.jobs.job import ConditionTask, CronSchedule, Job, TableUpdateTrigger, Task
+from millrace.jobs.put_job import put_job
+from millrace.jobs.schedules.work import has_work
+from millrace.jobs.submit import submit
 from millrace.serving.adapters.sql_endpoints import SqlEndpointStore
 from millrace.serving.adapters.sqlite_endpoints import SqliteEndpointReader
 from millrace.serving.types import Endpoint, EndpointName
@@ -30,6 +35,7 @@ from millrace.testing.tokens import TokenStoreSuite
 from millrace.workspace import open_workspace
 from millrace.workspace.serving_home import open_serving_home
 
+_TASKS = [Task("only", ConditionTask("EQUAL_TO", "1", "1"))]
 _T = datetime(2025, 3, 1, 6, tzinfo=UTC)
 _WORKER = """
 import sys
@@ -103,6 +109,39 @@ class TestSqliteEndpointReader(EndpointStoreSuite):
 def test_nothing_is_written_through_a_reader(database: DatabaseReader) -> None:
     with pytest.raises(Exception, match="readonly"):
         database.rows("DELETE FROM settings")
+
+
+def test_that_something_was_written_is_seen(database: DatabaseReader, engine: Engine) -> None:
+    before = database.changes()
+    assert database.changes() == before
+    HomeSettings(engine).set("anything", 1)
+    assert database.changes() != before
+
+
+@pytest.mark.parametrize(
+    ("job", "runs", "expected"),
+    [
+        (Job("a", _TASKS), None, False),
+        (Job("a", _TASKS, CronSchedule("0 0 6 * * ?")), None, True),
+        (Job("a", _TASKS, CronSchedule("0 0 6 * * ?", pause_status="PAUSED")), None, False),
+        (Job("a", _TASKS, None, TableUpdateTrigger(("bronze.t",))), None, True),
+        (Job("a", _TASKS, None, TableUpdateTrigger(("bronze.t",)), pause_status="PAUSED"), None, False),
+        (Job("a", _TASKS, pause_status="PAUSED"), None, False),
+        (Job("a", _TASKS), "QUEUED", True),
+        (Job("a", _TASKS), "TERMINATED", False),
+    ],
+)
+def test_whether_jobs_need_a_scheduler_is_read_alike(
+    tmp_path: Path, job: Job, runs: str | None, *, expected: bool
+) -> None:
+    with closing(open_workspace(tmp_path)) as workspace, closing(open_serving_home(tmp_path)) as home:
+        assert (home.has_job_work(), has_work(workspace.jobs)) == (False, False)  # there is no job
+        put_job(workspace.jobs, job)
+        if runs is not None:
+            run = submit(workspace.jobs, "a")
+            if runs == "TERMINATED":
+                workspace.jobs.runs.stop(run, "it was enough")
+        assert (home.has_job_work(), has_work(workspace.jobs)) == (expected, expected)
 
 
 def test_what_is_no_file_of_today_is_left_to_others(tmp_path: Path, url: str, engine: Engine) -> None:

@@ -102,9 +102,10 @@ class Work:
         newest = self._workspace.events.newest()
         if newest != self._cursor:
             self._is_there, self._cursor = has_work(self._workspace.jobs), newest
+        now = time.monotonic()
         if self._is_there:
-            self._seen_s = time.monotonic()
-        return time.monotonic() - self._seen_s > after_s
+            self._seen_s = now
+        return not self._is_there and now - self._seen_s > after_s
 
 
 def run(workspace: Workspace, work: Work, stop: threading.Event) -> bool:
