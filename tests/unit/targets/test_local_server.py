@@ -22,7 +22,7 @@ from millrace.api.runtime import ServerInfo, write_info
 from millrace.core.errors import Conflict, InvalidState
 from millrace.targets import local_server
 from millrace.targets.local_server import find_server, is_served, only_server, read_info
-from millrace.targets.running_server import running_server
+from millrace.targets.running_server import _STOP_S, running_server
 
 LIVE: dict[str, object] = {"status": "ok", "instance": "i"}
 
@@ -205,4 +205,9 @@ def test_who_looks_does_not_keep_a_server_from_starting(tmp_path: Path) -> None:
 
 def test_who_starts_a_server_waits_for_longer_than_that_waits_for_its_parts() -> None:
     patience_s = inspect.signature(running_server).parameters["timeout_s"].default
-    assert patience_s > supervisor._WORKERS_FIRST_S + supervisor._READY_S
+    assert patience_s > supervisor._READY_S
+
+
+def test_who_ends_a_server_waits_for_longer_than_that_waits_for_its_parts() -> None:
+    takes_s = supervisor._GRACE_S + supervisor._LAST_S
+    assert takes_s < min(_STOP_S, local_server._STOPPING_S)
