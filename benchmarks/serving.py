@@ -163,7 +163,10 @@ def _tell(contender: Contender, start: Start) -> None:
                 f"p99 {load.p99_ms:.2f} ms, {load.cpu_ms:.3f} ms of processor, {load.errors} errors",
                 flush=True,
             )
-    print(f"{contender.name}: up in {start.cold_s:.2f} s, {start.memory.pss:,.0f} MB", flush=True)
+    print(
+        f"{contender.name}: up in {start.cold_s:.2f} s, {start.memory.pss:,.0f} MB, at rest {start.rest.pss:,.0f}",
+        flush=True,
+    )
 
 
 def _options(arguments: Sequence[str]) -> Options:

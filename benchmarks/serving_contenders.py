@@ -23,6 +23,7 @@ from serving_questions import Question, Questions
 
 _HERE = Path(__file__).parent
 _DRAIN_S = 120
+_REST_S = 140.0  # control, which is asked to drain, stays for two minutes
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Contender:
         environment: variables, beside the few that all have.
         answering: part of the command line of the process that answers, where that is one among several; else empty.
         settle: called with the server's port after each question, so that nothing of it is left over for the next.
+        rest_s: after the load it is let alone for so long, until it is at rest.
         rounds: it is measured in so many rounds at most.
     """
 
@@ -49,6 +51,7 @@ class Contender:
     environment: Mapping[str, str] = field(default_factory=dict)
     answering: str = ""
     settle: Callable[[int], None] = lambda _: None
+    rest_s: float = 0.0
     rounds: int = sys.maxsize
 
 
@@ -83,12 +86,13 @@ def millrace(served: Served, folder: Path) -> Contender:
         "millrace",
         lambda port: [*command, str(port)],
         asked,
-        "`millrace.api.supervisor --workers 1`: supervisor, control (REST, MLflow), drain and one worker, all on the one core; "
+        "`millrace.api.supervisor --workers 1`: supervisor, one worker, and while they are needed control (REST, MLflow) and drain, all on the one core; "
         "token checked, requests and answers captured and drained to Delta meanwhile, request ids and served-model headers. "
         + "; ".join(f"{name}: `{path}`" for name, path in served.paths.items()),
         {name: metadata.version(name) for name in ("uvicorn", "onnxruntime", "xgboost-cpu", "lmdb")},
         answering="millrace.api.worker",
         settle=lambda port: _drain(port, served.token),
+        rest_s=_REST_S,
     )
 
 

@@ -53,6 +53,7 @@ class Start:
         cold_s: from its command to the first answer with 200.
         loads: per question and number of connections; a question that the server does not know is not there.
         memory: of all its processes after the load.
+        rest: of all its processes when nobody has asked it anything for a while.
         answering: of the answering process alone.
         others: the share of the machine's processors that other work took before this server was started.
     """
@@ -60,6 +61,7 @@ class Start:
     cold_s: float
     loads: Mapping[tuple[str, int], Load]
     memory: Memory
+    rest: Memory
     answering: Memory
     others: float
 
@@ -107,7 +109,8 @@ def measure(contender: Contender, core: int, folder: Path, seconds: int) -> Star
             asked = _asked(server, contender, question, seconds)
             loads |= {(question.name, connections): load for connections, load in asked.items()}
         memory, answering = processes.memory(server.pids()), processes.memory(server.answering())
-        return Start(server.cold_s, loads, memory, answering, others)
+        time.sleep(contender.rest_s)
+        return Start(server.cold_s, loads, memory, processes.memory(server.pids()), answering, others)
 
 
 @contextmanager

