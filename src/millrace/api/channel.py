@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from millrace.api.doors import BACKLOG
 from millrace.core.errors import InvalidState, MillraceError
+
+if TYPE_CHECKING:
+    import asyncio
 
 Message = Mapping[str, object]
 Handler = Callable[[Message], Awaitable[Message]]
@@ -58,6 +61,7 @@ def ask(path: Path, message: Message, timeout_s: float) -> dict[str, object]:
 
 async def listen(at: Path | socket.socket, handler: Handler) -> asyncio.Server:
     """Take commands at a path (a file that is there is replaced), or at a listening socket, until the returned server is closed."""
+    import asyncio  # who only asks does without
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
-import ssl
 import sys
 import time
 from dataclasses import dataclass
@@ -36,6 +35,8 @@ class Tls:
             InvalidInput: a file can't be read, the key is encrypted, or the two do not belong together.
         """
         try:
+            import ssl  # a server without TLS does without it
+
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key, password=lambda: b"")
             text = self.certificate.read_text()
         except (OSError, ValueError) as error:  # ssl's errors are among them

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -58,6 +57,8 @@ def socket_folder(home: Path) -> Path:
     folder = home / "run"
     if len(os.fsencode(folder)) > _LONGEST_FOLDER:
         digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
+        import tempfile
+
         folder = Path(tempfile.gettempdir()) / f"millrace-{os.getuid()}-{digest}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()

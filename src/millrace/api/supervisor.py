@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from millrace.api import children, lifeline, logs
-from millrace.api.auth import home_token
+from millrace.api.channel import ask
 from millrace.api.children import Child
 from millrace.api.doors import Door
 from millrace.api.errors import error_body
@@ -38,18 +38,19 @@ from millrace.api.runtime import (
     remove_sockets,
     scheduler_door,
     socket_folder,
+    worker_channel,
     write_info,
 )
 from millrace.core.errors import InvalidInput, InvalidState, MillraceError
 from millrace.core.log_files import open_log
 from millrace.core.settings import Settings
-from millrace.targets.local_server import ServerInfo, only_server, probe
+from millrace.targets.local_server import ServerInfo, home_token, only_server
 
 _READY_S = 90.0
 # For the workers; and then for the others, of which the drain may have to start first.
 _GRACE_S, _LAST_S = 2.5, 5.0
 _LOOK_S = 0.05
-_OK = 200
+_ANSWER_S = 2.0
 _ON_DEMAND = {"control": "control", "drain": "drain_loop", "scheduler": "scheduler"}
 
 
@@ -136,7 +137,7 @@ class _Server:
                     _open_home(self.settings)  # where that is the reason, it says so better
                     child.require_alive()
             _keep_alive(others)
-            if probe(self.info, "/health/started")[0] == _OK:
+            if all(map(_is_up, workers)):
                 return
             if time.monotonic() > deadline:
                 raise InvalidState(
@@ -175,6 +176,15 @@ class _Server:
 
     def _child(self, name: str, module: str, options: ChildOptions, door: Door | None = None) -> Child:
         return Child(name, f"millrace.api.{module}", options, open_log(self.home / "logs", name), door)
+
+
+def _is_up(worker: Child) -> bool:
+    """Whether it has loaded what is stored. Requests may come then: the socket is there."""
+    options = worker.options
+    try:
+        return bool(ask(worker_channel(Path(options.sockets), options.slot), {"do": "status"}, _ANSWER_S)["ready"])
+    except InvalidState:
+        return False
 
 
 def _keep_alive(running: Sequence[Child]) -> None:

@@ -22,6 +22,7 @@ from millrace.api.health import PATHS, Health
 from millrace.api.knocks import Knocks
 from millrace.api.lane_protocol import LaneProtocol
 from millrace.api.logs import AccessLog
+from millrace.api.memory import Leftovers
 from millrace.api.options import ChildOptions
 from millrace.api.runtime import control_socket, worker_channel
 from millrace.api.wire import from_wire
@@ -105,11 +106,13 @@ class Commands:
             pause = min(2 * pause, _SELDOM_S) if self._hot.waiting() else again_s
 
     async def rest(self, look_s: float = 5.0) -> None:
-        """Let idle models leave memory."""
+        """Let idle models leave memory, and what requests left over."""
+        leftovers = Leftovers()
         while True:
             await asyncio.sleep(look_s)
             if self._hot.rest():
                 gc.collect()
+            await asyncio.to_thread(leftovers.look)
 
     async def _serve_waiting(self) -> None:
         if not self._hot.waiting():

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import fcntl
-import http.client
 import json
 import os
 import secrets
-import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from millrace.core.errors import Conflict, InvalidState
+
+if TYPE_CHECKING:  # a server that never asks another is there all the time, without them
+    import http.client
+    import ssl
 
 ADDRESS, _LOCK = "server.json", "server.lock"
 _LOOK_S, _PROBE_S = 0.05, 2.0
@@ -173,6 +176,8 @@ def probe(
     server: ServerInfo, path: str, token: str | None = None, timeout_s: float = _PROBE_S
 ) -> tuple[int, dict[str, object]]:
     """GET a JSON object, waiting so long at most: `(status, body)`, `(0, {})` where nobody answers."""
+    import http.client
+
     connection = _connection(server, timeout_s)
     try:
         connection.request("GET", path, headers={} if token is None else {"authorization": f"Bearer {token}"})
@@ -187,6 +192,8 @@ def probe(
 
 def tls_context(certificate: str) -> ssl.SSLContext:
     """Trusts the server that has this certificate (PEM) and its key, and no other, whoever signed it and whatever its name."""
+    import ssl
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
@@ -195,6 +202,8 @@ def tls_context(certificate: str) -> ssl.SSLContext:
 
 
 def _connection(server: ServerInfo, timeout_s: float) -> http.client.HTTPConnection:
+    import http.client
+
     place = urlsplit(server.url).netloc
     if server.certificate is None:
         return http.client.HTTPConnection(place, timeout=timeout_s)

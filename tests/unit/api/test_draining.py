@@ -50,7 +50,7 @@ def test_a_drain_that_dies_is_asked_for_again(tmp_path: Path) -> None:
 
 
 def test_nobody_there_to_drain_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(draining, "_PAUSE_S", 0.01)
+    monkeypatch.setattr(draining, "_REPLACED_S", 0.2)
     with pytest.raises(InvalidState, match="drain does not answer"):
         drain_there(tmp_path)
 
@@ -125,13 +125,14 @@ def test_a_drain_that_dies_each_time_is_given_up(tmp_path: Path, monkeypatch: py
 
     def dies(*_: object) -> None:
         asked.append(1)
+        threading.Event().wait(0.11)
         raise Gone("drain stopped while it was asked")
 
     monkeypatch.setattr(draining, "ask", dies)
-    monkeypatch.setattr(draining, "_PAUSE_S", 0.01)
+    monkeypatch.setattr(draining, "_MOST_DEATHS", 2)
     with pytest.raises(InvalidState, match="stopped while"):
         drain_there(tmp_path)
-    assert len(asked) == 11
+    assert len(asked) == 3
 
 
 def test_what_a_stalled_worker_keeps_is_told_and_the_rest_is_moved(tmp_path: Path) -> None:

@@ -1,0 +1,41 @@
+"""Giving memory back to the system that requests left over: the allocators keep it for the next ones, which may never come."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+import time
+from contextlib import suppress
+
+_CALM = 0.02  # of a processor
+_BUSY_S = 1.0
+
+
+class Leftovers:
+    """A process's own. Looked at again and again, each time after a while."""
+
+    def __init__(self) -> None:
+        self._at_s, self._used_s = time.monotonic(), time.process_time()
+        self._given_back_s = self._used_s
+
+    def look(self) -> bool:
+        """Give back what is left over where the process did nothing much since the last look, and had done something before."""
+        now, used = time.monotonic(), time.process_time()
+        calm = used - self._used_s < _CALM * (now - self._at_s)
+        self._at_s, self._used_s = now, used
+        if not calm or used - self._given_back_s < _BUSY_S:
+            return False
+        give_back()
+        self._given_back_s = time.process_time()
+        return True
+
+
+def give_back() -> None:
+    """Give back what no object needs."""
+    gc.collect()
+    arrow = sys.modules.get("pyarrow")
+    if arrow is not None:
+        arrow.default_memory_pool().release_unused()
+    with suppress(AttributeError, OSError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
