@@ -20,7 +20,8 @@ _TEXTS = {"string", "datetime"}
 _Reader = Callable[[object], object]
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made for each request, and freezing triples what that takes.
+@dataclass(slots=True)
 class Inputs:
     """What a model is given for n rows.
 

@@ -15,7 +15,8 @@ from millrace.serving.request_log import Name
 from millrace.serving.types import CallSignature, Description, Endpoint, EndpointName, LoadPlan, Prediction
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made for each request, and freezing triples what that takes.
+@dataclass(slots=True)
 class Captured:
     """What is kept of an answer. Kept as it is: rows are made of it when it is drained.
 

@@ -187,7 +187,8 @@ class Endpoint:
     canary: CanaryRun | None = None
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made for each request, and freezing triples what that takes.
+@dataclass(slots=True)
 class Prediction:
     """What a model said.
 

@@ -31,7 +31,8 @@ class Envelope:
 PLAIN: Final = Envelope()
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made for each request, and freezing triples what that takes.
+@dataclass(slots=True)
 class Body:
     """A parsed request.
 
@@ -48,7 +49,7 @@ class Body:
     outputs: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Origin:
     """Who answered: the endpoint, and the model version (None for a feature spec)."""
 

@@ -51,7 +51,8 @@ class Rows(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, here and below: one of them is made for each request, and freezing triples what that takes.
+@dataclass(slots=True)
 class Records:
     """Rows as mappings."""
 
@@ -81,7 +82,7 @@ class Records:
             return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Lists:
     """Rows as lists, all of one length; `names` names their columns, None where the caller sent no names."""
 
@@ -124,7 +125,7 @@ class Lists:
         return made[:, [places[name] for name in columns]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Columns:
     """Rows column by column: lists or numpy arrays, all of one length."""
 

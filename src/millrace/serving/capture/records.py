@@ -28,7 +28,8 @@ _LENGTHS = struct.Struct("<cIIII")
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made for each request, and freezing triples what that takes.
+@dataclass(slots=True)
 class Request:
     """What is kept of a request beside its answer.
 
