@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _SELDOM_S = 60.0
+# The requests of one turn are in memory until all of them are answered. To look for cycles among them every turn, and now and then in
+# all that is loaded, takes a worker of a hundred connections a tenth of its time, in pauses of up to 50 ms.
+_COLLECT = (10_000, 20, 100)
 
 
 class WorkerApp:
@@ -244,5 +247,6 @@ async def main(options: ChildOptions) -> None:
 
 
 if __name__ == "__main__":
+    gc.set_threshold(*_COLLECT)
     given = ChildOptions.read()
     asgi_server.run(f"worker-{given.slot}", main(given))
