@@ -14,6 +14,7 @@ from millrace.serving.models.paths.path import PredictFunction
 _QUICK_S = 0.002
 _CALLS = 7
 _SIZES = tuple(2**power for power in range(11))
+_FINER = tuple(round(2 ** (half / 2)) for half in range(4, 21))  # a request may lie anywhere between two powers
 
 
 def quick_rows(predict: PredictFunction, rows: Inputs) -> int:
@@ -29,7 +30,7 @@ def quick_rows(predict: PredictFunction, rows: Inputs) -> int:
 def crossover(few: PredictFunction, many: PredictFunction, rows: Inputs) -> int | None:
     """From how many rows on `many` is faster than `few`; None where it never is."""
     start = None
-    for size in _SIZES[2:]:
+    for size in _FINER:
         faster = _seconds(many, rows, size) < _seconds(few, rows, size)
         start = (start or size) if faster else None
     return start
