@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -153,6 +153,11 @@ def test_a_request_may_come_in_pieces(server: Running, at: int) -> None:
 
 def test_a_request_may_come_byte_by_byte(server: Running) -> None:
     assert predictions(said(server, *(ONE[at : at + 1] for at in range(len(ONE))), pause_s=0.0005)) == [[2.0]]
+
+
+def test_a_body_may_come_late(server: Running) -> None:
+    """Later than it is waited for: what was held back goes the usual way."""
+    assert predictions(said(server, ONE[:-20], ONE[-20:], pause_s=0.4)) == [[2.0]]
 
 
 def test_a_chunked_body_may_come_whole_or_in_pieces(server: Running) -> None:
@@ -315,6 +320,28 @@ def test_a_server_that_stops_answers_what_is_under_way(tmp_path: Path) -> None:
             assert client.is_closed()
     finally:
         running.stop()
+
+
+def test_a_server_that_stops_answers_what_is_half_there(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    running.server.config.timeout_graceful_shutdown = 60
+    try:
+        with running.connect() as half:
+            half.sendall(ONE[:-5])
+            running.wait(lambda: any(_is_asking(each) for each in list(running.server.server_state.connections)))
+            running.server.should_exit = True
+            time.sleep(0.3)  # it has looked by now
+            half.sendall(ONE[-5:])
+            client = Client(half)
+            answer = client.answer()
+            assert (predictions([answer]), answer.heads["connection"]) == ([[2.0]], "close")
+            assert client.is_closed()
+    finally:
+        running.stop()
+
+
+def _is_asking(connection: Any) -> bool:
+    return connection._held is not None or connection.cycle is not None
 
 
 def test_a_server_that_waits_no_longer_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -19,14 +19,16 @@ from millrace.serving.requests.lane import Lane, Whole
 _Asked: TypeAlias = tuple[str, bytes]  # a path, unquoted, and a query string
 _HOT = (b"/invocations", b"/infer")
 _LONGEST_URL = 1024
+_BODY_S = 0.1  # longer than a busy loop's turn, in which it comes
 _JSON = b"content-type: application/json\r\ncontent-length: %d\r\n"
 
 
 class LaneProtocol(HttpToolsProtocol):
     """Holds back what uvicorn would start for a request until it is whole, and then asks the lane first.
 
-    What the lane does not take, a body in several pieces for one, goes on as if nothing had been held back. A request of the lane
-    looks like any other to uvicorn, which so keeps requests behind it waiting, closes idle connections and shuts down.
+    Most clients send a body by itself, after the headers: a short one is waited for, for a moment. What the lane does not take goes on
+    as if nothing had been held back. A request of the lane looks like any other to uvicorn, which so keeps requests behind it waiting,
+    closes idle connections and shuts down.
 
     Args:
         lane: answers requests.
@@ -46,14 +48,28 @@ class LaneProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._lane, self._caller = lane, caller
         self._held: list[bytes] | None = None  # the body of a request that is held back
+        self._patience: asyncio.TimerHandle | None = None  # for the rest of it
         self._asked: _Asked | None = None
 
     def data_received(self, data: bytes) -> None:
-        """uvicorn's; what is not whole now goes the usual way."""
+        """uvicorn's; what is not whole in a moment goes the usual way."""
         super().data_received(data)
-        held, self._held = self._held, None
-        if held is not None and self.parser is not None:
-            self._let_go(held)
+        if self._held is None:
+            return
+        if self.transport.is_closing() or not self._is_worth_waiting():
+            self._wait_no_more()
+        elif self._patience is None:
+            self._patience = self.loop.call_later(_BODY_S, self._wait_no_more)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """uvicorn's; a request that never became whole goes the usual way, which tells that."""
+        self._wait_no_more()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """uvicorn's; a connection with half a request is not idle."""
+        self._wait_no_more()
+        super().shutdown()
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -75,12 +91,11 @@ class LaneProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
-        held, self._held = self._held, None
-        if held is not None and self._passes(held):
-            return
-        if held is not None:
-            self._let_go(held)
-        super().on_message_complete()
+        if self._held is None or not self._passes(self._held):
+            self._wait_no_more()
+            super().on_message_complete()
+        else:
+            self._forget()
 
     def _may_pass(self) -> bool:
         before: RequestResponseCycle | None = self.cycle
@@ -112,10 +127,26 @@ class LaneProtocol(HttpToolsProtocol):
         self.cycle = looks_like_uvicorns
         return True
 
-    def _let_go(self, held: list[bytes]) -> None:
-        self._begin()
-        for piece in held:
-            super().on_body(piece)
+    def _is_worth_waiting(self) -> bool:
+        """Whether the rest of the body is short enough for the lane, which needs a length for that."""
+        length = dict(self.headers).get(b"content-length", b"")
+        return length.isdigit() and int(length) <= self._lane.most_bytes
+
+    def _wait_no_more(self) -> None:
+        """What is held back goes the usual way, as it is."""
+        held = self._forget()
+        if held is not None and self.parser is not None:
+            self._begin()
+            for piece in held:
+                super().on_body(piece)
+
+    def _forget(self) -> list[bytes] | None:
+        """Hold nothing back any more; what was."""
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        held, self._held = self._held, None
+        return held
 
     def _begin(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue

@@ -204,12 +204,16 @@ IN_CHUNKS = b"POST %s HTTP/1.1\r\n%sTransfer-Encoding: chunked\r\n\r\n" % (PATH,
         ([(request(b"/v2/models/churn/infer?client_request_id=a", V2), 0)], 1, [200]),
         ([(request(body=body_of(-1.0)), 3), (TWO, 0)], 2, [500, 200]),
         ([(request(body=b"no json"), 3), (TWO, 0)], 2, [400, 200]),
-        # In pieces, which goes the usual way: cut in the head, behind it, and in the body.
+        # In pieces: cut in the head, behind it, and in the body.
         ([(request()[:20], 2), (request()[20:], 0)], 1, [200]),
-        ([(request()[: -len(ONE)], 2), (ONE, 0)], 0, [200]),
-        ([(request()[:-5], 0), (ONE[-5:], 0)], 0, [200]),
-        ([(request()[:-5], 2), (ONE[-5:-3], 2), (ONE[-3:] + TWO, 2)], 0, [200, 200]),
+        ([(request()[: -len(ONE)], 2), (ONE, 0)], 1, [200]),
+        ([(request()[:-5], 0), (ONE[-5:], 0)], 1, [200]),
+        ([(request()[:-5], 2), (ONE[-5:-3], 2), (ONE[-3:] + TWO, 2)], 1, [200, 200]),
+        ([(request()[:-5], 2), (ONE[-5:], 5), (TWO[:-9], 2), (TWO[-9:], 0)], 2, [200, 200]),
+        # In pieces, of no length that is known before, or too long for the lane.
         ([(IN_CHUNKS, 0), (chunked(ONE, [5]), 0)], 0, [200]),
+        ([(request(body=ONE + b" " * (300 << 10))[:-5], 0), (b" " * 5, 0)], 0, [200]),
+        ([(request()[:-5], 0)], 0, []),
         # Several in one packet: whoever comes behind another waits for it, as uvicorn does it.
         ([(request() + TWO, 0)], 1, [200, 200]),
         ([(request() + TWO + request(), 0), (request(), 9)], 2, [200, 200, 200, 200]),

@@ -88,12 +88,16 @@ class _Known:
 
 
 class Lane:
-    """Answers the whole requests of one event loop."""
+    """Answers the whole requests of one event loop.
+
+    Attributes:
+        most_bytes: of a body.
+    """
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._together: list[_Passage] = []
-        self._most_bytes = min(MOST_BYTES_ON_LOOP, desk.limits.body_bytes)
+        self.most_bytes = min(MOST_BYTES_ON_LOOP, desk.limits.body_bytes)
         self._known: dict[tuple[str, bytes | None], _Known] = {}
         self._alone = set[asyncio.Task[None]]()
 
@@ -102,7 +106,7 @@ class Lane:
 
         False for what is not simply to be answered, and is left to the usual way, which also says why not.
         """
-        if len(whole.body) > self._most_bytes:
+        if len(whole.body) > self.most_bytes:
             return False
         try:
             admission = self._admission(whole)
