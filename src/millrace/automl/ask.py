@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _LEAST_ROWS = 20
+_PLAIN = (bool, int, float, str)
 _MOST_CLASSES = 100
 _MOST_CELLS = 30_000_000
 _LEAST_OF_CLASS = 2
@@ -217,7 +218,16 @@ def _plain(value: Any) -> Any:
     item = value.item() if hasattr(value, "item") else value
     if isinstance(item, float) and item.is_integer():
         return int(item)
-    return item if isinstance(item, bool | int | float | str) else str(item)
+    if isinstance(item, bool | int | float | str):
+        return item if type(item) in _PLAIN else _bare(item)
+    return str(item)
+
+
+def _bare(item: float | str) -> object:
+    """The value of a member of an Enum, say, whose class another process need not know."""
+    if isinstance(item, str):
+        return str.__str__(item)
+    return int(item) if isinstance(item, int) else float(item)
 
 
 def _sampled(places: np.ndarray, width: int, wish: Wish, warnings: list[str]) -> np.ndarray:

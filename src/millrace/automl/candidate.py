@@ -155,7 +155,9 @@ class _Logging:
         self._beside, self._written = ThreadPoolExecutor(1), list[Future[Logged]]()
 
     def begun(self, search: Search) -> None:
-        """Nothing is shown."""
+        """Log what lacks of the trials of a search that was killed."""
+        if self._writer is not None:
+            self._written += [self._beside.submit(self._writer.known, trial) for trial in search.trials]
 
     def ended(self, trial: Trial, best: Trial | None, left_s: float) -> None:
         del best, left_s

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from millrace.automl.read import read
 from millrace.automl.record.log import RunLog
 from millrace.automl.record.messages import Failed, Outcome, Recorded
 from millrace.automl.record.model import example_of
+from millrace.automl.record.recording import Recording
 from millrace.automl.run import Found, Limits, Watch, run_search
 from millrace.automl.space import spaces
 from millrace.automl.summary import AutoMLSummary
@@ -61,7 +61,8 @@ def search_here(dataset: Any, wish: Wish, options: Options) -> AutoMLSummary:
         key = key_of(asked.job, options.exclude_frameworks, options.latency)
         folder = held.enter_context(kept_folder(workspace.home / "automl", key))
         asked = _with_rows_kept(asked, folder, options)
-        log.begin(_experiment(asked, options), _sketch(asked, folder, options, pool.size), notebooks=True)
+        sketch, known = _sketch(asked, folder, options, pool.size), folder.trials(asked.preparations)
+        log.begin(_experiment(asked, options), sketch, notebooks=True, known=known)
         used_s = float(folder.state().get("used_s", 0.0))
         limits = _limits(log, begun, options, used_s, wish.seed)
         watch = _Watching(log, folder, options.watch, begun - used_s)
@@ -69,8 +70,9 @@ def search_here(dataset: Any, wish: Wish, options: Options) -> AutoMLSummary:
         found = run_search(asked, folder, families, limits, pool=pool, clock=workspace.clock, watch=watch)
         pool.close()
         outcome = Outcome(found.search, example_of(asked.job.rows.features), folder.path)
-        recorded = _recorded(log, folder, outcome, held.pop_all(), limits.begun + limits.budget_s)
-        return _summary(found, _experiment(asked, options), recorded, workspace.home, begun)
+        recording = _recording(log, folder, outcome, held.pop_all())
+        end = limits.begun + limits.budget_s
+        return _summary(found, _experiment(asked, options), recording, workspace.home, begun=begun, end=end)
 
 
 def search_by_engine(engine: Engine, dataset: Any, wish: Wish, options: Options) -> AutoMLSummary:
@@ -100,12 +102,12 @@ def search_by_engine(engine: Engine, dataset: Any, wish: Wish, options: Options)
                 latency=options.latency,
                 clock=workspace.clock,
             )
-        for trial in found.search.trials:
-            log.trial(trial)
         write_whole(folder.whole, found.model)
         outcome = Outcome(found.search, example_of(asked.job.rows.features), folder.path, folder.whole)
-        recorded = _recorded(log, folder, outcome, held.pop_all(), begun + budget_s)
-        return _summary(found, _experiment(asked, options), recorded, workspace.home, begun)
+        recording = _recording(log, folder, outcome, held.pop_all())
+        return _summary(
+            found, _experiment(asked, options), recording, workspace.home, begun=begun, end=begun + budget_s
+        )
 
 
 @contextmanager
@@ -183,12 +185,8 @@ def _limits(log: RunLog, begun: float, options: Options, used_s: float, seed: in
     )
 
 
-def _recorded(log: RunLog, folder: SearchFolder, outcome: Outcome, held: ExitStack, end: float) -> Future[Recorded]:
-    """Log the outcome, and let go of what is held. Waits for that until `end`, and then no more; the interpreter waits for it before it ends.
-
-    Raises:
-        MillraceError: what could not be logged, where it is known by then.
-    """
+def _recording(log: RunLog, folder: SearchFolder, outcome: Outcome, held: ExitStack) -> Recording:
+    """Log the outcome, and let go of what is held."""
 
     def record() -> Recorded:
         with held:
@@ -199,15 +197,17 @@ def _recorded(log: RunLog, folder: SearchFolder, outcome: Outcome, held: ExitSta
             tidy(folder.path.parent, folder)
             return recorded
 
-    beside = ThreadPoolExecutor(1)
-    future = beside.submit(record)
-    beside.shutdown(wait=False)
-    done, _ = wait([future], max(end - time.monotonic(), 0.0))
-    for each in done:
-        each.result()
-    return future
+    return Recording(record)
 
 
-def _summary(found: Found, experiment: str, recorded: Future[Recorded], home: Path, begun: float) -> AutoMLSummary:
+def _summary(
+    found: Found, experiment: str, recording: Recording, home: Path, *, begun: float, end: float
+) -> AutoMLSummary:
+    """Waits for the runs until `end`, or Ctrl-C."""
+    interrupted = found.interrupted
+    try:
+        recording.wait_until(end)
+    except KeyboardInterrupt:
+        interrupted = True
     search = replace(found.search, experiment=experiment, seconds=time.monotonic() - begun)
-    return AutoMLSummary(search, found.model, home, recorded, found.interrupted)
+    return AutoMLSummary(search, found.model, home, recording, interrupted)

@@ -9,7 +9,9 @@ import socket
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Mapping
+from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from types import MappingProxyType
 from typing import IO
@@ -30,16 +32,17 @@ def started(
         errors: where its standard error goes.
     """
     ours, theirs = socket.socketpair()
-    with theirs:
-        program = [sys.executable, "-m", module, str(theirs.fileno()), *arguments]
+    with theirs, ExitStack() as undone:
+        undone.enter_context(ours)
         process = subprocess.Popen(  # noqa: S603 - our own program
-            program,
+            [sys.executable, "-m", module, str(theirs.fileno()), *arguments],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=errors,
             env={**os.environ, **environment},
         )
+        undone.pop_all()
     return process, Connection(ours.detach())
 
 
@@ -53,8 +56,15 @@ def listening(descriptor: int) -> tuple[Connection, queue.SimpleQueue[object]]:
 
 def _receive(channel: Connection, said: queue.SimpleQueue[object]) -> None:
     """A thread of its own, so that work, which may take minutes, ends with the parent too."""
+    ended = 1
     try:
         while True:
             said.put(channel.recv())
     except (EOFError, OSError):
-        os._exit(0)
+        ended = 0
+    except BaseException:
+        traceback.print_exc()  # what can't be read: nobody would notice the parent's end from now on
+        raise
+    finally:
+        sys.stderr.flush()
+        os._exit(ended)

@@ -53,7 +53,7 @@ def classify(
         dataset: a frame of pandas, Arrow, polars or Spark, or the name of a table.
         target_col: the column to predict; rows without it are left out.
         primary_metric: `log_loss`, `roc_auc`, `accuracy`, `f1`, `precision`, `recall` or `brier`.
-        minutes: the time for everything, the final model and its logging too; 5 by default.
+        minutes: the time for everything, 5 by default. Where it is short the model is there in time, and its runs come behind.
         timeout_minutes: the same by another name.
         time_col: a column of times, numbers or texts that sort: each fold is judged on rows later than all that it was fitted on.
         group_col: rows with the same value stay on one side of each fold.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from millrace.automl.record.messages import Logged, Recorded
+from millrace.automl.record.messages import Logged
+from millrace.automl.record.recording import Recording
 from millrace.automl.types import Final, Search, Trial
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ class AutoMLSummary:
         found: all of it as data, without the trials' runs.
         model: the final model: `predict`, and for classes `predict_proba`, over a frame with the columns that were given.
         home: the home that the search was kept in.
-        recorded: the runs, which may still be written.
+        recording: of the runs, which may still be written; `wait` waits for them.
         interrupted: whether Ctrl-C ended it early.
     """
 
     found: Search
     model: Any = field(repr=False)
     home: Path
-    recorded: Future[Recorded] = field(repr=False)
+    recording: Recording = field(repr=False)
     interrupted: bool = False
 
     @property
@@ -45,12 +45,12 @@ class AutoMLSummary:
         Raises:
             MillraceError: the runs could not be written.
         """
-        return self.recorded.result().model_uri
+        return self.recording.wait().model_uri
 
     @property
     def search(self) -> Search:
         """All of it as data. Raises as `model_uri`."""
-        recorded = self.recorded.result()
+        recorded = self.recording.wait()
         trials = [_named(trial, recorded.trials.get(trial.number)) for trial in self.found.trials]
         return replace(self.found, trials=tuple(trials), run_id=recorded.run_id)
 
@@ -103,7 +103,7 @@ class AutoMLSummary:
         from millrace.registry.types import ModelName
         from millrace.workspace import require_home
 
-        recorded, search_id = self.recorded.result(), self.found.id
+        recorded, search_id = self.recording.wait(), self.found.id
         with closing(require_home(self.home)) as workspace:
             tags = {"millrace.automl": search_id}
             version = workspace.registry.register(ModelName(name), recorded.model_uri, recorded.run_id, tags, search_id)
@@ -143,9 +143,12 @@ class AutoMLSummary:
 
     def __str__(self) -> str:
         """The leaderboard, what came out, and what was odd."""
-        return "\n".join(lines_of(self))
+        return "\n".join(lines_of(self, self.model_uri))
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        """The same; without waiting for the runs."""
+        uri = self.model_uri if self.recording.is_there else "its runs are not written yet"
+        return "\n".join(lines_of(self, uri))
 
 
 def _named(trial: Trial, logged: Logged | None) -> Trial:
@@ -153,7 +156,7 @@ def _named(trial: Trial, logged: Logged | None) -> Trial:
     return trial if logged is None else replace(trial, run_id=logged.run_id, notebook=logged.notebook)
 
 
-def lines_of(summary: AutoMLSummary) -> list[str]:
+def lines_of(summary: AutoMLSummary, uri: str) -> list[str]:
     """The summary for people."""
     search, final = summary.found, summary.final
     metric, board = search.problem.metric, search.leaderboard
@@ -173,7 +176,7 @@ def lines_of(summary: AutoMLSummary) -> list[str]:
         mark = f"  {members[trial.number]:.0%} of the model" if trial.number in members else ""
         mark += "  default" if trial.default else ""
         lines.append(f"  {trial.name:<16} {trial.score:>10.5f} {trial.seconds:>8.2f}{mark}")
-    lines += ["", f"final model: {final.kind}, {metric} {final.score:.5f}: {final.why}", f"  {summary.model_uri}"]
+    lines += ["", f"final model: {final.kind}, {metric} {final.score:.5f}: {final.why}", f"  {uri}"]
     if search.importance:
         told = ", ".join(f"{each.column} {each.loss:.3g}" for each in search.importance[:5])
         lines.append(f"needs most: {told}")

@@ -85,7 +85,7 @@ def automl(
             engine=engine,
             **more,
         )
-        found.recorded.result()  # while it is shown that something is still being done
+        found.recording.wait()  # while it is shown that something is still being done
     version = None if register is None else found.register(register)
     if json:
         print_json(_facts(found, register, version))

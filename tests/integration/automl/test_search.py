@@ -17,6 +17,7 @@ import millrace as mr
 from millrace import automl
 from millrace.automl.folder import SearchFolder
 from millrace.automl.types import Search, Trial
+from millrace.tracking.types import RunId
 from millrace.training.types import Track, TrainingData
 from millrace.workspace import open_workspace, require_home
 
@@ -65,6 +66,27 @@ def test_from_a_frame_to_a_logged_model_with_a_run_for_each_trial(tmp_path: Path
     assert "linear 1" in str(found)
 
 
+@pytest.mark.slow
+def test_a_search_that_was_killed_before_it_was_done_goes_on_though_its_runs_are_there(tmp_path: Path) -> None:
+    """With more time, which is one of the run's parameters."""
+    first = automl.classify(shop(), "churned", minutes=5, max_trials=2, folds=2, home=tmp_path / "home")
+    run = first.search.run_id
+    (kept,) = tmp_path.glob("home/automl/*")
+    SearchFolder(kept).keep_state(done=False)
+    found = automl.classify(shop(), "churned", minutes=6, max_trials=3, folds=2, home=tmp_path / "home")
+    assert found.search.run_id == run
+    assert [trial.run_id for trial in found.trials][:2] == [trial.run_id for trial in first.trials]
+    assert found.model_uri != first.model_uri
+    with closing(require_home(tmp_path / "home")) as workspace:
+        kept_of_it = workspace.tracking.get(RunId(str(run)))
+        assert (kept_of_it.status, kept_of_it.params["budget_s"], kept_of_it.metrics["trials"]) == (
+            "FINISHED",
+            "300.0",
+            3,
+        )
+        assert kept_of_it.tags["final"] == found.final.kind
+
+
 class Ends:
     """Looks on, and ends the search with its first trial, as far as the search can see."""
 
@@ -93,6 +115,7 @@ def test_a_killed_search_goes_on_with_its_finished_trials(tmp_path: Path) -> Non
         "import pandas, sys\nfrom millrace import automl\n"
         "found = automl.classify(pandas.read_parquet('rows.parquet'), 'churned', minutes=5, folds=2, home='home', max_trials=int(sys.argv[1]))\n"
         "print([trial.number for trial in found.trials], found.search.id)\n"
+        "assert all(trial.run_id and trial.notebook for trial in found.trials)\n"
     )
     first = subprocess.Popen([sys.executable, "-c", program, "200"], cwd=tmp_path)
     try:

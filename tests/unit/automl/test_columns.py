@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import date
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,17 @@ def test_a_class_of_one_row_is_left_out_and_said() -> None:
     found = asked(data)
     assert found.job.problem.classes == ("a", "b")
     assert "1 classes have one row" in " ".join(found.dataset.warnings)
+
+
+class Colour(str, Enum):  # noqa: UP042 - its str() is its name, unlike StrEnum's
+    RED = "red"
+    BLUE = "blue"
+
+
+def test_classes_of_an_enum_are_their_values_which_other_processes_know() -> None:
+    found = asked(frame().assign(y=[Colour.RED, Colour.BLUE] * 100)).job.problem.classes
+    assert found == ("blue", "red")
+    assert {type(each) for each in found} == {str}
 
 
 def test_small_data_is_dealt_several_times_and_large_data_once() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +14,8 @@ import pytest
 
 from millrace.automl.record import child
 from millrace.automl.record.log import RunLog
-from millrace.automl.record.messages import Failed
+from millrace.automl.record.messages import Failed, Recorded
+from millrace.automl.record.recording import Recording
 from millrace.automl.types import Dataset, Problem, Search, SplitPlan
 from millrace.core.errors import InvalidState
 from millrace.workspace import open_workspace
@@ -50,7 +53,7 @@ def test_what_is_left_to_write_is_a_guess_until_it_was_tried(tmp_path: Path) -> 
 def test_a_process_that_ended_by_itself_is_told_of(tmp_path: Path) -> None:
     open_workspace(tmp_path / "home").close()
     with closing(RunLog(tmp_path / "home")) as log:
-        os.kill(log.process_id, signal.SIGKILL)
+        os.kill(log._process.pid, signal.SIGKILL)
         with pytest.raises(InvalidState, match=r"ended by itself \(-9\)"):
             log.end(Failed())
 
@@ -73,6 +76,50 @@ def test_an_experiment_that_was_deleted_is_told_before_the_search_ends(tmp_path:
         log.begin("churn", SKETCH, notebooks=False)
         with pytest.raises(InvalidState, match="was deleted"):
             wait_until_it_raises(log)
+
+
+@pytest.mark.slow
+def test_what_can_not_be_read_ends_the_process(tmp_path: Path) -> None:
+    """Or it would go on when its parent is gone."""
+    open_workspace(tmp_path / "home").close()
+    with closing(RunLog(tmp_path / "home")) as log:
+        log._channel.send_bytes(b"no pickle")
+        with pytest.raises(InvalidState, match=r"ended by itself \(1\): .*UnpicklingError"):
+            log.end(Failed())
+
+
+def test_runs_that_could_not_be_written_are_told_where_nobody_waits(capsys: pytest.CaptureFixture[str]) -> None:
+    goes_on = threading.Event()
+
+    def record() -> Recorded:
+        goes_on.wait(60)
+        raise InvalidState("the disk is full", hint="make room")
+
+    recording = Recording(record)
+    recording.wait_until(0.0)
+    assert not recording.is_there
+    goes_on.set()
+    told = wait_for(lambda: capsys.readouterr().err)
+    assert told == "the search's runs could not be written: the disk is full\n  hint: make room\n"
+    with pytest.raises(InvalidState, match="the disk is full"):
+        recording.wait()
+
+
+def test_runs_that_could_not_be_written_in_time_are_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    def record() -> Recorded:
+        raise InvalidState("the disk is full")
+
+    with pytest.raises(InvalidState, match="the disk is full"):
+        Recording(record).wait_until(time.monotonic() + 60)
+    assert not capsys.readouterr().err
+
+
+def wait_for(look: Callable[[], str]) -> str:
+    end = time.monotonic() + 60
+    while not (seen := look()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return seen
 
 
 def wait_until_it_raises(log: RunLog) -> None:

@@ -32,11 +32,11 @@ def main(descriptor: int, home: str, nice: int) -> None:
     channel, said = listening(descriptor)
     from millrace.workspace import open_workspace
 
-    with closing(open_workspace(home)) as workspace:
-        try:
+    try:
+        with closing(open_workspace(home)) as workspace:
             _Clerk(workspace.tracking, channel, said).work()
-        except MillraceError as error:
-            channel.send(error)
+    except MillraceError as error:
+        channel.send(error)
 
 
 @dataclass(slots=True)
@@ -52,11 +52,16 @@ class _Clerk:
         assert isinstance(begin, Begin)  # noqa: S101 - it comes first
         writer = _writer(self.tracking, begin)
         self.channel.send(Ready(model_s))
+        for trial in begin.known:
+            self._tell(writer.known(trial))
         while isinstance(heard := self.said.get(), Trial):
-            self.logged[heard.number] = logged = writer.trial(heard)
-            self.channel.send(logged)
+            self._tell(writer.trial(heard))
         assert isinstance(heard, (Outcome, Failed))  # noqa: S101 - the last
         self.channel.send(self._end(writer, heard))
+
+    def _tell(self, logged: Logged) -> None:
+        self.logged[logged.trial] = logged
+        self.channel.send(logged)
 
     def _end(self, writer: RunWriter, outcome: Outcome | Failed) -> Recorded:
         if isinstance(outcome, Failed):
@@ -86,10 +91,10 @@ def _writer(tracking: Tracking, begin: Begin) -> RunWriter:
     """With notebooks: one about the data with the search's run, and one with each trial of our own."""
     sketch = begin.sketch
 
-    def of_trial(trial: Trial) -> str | None:
-        return trial_notebook(sketch, trial).ipynb() if begin.notebooks else None
+    def of_trial(trial: Trial) -> str:
+        return trial_notebook(sketch, trial).ipynb()
 
-    writer = RunWriter(tracking, begin.experiment, sketch.id, render=of_trial)
+    writer = RunWriter(tracking, begin.experiment, sketch.id, render=of_trial if begin.notebooks else None)
     writer.text(exploration_notebook(sketch).ipynb(), EXPLORATION)
     return writer
 

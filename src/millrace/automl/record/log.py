@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,17 +36,15 @@ class RunLog:
         )
         self._since = time.monotonic()
         self._model_s: float | None = None
+        self._told: dict[int, str] = {}
         self._given = self._done = 0
         self._spent_s = 0.0
 
-    @property
-    def process_id(self) -> int:
-        """Of the process."""
-        return self._process.pid
-
-    def begin(self, experiment: str, sketch: Search, *, notebooks: bool) -> None:
-        """Say what is searched, before the first trial."""
-        self._say(Begin(experiment, sketch, notebooks))
+    def begin(self, experiment: str, sketch: Search, *, notebooks: bool, known: Sequence[Trial] = ()) -> None:
+        """Say what is searched, before the first trial; `known`: trials of a search that was killed, which are not told again."""
+        self._told = {trial.number: trial.state for trial in known}
+        self._given = len(known)
+        self._say(Begin(experiment, sketch, notebooks, known))
 
     @property
     def left_s(self) -> float:
@@ -62,11 +61,15 @@ class RunLog:
     def trial(self, trial: Trial) -> None:
         """Write a trial that ended, soon."""
         self._hear_all()
+        self._told[trial.number] = trial.state
         self._given += 1
         self._say(trial)
 
     def end(self, outcome: Outcome | Failed) -> Recorded:
-        """Wait until all is written."""
+        """Wait until all is written, trials that were not told before among it."""
+        for trial in () if isinstance(outcome, Failed) else outcome.search.trials:
+            if self._told.get(trial.number) != trial.state:
+                self.trial(trial)
         self._say(outcome)
         while (recorded := self._hear()) is None:
             pass

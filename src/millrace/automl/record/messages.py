@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from millrace.automl.types import Search
+from millrace.automl.types import Search, Trial
 from millrace.tracking.types import RunId
 
 if TYPE_CHECKING:
@@ -22,11 +22,13 @@ class Begin:
         experiment: where the runs belong.
         sketch: what is known of the search before it begins.
         notebooks: whether each trial gets a notebook.
+        known: the trials of a search that was killed, whose runs may lack.
     """
 
     experiment: str
     sketch: Search
     notebooks: bool
+    known: Sequence[Trial] = ()
 
 
 @dataclass(frozen=True, slots=True)

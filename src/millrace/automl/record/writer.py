@@ -16,7 +16,7 @@ _PARENT = "mlflow.parentRunId"
 _MODEL = "model"
 NOTEBOOK, EXPLORATION = "notebook.ipynb", "exploration.ipynb"
 IMPORTANCE = "importance"
-RenderTrial = Callable[[Trial], str | None]
+RenderTrial = Callable[[Trial], str]
 
 
 class RunWriter:
@@ -28,7 +28,7 @@ class RunWriter:
         experiment: str,
         search_id: str,
         *,
-        render: RenderTrial = lambda _: None,
+        render: RenderTrial | None = None,
         parent: RunId | None = None,
     ) -> None:
         """Begin the search's run.
@@ -51,22 +51,33 @@ class RunWriter:
 
     def trial(self, trial: Trial) -> Logged:
         """A trial that ended, as a run of its own."""
-        begun = time.monotonic()
-        tags = {_PARENT: str(self.run), "millrace.automl": self._id, "millrace.state": trial.state}
-        run = self._tracking.start(self._experiment, trial.name, tags, key=f"automl {self._id} trial {trial.number}")
-        self._tracking.log(run, params=_params(trial), metrics=_metrics(trial), tags=_error(trial))
-        text = self._render(replace(trial, run_id=str(run)))
-        if text is not None:
-            self._tracking.log_text(run, text, NOTEBOOK)
+        begun, tags = time.monotonic(), {_PARENT: str(self.run), "millrace.automl": self._id}
+        run = self._tracking.start(self._experiment, trial.name, tags, key=self._key(trial))
+        self._tracking.log(run, params=_params(trial), metrics=_metrics(trial), tags=_tags(trial))
+        if self._render is not None:
+            self._tracking.log_text(run, self._render(replace(trial, run_id=str(run))), NOTEBOOK)
         self._tracking.finish(run, failed=trial.state == "failed")
-        notebook = None if text is None else f"runs:/{run}/{NOTEBOOK}"
-        return Logged(trial.number, str(run), notebook, time.monotonic() - begun)
+        return self._logged(trial, run, time.monotonic() - begun)
+
+    def known(self, trial: Trial) -> Logged:
+        """A trial of a search that was killed: its run, or what lacks of it."""
+        run = self._tracking.find(self._experiment, self._key(trial))
+        is_whole = run is not None and run.status == ("FAILED" if trial.state == "failed" else "FINISHED")
+        return self._logged(trial, run.id, 0.0) if run is not None and is_whole else self.trial(trial)
+
+    def _key(self, trial: Trial) -> str:
+        return f"automl {self._id} trial {trial.number}"
+
+    def _logged(self, trial: Trial, run: RunId, seconds: float) -> Logged:
+        return Logged(trial.number, str(run), None if self._render is None else f"runs:/{run}/{NOTEBOOK}", seconds)
 
     def end(self, search: Search, model: ModelToLog) -> str:
         """The final model and what is known of it; the model's URI."""
         uri = self._tracking.log_model(self.run, _MODEL, model)
-        params, metrics = _search_facts(search)
-        self._tracking.log(self.run, params=params, metrics=metrics)
+        # Parameters can't be changed: those of a search that was killed here, and asked for more time since, stay.
+        there = self._tracking.get(self.run).params
+        params = {name: value for name, value in _asked(search).items() if name not in there}
+        self._tracking.log(self.run, params=params, metrics=_found(search), tags=_final(search))
         if search.importance:
             self.text(importance_csv(search.importance), f"{IMPORTANCE}.csv")
             self.text(importance_svg(search.importance, search.problem), f"{IMPORTANCE}.svg")
@@ -78,9 +89,9 @@ class RunWriter:
         self._tracking.finish(self.run, failed=True)
 
 
-def _search_facts(search: Search) -> tuple[Mapping[str, object], Mapping[str, float]]:
-    problem, final = search.problem, search.final
-    params: dict[str, object] = {
+def _asked(search: Search) -> Mapping[str, object]:
+    problem = search.problem
+    return {
         "task": problem.task,
         "target": problem.target,
         "metric": problem.metric,
@@ -91,12 +102,18 @@ def _search_facts(search: Search) -> tuple[Mapping[str, object], Mapping[str, fl
         "budget_s": search.budget_s,
         "seed": search.seed,
     }
-    metrics = {"trials": float(len(search.trials)), "seconds": search.seconds}
-    if final is not None:
-        params |= {"final": final.kind, "final_why": final.why}
-        params["final_members"] = ", ".join(f"{each.trial}: {each.weight:.3g}" for each in final.members)
-        metrics[problem.metric] = final.score
-    return params, metrics
+
+
+def _found(search: Search) -> Mapping[str, float]:
+    score = {} if search.final is None else {search.problem.metric: search.final.score}
+    return {"trials": float(len(search.trials)), "seconds": search.seconds, **score}
+
+
+def _final(search: Search) -> Mapping[str, str]:
+    if search.final is None:
+        return {}
+    members = ", ".join(f"{each.trial}: {each.weight:.3g}" for each in search.final.members)
+    return {"final": search.final.kind, "final_why": search.final.why, "final_members": members}
 
 
 def _params(trial: Trial) -> Mapping[str, object]:
@@ -108,5 +125,5 @@ def _metrics(trial: Trial) -> Mapping[str, float]:
     return {"score": trial.score, "seconds": trial.seconds, **folds}
 
 
-def _error(trial: Trial) -> Mapping[str, str]:
-    return {"millrace.error": trial.error} if trial.error else {}
+def _tags(trial: Trial) -> Mapping[str, str]:
+    return {"millrace.state": trial.state} | ({"millrace.error": trial.error} if trial.error else {})
