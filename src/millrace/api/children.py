@@ -23,6 +23,8 @@ _SHOWN_LINES = 4
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 _CALM_S = 10.0
+# So long a process may take until it comes to its door; the next one twice as long, on a slow machine or with much to migrate.
+_FIRST_START_S, _LONGEST_START_S = 90.0, 600.0
 _log = logging.getLogger(__name__)
 
 
@@ -48,6 +50,7 @@ class Child:
     _starts: int = field(default=0, init=False)
     _started_s: float = field(default=-math.inf, init=False)
     _pause_s: float = field(default=_FIRST_PAUSE_S, init=False)
+    _start_s: float = field(default=_FIRST_START_S, init=False)
 
     def start(self) -> None:
         """Start the process, in a group of its own: a Ctrl-C on the terminal is for the supervisor alone."""
@@ -85,7 +88,8 @@ class Child:
     def keep_alive(self) -> None:
         """Replace the process if it has died, start it where somebody waits for it; what fails is tried again at a later call.
 
-        Where somebody has waited for too long, nobody is let wait on: a process that does not come to its door is killed.
+        Where somebody has waited for too long, nobody is let wait on: a process that does not come to its door is killed, unless it
+        may still be starting.
         """
         try:
             if self.door is not None and self.door.is_neglected():
@@ -104,9 +108,13 @@ class Child:
                 self.start()
 
     def _give_up(self, door: Door) -> None:
-        _log.error("%s does not come to those who wait for it: they are sent away, and it is ended", self.name)
+        _log.error("%s does not come to those who wait for it: they are sent away", self.name)
         door.send_away()
-        self.signal(signal.SIGKILL)
+        # Who only knocks has gone long before, and would have one that starts slowly killed at each start.
+        if self.is_running and time.monotonic() - self._started_s > self._start_s:
+            _log.error("%s is killed: it had the time to start", self.name)
+            self._start_s = min(self._start_s * 2, _LONGEST_START_S)
+            self.signal(signal.SIGKILL)
 
     def _is_wanted(self) -> bool:
         return self.has_failed or (self.door is not None and self.door.somebody_waits())

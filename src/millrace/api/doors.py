@@ -62,7 +62,7 @@ class Door:
     def send_away(self) -> None:
         """End the connections that wait, and tell them so."""
         self._waited_s = 0.0
-        with suppress(BlockingIOError):
+        with suppress(OSError):  # nobody is there any more; or no more files can be opened, and the next time has to do
             while True:
                 connection = self._socket.accept()[0]
                 with connection, suppress(OSError):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -131,12 +133,35 @@ def test_one_that_dies_is_replaced_and_who_came_meanwhile_is_answered(child: Chi
 def test_nobody_waits_forever(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     with closing(Door(path, _FAREWELL, patience_s=1.0)) as door:
         child = _child(tmp_path, door, code, monkeypatch)
+        child._start_s = 2.0
         try:
             with pytest.raises(InvalidState, match="nobody comes"):
                 _asked(child, path, "stay")
             # It comes back where it can: those who come later are answered.
             (tmp_path / "behindcode.py").write_text(_BEHIND)
             assert _answered(child, path)
+        finally:
+            stop([child], 0)
+
+
+def test_one_that_starts_slowly_is_let_start_while_nobody_waits_but_those_who_knock(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who knocks has gone when it is taken: it is no sign that nobody comes."""
+    with closing(Door(path, _FAREWELL, patience_s=0.2)) as door:
+        child = _child(tmp_path, door, f"import time; time.sleep(1.5)\n{_BEHIND}", monkeypatch)
+        try:
+            knock(path)
+            with pytest.raises(InvalidState, match="nobody comes"):
+                _asked(child, path, "stay")  # who waits is sent away meanwhile
+            deadline = time.monotonic() + _LONGEST_S
+            while child.exit_code is None:
+                assert time.monotonic() < deadline
+                if not door.somebody_waits():
+                    knock(path)
+                child.keep_alive()
+                time.sleep(0.01)
+            assert (child.exit_code, child._starts) == (0, 1)
         finally:
             stop([child], 0)
 
@@ -180,6 +205,34 @@ def test_who_waits_is_seen_and_sent_away(door: Door, path: Path) -> None:
         assert (one.recv(100), one.recv(1)) == (_FAREWELL, b"")
         assert (other.recv(100), other.recv(1)) == (_FAREWELL, b"")
         assert not door.somebody_waits()
+
+
+def test_one_that_hangs_is_ended_also_where_nobody_can_be_sent_away(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(Door(path, patience_s=0.2)) as door:
+        child = _child(tmp_path, door, "import time; time.sleep(1000)", monkeypatch)
+        child._start_s = 0.2
+        knock(path)
+        monkeypatch.setattr(door, "_socket", _Full(door._socket))
+        try:
+            _kept_alive(child, lambda: child.exit_code == -signal.SIGKILL)
+            assert child._start_s == 0.4  # the next one may take longer
+        finally:
+            stop([child], 0)
+
+
+class _Full:
+    """A listening socket of a process that has as many files open as it may."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        self._listening = listening
+
+    def accept(self) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    def close(self) -> None:
+        self._listening.close()
 
 
 def test_who_looks_seldom_does_not_take_it_for_long_waiting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
