@@ -12,7 +12,7 @@ from millrace.api.claims import Claims
 from millrace.api.readiness import as_served, disagreed
 from millrace.api.workers import Workers
 from millrace.core.clock import Clock
-from millrace.core.errors import Conflict, MillraceError
+from millrace.core.errors import Conflict, MillraceError, NotFound
 from millrace.core.principal import Principal, system
 from millrace.serving.canary.types import Verdict
 from millrace.serving.endpoints import endpoints
@@ -150,9 +150,12 @@ class Deployments:
 
     def keep_agreed(self, stop: threading.Event, every_s: float = 5.0) -> None:
         """Let go of what an earlier control process has left; then have the workers agree with the store, until told to stop."""
-        self.discard_left()
+        is_left = True
         while True:
             try:
+                if is_left:
+                    self.discard_left()
+                    is_left = False
                 self.agree()
             except Exception:  # noqa: BLE001 - the boundary of the loop: the next look may see more
                 self._agreed = False
@@ -165,7 +168,7 @@ class Deployments:
     def discard_left(self) -> None:
         """Have the workers drop what an earlier control process had them load and did not activate."""
         for endpoint in self._store.list():
-            with suppress(Conflict), self._claims.claim(endpoint.name):
+            with suppress(Conflict, NotFound), self._claims.claim(endpoint.name):  # being changed, or deleted meanwhile
                 self._workers.discard(endpoint.name, self._store.get(endpoint.name).generation + 1)
                 self._claims.release(endpoint.name)
 

@@ -266,6 +266,37 @@ def test_a_worker_that_did_not_hear_is_told_again_while_control_runs(scene: Scen
     assert scene.workers.told[0] == ("discard", "e", 2)
 
 
+def test_a_database_that_is_away_does_not_end_the_looks(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does an endpoint that is deleted before its turn comes: without the looks control would never be at rest."""
+    scene.create("deleted", config("1"))
+    scene.deployments.equip()
+    listed = scene.store.list()
+    scene.store.remove(EndpointName("deleted"))
+    answers: list[Exception | Sequence[Endpoint]] = [OSError("away"), listed]
+
+    def next_answer() -> Sequence[Endpoint]:
+        answer = answers.pop(0) if answers else []
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(scene.store, "list", next_answer)
+    monkeypatch.setattr(scene.workers, "status", list)
+    stop = threading.Event()
+    thread = threading.Thread(target=scene.deployments.keep_agreed, args=(stop, 0.01))
+    thread.start()
+    try:
+        deadline = time.monotonic() + 10
+        while not scene.deployments.is_at_rest:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        stop.set()
+        thread.join()
+    assert answers == []
+    assert ("discard", "deleted", 2) not in scene.workers.told
+
+
 def test_foreign_texts_are_not_in_the_state(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> Mapping[str, str]:
         raise OSError("/var/secret.db")
