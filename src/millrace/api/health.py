@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -22,6 +22,8 @@ PATHS = frozenset({_STARTED, _READY})
 _SWITCH_S = 0.3
 _OK, _UNAVAILABLE, _NOT_ALLOWED = 200, 503, 405
 _T = TypeVar("_T")
+# Why endpoints that were deployed can't be answered, by name.
+_Lacking = Mapping[str, str]
 _log = logging.getLogger(__name__)
 
 
@@ -32,6 +34,7 @@ class Health:
         self._workers, self._endpoints = workers, endpoints
         # Of its own: who asks again and again holds up nobody else.
         self._thread = ThreadPoolExecutor(1, "health")
+        self._looks: dict[str, asyncio.Task[Any]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -46,7 +49,7 @@ class Health:
 
     async def _started(self) -> Response:
         """200 when every part has come up, whatever it found to serve; else 503."""
-        started = await self._beside(self._are_up)
+        started = await self._shared(_STARTED, lambda: self._beside(self._are_up))
         content = {"status": "ok" if started else "starting", "workers": started}
         return JSONResponse(content, _OK if started else _UNAVAILABLE)
 
@@ -55,7 +58,7 @@ class Health:
 
         Which endpoints there are is told to those who may query them.
         """
-        up, lacking = await self._beside(self._are_up), await self._lacking()
+        up, lacking = await self._shared(_READY, self._found)
         ready = up and lacking == {}
         content: dict[str, object] = {
             "status": "ok" if ready else "not ready",
@@ -65,29 +68,39 @@ class Health:
         shown = {name: why for name, why in (lacking or {}).items() if caller.rights.may_query(name)}
         return JSONResponse({**content, "not_ready": shown} if shown else content, _OK if ready else _UNAVAILABLE)
 
-    async def _lacking(self) -> Mapping[str, str] | None:
-        """Endpoints that were deployed and can't be answered, and why; None where that is not known.
+    async def _shared(self, path: str, look: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        """What a look finds, which all who ask at the same time share: a worker that hangs holds up each look for seconds."""
+        if path not in self._looks:
+            self._looks[path] = asyncio.create_task(look())
+            self._looks[path].add_done_callback(lambda _: self._looks.pop(path))
+        # One who goes away ends it for nobody else.
+        return cast("_T", await asyncio.shield(self._looks[path]))
 
-        Those that never were deployed are not among them.
-        """
-        try:
-            lacking = await self._beside(self._unanswered)
-            if lacking:  # one that is deployed at this moment does not count: the second look decides
-                await asyncio.sleep(_SWITCH_S)
-                now = await self._beside(self._unanswered)
-                lacking = {name: why for name, why in now.items() if name in lacking}
-        except Exception:  # noqa: BLE001 - the boundary of the request: the database may be away, and comes back
-            _log.exception("which endpoints are ready is not known")
-            return None
-        return lacking
+    async def _found(self) -> tuple[bool, _Lacking | None]:
+        """Whether all workers are up, and the endpoints that were deployed and can't be answered; None where that is not known."""
+        up, lacking = await self._beside(self._look)
+        if lacking:  # one that is deployed at this moment does not count: the second look decides
+            await asyncio.sleep(_SWITCH_S)
+            up, now = await self._beside(self._look)
+            return up, None if now is None else {name: why for name, why in now.items() if name in lacking}
+        return up, lacking
 
     async def _beside(self, look: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, look)
 
     def _are_up(self) -> bool:
-        return all(worker["ready"] for worker in self._workers.status())
+        return _all_ready(self._workers.status())
 
-    def _unanswered(self) -> dict[str, str]:
+    def _look(self) -> tuple[bool, _Lacking | None]:
+        """As `_found`, at this moment."""
         workers = self._workers.status()
-        found = {each.name: unanswered(each, workers) for each in self._endpoints.list() if each.generation}
-        return {name: why for name, why in found.items() if why is not None}
+        try:
+            found = {each.name: unanswered(each, workers) for each in self._endpoints.list() if each.generation}
+        except Exception:  # noqa: BLE001 - the boundary of the look: the database may be away, and comes back
+            _log.exception("which endpoints are ready is not known")
+            return _all_ready(workers), None
+        return _all_ready(workers), {name: why for name, why in found.items() if why is not None}
+
+
+def _all_ready(workers: Sequence[Mapping[str, object]]) -> bool:
+    return all(worker["ready"] for worker in workers)

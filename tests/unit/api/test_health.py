@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -26,7 +27,12 @@ class _Server:
     def __init__(self, workers: Sequence[dict[str, Any]], *stored: Sequence[Endpoint] | Exception) -> None:
         self.workers, self.stored = workers, list(stored)
 
+        self.looks, self.may_answer = 0, threading.Event()
+        self.may_answer.set()
+
     def status(self) -> Sequence[dict[str, Any]]:
+        self.looks += 1
+        assert self.may_answer.wait(60)
         return self.workers
 
     def list(self) -> Sequence[Endpoint]:
@@ -37,13 +43,19 @@ class _Server:
 
 
 def _answer(server: _Server, path: str, method: str = "GET", caller: Caller = ANONYMOUS) -> tuple[int, Any]:
+    return asyncio.run(_asked(Health(cast("Any", server), cast("Any", server)), path, method, caller))
+
+
+async def _asked(
+    asking: Health, path: str = "/health/ready", method: str = "GET", caller: Caller = ANONYMOUS
+) -> tuple[int, Any]:
     sent: list[dict[str, Any]] = []
 
     async def send(message: Any) -> None:
         sent.append(message)
 
     scope = {"type": "http", "path": path, "method": method, "headers": [], CALLER: caller}
-    asyncio.run(Health(cast("Any", server), cast("Any", server))(scope, cast("Any", None), send))
+    await asking(scope, cast("Any", None), send)
     return sent[0]["status"], json.loads(sent[1]["body"])
 
 
@@ -86,3 +98,36 @@ def test_other_methods_are_refused() -> None:
     status, body = _answer(_Server([_UP], []), "/health/ready", "POST")
     assert (status, body["error_code"]) == (405, "METHOD_NOT_ALLOWED")
     assert _answer(_Server([_UP], []), "/health/ready", "HEAD")[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/health/started", "/health/ready"])
+def test_those_who_ask_at_the_same_time_share_one_look(path: str) -> None:
+    """Else those who ask a server that hangs would be a queue without an end. One who goes away takes nobody along."""
+    server = _Server([_UP], [_READY])
+
+    async def story() -> None:
+        asking = Health(cast("Any", server), cast("Any", server))
+        server.may_answer.clear()
+        tasks = [asyncio.create_task(_asked(asking, path)) for _ in range(20)]
+        await asyncio.sleep(0.05)
+        tasks[0].cancel()
+        await asyncio.sleep(0.05)
+        server.may_answer.set()
+        assert [status for status, _ in await asyncio.gather(*tasks[1:])] == [200] * 19
+        assert tasks[0].cancelled()
+        assert server.looks == 1
+        assert (await _asked(asking, path))[0] == 200  # who comes later has a look of his own
+        assert server.looks == 2
+
+    asyncio.run(story())
+
+
+def test_a_look_that_fails_is_not_what_all_are_told_from_then_on() -> None:
+    server = _Server([_UP], OSError("away"), [_READY])
+
+    async def story() -> None:
+        asking = Health(cast("Any", server), cast("Any", server))
+        assert (await _asked(asking))[0] == 503
+        assert (await _asked(asking))[0] == 200
+
+    asyncio.run(story())
