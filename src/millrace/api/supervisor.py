@@ -199,7 +199,16 @@ def _end(workers: Sequence[Child], others: Mapping[str, Child], holding: BinaryI
         others["drain"].attend()
     finally:
         holding.close()  # each of them ends at the end of its lifeline, also one that is just starting
-        children.wait(list(others.values()), _LAST_S)
+        _wait(others, time.monotonic() + _LAST_S)
+
+
+def _wait(others: Mapping[str, Child], deadline: float) -> None:
+    """Wait for the end of all; a drain that was just leaving by itself, and did not take who had knocked, is followed by another."""
+    drain = others["drain"]
+    children.wait([drain], deadline - time.monotonic())
+    if drain.exit_code == 0 and time.monotonic() < deadline:
+        drain.attend()
+    children.wait(list(others.values()), deadline - time.monotonic())
 
 
 @contextlib.contextmanager
