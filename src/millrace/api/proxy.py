@@ -25,6 +25,7 @@ _MOST_CONNECTIONS = 64
 _TARGET = re.compile(rb"[!-~]{1,65536}")
 # A long answer is the caller's to give up on; only the connection itself is local and must be quick.
 _PATIENCE = {"timeout": {"connect": 5.0}}
+_UNSENT = (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout)
 _FAILURES = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError)
 _STARTING = error_body("TEMPORARILY_UNAVAILABLE", "the server is starting", "try again in a second")
 _NO_PATH = error_body(
@@ -52,7 +53,7 @@ class ControlProxy:
             return
         try:
             response = await self._send(scope, target, _body(receive) if _has_body(scope["headers"]) else None)
-        except httpcore.ConnectError:
+        except _UNSENT:
             # Nothing was sent: every client may safely try again, and ours do.
             failure = JSONResponse(_STARTING, status_of("TEMPORARILY_UNAVAILABLE"), headers={"retry-after": "1"})
             await failure(scope, receive, send)
@@ -74,7 +75,7 @@ class ControlProxy:
         request = httpcore.Request(scope["method"], url, headers=headers, content=body, extensions=_PATIENCE)
         try:
             return await self._connections.handle_async_request(request)
-        except httpcore.ConnectError:
+        except _UNSENT:
             raise
         except _FAILURES:
             # An idle connection may have ended with the process that it led to; reading again does no harm.
