@@ -43,7 +43,8 @@ class Rest:
     ) -> None:
         self._workspace, self._deployments, self._status = workspace, deployments, status
         self._mlflow, self._url = mlflow, url
-        self.canaries = Canaries(lambda: workspace.lake, workspace.clock, deployments)
+        by_itself = not workspace.clock.is_virtual
+        self.canaries = Canaries(lambda: workspace.lake, workspace.clock, deployments, by_itself=by_itself)
         # Opened here, once: requests come in several threads.
         self._metrics = Metrics(workspace, status.workers, deployments)
         self._sources = Sources(self._registry, workspace.feature_specs, workspace.online)

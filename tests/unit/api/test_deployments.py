@@ -363,6 +363,16 @@ def test_a_drain_that_lacks_a_stalled_worker_does_not_keep_a_canary_from_being_l
     assert "could not be looked at" in run.message
 
 
+def test_a_canary_keeps_control_only_where_it_goes_on_by_itself(scene: Scene) -> None:
+    ways = [
+        Canaries(lambda: cast("Lake", None), ManualClock(NOW), scene.deployments, by_itself=by_itself)
+        for by_itself in (True, False)
+    ]
+    assert [each.are_under_way for each in ways] == [False, False]
+    start_canary(scene)
+    assert [each.are_under_way for each in ways] == [True, False]
+
+
 def test_a_verdict_on_what_has_changed_since_is_not_followed(scene: Scene) -> None:
     looked_at = start_canary(scene)
     scene.update("e", config("1"))
