@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ from millrace.serving.adapters.sqlite_endpoints import SqliteEndpointReader
 from millrace.serving.types import Endpoint, EndpointName
 from millrace.testing.endpoints import EndpointStoreSuite
 from millrace.testing.tokens import TokenStoreSuite
-from millrace.workspace import open_workspace
+from millrace.workspace import open_workspace, serving_home
 from millrace.workspace.serving_home import open_serving_home
 
 _TASKS = [Task("only", ConditionTask("EQUAL_TO", "1", "1"))]
@@ -160,6 +161,25 @@ def test_a_home_that_is_not_there_is_made(tmp_path: Path) -> None:
     assert (list(home.endpoints.list()), list(home.tokens.list()), home.clock.is_virtual) == ([], [], False)
     home.close()
     home.close()
+
+
+def test_of_a_home_that_was_just_made_it_is_known_when_something_is_written(tmp_path: Path) -> None:
+    with closing(open_serving_home(tmp_path / "new")) as home, closing(open_workspace(tmp_path / "new")) as workspace:
+        before = home.changes()
+        assert home.changes() == before
+        workspace.clock.set(_T)
+        assert home.changes() != before
+
+
+def test_where_that_is_not_known_it_may_be_every_ten_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving_home, "reader", lambda _: None)  # as with PostgreSQL
+    with closing(open_serving_home(tmp_path / "new")) as home:
+        seen = []
+        for now in (100.0, 101.0, 109.5, 110.0, 119.0, 120.0):
+            with monkeypatch.context() as then:
+                then.setattr("time.monotonic", lambda now=now: now)
+                seen.append(home.changes())
+    assert [a != b for a, b in pairwise(seen)] == [False, False, True, False, True]
 
 
 def test_a_worker_opens_a_home_without_sqlalchemy(tmp_path: Path) -> None:

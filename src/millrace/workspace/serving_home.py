@@ -5,10 +5,10 @@ There is one such process for each core: what it imports, it imports that often.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     from millrace.serving.port import EndpointReader
 
 
+# Where nobody says whether something was written, all is read again this often.
+_READ_EVERY_S = 10.0
+
+
 @dataclass(frozen=True)
 class ServingHome:
     """One home, opened to serve.
 
     Attributes:
-        changes: a number that is another one when something was written that is read here.
+        changes: a number that is another one when something was written that is read here; every ten seconds, where that is not known.
         has_job_work: whether jobs need a scheduler.
         close: idempotent.
     """
@@ -62,12 +66,22 @@ def open_serving_home(home: str | Path) -> ServingHome:
         MillraceError: as `open_workspace`.
     """
     settings = Settings.load(home)
+    database = _reader(settings)
+    if database is None:
+        workspace = open_workspace(home)
+        database = _reader(settings)  # a file is one of today's schema now
+        if database is None:
+            return _whole(settings, workspace)
+        workspace.close()
+    return _light(settings, database)
+
+
+def _reader(settings: Settings) -> DatabaseReader | None:
     database = reader(settings.database_url)
-    if database is not None and database.get(PLACE) is not None:
-        return _light(settings, database)
-    if database is not None:
+    if database is not None and database.get(PLACE) is None:
         database.close()
-    return _whole(settings, open_workspace(home))
+        return None
+    return database
 
 
 def _whole(settings: Settings, workspace: Workspace) -> ServingHome:
@@ -79,7 +93,7 @@ def _whole(settings: Settings, workspace: Workspace) -> ServingHome:
         workspace.endpoints,
         workspace.tokens,
         workspace.online,
-        count().__next__,  # whether something was written is not known here
+        lambda: int(time.monotonic() / _READ_EVERY_S),
         lambda: has_work(workspace.jobs),
         workspace.close,
     )
