@@ -58,12 +58,18 @@ class Knocks:
 
     async def run(self, loaded: asyncio.Event, every_s: float = _EVERY_S) -> None:
         """Look every second, until cancelled; whether the right endpoints are served only when those that are stored are loaded."""
+        is_told = False
         while True:
             await asyncio.sleep(every_s)
             try:
                 await asyncio.to_thread(self.look, loaded=loaded.is_set())
+                is_told = False
             except Exception:  # noqa: BLE001 - the boundary of the loop: the database may be away, and comes back
-                _log.exception("what there is to do for the server's other processes is not known; it is looked again")
+                if not is_told:  # once an outage is enough: it may last for hours
+                    _log.exception(
+                        "what there is to do for the server's other processes is not known; it is looked again"
+                    )
+                is_told = True
 
     def look(self, *, loaded: bool) -> None:
         """Knock where there is something to do."""

@@ -175,3 +175,24 @@ def test_a_look_that_fails_is_not_the_last(
     asyncio.run(asyncio.wait_for(story(), 5))
     assert "looked again" in caplog.text
     assert heard == ["drain"]
+
+
+class _Enough(BaseException):
+    """Ends the looks."""
+
+
+def test_an_outage_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking, away = made(tmp_path, _Worker()), OSError("away")
+    looks = [away, away, away, None, away, away, _Enough()]
+
+    def look(**_: bool) -> None:
+        error = looks.pop(0)
+        if error:
+            raise error
+
+    monkeypatch.setattr(looking, "look", look)
+    with pytest.raises(_Enough):
+        asyncio.run(looking.run(asyncio.Event(), 0.001))
+    assert caplog.text.count("looked again") == 2
