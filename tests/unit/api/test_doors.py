@@ -27,7 +27,7 @@ _LONGEST_S = 60.0
 _BEHIND = """
 import json, os, socket, sys
 door = socket.socket(fileno=json.loads(sys.argv[1])["listen_fd"])
-door.setblocking(True)
+door.settimeout(600.0)  # not blocking: that would hold up those who share the door as well
 while True:
     connection, _ = door.accept()
     line = connection.makefile("rb").readline()
