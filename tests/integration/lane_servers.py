@@ -20,7 +20,7 @@ from millrace.api.asgi_server import configured
 from millrace.api.auth import Credentials
 from millrace.api.callers import Callers
 from millrace.api.guard import Guard
-from millrace.api.lane_protocol import LaneProtocol
+from millrace.api.lane_protocol import LaneProtocol, Way
 from millrace.core.clock import SystemClock
 from millrace.serving.request_log import CURRENT
 from tests.unit.serving.lanes import Adding, Scene
@@ -48,7 +48,7 @@ class Running:
         self.named: list[object] = []
         credentials = Credentials.of(TOKEN)
         guard = Guard(cast("Any", self._app), credentials, Callers(credentials, "user:ada", SystemClock()))
-        connection = partial(LaneProtocol, self.scene.lane, guard.caller) if with_lane else None
+        connection = partial(LaneProtocol, Way(self.scene.lane, guard)) if with_lane else None
         certificate, key = (None, None) if tls is None else map(str, tls)
         config = configured(guard, certificate=certificate, key=key, connection=connection)
         config.timeout_keep_alive = cast("int", keep_alive_s)

@@ -23,7 +23,9 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class Badge:
+    """Who has a token, by its digest; `expires_s` since 1970, None for never."""
+
     digest: bytes
     caller: Caller
     expires_s: float | None
@@ -43,18 +45,24 @@ class Callers:
 
     def __init__(self, credentials: Credentials, name: str, clock: Clock) -> None:
         self.owner = owner(name)
-        self._home = _Known(credentials.digest, self.owner, None)
+        self._home = Badge(credentials.digest, self.owner, None)
         self._clock = clock
-        self._known: dict[bytes, _Known] = {}
+        self._known: dict[bytes, Badge] = {}
         self.know(())
 
     def know(self, tokens: Iterable[Token]) -> None:
         """Accept these tokens beside the home's, and no others from now on."""
-        others = {token.digest: _Known(token.digest, token.caller, _end_s(token)) for token in tokens}
+        made = [Badge(token.digest, token.caller, _end_s(token)) for token in tokens]
+        others = {badge.digest: self._as_before(badge) for badge in made}
         self._known = {**others, self._home.digest: self._home}
 
     def bearer(self, authorization: bytes) -> Caller | None:
         """Who sends this Authorization header; None where it holds no token that counts."""
+        badge = self.badge(authorization)
+        return None if badge is None else badge.caller
+
+    def badge(self, authorization: bytes) -> Badge | None:
+        """The same, for who asks again whether it still `counts`."""
         scheme, _, secret = authorization.partition(b" ")
         if scheme.lower() != b"bearer":
             return None
@@ -62,8 +70,18 @@ class Callers:
         known = self._known.get(digest)
         if known is None or not hmac.compare_digest(known.digest, digest):
             return None
-        expired = known.expires_s is not None and self._clock.now().timestamp() >= known.expires_s
-        return None if expired else known.caller
+        return known if self.counts(known) else None
+
+    def counts(self, badge: Badge) -> bool:
+        """Whether its token is neither revoked nor expired."""
+        if self._known.get(badge.digest) is not badge:
+            return False
+        return badge.expires_s is None or self._clock.now().timestamp() < badge.expires_s
+
+    def _as_before(self, badge: Badge) -> Badge:
+        """What has not changed stays the same object: it is not looked up again by who has it."""
+        before = self._known.get(badge.digest)
+        return before if before == badge and before is not None else badge
 
 
 async def follow(callers: Callers, store: TokenReader) -> None:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from millrace.access.types import ANONYMOUS, CALLER, Caller
 from millrace.api.auth import Credentials, Headers, first_header
-from millrace.api.callers import Callers
+from millrace.api.callers import Badge, Callers
 from millrace.api.errors import error_body, status_of
 from millrace.api.pages import login_page
 from millrace.serving.requests import routes
@@ -65,7 +65,16 @@ class Guard:
 
     def caller(self, host: bytes, authorization: bytes) -> Caller | None:
         """Who sends a request with these headers to this server, by the token in them; None where that is not sure."""
-        return self._callers.bearer(authorization) if self._is_ours(host) else None
+        badge = self.badge(host, authorization)
+        return None if badge is None else badge.caller
+
+    def badge(self, host: bytes, authorization: bytes) -> Badge | None:
+        """The same, for who asks again whether it still `counts`."""
+        return self._callers.badge(authorization) if self._is_ours(host) else None
+
+    def counts(self, badge: Badge) -> bool:
+        """See `Callers.counts`."""
+        return self._callers.counts(badge)
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -3,63 +3,81 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from functools import lru_cache
-from typing import Any, TypeAlias
-from urllib.parse import unquote
+from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from millrace.access.types import Caller
+from millrace.api.guard import Guard
+from millrace.api.heads import Heads, Opening
 from millrace.serving.requests.desk import Response
-from millrace.serving.requests.lane import Lane, Whole
+from millrace.serving.requests.lane import Lane, Visitor
 
-_Asked: TypeAlias = tuple[str, bytes]  # a path, unquoted, and a query string
-_HOT = (b"/invocations", b"/infer")
-_LONGEST_URL = 1024
 _BODY_S = 0.1  # longer than a busy loop's turn, in which it comes
-_JSON = b"content-type: application/json\r\ncontent-length: %d\r\n"
+_JSON = b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+
+
+class Way:
+    """The short way: the lane, and who may use it.
+
+    Attributes:
+        heads: what requests begin with.
+    """
+
+    def __init__(self, lane: Lane, guard: Guard) -> None:
+        self._lane, self._guard = lane, guard
+        self.heads = Heads(lane.most_bytes)
+
+    def takes(self, opening: Opening, body: bytes, visitor: Visitor) -> bool:
+        """Whether the lane takes a request. What is sent with the same head as before is sent by the same caller, as long as that one counts."""
+        head, badge = opening.head, opening.badge
+        if badge is None or not self._guard.counts(badge):
+            asks, token = (head.sent.get(name, b"") for name in (b"host", b"authorization"))
+            badge = opening.badge = self._guard.badge(asks, token)
+        return badge is not None and self._lane.takes(head, badge.caller, body, visitor)
 
 
 class LaneProtocol(HttpToolsProtocol):
-    """Holds back what uvicorn would start for a request until it is whole, and then asks the lane first.
+    """Asks the lane first what came, and lets uvicorn read only what the lane does not take.
 
-    Most clients send a body by itself, after the headers: a short one is waited for, for a moment. What the lane does not take goes on
-    as if nothing had been held back. A request of the lane looks like any other to uvicorn, which so keeps requests behind it waiting,
-    closes idle connections and shuts down.
+    Most clients send a body by itself, after the headers: a short one is waited for, for a moment. What the lane does not take is
+    read as if nothing had been held back. A request of the lane looks like any other to uvicorn, which so keeps requests behind
+    it waiting, closes idle connections and shuts down.
 
     Args:
-        lane: answers requests.
-        caller: who sends requests with such a Host and Authorization header; None for whom the lane has nothing.
+        way: shared by all connections of a worker.
         config, server_state, app_state, _loop: uvicorn's.
     """
 
     def __init__(
         self,
-        lane: Lane,
-        caller: Callable[[bytes, bytes], Caller | None],
+        way: Way,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._lane, self._caller = lane, caller
-        self._held: list[bytes] | None = None  # the body of a request that is held back
+        self._way = way
+        self._crossing = _Crossing(self)
+        self._held = b""  # a request that is not whole
         self._patience: asyncio.TimerHandle | None = None  # for the rest of it
-        self._asked: _Asked | None = None
+        self._is_reading = False  # uvicorn, in the middle of a request
+        self._rested_s = 0.0  # since when nothing is asked
 
     def data_received(self, data: bytes) -> None:
-        """uvicorn's; what is not whole in a moment goes the usual way."""
-        super().data_received(data)
-        if self._held is None:
-            return
-        if self.transport.is_closing() or not self._is_worth_waiting():
-            self._wait_no_more()
-        elif self._patience is None:
-            self._patience = self.loop.call_later(_BODY_S, self._wait_no_more)
+        """uvicorn's, for what the lane does not take, or what is not whole in a moment."""
+        sent = self._held + data
+        opening = self._way.heads.opening(sent) if self._may_pass() else None
+        if opening is not None and len(sent) < opening.whole:
+            self._hold(sent)
+        elif opening is not None and self._passes(opening, sent[opening.size : opening.whole]):
+            self._forget()
+            if len(sent) > opening.whole:  # who comes behind another waits for it, as uvicorn does it
+                super().data_received(sent[opening.whole :])
+        else:
+            self._read(sent)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """uvicorn's; a request that never became whole goes the usual way, which tells that."""
@@ -72,101 +90,80 @@ class LaneProtocol(HttpToolsProtocol):
         super().shutdown()
 
     def on_message_begin(self) -> None:
-        """A request begins."""
-        self.url, self.headers, self.expect_100_continue = b"", [], False
-
-    def on_headers_complete(self) -> None:
-        """Hold it back, if the lane might take it."""
-        if self._may_pass():
-            self._held = []
-        else:
-            self._begin()
-
-    def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
-        if self._held is None:
-            super().on_body(body)
-        else:
-            self._held.append(body)
+        """Uvicorn's."""
+        self._is_reading = True
+        super().on_message_begin()
 
     def on_message_complete(self) -> None:
-        """The request is whole."""
-        if self._held is None or not self._passes(self._held):
-            self._wait_no_more()
-            super().on_message_complete()
+        """uvicorn's; behind an upgrade there is nothing for the lane."""
+        self._is_reading = self.parser.should_upgrade()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Uvicorn's."""
+        self._rested_s = self.loop.time()
+        super().on_response_complete()
+
+    def on_crossing_complete(self) -> None:
+        """The same for a request of the lane; most need no timer of their own."""
+        if self.pipeline or self.timeout_keep_alive_task is None or self.transport.is_closing():
+            self.on_response_complete()
         else:
-            self._forget()
+            self.server_state.total_requests += 1
+            self._rested_s = self.loop.time()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """uvicorn's, where nothing was asked since the timer was set."""
+        rested_s = self.loop.time() - self._rested_s if self.cycle.response_complete and not self._held else 0.0
+        if rested_s >= self.timeout_keep_alive:
+            super().timeout_keep_alive_handler()
+        else:
+            left_s = self.timeout_keep_alive - rested_s
+            self.timeout_keep_alive_task = self.loop.call_later(left_s, self.timeout_keep_alive_handler)
 
     def _may_pass(self) -> bool:
         before: RequestResponseCycle | None = self.cycle
-        self._asked = _asked(self.url) if len(self.url) <= _LONGEST_URL else None
         return (
-            self._asked is not None
+            not self._is_reading
             and (before is None or before.response_complete)
-            and self.parser.get_method() == b"POST"
-            and not self.expect_100_continue
-            and not self.parser.should_upgrade()
-            and self.parser.get_http_version() == "1.1"
-            and self.parser.should_keep_alive()
             and self.limit_concurrency is None
             and not self.flow.write_paused  # who does not read answers gets no more of them
+            and not self.transport.is_closing()
         )
 
-    def _passes(self, held: list[bytes]) -> bool:
-        sent = dict(self.headers)
-        caller = self._caller(sent.get(b"host", b""), sent.get(b"authorization", b""))
-        # Which of two headers of one name counts is for the usual way to say.
-        if caller is None or self._asked is None or len(sent) < len(self.headers):
+    def _passes(self, opening: Opening, body: bytes) -> bool:
+        if not self._way.takes(opening, body, self._crossing):
             return False
-        path, query = self._asked
-        crossing = _Crossing(self)
-        body = held[0] if len(held) == 1 else b"".join(held)
-        if not self._lane.takes(Whole(path, query, sent, caller, body), crossing):
-            return False
-        looks_like_uvicorns: Any = crossing
+        self._crossing.response_complete = False
+        looks_like_uvicorns: Any = self._crossing
         self.cycle = looks_like_uvicorns
         return True
 
-    def _is_worth_waiting(self) -> bool:
-        """Whether the rest of the body is short enough for the lane, which needs a length for that."""
-        length = dict(self.headers).get(b"content-length", b"")
-        return length.isdigit() and int(length) <= self._lane.most_bytes
+    def _hold(self, sent: bytes) -> None:
+        self._held = sent
+        if self._patience is None:
+            self._patience = self.loop.call_later(_BODY_S, self._wait_no_more)
 
     def _wait_no_more(self) -> None:
         """What is held back goes the usual way, as it is."""
-        held = self._forget()
-        if held is not None and self.parser is not None:
-            self._begin()
-            for piece in held:
-                super().on_body(piece)
+        if self._held:
+            self._read(self._held)
 
-    def _forget(self) -> list[bytes] | None:
-        """Hold nothing back any more; what was."""
+    def _read(self, sent: bytes) -> None:
+        self._forget()
+        if self.parser is not None:
+            super().data_received(sent)
+
+    def _forget(self) -> None:
+        """Hold nothing back any more."""
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
-        held, self._held = self._held, None
-        return held
-
-    def _begin(self) -> None:
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
-        self.url, self.expect_100_continue = url, expects
-        self.headers += headers
-        super().on_headers_complete()
-
-
-@lru_cache(maxsize=256)
-def _asked(url: bytes) -> _Asked | None:
-    """What a URL asks for that the lane might take; None for others, and for those in which uvicorn may see something else."""
-    path, _, query = url.partition(b"?")
-    if not path.endswith(_HOT) or path[:1] != b"/" or b"#" in url or not url.isascii():
-        return None
-    return unquote(path.decode("ascii")), query
+        self._held = b""
 
 
 class _Crossing:
-    """A request in the lane; looks like uvicorn's `RequestResponseCycle`, as far as its connection looks at that.
+    """A connection's request in the lane; looks like uvicorn's `RequestResponseCycle`, as far as its connection looks at that.
 
     Attributes:
         keep_alive: False once the server shuts down: the answer closes the connection then.
@@ -191,11 +188,11 @@ class _Crossing:
             content += (name, b": ", value, b"\r\n")
         if not self.keep_alive:
             content.append(b"connection: close\r\n")
-        content += (_JSON % len(response.body), b"\r\n", response.body)
+        content.append(_JSON % (len(response.body), response.body))
         connection.transport.write(b"".join(content))
         if not self.keep_alive:
             connection.transport.close()
-        connection.on_response_complete()
+        connection.on_crossing_complete()
 
 
 class _Nobody:

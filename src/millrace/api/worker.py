@@ -20,7 +20,7 @@ from millrace.api.callers import Callers, follow
 from millrace.api.guard import Guard
 from millrace.api.health import PATHS, Health
 from millrace.api.knocks import Knocks
-from millrace.api.lane_protocol import LaneProtocol
+from millrace.api.lane_protocol import LaneProtocol, Way
 from millrace.api.logs import AccessLog
 from millrace.api.memory import Leftovers
 from millrace.api.options import ChildOptions
@@ -232,7 +232,7 @@ async def main(options: ChildOptions) -> None:
         logged = opened.settings.access_log
         served = AccessLog(guard) if logged else guard
         # The short way writes no line for each request.
-        connection = None if logged else partial(LaneProtocol, hot.lane, guard.caller)
+        connection = None if logged else partial(LaneProtocol, Way(hot.lane, guard))
         tls = (options.tls_certificate, options.tls_key)
         await asgi_server.serve(
             served, listener=options.listener, certificate=tls[0], key=tls[1], connection=connection

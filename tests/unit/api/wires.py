@@ -12,15 +12,16 @@ from typing import Any, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from millrace.access.types import Caller
 from millrace.api.asgi_server import configured
 from millrace.api.auth import Credentials
 from millrace.api.callers import Callers
 from millrace.api.guard import Guard
-from millrace.api.lane_protocol import LaneProtocol
+from millrace.api.lane_protocol import LaneProtocol, Way
 from millrace.core.clock import SystemClock
 from millrace.serving.capture.records import Record, read_payload
 from millrace.serving.requests.counts import RequestCounts
-from millrace.serving.requests.lane import Visitor, Whole
+from millrace.serving.requests.lane import Head, Visitor
 from tests.unit.serving.lanes import Adding, Scene
 
 TOKEN = "an-open-secret"  # noqa: S105 - a test
@@ -125,7 +126,7 @@ class Server:
         self.scene.serve("other", Adding(10), captured=False)
         credentials = Credentials.of(TOKEN)
         self.guard = Guard(cast("Any", self._app), credentials, Callers(credentials, "user:ada", SystemClock()))
-        self.config = configured(self.guard)
+        self.config, self.way = configured(self.guard), Way(self.scene.lane, self.guard)
         self.state, self._with_lane = ServerState(), with_lane
         self.state.default_headers = [(b"date", b"today")]
 
@@ -137,7 +138,7 @@ class Server:
     def connection(self) -> HttpToolsProtocol:
         if not self._with_lane:
             return HttpToolsProtocol(self.config, self.state, {})
-        return LaneProtocol(self.scene.lane, self.guard.caller, self.config, self.state, {})
+        return LaneProtocol(self.way, self.config, self.state, {})
 
     async def _app(
         self,
@@ -164,8 +165,8 @@ class Pair:
         lane = self.servers[0].scene.lane
         takes, self.taken = lane.takes, 0
 
-        def counting(whole: Whole, visitor: Visitor) -> bool:
-            took = takes(whole, visitor)
+        def counting(head: Head, caller: Caller, body: bytes, visitor: Visitor) -> bool:
+            took = takes(head, caller, body, visitor)
             self.taken += took
             return took
 

@@ -26,7 +26,7 @@ from millrace.serving.request_log import CURRENT
 from millrace.serving.requests.desk import Response
 from millrace.serving.requests.generations import ServedEndpoint
 from millrace.serving.requests.hot import HotApp
-from millrace.serving.requests.lane import Whole
+from millrace.serving.requests.lane import Head
 from millrace.serving.requests.served import ServedModel
 from millrace.serving.types import Capture, Endpoint, EndpointName, EndpointState, LoadPlan, Prediction
 
@@ -115,6 +115,7 @@ class Scene:
         )
         self.hot = HotApp(self.clock, cast("Any", None), self.capture, self.limits)
         self.lane, self.desk = self.hot.lane, self.hot._desk
+        self._heads = dict[tuple[object, ...], Head]()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
         self._model = root / "model"
         self._model.mkdir()
@@ -163,13 +164,15 @@ class Scene:
         self.hot._generations._active[name] = endpoint
         return endpoint
 
-    def whole(self, name: str, *rows: float, more: Mapping[bytes, bytes] | None = None, query: bytes = b"") -> Whole:
-        return Whole(f"/serving-endpoints/{name}/invocations", query, {**JSON, **(more or {})}, ADA, body_of(*rows))
+    def head(self, name: str, *, more: Mapping[bytes, bytes] | None = None, query: bytes = b"") -> Head:
+        """The same one for those who send the same, as connections have it."""
+        path, sent = f"/serving-endpoints/{name}/invocations", {**JSON, **(more or {})}
+        return self._heads.setdefault((path, query, *sorted(sent.items())), Head(path, query, sent))
 
     def ask(self, name: str, *rows: float, visitor: Visitor | None = None, **more: Any) -> Visitor:
         """Let the lane take a request."""
         visitor = visitor or Visitor()
-        assert self.lane.takes(self.whole(name, *rows, **more), visitor)
+        assert self.lane.takes(self.head(name, **more), ADA, body_of(*rows), visitor)
         return visitor
 
     def records(self) -> list[Record]:

@@ -31,7 +31,6 @@ from millrace.serving.requests.routes import route_of
 from millrace.serving.types import Prediction
 
 _LOG = logging.getLogger(__name__)
-_MOST_KNOWN = 256
 
 
 class Visitor(Protocol):
@@ -43,14 +42,16 @@ class Visitor(Protocol):
 
 
 @dataclass(slots=True, eq=False)
-class Whole:
-    """A POST request that is all there."""
+class Head:
+    """What a POST request says before its body, and what was found for it the last time.
+
+    The same is sent again and again, and looked up once.
+    """
 
     path: str
     query: bytes
     sent: Sent
-    caller: Caller
-    body: bytes
+    found: _Found | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -77,7 +78,7 @@ class _Passage:
 
 
 @dataclass(slots=True, eq=False)
-class _Known:
+class _Found:
     """An admission, but for the endpoint: what is not served any more must not be kept in memory by who once asked it."""
 
     caller: Caller
@@ -98,46 +99,40 @@ class Lane:
         self._desk = desk
         self._together: list[_Passage] = []
         self.most_bytes = min(MOST_BYTES_ON_LOOP, desk.limits.body_bytes)
-        self._known: dict[tuple[str, bytes | None], _Known] = {}
         self._alone = set[asyncio.Task[None]]()
 
-    def takes(self, whole: Whole, visitor: Visitor) -> bool:
+    def takes(self, head: Head, caller: Caller, body: bytes, visitor: Visitor) -> bool:
         """Take a request, and answer it in the next turn of the loop, or when its model has the time.
 
         False for what is not simply to be answered, and is left to the usual way, which also says why not.
         """
-        if len(whole.body) > self.most_bytes:
+        if len(body) > self.most_bytes:
             return False
         try:
-            admission = self._admission(whole)
-            if admission is None or coding_of(whole.sent) != "identity":
+            admission = self._admission(head, caller)
+            if admission is None:
                 return False
-            visit = self._desk.begin(admission, whole.sent, whole.body)
+            visit = self._desk.begin(admission, head.sent, body)
         except Exception:  # noqa: BLE001 - refused, or what nobody foresaw: the usual way comes to the same, and tells it
             return False
         assert visit.exchange is not None  # noqa: S101 - there is a body
         self._take(_Passage(visitor, visit, visit.exchange))
         return True
 
-    def _admission(self, whole: Whole) -> Admission | None:
-        """What is asked; None for what is no prediction. The same is asked again and again, and looked up once. Raises Refused."""
-        key = whole.path, whole.sent.get(b"content-type")
-        known = None if whole.query else self._known.get(key)
-        endpoint = None if known is None or known.caller is not whole.caller else known.endpoint()
-        if known is not None and endpoint is not None and self._desk.directory.is_active(endpoint):
-            return Admission(whole.caller.name, endpoint, known.entity, known.dialect, known.envelope)
-        route = route_of(whole.path)
-        if route is None or route.what != "answer":
+    def _admission(self, head: Head, caller: Caller) -> Admission | None:
+        """What is asked; None for what is no prediction, or is packed. Raises Refused."""
+        found = head.found
+        endpoint = None if found is None or found.caller is not caller else found.endpoint()
+        if found is not None and endpoint is not None and self._desk.directory.is_active(endpoint):
+            return Admission(caller.name, endpoint, found.entity, found.dialect, found.envelope)
+        route = route_of(head.path)
+        if route is None or route.what != "answer" or coding_of(head.sent) != "identity":
             return None
-        found = self._desk.admit(route, whole.caller, whole.sent, whole.query)
-        if route.endpoint is not None and not whole.query:
-            self._know(key, whole.caller, found)
-        return found
-
-    def _know(self, key: tuple[str, bytes | None], caller: Caller, found: Admission) -> None:
-        if len(self._known) >= _MOST_KNOWN:
-            self._known.clear()
-        self._known[key] = _Known(caller, weakref.ref(found.endpoint), found.entity, found.dialect, found.envelope)
+        admission = self._desk.admit(route, caller, head.sent, head.query)
+        if route.endpoint is not None:
+            asked = weakref.ref(admission.endpoint)
+            head.found = _Found(caller, asked, admission.entity, admission.dialect, admission.envelope)
+        return admission
 
     def _take(self, passage: _Passage) -> None:
         before = CURRENT.set(passage.visit.name)

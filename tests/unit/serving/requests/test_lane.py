@@ -13,7 +13,7 @@ import pytest
 
 from millrace.serving.inputs import Inputs
 from millrace.serving.request_log import CURRENT
-from millrace.serving.requests.lane import Whole
+from millrace.serving.requests.lane import Head
 from millrace.serving.types import Prediction
 from tests.unit.serving.lanes import (
     ADA,
@@ -319,10 +319,11 @@ def test_what_is_not_simply_to_be_answered_is_left_to_the_usual_way_uncounted(
     scene = make_scene()
     scene.serve("churn", Adding())
     asked = {"path": "/serving-endpoints/churn/invocations", "query": b"", "sent": JSON, "body": body_of(1.0)}
-    whole, visitor = Whole(caller=ADA, **{**asked, **changed}), Visitor()
+    sent, visitor = {**asked, **changed}, Visitor()
+    body = sent.pop("body")
 
     async def story() -> None:
-        assert not scene.lane.takes(whole, visitor)
+        assert not scene.lane.takes(Head(**sent), ADA, body, visitor)
         await asyncio.sleep(0)
 
     told(story)
@@ -343,7 +344,7 @@ def test_every_path_of_an_answer_leads_through_the_lane(make_scene: MakeScene) -
 
     async def story() -> None:
         for (path, body), visitor in zip(asked, visitors, strict=True):
-            assert scene.lane.takes(Whole(path, b"", JSON, ADA, body), visitor)
+            assert scene.lane.takes(Head(path, b"", JSON), ADA, body, visitor)
         await asyncio.sleep(0)
 
     told(story)
@@ -365,7 +366,7 @@ def test_what_nobody_foresaw_before_the_answer_is_left_to_the_usual_way(
     async def story() -> None:
         with monkeypatch.context() as broken:
             broken.setattr(scene.clock, "now", away)
-            assert not scene.lane.takes(scene.whole("churn", 1.0), Visitor())
+            assert not scene.lane.takes(scene.head("churn"), ADA, body_of(1.0), Visitor())
         assert scene.in_flight == 0
         scene.ask("churn", 1.0)
         await asyncio.sleep(0)

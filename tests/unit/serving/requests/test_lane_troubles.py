@@ -14,10 +14,8 @@ from millrace.serving.models.sleeper import Sleeper
 from millrace.serving.models.turns import Limits, Unavailable
 from millrace.serving.request_log import CURRENT
 from millrace.serving.requests.exchange import Exchange
-from millrace.serving.requests.lane import Whole
 from tests.unit.serving.lanes import (
     ADA,
-    JSON,
     Adding,
     LogLines,
     MakeScene,
@@ -75,7 +73,7 @@ def test_a_request_that_is_wrong_is_told_so_and_the_others_are_answered(
 
     async def story() -> None:
         visitors.append(scene.ask("churn", 1.0))
-        assert scene.lane.takes(Whole("/serving-endpoints/churn/invocations", b"", JSON, ADA, body), bad)
+        assert scene.lane.takes(scene.head("churn"), ADA, body, bad)
         visitors.append(scene.ask("churn", 2.0))
         await asyncio.sleep(0)
 
