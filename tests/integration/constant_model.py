@@ -1,4 +1,4 @@
-"""A model that always answers the same, registered in a home."""
+"""Small models, registered in a home."""
 
 from __future__ import annotations
 
@@ -29,3 +29,18 @@ def register_constant(workspace: Workspace, answer: int) -> Path:
     workspace.tracking.finish(run)
     entry = workspace.registry.register(ModelName(MODEL), uri, run, {})
     return workspace.registry.download(entry.model, entry.version)
+
+
+def register_linear(workspace: Workspace) -> None:
+    """A version of `MODEL` that answers 1 where `x` is positive, else 0; it is served by ONNX alone."""
+    import pandas as pd
+    from mlflow.models import infer_signature
+    from sklearn.linear_model import LogisticRegression
+
+    rows = pd.DataFrame({"x": [-3.0, -2.0, 2.0, 3.0]})
+    model = LogisticRegression().fit(rows, [0, 0, 1, 1])
+    run = workspace.tracking.start("churn", "linear", {})
+    to_log = ModelToLog(model, "sklearn", infer_signature(rows, model.predict(rows)), requirements=("scikit-learn",))
+    uri = workspace.tracking.log_model(run, "model", to_log)
+    workspace.tracking.finish(run)
+    workspace.registry.register(ModelName(MODEL), uri, run, {})

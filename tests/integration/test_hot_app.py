@@ -21,6 +21,7 @@ import pytest
 from xgboost import XGBClassifier  # noqa: TID253 - a test
 
 from millrace.access.types import CALLER, Caller, Rights, owner
+from millrace.api.attendance import Attendance
 from millrace.api.worker import Commands
 from millrace.core.clock import ManualClock
 from millrace.core.errors import InvalidInput, InvalidState
@@ -535,7 +536,7 @@ def test_what_can_not_be_loaded_yet_says_so_and_answers_when_it_can(world: World
     late = replace(world, online=LmdbOnlineStore(tmp_path / "late"))
     worker, store = Worker(late, tmp_path / "capture"), SqlEndpointStore(open_database("sqlite://"))
     store.add(world.endpoint(ONE))
-    commands = Commands(worker.app, worker.capture, store)
+    commands = Commands(worker.app, worker.capture, store, Attendance(lambda: True, 0))
     asyncio.run(commands.start())
     refused = worker.post({"dataframe_records": records([1])})
     assert (refused.status, refused.headers["retry-after"]) == (503, "5")
@@ -572,7 +573,7 @@ def test_an_endpoint_that_nobody_thought_of_leaves_the_others_alone(
     worker, store = Worker(world, tmp_path / "capture"), SqlEndpointStore(open_database("sqlite://"))
     store.add(replace(world.endpoint(ONE), name=EndpointName("bad")))
     store.add(world.endpoint(ONE))
-    commands = Commands(worker.app, worker.capture, store)
+    commands = Commands(worker.app, worker.capture, store, Attendance(lambda: True, 0))
 
     async def meanwhile() -> None:
         await commands.start()
@@ -609,7 +610,7 @@ def test_models_that_need_a_process_do_not_keep_the_others_waiting(world: World,
     slow = replace(world.plan(ONE), path=str(folder), flavor="sklearn")
     store.add(replace(world.endpoint(ONE), name=EndpointName("a-slow-one"), plans=(slow,)))
     store.add(world.endpoint(ONE))
-    commands = Commands(app, worker.capture, store)
+    commands = Commands(app, worker.capture, store, Attendance(lambda: True, 0))
 
     async def story() -> None:
         await commands.start()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import os
+import time
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from millrace.core.processes import is_alive
@@ -18,6 +23,7 @@ from millrace.serving.capture.segments import OPEN, SEALED, read_segment
 from millrace.workspace import open_workspace
 from tests.integration.chaos_clients import wait
 from tests.integration.chaos_server import check, home_with, rows, serving
+from tests.integration.constant_model import register_linear
 
 _ON_DEMAND = ("control", "drain_loop")
 _REST_S = 200  # control stays for two minutes
@@ -71,6 +77,53 @@ def test_what_was_captured_last_is_drained_when_the_server_ends(tmp_path: Path) 
     with serving(home) as server:
         server.drain()
     assert {name: rows(home, name) for name in asked} == asked
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_a_worker_gives_back_what_a_request_made_it_import(tmp_path: Path) -> None:
+    """It is the same process, and nobody is sent away: who comes while it starts anew is answered."""
+    home = home_with(0, tmp_path / "home")
+    with closing(open_workspace(home)) as workspace:
+        register_linear(workspace)
+    with serving(home) as server:
+        server.deploy("lean")
+        (worker,) = server.pids("worker")
+        with server.http() as http:
+            assert http.post(_LEAN, content=_parquet(2.0), headers=_PARQUET).json() == {"predictions": [1]}
+            grown, stop = _memory_bytes(worker), time.monotonic() + _REST_S
+            assert _has(worker, "libparquet")
+        while _has(worker, "libparquet"):
+            assert time.monotonic() < stop, "it has not started anew"
+            time.sleep(0.02)
+        # Right in the middle of its start.
+        with server.http() as http:
+            assert http.post(_LEAN, json={"instances": [[2.0], [-2.0]]}).json() == {"predictions": [1, 0]}
+        assert server.pids("worker") == [worker]
+        assert _memory_bytes(worker) < grown - (16 << 20)
+        with server.http() as http:
+            assert http.post(_LEAN, content=_parquet(-2.0), headers=_PARQUET).json() == {"predictions": [0]}
+
+
+_LEAN = "/serving-endpoints/lean/invocations"
+_PARQUET = {"content-type": "application/vnd.apache.parquet"}
+
+
+def _parquet(x: float) -> bytes:
+    written = io.BytesIO()
+    pq.write_table(pa.table({"x": [x]}), written)
+    return written.getvalue()
+
+
+def _has(pid: int, library: str) -> bool:
+    """Whether a process has a library in memory."""
+    return library in Path(f"/proc/{pid}/maps").read_text()
+
+
+def _memory_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _left(home: Path) -> set[str]:

@@ -8,7 +8,7 @@ import signal
 import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import cast
+from typing import TypeVar, cast
 
 import uvicorn
 import uvloop
@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from millrace.api import logs
 from millrace.api.attendance import Attendance
 
+T = TypeVar("T")
 _DRAIN_S = 1
 _LOOK_S = 1.0
 _KEEP_ALIVE_S = 75
@@ -25,12 +26,12 @@ _KEEP_ALIVE_S = 75
 _OPEN_FILES = 1 << 16
 
 
-def run(process: str, main: Coroutine[None, None, None]) -> None:
-    """Run a process's main coroutine on uvloop; its log goes to standard error, under the process's name."""
+def run(process: str, main: Coroutine[None, None, T]) -> T:
+    """Run a process's main coroutine on uvloop, and return what it does; its log goes to standard error, under the process's name."""
     logs.configure(process)
     _raise_open_files()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main)
+        return runner.run(main)
 
 
 def _raise_open_files() -> None:
@@ -74,8 +75,10 @@ async def serve(
     key: str | None = None,
     connection: Callable[..., asyncio.Protocol] | None = None,
     attendance: Attendance | None = None,
-) -> None:
+) -> bool:
     """Serve at an inherited listening socket until SIGTERM, or until the attendance is over; then finish within a second.
+
+    Returns whether it was the attendance.
 
     With `certificate` and `key` (PEM files) it speaks TLS. `connection` makes connections in place of uvicorn's own.
 
@@ -91,6 +94,7 @@ async def serve(
         finally:
             if ending is not None:
                 ending.cancel()
+    return ending is not None and ending.done() and not ending.cancelled()
 
 
 async def _leave(server: uvicorn.Server, attendance: Attendance, door: socket.socket) -> None:

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from millrace.api import asgi_server, channel, lifeline
+from millrace.api.attendance import Attendance
 from millrace.api.auth import Credentials, home_token
 from millrace.api.callers import Callers, follow
 from millrace.api.guard import Guard
@@ -24,6 +25,7 @@ from millrace.api.lane_protocol import LaneProtocol, Way
 from millrace.api.logs import AccessLog
 from millrace.api.memory import Leftovers
 from millrace.api.options import ChildOptions
+from millrace.api.renewal import REST_S, Renewal, begin_anew
 from millrace.api.runtime import control_socket, worker_channel
 from millrace.api.wire import from_wire
 from millrace.api.workers import Workers
@@ -81,8 +83,11 @@ class WorkerApp:
 class Commands:
     """What control may ask of a worker. Changes are taken one at a time, after the stored endpoints are loaded."""
 
-    def __init__(self, hot: HotApp, capture: CaptureLog, store: EndpointReader, restarts: int = 0) -> None:
+    def __init__(
+        self, hot: HotApp, capture: CaptureLog, store: EndpointReader, attendance: Attendance, restarts: int = 0
+    ) -> None:
         self._hot, self._capture, self._store, self._restarts = hot, capture, store, restarts
+        self._attendance = attendance
         self._changing = asyncio.Lock()
         self.loaded = asyncio.Event()
 
@@ -142,8 +147,9 @@ class Commands:
         if what == "seal":
             await asyncio.to_thread(self._capture.seal)
             return {}
-        async with self._changing:
-            return await asyncio.to_thread(self._change, str(what), message)
+        with self._attendance.asked():
+            async with self._changing:
+                return await asyncio.to_thread(self._change, str(what), message)
 
     def _change(self, what: str, message: Message) -> Message:
         if what == "load":
@@ -197,8 +203,8 @@ def _note_end(task: asyncio.Task[None]) -> None:
         _log.error("%s has ended; it is missing until the next start", name, exc_info=task.exception())
 
 
-async def main(options: ChildOptions) -> None:
-    """Serve until SIGTERM or the end of the lifeline."""
+async def main(options: ChildOptions) -> bool:
+    """Serve until SIGTERM or the end of the lifeline; or until it is time to begin anew, and whether it is."""
     lifeline.hold(options.lifeline_fd)
     home, sockets = Path(options.home), Path(options.sockets)
     opened = open_serving_home(home)
@@ -214,7 +220,9 @@ async def main(options: ChildOptions) -> None:
     )
     environments, proofs = Environments.of(home), opened.proofs_root
     hot = HotApp(opened.clock, opened.online, capture, environments=environments, proofs=proofs)
-    commands = Commands(hot, capture, opened.endpoints, options.restarts)
+    renewal = Renewal(hot)
+    attendance = Attendance(renewal.is_due, REST_S)
+    commands = Commands(hot, capture, opened.endpoints, attendance, options.restarts)
     # Listening before reading the store: an activation that this reading misses is then sent to us.
     server = await channel.listen(worker_channel(sockets, options.slot), commands.handle)
     knocks = Knocks(sockets, hot, opened)
@@ -225,6 +233,7 @@ async def main(options: ChildOptions) -> None:
     try:
         await commands.start()
         knocks.begin()
+        renewal.begin()
         app = WorkerApp(
             hot, Health(Workers(sockets, options.workers), opened.endpoints), control_socket(sockets), options.instance
         )
@@ -234,9 +243,17 @@ async def main(options: ChildOptions) -> None:
         # The short way writes no line for each request.
         connection = None if logged else partial(LaneProtocol, Way(hot.lane, guard))
         tls = (options.tls_certificate, options.tls_key)
-        await asgi_server.serve(
-            served, listener=options.listener, certificate=tls[0], key=tls[1], connection=connection
+        leaves = await asgi_server.serve(
+            served,
+            listener=options.listener,
+            certificate=tls[0],
+            key=tls[1],
+            connection=connection,
+            attendance=attendance,
         )
+        if leaves:
+            renewal.leave()
+        return leaves
     finally:
         for task in beside:
             task.cancel()
@@ -249,4 +266,5 @@ async def main(options: ChildOptions) -> None:
 if __name__ == "__main__":
     gc.set_threshold(*_COLLECT)
     given = ChildOptions.read()
-    asgi_server.run(f"worker-{given.slot}", main(given))
+    if asgi_server.run(f"worker-{given.slot}", main(given)):
+        begin_anew()

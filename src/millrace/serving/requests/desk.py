@@ -92,6 +92,9 @@ class Desk:
         directory: what is served.
         capture: where requests are kept; None keeps nothing, whatever the endpoints say.
         limits: what is taken on.
+
+    Attributes:
+        asked_s: when somebody asked last, by time.perf_counter; before, when it was made.
     """
 
     def __init__(self, clock: Clock, directory: Directory, capture: CaptureLog | None, limits: Limits) -> None:
@@ -99,6 +102,7 @@ class Desk:
         self.shadows = Shadows(self._keep_copy, lambda: self.counts.answering)
         self._clock, self._ids = clock, RequestIds()
         self._envelope = Envelope(most_bytes=limits.body_bytes)
+        self.asked_s = time.perf_counter()
 
     def admit(self, route: Route, caller: Caller, sent: Sent, query: bytes) -> Admission:
         """What is asked, before the body is there. Raises Refused."""
@@ -115,7 +119,8 @@ class Desk:
             question = Question(raw, asked.dialect, asked.envelope, client_id_of(sent))
             exchange = Exchange(asked.endpoint, asked.entity, question, now)
         self.counts.begin(asked.endpoint.name)
-        return Visit(asked, sent, request, exchange, now, time.perf_counter())
+        self.asked_s = started = time.perf_counter()
+        return Visit(asked, sent, request, exchange, now, started)
 
     def end(self, visit: Visit) -> None:
         """It is not answered any more, whatever came of it."""

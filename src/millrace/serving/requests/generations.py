@@ -21,6 +21,8 @@ from millrace.serving.requests.served import ServedModel
 from millrace.serving.requests.served_features import ServedFeatures
 from millrace.serving.types import FEATURE_SPEC, Endpoint, LoadPlan
 
+_AT_ONCE = {"onnx", "onnx+xgboost", "xgboost", FEATURE_SPEC}
+
 
 class ServedEndpoint:
     """One generation of an endpoint, loaded.
@@ -102,6 +104,11 @@ class Generations:
         Proofs are kept, so that is so after libraries have changed, or the folder of proofs was deleted.
         """
         return not all(map(self._is_quick, endpoint.plans))
+
+    def loads_at_once(self) -> bool:
+        """Whether all active entities are on paths that need nothing of the model's own libraries."""
+        served = [each for endpoint in list(self._active.values()) for each in endpoint.entities.values()]
+        return all(each.path.partition(":")[0] in _AT_ONCE for each in served)
 
     def _is_quick(self, plan: LoadPlan) -> bool:
         if plan.flavor == FEATURE_SPEC:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -147,9 +148,17 @@ class HotApp:
             "shadows": self._desk.shadows.read(),
         }
 
+    def rested_s(self) -> float:
+        """For how long nobody has asked anything."""
+        return time.perf_counter() - self._desk.asked_s
+
     def rest(self) -> bool:
         """Let idle models leave memory, where their endpoints want that; whether one did. On the event loop."""
         return self._generations.rest()
+
+    def loads_at_once(self) -> bool:
+        """Whether all that is served now would be there again within moments."""
+        return not self._waiting and self._generations.loads_at_once()
 
     def asleep(self) -> Mapping[str, list[str]]:
         """Served entities whose models are not in memory until they are asked, by endpoint."""
