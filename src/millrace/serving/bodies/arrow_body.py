@@ -1,4 +1,7 @@
-"""Arrow streams, Arrow files and Parquet, read into one batch. pyarrow is imported with the first such request."""
+"""Arrow streams, Arrow files and Parquet, read into one batch.
+
+pyarrow is imported with the first such request that holds more than plain numbers: see `arrow_numbers`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from millrace.core.errors import InvalidInput
 from millrace.serving.bodies.arrow_messages import first_message, unpacked_bytes
+from millrace.serving.bodies.arrow_numbers import read_numbers
 from millrace.serving.bodies.arrow_rows import ArrowRows, are_machine_numbers, is_plain, value_bytes, value_width
 from millrace.serving.bodies.body import PLAIN, Body, Envelope, TooLarge
 
@@ -58,19 +62,25 @@ def read_arrow_stream(raw: bytes, envelope: Envelope = PLAIN) -> Body:
         InvalidInput: not such a stream, a column named twice, or no rows.
         TooLarge: what it holds is over the limit once it is unpacked.
     """
-    return _body(_STREAM, lambda: _stream(raw, envelope.most_bytes), envelope)
+    return _numbers(raw, 0, envelope) or _body(_STREAM, lambda: _stream(raw, envelope.most_bytes), envelope)
 
 
 def read_arrow_file(raw: bytes, envelope: Envelope = PLAIN) -> Body:
     """Read an Arrow IPC file, which is a stream between two marks. Raises as `read_arrow_stream`."""
     if not raw.startswith(_MAGIC):
         raise InvalidInput(f"the body is not {_FILE}", hint="send the stream with its own content type")
-    return _body(_FILE, lambda: _stream(raw[len(_MAGIC) :], envelope.most_bytes), envelope)
+    start = len(_MAGIC)
+    return _numbers(raw, start, envelope) or _body(_FILE, lambda: _stream(raw[start:], envelope.most_bytes), envelope)
 
 
 def read_parquet(raw: bytes, envelope: Envelope = PLAIN) -> Body:
     """Read a Parquet file. Raises as `read_arrow_stream`."""
     return _body(_PARQUET, lambda: _parquet(raw, envelope.most_bytes), envelope)
+
+
+def _numbers(raw: bytes, start: int, envelope: Envelope) -> Body | None:
+    rows = read_numbers(raw, start, envelope.most_bytes)
+    return None if rows is None else Body(rows, envelope.client_request_id, envelope.predict_proba)
 
 
 def _body(what: str, read: Callable[[], _Found], envelope: Envelope) -> Body:
