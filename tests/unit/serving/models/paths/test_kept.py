@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from xgboost import XGBClassifier  # noqa: TID253 - a test of it
 
@@ -45,22 +47,21 @@ def test_a_model_is_proved_once_and_loaded_without_its_libraries(plan: LoadPlan,
     written = (root / f"{key}.json").stat().st_mtime_ns
     answers = [float(value) for value in MODEL.predict_proba(ROWS)[:, 1]]
     program = (
-        "import json, sys; import numpy as np; from pathlib import Path\n"
-        "from millrace.serving.endpoints.endpoints import served_entity; from millrace.serving.inputs import Inputs\n"
+        "import json, sys; from pathlib import Path; from millrace.serving.bodies.arrow_body import read_arrow_stream\n"
+        "from millrace.serving.endpoints.endpoints import served_entity; from millrace.serving.inputs import InputReader\n"
         "from millrace.serving.models.predictor import load_predictor; from millrace.serving.types import LoadPlan\n"
         "path, root = sys.argv[1:]\n"
         "plan = LoadPlan(served_entity('ml.models.churn', '1'), path, 'xgboost', (('a', 'double'), ('b', 'double')), None)\n"
-        "said = load_predictor(plan, Path(root)).predict(Inputs(np.array(json.load(sys.stdin))))\n"
+        "inputs = InputReader(plan.inputs).read(read_arrow_stream(sys.stdin.buffer.read()).rows)\n"
+        "said = load_predictor(plan, Path(root)).predict(inputs)\n"
         "heavy = [name for name in ('pandas', 'xgboost', 'sklearn', 'scipy', 'onnx', 'mlflow', 'pyarrow') if name in sys.modules]\n"
         "print(json.dumps([list(said.probabilities), heavy]))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, plan.path, str(root)],
-        input=json.dumps(ROWS.tolist()),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    table, body = pa.table({"a": ROWS[:, 0], "b": ROWS[:, 1]}), io.BytesIO()
+    with pa.ipc.new_stream(body, table.schema) as writer:
+        writer.write_table(table)
+    command = [sys.executable, "-c", program, plan.path, str(root)]
+    done = subprocess.run(command, input=body.getvalue(), capture_output=True, check=True)
     said, heavy = json.loads(done.stdout)
     assert said == pytest.approx(answers, abs=1e-6)
     assert heavy == []
