@@ -95,7 +95,7 @@ def _examples(usual: int) -> int:
     return nightly if settings().max_examples == nightly else usual
 
 
-@settings(max_examples=_examples(200), deadline=None)
+@settings(max_examples=_examples(100), deadline=None)
 @given(batches())
 def test_what_is_read_is_what_pyarrow_reads(batch: pa.RecordBatch) -> None:
     raw, as_file = stream(batch), file(batch)
@@ -153,7 +153,7 @@ def spoiled(draw: st.DrawFn) -> bytes:
     return bytes(raw)
 
 
-@settings(max_examples=_examples(1000), deadline=None)
+@settings(max_examples=_examples(500), deadline=None)
 @given(spoiled())
 def test_a_spoiled_body_has_the_same_outcome(raw: bytes) -> None:
     assert outcome(read_arrow_stream, raw) == outcome(by_pyarrow, raw)
