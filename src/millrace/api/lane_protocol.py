@@ -9,6 +9,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from millrace.access.types import Caller
 from millrace.api.guard import Guard
 from millrace.api.heads import Heads, Opening
 from millrace.serving.requests.desk import Response
@@ -29,13 +30,23 @@ class Way:
         self._lane, self._guard = lane, guard
         self.heads = Heads(lane.most_bytes)
 
+    def admits(self, opening: Opening) -> bool:
+        """Whether the lane would take such a request: it is not answered before its body is there."""
+        caller = self._caller(opening)
+        return caller is not None and self._lane.admits(opening.head, caller)
+
     def takes(self, opening: Opening, body: bytes, visitor: Visitor) -> bool:
-        """Whether the lane takes a request. What is sent with the same head as before is sent by the same caller, as long as that one counts."""
-        head, badge = opening.head, opening.badge
+        """Whether the lane takes a request."""
+        caller = self._caller(opening)
+        return caller is not None and self._lane.takes(opening.head, caller, body, visitor)
+
+    def _caller(self, opening: Opening) -> Caller | None:
+        """What is sent with the same head as before is sent by the same caller, as long as that one counts."""
+        badge = opening.badge
         if badge is None or not self._guard.counts(badge):
-            asks, token = (head.sent.get(name, b"") for name in (b"host", b"authorization"))
+            asks, token = (opening.head.sent.get(name, b"") for name in (b"host", b"authorization"))
             badge = opening.badge = self._guard.badge(asks, token)
-        return badge is not None and self._lane.takes(head, badge.caller, body, visitor)
+        return None if badge is None else badge.caller
 
 
 class LaneProtocol(HttpToolsProtocol):
@@ -70,9 +81,11 @@ class LaneProtocol(HttpToolsProtocol):
         """uvicorn's, for what the lane does not take, or what is not whole in a moment."""
         sent = self._held + data
         opening = self._way.heads.opening(sent) if self._may_pass() else None
-        if opening is not None and len(sent) < opening.whole:
+        if opening is None:
+            self._read(sent)
+        elif len(sent) < opening.whole and self._way.admits(opening):
             self._hold(sent)
-        elif opening is not None and self._passes(opening, sent[opening.size : opening.whole]):
+        elif len(sent) >= opening.whole and self._passes(opening, sent[opening.size : opening.whole]):
             self._forget()
             if len(sent) > opening.whole:  # who comes behind another waits for it, as uvicorn does it
                 super().data_received(sent[opening.whole :])

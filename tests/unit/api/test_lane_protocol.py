@@ -247,6 +247,10 @@ IN_CHUNKS = b"POST %s HTTP/1.1\r\n%sTransfer-Encoding: chunked\r\n\r\n" % (PATH,
         # A value's spaces are no part of it.
         ([(request().replace(b"Length: %d" % len(ONE), b"Length: %d \t" % len(ONE)), 0)], 0, [200]),
         ([(request().replace(b"Length: %d" % len(ONE), b"Length: %d " % len(ONE))[:-3], 3), (ONE[-3:], 0)], 0, [200]),
+        # Who is refused before there is a body is told so at once.
+        ([(request(PATH, ONE, b"Content-Encoding: br")[:-5], 0)], 0, [415]),
+        ([(request(heads=HOST)[:-5], 0)], 0, [401]),
+        ([(request(b"/serving-endpoints/none/invocations")[:-5], 0)], 0, [404]),
         # What is no HTTP, at once or behind what is.
         ([(b"\x16\x03\x01", 0)], 0, [400]),
         ([(request(), 5), (b"\x16\x03\x01", 0)], 1, [200, 400]),

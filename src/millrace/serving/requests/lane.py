@@ -101,6 +101,13 @@ class Lane:
         self.most_bytes = min(MOST_BYTES_ON_LOOP, desk.limits.body_bytes)
         self._alone = set[asyncio.Task[None]]()
 
+    def admits(self, head: Head, caller: Caller) -> bool:
+        """Whether a request with such a head is looked at when its body is there; the usual way may say no before."""
+        try:
+            return self._admission(head, caller) is not None
+        except Exception:  # noqa: BLE001 - as in `takes`
+            return False
+
     def takes(self, head: Head, caller: Caller, body: bytes, visitor: Visitor) -> bool:
         """Take a request, and answer it in the next turn of the loop, or when its model has the time.
 
