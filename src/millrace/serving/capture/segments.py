@@ -22,7 +22,8 @@ OPEN, SEALED, _NEW = ".open", ".segment", ".new"
 # Another format of the payloads takes another last byte. No UTF-8 text has the first.
 _MARK = b"\xffMR\x02"
 _FACTS, _CHECK = struct.Struct("<4sII"), struct.Struct("<H")
-_HEADER_BYTES = _FACTS.size + _CHECK.size
+_HEADER = struct.Struct("<4sIIH")  # both
+_HEADER_BYTES = _HEADER.size
 # Of a disk, for the drain: so much, or that part of a small one.
 _LEFT_BYTES, _LEFT_PART = 64 << 20, 8
 # A file has its name within moments of being made.
@@ -211,12 +212,11 @@ def write_whole(path: Path, parts: Iterable[bytes]) -> None:
 
 def _stated(data: bytes, at: int) -> tuple[int, int] | None:
     """Length and checksum of the payload, as the header that begins here says; None where there is no whole header."""
-    if at + _HEADER_BYTES > len(data) or data[at : at + len(_MARK)] != _MARK:
+    if at + _HEADER_BYTES > len(data):
         return None
-    (check,) = _CHECK.unpack_from(data, at + _FACTS.size)
-    if zlib.crc32(data[at : at + _FACTS.size]) & 0xFFFF != check:
+    mark, length, checksum, check = _HEADER.unpack_from(data, at)
+    if mark != _MARK or zlib.crc32(data[at : at + _FACTS.size]) & 0xFFFF != check:
         return None
-    _, length, checksum = _FACTS.unpack_from(data, at)
     return length, checksum
 
 
