@@ -159,7 +159,7 @@ class _Found:
 
 def _read(paths: Sequence[Path]) -> _Found:
     descriptions: dict[str, Description] = {}
-    records: list[Record] = []
+    records: defaultdict[str, list[Record]] = defaultdict(list)
     found = _Found([], [], [])
     for path in paths:
         contents = read_segment(path)
@@ -173,16 +173,13 @@ def _read(paths: Sequence[Path]) -> _Found:
             if isinstance(read, Description):
                 descriptions[read.id] = read
             else:
-                records.append(read)
-    groups: dict[str, Group] = {}
-    for record in records:
-        # A description that was damaged here may be whole in another segment.
-        description = descriptions.get(record.description)
-        if description is None:
-            found.useless.append(record.payload)
+                records[read.description].append(read)
+    # Only now: a description that was damaged in one segment may be whole in another.
+    for name, described in records.items():
+        if name in descriptions:
+            found.groups.append(Group(descriptions[name], described))
         else:
-            groups.setdefault(description.id, Group(description, [])).records.append(record)
-    found.groups.extend(groups.values())
+            found.useless.extend(record.payload for record in described)
     return found
 
 
