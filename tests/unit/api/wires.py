@@ -66,9 +66,7 @@ class Notes:
     @property
     def records(self) -> list[Record]:
         read = [cast("Record", read_payload(each)) for each in self.payloads]
-        return [
-            each._replace(id="", duration_us=0, time_us=0, payload=b"", captured=cast("Any", None)) for each in read
-        ]
+        return [each._replace(id="", duration_us=0, time_us=0, payload=b"") for each in read]
 
 
 @dataclass

@@ -6,22 +6,18 @@ text beside it still has it. A drain that stopped at such a record would hold up
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
-from typing import Any
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-import orjson
 import pyarrow as pa
 
-from millrace.core.clock import from_epoch_us, iso
 from millrace.core.errors import InvalidInput
 from millrace.features.defaults import arrow_type
 from millrace.features.online.keys import key_reader
+from millrace.serving.capture.features_text import features_texts, inputs_of, probabilities, sources_of, sources_text
 from millrace.serving.capture.records import Record
 from millrace.serving.capture.request_text import texts
-from millrace.serving.inputs import split_inputs
 from millrace.serving.types import Description
 
 GENERATION, CALLER = "endpoint_generation", "caller"  # in request_metadata
@@ -67,9 +63,16 @@ _TAIL = [
 _OURS = {name for name, _ in (*_HEAD, *_TAIL)}
 
 
+class _Column(NamedTuple):
+    """Values, and which of them stands in each row; None: each in one, in order."""
+
+    values: Sequence[Any] | np.ndarray
+    places: np.ndarray | None = None
+
+
 def payload_table(description: Description, records: Sequence[Record]) -> pa.Table:
     """One row a request, in the columns of `PAYLOAD`."""
-    written = [texts(record) for record in records]
+    requests, responses, codes = zip(*map(texts, records), strict=True)
     times = pa.array([record.time_us for record in records], _TIME)
     columns: dict[str, Any] = {
         "databricks_request_id": [record.id for record in records],
@@ -77,16 +80,16 @@ def payload_table(description: Description, records: Sequence[Record]) -> pa.Tab
         "client_request_id": [record.client_request_id for record in records],
         "request_time": times,
         "status_code": [record.status for record in records],
-        "sampling_fraction": [1.0] * len(records),
+        "sampling_fraction": pa.repeat(1.0, len(records)),
         "execution_duration_ms": [round(record.duration_us / 1000) for record in records],
-        "request": [request for request, _, _ in written],
-        "response": [response for _, response, _ in written],
-        "logging_error_codes": [codes for _, _, codes in written],
+        "request": _texts(requests),
+        "response": _texts(responses),
+        "logging_error_codes": codes,
         "served_entity_id": [description.entity if record.reached else None for record in records],
         "requester": [record.requester for record in records],
         "request_metadata": _metadata(description, records),
         "execution_duration_us": [record.duration_us for record in records],
-        "features": [_features_text(description, record) for record in records],
+        "features": features_texts(description, records),
     }
     return pa.Table.from_pydict(columns, PAYLOAD)
 
@@ -105,7 +108,7 @@ def predictions_schema(description: Description, records: Sequence[Record] = ())
         if name not in taken
     ]
     schema = pa.schema([*_HEAD, *keys, *inputs, *_TAIL])
-    if any(isinstance(label, str) for record in records for label in _labels(record)):
+    if any(isinstance(label, str) for record in records for label in record.labels):
         for name in ("prediction", "actual_label"):
             schema = schema.set(schema.get_field_index(name), pa.field(name, pa.string()))
     return schema
@@ -115,7 +118,7 @@ def predictions_table(schema: pa.Schema, description: Description, records: Sequ
     """One row a prediction, in the columns of the schema (those that this description has; no others)."""
     columns = _columns(description, [record for record in records if record.rows])
     fields = [schema.field(name) for name in predictions_schema(description).names]
-    arrays = [_fitting(columns[field.name], field.type) for field in fields]
+    arrays = [_array(columns[field.name], field.type) for field in fields]
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 
@@ -124,7 +127,7 @@ def column_name(name: str) -> str:
     return f"input_{name}" if name.lower() in _OURS else name
 
 
-def _metadata(description: Description, records: Sequence[Record]) -> list[list[tuple[str, str | None]]]:
+def _metadata(description: Description, records: Sequence[Record]) -> pa.Array:
     facts: list[tuple[str, str | None]] = [
         ("endpoint_name", description.endpoint),
         (GENERATION, str(description.generation)),
@@ -133,86 +136,45 @@ def _metadata(description: Description, records: Sequence[Record]) -> list[list[
         facts.append(("feature_spec", description.model_name))
     else:
         facts += [("model_name", description.model_name), ("model_version", description.model_version)]
-    return [facts if record.caller is None else [*facts, (CALLER, record.caller)] for record in records]
+    callers = _distinct(record.caller for record in records)
+    values = [facts if caller is None else [*facts, (CALLER, caller)] for caller in callers.values]
+    return _array(_Column(values, callers.places), PAYLOAD.field("request_metadata").type)
 
 
-def _features_text(description: Description, record: Record) -> str:
-    """JSON: for each row of the request the inputs by name, the probability, and where the looked-up ones came from.
-
-    Where features were served, only the last: the response has the features.
-    """
-    captured = record.captured
-    sources = [_sources(row) for row in captured.sources]
-    if captured.inputs is None:
-        return orjson.dumps([{"sources": row} for row in sources]).decode()
-    names = [name for name, _ in description.inputs]
-    rows = zip(split_inputs(captured.inputs, description.inputs), _probabilities(record), sources, strict=True)
-    return orjson.dumps(
-        [
-            {"inputs": dict(zip(names, inputs, strict=True)), "probability": probability, "sources": looked_up}
-            for inputs, probability, looked_up in rows
-        ]
-    ).decode()
-
-
-def _columns(description: Description, records: Sequence[Record]) -> dict[str, Sequence[object] | np.ndarray]:
-    """The values of the predictions table, by column."""
-
-    def each(value: Callable[[Record], object]) -> list[Any]:
-        return [one for record in records for one in [value(record)] * record.rows]
-
-    def rows(values: Callable[[Record], Iterable[object]]) -> list[Any]:
-        return [one for record in records for one in values(record)]
-
-    keys = rows(lambda record: record.captured.keys)
-    columns: dict[str, Sequence[object] | np.ndarray] = {
-        "request_id": each(lambda record: record.id),
-        "row": rows(lambda record: range(record.rows)),
-        "timestamp": each(lambda record: record.time_us),
-        "client_request_id": each(lambda record: record.client_request_id),
-        "endpoint": each(lambda _: description.endpoint),
-        "model_name": each(lambda _: description.model_name),
-        "model_version": each(lambda _: description.model_version),
-        "prediction": rows(_labels),
-        "probability": rows(_probabilities),
-        "actual_label": each(lambda _: None),
-        "label_time": each(lambda _: None),
-        "features": [_sources_text(tuple(map(tuple, row))) for row in rows(lambda record: record.captured.sources)],
+def _columns(description: Description, records: Sequence[Record]) -> dict[str, _Column]:
+    """The columns of the predictions table."""
+    rows = np.array([record.rows for record in records], np.int64)
+    places, everywhere = np.repeat(np.arange(len(records)), rows), np.zeros(rows.sum(), np.int64)
+    keys = [row for record in records for row in record.keys]
+    sources = _distinct(sources_of(records))
+    columns = {
+        "request_id": _Column([record.id for record in records], places),
+        "row": _Column([number for record in records for number in range(record.rows)]),
+        "timestamp": _Column([record.time_us for record in records], places),
+        "client_request_id": _Column([record.client_request_id for record in records], places),
+        "endpoint": _Column([description.endpoint], everywhere),
+        "model_name": _Column([description.model_name], everywhere),
+        "model_version": _Column([description.model_version], everywhere),
+        "prediction": _Column([label for record in records for label in record.labels]),
+        "probability": _Column(probabilities(records)),
+        "actual_label": _Column([None], everywhere),
+        "label_time": _Column([None], everywhere),
+        "features": _Column([sources_text(each) for each in sources.values], sources.places),
         **_inputs(description, records),
     }
     for place, (name, kind) in enumerate(description.keys):
-        columns[column_name(name)] = _keys(name, kind, [row[place] for row in keys])
+        columns[column_name(name)] = _Column(_keys(name, kind, [row[place] for row in keys]))
     return columns
 
 
-def _inputs(description: Description, records: Sequence[Record]) -> dict[str, Sequence[object] | np.ndarray]:
+def _inputs(description: Description, records: Sequence[Record]) -> dict[str, _Column]:
     """The model's inputs by column: doubles where missing is NaN, texts where it is None."""
-    given = [record.captured.inputs for record in records if record.captured.inputs is not None]
-    if not given:
-        return {column_name(name): [] for name, _ in description.inputs}
-    numbers, texts = iter(np.concatenate([inputs.numbers for inputs in given]).T), itertools.count()
-    columns: dict[str, Sequence[object] | np.ndarray] = {}
-    for name, kind in description.inputs:
-        if kind == "double":
-            columns[column_name(name)] = next(numbers)
-        else:
-            place = next(texts)
-            columns[column_name(name)] = [value for inputs in given for value in inputs.texts[place]]
-    return columns
-
-
-def _labels(record: Record) -> Sequence[object]:
-    prediction = record.captured.prediction
-    return () if prediction is None else prediction.labels
-
-
-def _probabilities(record: Record) -> Sequence[object]:
-    """One number a row: of the second of two classes; where there are more, of the one that was predicted, the likeliest."""
-    prediction = record.captured.prediction
-    given = None if prediction is None else prediction.probabilities
-    if given is None:
-        return [None] * record.rows
-    return [max(each) if isinstance(each, list) else each for each in given]  # lists come of JSON
+    given = inputs_of(description, records)
+    numbers, texts = iter(given.numbers.T), iter(given.texts)
+    return {
+        column_name(name): _Column(next(numbers) if kind == "double" else next(texts))
+        for name, kind in description.inputs
+    }
 
 
 def _keys(name: str, kind: str, values: Sequence[object]) -> list[object]:
@@ -227,23 +189,24 @@ def _keys(name: str, kind: str, values: Sequence[object]) -> list[object]:
     return [known(value) for value in values]
 
 
-@lru_cache(maxsize=4096)
-def _sources_text(sources: tuple[tuple[Any, ...], ...]) -> str:
-    """JSON: which row of which version each looked-up feature came from. The same few stand in many rows."""
-    return orjson.dumps(_sources(sources)).decode()
+def _texts(values: Sequence[str | bytes | None]) -> pa.Array:
+    try:
+        return pa.array(values, pa.string())
+    except pa.ArrowInvalid:  # bytes that are no UTF-8
+        decoded = [each.decode(errors="replace") if isinstance(each, bytes) else each for each in values]
+        return pa.array(decoded, pa.string())
 
 
-def _sources(sources: Sequence[Sequence[Any]]) -> list[dict[str, object]]:
-    return [
-        {"table": table, "event_time": None if at is None else _time(at), "version": version}
-        for table, at, version in sources
-    ]
+def _distinct(values: Iterable[Hashable]) -> _Column:
+    """Values of which few are different, each of these once."""
+    known: dict[Hashable, int] = {}
+    places = [known.setdefault(value, len(known)) for value in values]
+    return _Column(list(known), np.array(places, np.int64))
 
 
-@lru_cache(maxsize=4096)
-def _time(at_us: int) -> str:
-    """The same few event times stand in many rows."""
-    return iso(from_epoch_us(at_us))
+def _array(column: _Column, kind: pa.DataType) -> pa.Array:
+    values = _fitting(column.values, kind)
+    return values if column.places is None else values.take(pa.array(column.places))
 
 
 def _fitting(values: Sequence[object] | np.ndarray, kind: pa.DataType) -> pa.Array:

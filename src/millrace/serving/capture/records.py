@@ -7,24 +7,24 @@ response's bytes, and the model's numeric inputs as doubles, row after row.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
-from itertools import accumulate
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
-from millrace.serving.inputs import Inputs
 from millrace.serving.port import Captured, Reply
-from millrace.serving.types import Description, Prediction
+from millrace.serving.types import Description
 
 # Longer texts are left out, as Databricks does.
 LONGEST_TEXT = 1 << 20
 REQUEST_TOO_LONG, RESPONSE_TOO_LONG = "MAX_REQUEST_SIZE_EXCEEDED", "MAX_RESPONSE_SIZE_EXCEEDED"
 _DESCRIPTION, _RECORD = b"D", b"R"
 _LENGTHS = struct.Struct("<cIIII")
+_NUMBER_BYTES = 8
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
 
@@ -48,13 +48,21 @@ class Request:
 class Record(NamedTuple):
     """A record, read. A tuple is made in half the time of a frozen dataclass, and a drain makes one a request.
 
+    What is of each row is kept as it was written: of the rows of thousands of records, columns are made at once.
+
     Attributes:
         description: its id.
-        request: None where it was too long.
-        response: None where it was too long.
         reached: whether the described entity was chosen for this request.
         caller: a digest of what keeps the caller with that entity; None where nothing does, or where nothing was to be chosen.
         rows: how many the answer has.
+        request: None where it was too long.
+        response: None where it was too long.
+        keys: a row's lookup keys, in the description's order.
+        sources: where a row's looked-up features came from.
+        numbers: the model's numeric inputs: doubles, row after row.
+        texts: its text inputs by column, each with a value a row.
+        labels: one a row, of a model.
+        probabilities: one a row, or a list with that of each class; None where the model has no such thing.
         payload: what it was read from.
     """
 
@@ -68,11 +76,22 @@ class Record(NamedTuple):
     reached: bool
     caller: str | None
     dialect: str
+    rows: int
     request: bytes | None
     response: bytes | None
-    rows: int
-    captured: Captured
+    keys: Sequence[Sequence[object]]
+    sources: Sequence[Sequence[Any]]
+    numbers: bytes
+    texts: Sequence[Sequence[str | None]]
+    labels: Sequence[object]
+    probabilities: Sequence[object] | None
     payload: bytes
+
+
+# Of a head: what is not there where there is nothing to be said, and all, in a record's order.
+_ABSENT: dict[str, object] = {"caller": None, "rows": 0, "too_long": (), "captured": None}
+_HEAD = (*Record._fields[: Record._fields.index("request")], "too_long", "captured")
+_facts = itemgetter(*_HEAD)
 
 
 def record_payload(reply: Reply, request: Request, duration_us: int) -> tuple[bytes, ...]:
@@ -118,20 +137,18 @@ def read_payload(payload: bytes) -> Record | Description:
     """
     if payload[:1] == _DESCRIPTION:
         return _description(orjson.loads(payload[1:]))
-    kind, *lengths = _LENGTHS.unpack_from(payload)
-    if kind != _RECORD or _LENGTHS.size + sum(lengths) != len(payload):
+    kind, head_bytes, request_bytes, response_bytes, numbers_bytes = _LENGTHS.unpack_from(payload)
+    request_at = _LENGTHS.size + head_bytes
+    response_at = request_at + request_bytes
+    numbers_at = response_at + response_bytes
+    head = _ABSENT | orjson.loads(payload[_LENGTHS.size : request_at])
+    if kind != _RECORD or numbers_at + numbers_bytes != len(payload) or len(head) != len(_HEAD):
         raise ValueError("not a record")
-    head_at, request_at, response_at, numbers_at = accumulate(lengths[:-1], initial=_LENGTHS.size)
-    head = orjson.loads(payload[head_at:request_at])
-    too_long, rows, captured = head.pop("too_long", ()), head.pop("rows", 0), head.pop("captured", None)
-    return Record(
-        **{"caller": None, **head},
-        request=None if REQUEST_TOO_LONG in too_long else payload[request_at:response_at],
-        response=None if RESPONSE_TOO_LONG in too_long else payload[response_at:numbers_at],
-        rows=rows,
-        captured=Captured() if captured is None else _captured(captured, rows, payload[numbers_at:]),
-        payload=payload,
-    )
+    *facts, too_long, captured = _facts(head)
+    request = None if REQUEST_TOO_LONG in too_long else payload[request_at:response_at]
+    response = None if RESPONSE_TOO_LONG in too_long else payload[response_at:numbers_at]
+    content = _captured(captured, head["rows"], payload[numbers_at:])
+    return Record._make((*facts, request, response, *content, payload))
 
 
 def _add_captured(head: dict[str, object], captured: Captured) -> bytes:
@@ -171,13 +188,17 @@ def _plain(value: object) -> object:
     return value.tolist() if isinstance(value, np.ndarray) else str(value)
 
 
-def _captured(content: Mapping[str, Any], rows: int, numbers: bytes) -> Captured:
+def _captured(content: Mapping[str, Any] | None, rows: int, numbers: bytes) -> tuple[Any, ...]:
+    """From `keys` to `probabilities`, as a record has them."""
+    if content is None:
+        return (), (), b"", (), (), None
     none = [()] * rows
     keys, sources = content["keys"] or none, content["sources"] or none
     if "texts" not in content:
-        return Captured(keys, sources)
-    inputs = Inputs(np.frombuffer(numbers, np.float64).reshape(rows, -1), tuple(content["texts"]))
-    return Captured(keys, sources, inputs, Prediction(content["labels"], content["probabilities"]))
+        return keys, sources, b"", (), (), None
+    if not rows or len(numbers) % (rows * _NUMBER_BYTES):
+        raise ValueError("no whole rows")
+    return keys, sources, numbers, tuple(content["texts"]), content["labels"], content["probabilities"]
 
 
 def _description(content: Mapping[str, Any]) -> Description:

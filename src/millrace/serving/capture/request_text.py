@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import orjson
 
@@ -16,26 +16,26 @@ NOT_TEXT = "REQUEST_NOT_TEXT"
 _OK = 200
 
 
-def texts(record: Record) -> tuple[str | None, str | None, list[str]]:
-    """The request's text, the response's, and the error codes that say why one of them is missing."""
-    codes: list[str] = []
-    request, response = _text(record.request), _text(record.response)
+def texts(record: Record) -> tuple[str | bytes | None, bytes | None, Sequence[str]]:
+    """The request's text, the response's, and the error codes that say why one of them is missing; UTF-8 as it came."""
+    request, response = record.request, record.response
+    if request is not None and response is not None and record.dialect not in _BINARY:
+        return request, response, ()
+    text, code = _request_text(record)
+    codes = [code, None if response is not None else RESPONSE_TOO_LONG]
+    return text, response, [each for each in codes if each]
+
+
+def _request_text(record: Record) -> tuple[str | bytes | None, str | None]:
+    """The text, or why it is missing."""
     if record.request is None:
-        codes.append(REQUEST_TOO_LONG)
-    elif record.dialect in _BINARY:
-        request = _rendered(record.request, record.dialect) if record.status == _OK else None
-        if request is None:
-            codes.append(NOT_TEXT)
-        elif len(request) > LONGEST_TEXT:
-            request = None
-            codes.append(REQUEST_TOO_LONG)
-    if record.response is None:
-        codes.append(RESPONSE_TOO_LONG)
-    return request, response, codes
-
-
-def _text(raw: bytes | None) -> str | None:
-    return None if raw is None else raw.decode("utf-8", errors="replace")
+        return None, REQUEST_TOO_LONG
+    if record.dialect not in _BINARY:
+        return record.request, None
+    text = _rendered(record.request, record.dialect) if record.status == _OK else None
+    if text is None:
+        return None, NOT_TEXT
+    return (None, REQUEST_TOO_LONG) if len(text) > LONGEST_TEXT else (text, None)
 
 
 def _rendered(raw: bytes, dialect: str) -> str | None:

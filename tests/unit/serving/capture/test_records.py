@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace.serving.capture.records import Record, description_payload, read_payload
-from millrace.serving.inputs import split_inputs
 from millrace.serving.types import Description
 from millrace.testing.traffic import Row, kept
 
@@ -41,16 +41,12 @@ def test_a_record_reads_back() -> None:
     assert (record.id, record.description, record.client_request_id) == ("r-1", CHURN.id, "mine")
     assert (record.status, record.duration_us, record.requester, record.dialect) == (200, 1600, "user:ada", "json")
     assert (record.request, record.response, record.rows) == (b"\xff\x00raw", b"answer", 2)
-    captured = record.captured
-    assert captured.inputs
-    assert captured.prediction
-    assert (captured.keys, captured.sources) == ([[7], [8]], [SOURCES, []])
-    assert (captured.prediction.labels, captured.prediction.probabilities) == ([1, 0], [0.75, 0.25])
-    first, second = split_inputs(captured.inputs, INPUTS)
-    assert first == [10.5, "north", math.inf]
-    assert second[1] is None
-    assert np.isnan(second[0])  # type: ignore[call-overload]
-    assert math.copysign(1, float(str(second[2]))) == -1
+    assert (record.keys, record.sources) == ([[7], [8]], [SOURCES, []])
+    assert (record.labels, record.probabilities) == ([1, 0], [0.75, 0.25])
+    spend, visits, missing, zero = struct.unpack("<4d", record.numbers)
+    assert (spend, visits, record.texts) == (10.5, math.inf, (["north", None],))
+    assert math.isnan(missing)
+    assert (zero, math.copysign(1, zero)) == (0, -1)
 
 
 @settings(max_examples=50, deadline=None)
@@ -58,14 +54,13 @@ def test_a_record_reads_back() -> None:
 def test_inputs_are_kept_bit_by_bit(numbers: list[float]) -> None:
     description = replace(CHURN, keys=(), inputs=(("a", "double"),))
     record = read(kept(description, "r", [([], [number], 1, None, []) for number in numbers]))
-    assert record.captured.inputs
-    assert record.captured.inputs.numbers.tobytes() == np.array(numbers, dtype=np.float64).tobytes()
-    assert list(record.captured.sources) == [[]] * len(numbers)
+    assert record.numbers == struct.pack(f"<{len(numbers)}d", *numbers)
+    assert list(record.sources) == [[]] * len(numbers)
 
 
 def test_an_error_has_no_rows() -> None:
     record = read(kept(CHURN, "r-1", [], status=400, reached=False))
-    assert (record.rows, record.reached, record.captured.prediction) == (0, False, None)
+    assert (record.rows, record.reached, record.labels) == (0, False, ())
 
 
 def test_texts_over_a_megabyte_are_left_out_and_the_rows_stay() -> None:
@@ -79,19 +74,15 @@ def test_texts_over_a_megabyte_are_left_out_and_the_rows_stay() -> None:
 
 def test_keys_and_labels_that_json_does_not_have() -> None:
     rows: list[Row] = [([b"k", 7], [1.0, "north", 2.0], np.int64(4), np.float64(0.5), [])]
-    captured = read(kept(CHURN, "r-1", rows)).captured
-    assert captured.prediction
-    assert captured.keys == [["b'k'", 7]]
-    assert (captured.prediction.labels, captured.prediction.probabilities) == ([4], [0.5])
+    record = read(kept(CHURN, "r-1", rows))
+    assert (record.keys, record.labels, record.probabilities) == ([["b'k'", 7]], [4], [0.5])
     odd: list[Row] = [([2**64, -(2**70), "\ud800"], [1.0, "north", 2.0], 4, 0.5, SOURCES)]
-    captured = read(kept(CHURN, "r-1", odd)).captured
-    assert (captured.keys, captured.sources) == ([[str(2**64), str(-(2**70)), "?"]], [SOURCES])
+    record = read(kept(CHURN, "r-1", odd))
+    assert (record.keys, record.sources) == ([[str(2**64), str(-(2**70)), "?"]], [SOURCES])
 
 
 @pytest.mark.parametrize("payload", [b"", b"R", b"D{", b"X123", kept(CHURN, "r", [])[:-1]])
 def test_what_is_no_record_is_refused(payload: bytes) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011 - which one is in the docstring
         read_payload(payload)
-    import struct
-
     assert isinstance(caught.value, LookupError | TypeError | ValueError | struct.error)
