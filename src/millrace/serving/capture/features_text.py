@@ -45,7 +45,8 @@ def inputs_of(description: Description, records: Sequence[Record]) -> Inputs:
         rows, given = record.rows, record.probabilities
         if (
             len(record.numbers) != rows * row_bytes
-            or [*map(len, record.texts)] != [rows] * texts
+            or len(record.texts) != texts
+            or (texts and {*map(len, record.texts)} != {rows})
             or len(record.sources) != rows
             or (given is not None and len(given) != rows)
         ):

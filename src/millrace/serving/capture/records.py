@@ -88,10 +88,11 @@ class Record(NamedTuple):
     payload: bytes
 
 
-# Of a head: what is not there where there is nothing to be said, and all, in a record's order.
+# Of a head: what is not there where there is nothing to be said; and what a record begins with.
 _ABSENT: dict[str, object] = {"caller": None, "rows": 0, "too_long": (), "captured": None}
-_HEAD = (*Record._fields[: Record._fields.index("request")], "too_long", "captured")
-_facts = itemgetter(*_HEAD)
+_FACTS = Record._fields[: Record._fields.index("request")]
+_HEAD_PARTS = len({*_FACTS, *_ABSENT})
+_facts = itemgetter(*_FACTS)
 
 
 def record_payload(reply: Reply, request: Request, duration_us: int) -> tuple[bytes, ...]:
@@ -142,13 +143,12 @@ def read_payload(payload: bytes) -> Record | Description:
     response_at = request_at + request_bytes
     numbers_at = response_at + response_bytes
     head = _ABSENT | orjson.loads(payload[_LENGTHS.size : request_at])
-    if kind != _RECORD or numbers_at + numbers_bytes != len(payload) or len(head) != len(_HEAD):
+    if kind != _RECORD or numbers_at + numbers_bytes != len(payload) or len(head) != _HEAD_PARTS:
         raise ValueError("not a record")
-    *facts, too_long, captured = _facts(head)
+    too_long, content = head["too_long"], _captured(head["captured"], head["rows"], payload[numbers_at:])
     request = None if REQUEST_TOO_LONG in too_long else payload[request_at:response_at]
     response = None if RESPONSE_TOO_LONG in too_long else payload[response_at:numbers_at]
-    content = _captured(captured, head["rows"], payload[numbers_at:])
-    return Record._make((*facts, request, response, *content, payload))
+    return Record._make((*_facts(head), request, response, *content, payload))
 
 
 def _add_captured(head: dict[str, object], captured: Captured) -> bytes:
