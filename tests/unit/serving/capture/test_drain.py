@@ -516,10 +516,22 @@ def test_a_record_that_nothing_can_be_made_of_is_put_aside_and_stops_nothing(
     assert read_segment(aside).payloads[1:] == [record(4)]
 
 
-def test_a_record_whose_rows_do_not_match_its_description_is_put_aside(lake: Lake, log: CaptureLog, root: Path) -> None:
-    short = Description(**{**_fields(ONE), "inputs": INPUTS[:1]})
+@pytest.mark.parametrize(
+    ("inputs", "values"),
+    [
+        (INPUTS[:1], [1.0]),
+        (INPUTS[1:], ["north"]),
+        ((*INPUTS, ("visits", "double")), [1.0, "north", 2.0]),
+        ((*INPUTS, ("town", "string")), [1.0, "north", "York"]),
+    ],
+    ids=["no text", "no number", "a number more", "a text more"],
+)
+def test_a_record_whose_rows_do_not_match_its_description_is_put_aside(
+    lake: Lake, log: CaptureLog, root: Path, inputs: tuple[tuple[str, str], ...], values: list[object]
+) -> None:
+    other = Description(**{**_fields(ONE), "inputs": inputs})
     log.write(record(1), ONE)
-    log.write(kept(short, "r-2", [([2], [1.0], 1, 0.5, [])]), ONE)
+    log.write(kept(other, "r-2", [([2], values, 1, 0.5, [])]), ONE)
     log.seal()
     assert drain(lake, root).aside == 2  # in each of the two tables
     assert ids(lake) == ids(lake, "ml.logs.churn_payload") == ["r-1"]
