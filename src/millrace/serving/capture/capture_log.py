@@ -16,7 +16,7 @@ from typing import TypeAlias
 from millrace.core.clock import Clock, epoch_us
 from millrace.core.settings import Durability
 from millrace.serving.capture.records import description_payload
-from millrace.serving.capture.segments import OpenSegment, bytes_in, frame, framed, free_in
+from millrace.serving.capture.segments import OpenSegment, bytes_in, framed, free_in
 from millrace.serving.types import Description
 
 _LOG = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ class CaptureLog:
         self.seal()
 
     def _write(self, records: Sequence[Kept]) -> bool:
-        frames = b"".join([part for payload, _ in records for part in frame(payload)])
+        frames = b"".join([framed(*payload) for payload, _ in records])
         if self._pending_bytes + len(frames) > self._room_bytes:
             why = f"{self._waiting_bytes} bytes wait for the drain, and there is no room for more"
             return self._drop(len(records), why)
