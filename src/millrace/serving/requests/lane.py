@@ -28,6 +28,7 @@ from millrace.serving.requests.desk import Admission, Desk, Response, Visit
 from millrace.serving.requests.exchange import Exchange
 from millrace.serving.requests.generations import ServedEndpoint
 from millrace.serving.requests.routes import route_of
+from millrace.serving.requests.wakefulness import Wakefulness
 from millrace.serving.types import Prediction
 
 _LOG = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ class Lane:
         self._together: list[_Passage] = []
         self.most_bytes = min(MOST_BYTES_ON_LOOP, desk.limits.body_bytes)
         self._alone = set[asyncio.Task[None]]()
+        self._wakefulness = Wakefulness()
 
     def admits(self, head: Head, caller: Caller) -> bool:
         """Whether a request with such a head is looked at when its body is there; the usual way may say no before."""
@@ -170,6 +172,8 @@ class Lane:
         for passage in passages:
             if not passage.is_answered:
                 self._answer_alone(passage)
+        if len(passages) == 1:  # where many ask, there is always one who keeps it awake
+            self._wakefulness.stay()
 
     def _is_quick(self, passage: _Passage) -> bool:
         exchange = passage.exchange
