@@ -1,4 +1,4 @@
-"""Giving memory back to the system that requests left over: the allocators keep it for the next ones, which may never come."""
+"""Memory between requests: kept for the next ones while they come, and given back to the system when they don't."""
 
 from __future__ import annotations
 
@@ -10,6 +10,21 @@ from contextlib import suppress
 
 _CALM = 0.02  # of a processor
 _BUSY_S = 1.0
+# Of glibc's mallopt: how much may be free at the end of the heap, and what is larger is no part of it.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES, _LARGEST_BYTES = 64 << 20, 32 << 20
+
+
+def keep_for_the_next() -> None:
+    """Keep what requests leave over for those that follow, until it is given back.
+
+    To give memory back after each turn of a busy loop and to get it again, page by page, takes a sixth of its time where bodies are of
+    some size.
+    """
+    with suppress(AttributeError, OSError):  # another C library than glibc
+        library = ctypes.CDLL(None)
+        library.mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
+        library.mallopt(_MMAP_THRESHOLD, _LARGEST_BYTES)
 
 
 class Leftovers:

@@ -23,7 +23,7 @@ from millrace.api.health import PATHS, Health
 from millrace.api.knocks import Knocks
 from millrace.api.lane_protocol import LaneProtocol, Way
 from millrace.api.logs import AccessLog
-from millrace.api.memory import Leftovers
+from millrace.api.memory import Leftovers, keep_for_the_next
 from millrace.api.options import ChildOptions
 from millrace.api.renewal import REST_S, Renewal, begin_anew
 from millrace.api.runtime import control_socket, worker_channel
@@ -265,6 +265,7 @@ async def main(options: ChildOptions) -> bool:
 
 if __name__ == "__main__":
     gc.set_threshold(*_COLLECT)
+    keep_for_the_next()
     given = ChildOptions.read()
     if asgi_server.run(f"worker-{given.slot}", main(given)):
         begin_anew()
