@@ -106,8 +106,7 @@ def _body(what: str, read: Callable[[], _Found], envelope: Envelope) -> Body:
 def _stream(raw: bytes, most_bytes: int) -> _Found:
     import pyarrow as pa
 
-    if unpacked_bytes(raw) > most_bytes:
-        raise TooLarge
+    unpacked_bytes(raw, most_bytes)
     with pa.ipc.open_stream(raw) as stream:
         batches = list(stream) or [pa.RecordBatch.from_pylist([], stream.schema)]
     # What is seen of a schema is seen once: a caller sends the same bytes of it again and again.
@@ -138,7 +137,8 @@ def _known_kinds(message: bytes) -> _Kinds:
 
 def _kinds(schema: pa.Schema) -> _Kinds:
     plain = [place for place, kind in enumerate(schema.types) if is_plain(kind)]
-    unread = [name for place, name in enumerate(schema.names) if place not in plain]
+    others = {*range(len(schema))}.difference(plain)
+    unread = [name for place, name in enumerate(schema.names) if place in others]
     return _Kinds(plain, unread, are_machine_numbers(schema))
 
 

@@ -68,6 +68,11 @@ class Table:
         """How many items a vector of tables has."""
         return self._vector(field, 4)[1]
 
+    def raw(self, field: int) -> bytes:
+        """The bytes of a text, which may be none that can be decoded."""
+        first, count = self._vector(field, 1)
+        return self._data[first : first + count]
+
     def text(self, field: int) -> str:
         """A text."""
         first, count = self._vector(field, 1)
