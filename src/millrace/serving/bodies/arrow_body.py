@@ -15,6 +15,7 @@ from millrace.serving.bodies.arrow_messages import first_message, unpacked_bytes
 from millrace.serving.bodies.arrow_numbers import read_numbers
 from millrace.serving.bodies.arrow_rows import ArrowRows, are_machine_numbers, is_plain, value_bytes, value_width
 from millrace.serving.bodies.body import PLAIN, Body, Envelope, TooLarge
+from millrace.serving.bodies.parquet_footer import check_footer
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -146,6 +147,7 @@ def _parquet(raw: bytes, most_bytes: int) -> _Found:
     import pyarrow as pa
     from pyarrow.parquet import ParquetFile
 
+    check_footer(raw, most_bytes)
     buffer = pa.py_buffer(raw)
     file = ParquetFile(pa.BufferReader(buffer))
     facts, schema = file.metadata, file.schema_arrow

@@ -1,0 +1,205 @@
+"""Bodies of few bytes that pyarrow would make hundreds of megabytes of, or end the process for."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+
+import pyarrow as pa
+import pytest
+
+from tests.unit.serving.bodies import thrift_bytes as th
+from tests.unit.serving.bodies.arrow_schemas import (
+    END,
+    NAME,
+    RECORDS,
+    SIZED_LIST,
+    STRUCT,
+    TIMESTAMP,
+    UNION,
+    V4,
+    field,
+    message,
+    number,
+    old_message,
+    pairs,
+    records,
+    schema,
+)
+from tests.unit.serving.bodies.shared_flatbuffers import Table, Tables, Text
+
+LONG = Text(b"x" * 60_000)
+MANY = pairs(LONG, LONG, 2000)
+PLAIN = schema([field()])
+MOST_GROWTH = 64 << 20
+MOST_SECONDS = 2.0
+_READ = """
+import json, pickle, resource, sys, time
+import pyarrow.parquet
+from millrace.core.errors import InvalidInput
+from millrace.serving.bodies import arrow_body
+from millrace.serving.bodies.body import TooLarge
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+bodies = pickle.load(sys.stdin.buffer)
+for name, (read, raw) in bodies.items():
+    before, began = peak(), time.perf_counter()
+    try:
+        getattr(arrow_body, read)(raw)
+        outcome = "read"
+    except (InvalidInput, TooLarge) as error:
+        outcome = type(error).__name__
+    print(json.dumps([name, outcome, peak() - before, time.perf_counter() - began]), flush=True)
+"""
+
+
+def _nested() -> Table:
+    inner = field()
+    for _ in range(16):
+        inner = field(kind=STRUCT, type_=Table({}), children=[inner, inner])
+    return inner
+
+
+def _extension(name: bytes, text: bytes) -> Tables:
+    told = ((b"ARROW:extension:name", name), (b"ARROW:extension:metadata", text))
+    return Tables([Table({0: Text(key), 1: Text(value)}) for key, value in told])
+
+
+def _same_bytes_swapped() -> bytes:
+    """Numbers with their highest byte first are turned round, each column for itself."""
+    columns, rows = 2000, 20_000
+    table = records(rows, columns, place=0, size=8 * rows)
+    fields = [field(Text(b"%d" % each)) for each in range(columns)]
+    return message(schema(fields, endianness=1)) + message(table, RECORDS, body=bytes(8 * rows)) + END
+
+
+def _packed_as_of_old() -> bytes:
+    rows = 20_000_000
+    body = number(8 * rows, "q") + pa.compress(bytes(8 * rows), codec="zstd", asbytes=True)
+    size = len(body)
+    batch = records(rows, 1, place=0, size=size)
+    told = pairs(Text(b"ARROW:experimental_compression"), Text(b"zstd"))
+    first = message(PLAIN, version=V4)
+    return first + message(batch, RECORDS, version=V4, body=body + bytes(-size % 8), metadata=told) + END
+
+
+def _additions() -> bytes:
+    """A dictionary that has an addition before each batch: each batch keeps its own."""
+    words = [f"{each:09}" for each in range(50_000)]
+    kinds = pa.schema([("a", pa.dictionary(pa.int32(), pa.string()))])
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, kinds, options=pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)) as writer:
+        for each in range(300):
+            words.append(f"more {each}")
+            codes = pa.array([0], pa.int32())
+            writer.write_batch(pa.record_batch([pa.DictionaryArray.from_arrays(codes, words)], schema=kinds))
+    return sink.getvalue()
+
+
+STREAMS: dict[str, Callable[[], bytes]] = {
+    "pairs": lambda: message(schema([field()], MANY)) + END,
+    "names": lambda: message(schema([field(LONG)] * 5000)) + END,
+    "pairs of fields": lambda: message(schema([field(metadata=pairs(LONG, LONG, 50))] * 50)) + END,
+    "zones": lambda: message(schema([field(kind=TIMESTAMP, type_=Table({0: number(2), 1: LONG}))] * 5000)) + END,
+    "fields": lambda: message(schema([field()] * 1_000_000)) + END,
+    "children": lambda: message(schema([_nested()], pairs(LONG, NAME))) + END,
+    "unions": lambda: message(schema([field(kind=UNION, type_=Table({0: number(0)}))] * 500_000)) + END,
+    "dictionaries": lambda: (
+        message(
+            schema([field(dictionary=Table({0: number(5, "q"), 1: Table({0: number(8, "i"), 1: b"1"})}))] * 500_000)
+        )
+        + END
+    ),
+    "texts beside the schema": lambda: message(PLAIN, metadata=MANY) + END,
+    "texts beside a later message": lambda: message(PLAIN) + message(Table({}), 9, metadata=MANY) + END,
+    "texts beside a batch": lambda: (
+        message(PLAIN) + message(records(1, 1, place=0, size=8), RECORDS, body=bytes(8), metadata=MANY) + END
+    ),
+    "another schema": lambda: message(PLAIN) + message(schema([field()] * 1_000_000, MANY)) + END,
+    "without marks": lambda: old_message(schema([field()], MANY)) + bytes(4),
+    "brackets": lambda: (
+        message(
+            schema(
+                [
+                    field(
+                        kind=SIZED_LIST,
+                        type_=Table({0: number(1, "i")}),
+                        children=[field()],
+                        metadata=_extension(b"arrow.fixed_shape_tensor", b"[" * 1_000_000),
+                    )
+                ]
+            )
+        )
+        + END
+    ),
+    "braces": lambda: message(schema([field(metadata=_extension(b"arrow.opaque", b'{"":' * 1_000_000))])) + END,
+    "the same bytes, swapped": _same_bytes_swapped,
+    "packed as of old": _packed_as_of_old,
+    "additions to a dictionary": _additions,
+}
+
+
+def _chunks(count: int) -> th.Value:
+    """A row group with so many columns, of which nothing is said."""
+    chunks = th.items([th.struct({2: th.i64(0)})] * count)
+    return th.struct({1: chunks, 2: th.i64(0), 3: th.i64(0)})
+
+
+def _parquet_of(stream: bytes) -> bytes:
+    return th.file(th.flat(1), pairs=th.items([th.pair(b"ARROW:schema", base64.b64encode(stream))]))
+
+
+FILES: dict[str, Callable[[], bytes]] = {
+    "an Arrow schema": lambda: _parquet_of(STREAMS["pairs"]()),
+    "an Arrow schema after a good one": lambda: th.file(
+        th.flat(1),
+        pairs=th.items(
+            [
+                # The value first, and once more: the last one counts.
+                th.struct({2: th.binary(base64.b64encode(STREAMS[each]())), 1: th.binary(b"ARROW:schema")})
+                for each in ("names", "pairs")
+            ]
+        ),
+    ),
+    "an Arrow schema with brackets": lambda: _parquet_of(STREAMS["braces"]()),
+    "a length": lambda: th.framed(th.struct({1: th.i32(2), 2: th.head(12, 1_000_000)})),
+    "a path": lambda: th.file(
+        th.items([th.element(b"all", 1), th.element(LONG.content, 5000), *[th.element(b"x")] * 5000])
+    ),
+    "groups in groups": lambda: th.file(
+        th.items([th.element(b"all", 1), *[th.element(b"x", 1)] * 100_000, th.element(b"a")])
+    ),
+    "chunks": lambda: th.file(th.flat(1), th.items([_chunks(900_000)])),
+    "columns": lambda: th.file(th.flat(200_000)),
+}
+
+
+@cache
+def _outcomes() -> dict[str, tuple[str, int, float]]:
+    bodies = {f"stream: {name}": ("read_arrow_stream", make()) for name, make in STREAMS.items()}
+    bodies["file: pairs"] = ("read_arrow_file", b"ARROW1\0\0" + STREAMS["pairs"]())
+    bodies |= {f"parquet: {name}": ("read_parquet", make()) for name, make in FILES.items()}
+    done = subprocess.run([sys.executable, "-c", _READ], input=pickle.dumps(bodies), capture_output=True, check=False)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return {name: (outcome, growth, seconds) for name, outcome, growth, seconds in lines}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*[f"stream: {each}" for each in STREAMS], "file: pairs", *[f"parquet: {each}" for each in FILES]],
+)
+def test_few_bytes_take_little(name: str) -> None:
+    outcomes = _outcomes()
+    assert name in outcomes, "the process ended"
+    outcome, growth, seconds = outcomes[name]
+    assert outcome in ("TooLarge", "InvalidInput")
+    assert growth < MOST_GROWTH
+    assert seconds < MOST_SECONDS
