@@ -16,6 +16,7 @@ from millrace.serving.bodies.arrow_numbers import read_numbers
 from millrace.serving.bodies.arrow_rows import ArrowRows, are_machine_numbers, is_plain, value_bytes, value_width
 from millrace.serving.bodies.body import PLAIN, Body, Envelope, TooLarge
 from millrace.serving.bodies.parquet_footer import check_footer
+from millrace.serving.bodies.parquet_pages import check_pages
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -154,9 +155,11 @@ def _parquet(raw: bytes, most_bytes: int) -> _Found:
     kinds = dict(zip(schema.names, schema.types, strict=True))
     numbers = are_machine_numbers(schema)
     plain = kinds if numbers else {name: kind for name, kind in kinds.items() if is_plain(kind)}
-    packed = sum(facts.row_group(number).total_byte_size for number in range(facts.num_row_groups))
+    check_pages(raw, facts, most_bytes)
+    # Of each group as many rows are read as it says itself, whatever the file says of all.
+    rows = sum(facts.row_group(number).num_rows for number in range(facts.num_row_groups))
     width = _WIDEST * len(plain) if numbers else sum(map(value_width, plain.values()))
-    if max(packed, facts.num_rows * width) > most_bytes:
+    if rows * width > most_bytes:
         raise TooLarge
     # As dictionaries: a text that is sent once and stands in a million rows stays one text.
     texts = [] if numbers else [name for name, kind in plain.items() if pa.types.is_string(kind)]

@@ -46,12 +46,15 @@ class Compact:
     Args:
         data: what they are in.
         room: how many bytes they may take in memory; TooLarge is raised where it is more, and before it is.
+
+    Attributes:
+        at: where the next one is.
     """
 
-    __slots__ = ("_at", "_data", "_room")
+    __slots__ = ("_data", "_room", "at")
 
     def __init__(self, data: bytes, room: int) -> None:
-        self._data, self._room, self._at = data, room, 0
+        self._data, self._room, self.at = data, room, 0
 
     def take(self, size: int) -> None:
         """Take this much of the room."""
@@ -64,8 +67,8 @@ class Compact:
         last = 0
         while True:
             self.take(_FIELD_BYTES)
-            head = self._data[self._at]
-            self._at += 1
+            head = self._data[self.at]
+            self.at += 1
             if not head & _LOW:
                 return
             last = self._number_of_field(last, head >> 4)
@@ -80,15 +83,15 @@ class Compact:
         """A text."""
         size = self._varint()
         self.take(size)
-        found = self._data[self._at : self._at + size]
+        found = self._data[self.at : self.at + size]
         check(len(found) == size)
-        self._at += size
+        self.at += size
         return found
 
     def items(self, of: Items) -> Iterator[int]:
         """The kind of each item of a list, as `fields`; there has to be room for all of them before the first is read."""
-        head = self._data[self._at]
-        self._at += 1
+        head = self._data[self.at]
+        self.at += 1
         kind, count = head & _LOW, self._varint() if head >> 4 == _LONG else head >> 4
         check(not (count and of.kind) or kind == of.kind)
         self.take(count * (of.size or _ITEM_BYTES.get(kind, _OTHER_ITEM_BYTES)))
@@ -109,27 +112,27 @@ class Compact:
             self.binary()
         else:
             check(kind in _WIDTHS)
-            self._at += _WIDTHS[kind]
+            self.at += _WIDTHS[kind]
 
     def _skip_struct(self, of: Items, depth: int) -> None:
         """As `fields` would, in a third of its time: most of a footer are numbers that nobody needs."""
         data, last = self._data, 0
-        while head := data[self._at] & _LOW:
+        while head := data[self.at] & _LOW:
             self.take(_FIELD_BYTES)
-            step = data[self._at] >> 4
-            self._at += 1
+            step = data[self.at] >> 4
+            self.at += 1
             last = self._number_of_field(last, step)
             if head in _NUMBERS:
-                while data[self._at] > _SEVEN_BITS:
-                    self._at += 1
-                self._at += 1
+                while data[self.at] > _SEVEN_BITS:
+                    self.at += 1
+                self.at += 1
             else:
                 self.skip(head, of.parts.get(last, _UNKNOWN), depth + 1)
-        self._at += 1
+        self.at += 1
 
     def _skip_item(self, kind: int, of: Items, depth: int) -> None:
         if kind in (1, 2):  # of a field it is the kind that says what it is; an item takes a byte
-            self._at += 1
+            self.at += 1
         else:
             self.skip(kind, of, depth)
 
@@ -142,8 +145,8 @@ class Compact:
         """Seven bits in each byte, the lowest first, and one that says whether there are more."""
         value = 0
         for shift in _SHIFTS:
-            byte = self._data[self._at]
-            self._at += 1
+            byte = self._data[self.at]
+            self.at += 1
             value |= (byte & _SEVEN_BITS) << shift
             if byte <= _SEVEN_BITS:
                 check(value < 1 << 64)

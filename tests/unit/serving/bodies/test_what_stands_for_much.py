@@ -10,8 +10,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.unit.serving.bodies import thrift_bytes as th
@@ -157,6 +160,25 @@ def _parquet_of(stream: bytes) -> bytes:
     return th.file(th.flat(1), pairs=th.items([th.pair(b"ARROW:schema", base64.b64encode(stream))]))
 
 
+def _told_too_little(column: pa.Array) -> bytes:
+    """A file that says that it is small when it is unpacked, and that it has one row; its row group says how many it has."""
+    sink = io.BytesIO()
+    options: dict[str, Any] = {"write_statistics": False, "use_dictionary": False, "store_schema": False}
+    pq.write_table(pa.table({"c": column}), sink, compression="zstd", row_group_size=len(column), **options)
+    raw = sink.getvalue()
+    start = len(raw) - 8 - int.from_bytes(raw[-8:-4], "little")
+    size = pq.ParquetFile(io.BytesIO(raw)).metadata.row_group(0).total_byte_size
+    one, rows, unpacked = (th.i64(each)[1] for each in (1, len(column), size))
+    footer = raw[start:].replace(unpacked, _as_long(one, unpacked))
+    return raw[:start] + (footer.replace(rows, _as_long(one, rows), 1) if len(column) > 1 else footer)
+
+
+def _as_long(number_: bytes, other: bytes) -> bytes:
+    """The same number in as many bytes as the other."""
+    more = len(other) - len(number_)
+    return number_[:-1] + bytes([number_[-1] | 128]) + b"\x80" * (more - 1) + b"\0"
+
+
 FILES: dict[str, Callable[[], bytes]] = {
     "an Arrow schema": lambda: _parquet_of(STREAMS["pairs"]()),
     "an Arrow schema after a good one": lambda: th.file(
@@ -179,6 +201,8 @@ FILES: dict[str, Callable[[], bytes]] = {
     ),
     "chunks": lambda: th.file(th.flat(1), th.items([_chunks(900_000)])),
     "columns": lambda: th.file(th.flat(200_000)),
+    "rows that the file does not tell": lambda: _told_too_little(pa.array(np.zeros(20_000_000))),
+    "pages that nothing tells of": lambda: _told_too_little(pa.array(["x" * 150_000_000])),
 }
 
 
