@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 from millrace.core.errors import InvalidInput
 from millrace.serving.bodies.arrow_messages import first_message, unpacked_bytes
 from millrace.serving.bodies.arrow_numbers import read_numbers
-from millrace.serving.bodies.arrow_rows import ArrowRows, are_machine_numbers, is_plain, value_bytes, value_width
+from millrace.serving.bodies.arrow_rows import (
+    ArrowRows,
+    are_machine_numbers,
+    is_plain,
+    is_text,
+    value_bytes,
+    value_width,
+)
 from millrace.serving.bodies.body import PLAIN, Body, Envelope, TooLarge
 from millrace.serving.bodies.parquet_footer import check_footer
 from millrace.serving.bodies.parquet_pages import check_pages
@@ -161,8 +168,9 @@ def _parquet(raw: bytes, most_bytes: int) -> _Found:
     width = _WIDEST * len(plain) if numbers else sum(map(value_width, plain.values()))
     if rows * width > most_bytes:
         raise TooLarge
-    # As dictionaries: a text that is sent once and stands in a million rows stays one text.
-    texts = [] if numbers else [name for name, kind in plain.items() if pa.types.is_string(kind)]
+    # As dictionaries: a text that is sent once and stands in a million rows stays one text. Texts that say how they differ
+    # from the one before, which may be as few bytes, can't be read so: pyarrow refuses them.
+    texts = [] if numbers else [name for name, kind in plain.items() if is_text(kind)]
     if texts:
         file = ParquetFile(pa.BufferReader(buffer), read_dictionary=texts, metadata=facts)
     table = file.read(columns=None if len(plain) == len(schema) else list(plain), use_threads=False)

@@ -90,7 +90,7 @@ def is_plain(kind: pa.DataType) -> bool:
         return not is_of.is_dictionary(kind.value_type) and is_plain(kind.value_type)
     tests = (is_of.is_integer, is_of.is_floating, is_of.is_decimal, is_of.is_boolean, is_of.is_null)
     moments = (is_of.is_timestamp, is_of.is_date)
-    return any(test(kind) for test in (*tests, *moments)) or _is_text(kind)
+    return any(test(kind) for test in (*tests, *moments)) or is_text(kind)
 
 
 def value_bytes(batch: pa.RecordBatch) -> int:
@@ -109,7 +109,7 @@ def value_width(kind: pa.DataType) -> int:
 
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    return 1 if _is_text(kind) or pa.types.is_null(kind) else max(1, kind.bit_width // 8)
+    return 1 if is_text(kind) or pa.types.is_null(kind) else max(1, kind.bit_width // 8)
 
 
 def _text_bytes(column: pa.Array) -> int:
@@ -117,11 +117,11 @@ def _text_bytes(column: pa.Array) -> int:
     import pyarrow.compute as pc
 
     if pa.types.is_dictionary(column.type):
-        if not _is_text(column.type.value_type):
+        if not is_text(column.type.value_type):
             return 0
         sizes = pc.fill_null(_sizes(column.dictionary), 0).take(column.indices)
         return int(pc.sum(sizes.cast(pa.int64())).as_py() or 0)
-    return int(pc.sum(_sizes(column)).as_py() or 0) if _is_text(column.type) else 0
+    return int(pc.sum(_sizes(column)).as_py() or 0) if is_text(column.type) else 0
 
 
 def _sizes(column: pa.Array) -> pa.Array:
@@ -180,7 +180,8 @@ def _one_by_one(batch: pa.RecordBatch) -> np.ndarray | None:
     return np.ascontiguousarray(np.array(columns).T).reshape(batch.num_rows, len(columns))
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether it is text, in any form."""
     import pyarrow as pa
 
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

@@ -179,6 +179,13 @@ def _as_long(number_: bytes, other: bytes) -> bytes:
     return number_[:-1] + bytes([number_[-1] | 128]) + b"\x80" * (more - 1) + b"\0"
 
 
+def _one_long_text(kind: pa.DataType, **options: Any) -> bytes:
+    sink = io.BytesIO()
+    table = pa.table({"c": pa.array([500_000 * "x"] * 1000, kind)})
+    pq.write_table(table, sink, compression="zstd", write_statistics=False, **options)
+    return sink.getvalue()
+
+
 FILES: dict[str, Callable[[], bytes]] = {
     "an Arrow schema": lambda: _parquet_of(STREAMS["pairs"]()),
     "an Arrow schema after a good one": lambda: th.file(
@@ -201,6 +208,12 @@ FILES: dict[str, Callable[[], bytes]] = {
     ),
     "chunks": lambda: th.file(th.flat(1), th.items([_chunks(900_000)])),
     "columns": lambda: th.file(th.flat(200_000)),
+    "a long text": lambda: _one_long_text(pa.string()),
+    "a long large text": lambda: _one_long_text(pa.large_string()),
+    "a long text in views": lambda: _one_long_text(pa.string_view()),
+    "texts that begin alike": lambda: _one_long_text(
+        pa.large_string(), use_dictionary=False, column_encoding={"c": "DELTA_BYTE_ARRAY"}
+    ),
     "rows that the file does not tell": lambda: _told_too_little(pa.array(np.zeros(20_000_000))),
     "pages that nothing tells of": lambda: _told_too_little(pa.array(["x" * 150_000_000])),
 }
