@@ -22,8 +22,8 @@ from millrace.serving.bodies.arrow_rows import (
     value_width,
 )
 from millrace.serving.bodies.body import PLAIN, Body, Envelope, TooLarge
-from millrace.serving.bodies.parquet_footer import check_footer
-from millrace.serving.bodies.parquet_pages import check_pages
+from millrace.serving.bodies.parquet_footer import read_footer
+from millrace.serving.bodies.parquet_pages import check_pages, read_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -155,18 +155,16 @@ def _parquet(raw: bytes, most_bytes: int) -> _Found:
     import pyarrow as pa
     from pyarrow.parquet import ParquetFile
 
-    check_footer(raw, most_bytes)
+    footer = read_footer(raw, most_bytes)
+    check_pages(raw, footer, most_bytes)
     buffer = pa.py_buffer(raw)
     file = ParquetFile(pa.BufferReader(buffer))
     facts, schema = file.metadata, file.schema_arrow
     kinds = dict(zip(schema.names, schema.types, strict=True))
     numbers = are_machine_numbers(schema)
     plain = kinds if numbers else {name: kind for name, kind in kinds.items() if is_plain(kind)}
-    check_pages(raw, facts, most_bytes)
-    # Of each group as many rows are read as it says itself, whatever the file says of all.
-    rows = sum(facts.row_group(number).num_rows for number in range(facts.num_row_groups))
-    width = _WIDEST * len(plain) if numbers else sum(map(value_width, plain.values()))
-    if rows * width > most_bytes:
+    widths = {name.encode(): _WIDEST if numbers else value_width(kind) for name, kind in plain.items()}
+    if read_bytes(footer, widths) > most_bytes:
         raise TooLarge
     # As dictionaries: a text that is sent once and stands in a million rows stays one text. Texts that say how they differ
     # from the one before, which may be as few bytes, can't be read so: pyarrow refuses them.

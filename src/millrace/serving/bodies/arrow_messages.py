@@ -111,7 +111,7 @@ def _batch_bytes(stream: bytes, metadata: bytes, body: int, dictionaries: dict[i
     place = _field(metadata, dictionary, _DICTIONARY_ID)
     name = _LENGTH.unpack_from(metadata, place)[0] if place else 0
     place = _field(metadata, dictionary, _IS_DELTA)
-    if place and metadata[place]:
+    if place and metadata[place : place + 1] > b"\0":
         size += dictionaries.get(name, 0)
     dictionaries[name] = size
     return size

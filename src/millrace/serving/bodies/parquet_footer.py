@@ -8,6 +8,8 @@ https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thr
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from millrace.serving.bodies.arrow_messages import first_metadata
 from millrace.serving.bodies.arrow_metadata import MOST_DEPTH, metadata_bytes
@@ -19,9 +21,11 @@ _LENGTH_BYTES = 4
 _ARROW_SCHEMA = b"ARROW:schema"
 _PATH_COPIES = 3
 _NAME_BYTES = 32
-# Fields by their number in the structs FileMetaData, SchemaElement and KeyValue.
-_SCHEMA, _PAIRS = 2, 5
-_NAME, _CHILDREN = 4, 5
+# Fields by their number in the structs FileMetaData, SchemaElement, RowGroup, ColumnChunk, ColumnMetaData and KeyValue.
+_SCHEMA, _GROUPS, _PAIRS = 2, 4, 5
+_TYPE, _NAME, _CHILDREN = 1, 4, 5
+_COLUMNS, _COLUMN_METADATA = 1, 3
+_PLACES = {5: "values", 7: "size", 9: "page", 11: "dictionary"}
 _KEY, _VALUE = 1, 2
 # Each list in a footer: its items are read as what they ought to be, whatever it says of their kind.
 _ELEMENTS = Items(STRUCT, size=512)
@@ -40,12 +44,44 @@ _COLUMN = Items(
 )
 _ENCRYPTION = Items(STRUCT, {2: Items(STRUCT, {1: Items(BINARY)})})
 _CHUNKS = Items(STRUCT, {3: _COLUMN, 8: _ENCRYPTION}, 256)
-_GROUPS = Items(STRUCT, {1: _CHUNKS, 4: Items(STRUCT)})
-_FILE = {4: _GROUPS, 7: Items(STRUCT)}
+_ROW_GROUPS = Items(STRUCT, {1: _CHUNKS, 4: Items(STRUCT)})
+_FILE = {4: _ROW_GROUPS, 7: Items(STRUCT)}
 
 
-def check_footer(raw: bytes, most_bytes: int) -> None:
-    """See whether pyarrow may read the footer of this file.
+@dataclass(frozen=True, slots=True)
+class Footer:
+    """What a footer says of where values are. pyarrow's own objects for it end the process where some of it does not fit.
+
+    Attributes:
+        columns: the path of each column.
+        groups: what each row group has of each column.
+    """
+
+    columns: list[bytes]
+    groups: list[list[Chunk]]
+
+    def chunks(self) -> Iterator[tuple[bytes, Chunk]]:
+        """Each chunk with the column that it is of, which is the one in the same place."""
+        for group in self.groups:
+            yield from zip(self.columns, group, strict=True)
+
+
+@dataclass(slots=True)
+class Chunk:
+    """The values of a column: how many they are, and from where to where their pages are."""
+
+    values: int = 0
+    size: int = 0
+    page: int = 0
+    dictionary: int = 0
+
+    def start(self) -> int:
+        """Where the first page is, as pyarrow finds it."""
+        return self.dictionary if 0 < self.dictionary < self.page else self.page
+
+
+def read_footer(raw: bytes, most_bytes: int) -> Footer:
+    """Read what is needed to see whether pyarrow may read the file, once it may read this footer.
 
     Raises:
         ValueError: no Parquet file, or one with groups in groups in groups, which pyarrow follows until its stack ends.
@@ -55,48 +91,88 @@ def check_footer(raw: bytes, most_bytes: int) -> None:
     size = int.from_bytes(raw[end : end + _LENGTH_BYTES], "little") if end > 0 else 0
     check(raw.endswith(_MAGIC) and 0 < size <= end)
     try:
-        _read_file(Compact(raw[end - size : end], most_bytes))
+        return _read_file(Compact(raw[end - size : end], most_bytes))
     except IndexError as error:
         raise ValueError("it ends within its footer") from error
 
 
-def _read_file(footer: Compact) -> None:
+def _read_file(footer: Compact) -> Footer:
+    columns: list[bytes] = []
+    groups: list[list[Chunk]] = []
     for field, kind in footer.fields():
         if (field, kind) == (_SCHEMA, LIST):
-            _read_elements(footer)
+            columns = list(_read_elements(footer))
+        elif (field, kind) == (_GROUPS, LIST):
+            groups = [_read_group(footer) for _ in footer.items(_ROW_GROUPS)]
         elif (field, kind) == (_PAIRS, LIST):
             for _ in footer.items(_KEY_VALUES):
                 _read_pair(footer)
         else:
             footer.skip(kind, _FILE.get(field, Items(0)))
+    return Footer(columns, groups)
 
 
-def _read_elements(footer: Compact) -> None:
+def _read_elements(footer: Compact) -> Iterator[bytes]:
     """A tree, each group followed by what is in it. A column's path is kept in more than one form."""
-    groups = [[0, 0]]  # how many are still to come, and the length of the path
-    for _ in footer.items(_ELEMENTS):
-        name, children = _read_element(footer)
-        while len(groups) > 1 and not groups[-1][0]:
+    groups: list[tuple[int, bytes]] = []  # how many are still to come, and the path
+    for number, _ in enumerate(footer.items(_ELEMENTS)):
+        name, children, is_column = _read_element(footer)
+        while groups and not groups[-1][0]:
             groups.pop()
-        groups[-1][0] -= 1
-        path = groups[-1][1] + name + _NAME_BYTES
-        footer.take(_PATH_COPIES * path)
-        if children > 0:
-            groups.append([children, path])
+        check(bool(groups) == (number > 0) and children >= 0)
+        if groups:
+            left, above = groups[-1]
+            groups[-1] = left - 1, above
+            name = above + b"." + name if above else name
+        footer.take(_PATH_COPIES * (len(name) + _NAME_BYTES * len(groups)))
+        if children or not number:
+            groups.append((children, name if number else b""))
             check(len(groups) <= MOST_DEPTH)
+        else:
+            check(is_column)  # or it is a group of none, and no column to pyarrow
+            yield name
 
 
-def _read_element(footer: Compact) -> tuple[int, int]:
-    name = children = 0
+def _read_element(footer: Compact) -> tuple[bytes, int, bool]:
+    name, children, is_column = b"", 0, False
     for field, kind in footer.fields():
         if (field, kind) == (_NAME, BINARY):
-            name = len(footer.binary())
+            name = footer.binary()
         elif (field, kind) == (_CHILDREN, I32):
             children = footer.number()
-            check(abs(children) < 1 << 31)  # others would be cut to 32 bits
+            check(children < 1 << 31)  # others would be cut to 32 bits
         else:
+            is_column |= (field, kind) == (_TYPE, I32)
             footer.skip(kind)
-    return name, children
+    return name, children, is_column
+
+
+def _read_group(footer: Compact) -> list[Chunk]:
+    found: list[Chunk] = []
+    for field, kind in footer.fields():
+        if (field, kind) == (_COLUMNS, LIST):
+            found = [_read_chunk(footer) for _ in footer.items(_CHUNKS)]
+        else:
+            footer.skip(kind, _ROW_GROUPS.parts.get(field, Items(0)))
+    return found
+
+
+def _read_chunk(footer: Compact) -> Chunk:
+    found = Chunk()
+    for field, kind in footer.fields():
+        if (field, kind) == (_COLUMN_METADATA, STRUCT):
+            _read_column(footer, found)
+        else:
+            footer.skip(kind, _CHUNKS.parts.get(field, Items(0)))
+    return found
+
+
+def _read_column(footer: Compact, found: Chunk) -> None:
+    for field, kind in footer.fields():
+        if kind == I64 and field in _PLACES:
+            setattr(found, _PLACES[field], footer.number())
+        else:
+            footer.skip(kind, _COLUMN.parts.get(field, Items(0)))
 
 
 def _read_pair(footer: Compact) -> None:

@@ -5,20 +5,18 @@ The layout: https://github.com/apache/parquet-format/blob/master/src/main/thrift
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from millrace.serving.bodies.flatbuffers import check
+from millrace.serving.bodies.parquet_footer import Chunk, Footer
 from millrace.serving.bodies.thrift import I32, Compact
-
-if TYPE_CHECKING:
-    import pyarrow.parquet as pq
 
 _PAGE_BYTES = 256
 # Fields of the struct PageHeader by their number.
 _UNPACKED, _PACKED = 2, 3
 
 
-def check_pages(raw: bytes, facts: pq.FileMetaData, most_bytes: int) -> None:
+def check_pages(raw: bytes, footer: Footer, most_bytes: int) -> None:
     """See whether all columns, each for itself, may be unpacked.
 
     Raises:
@@ -27,20 +25,23 @@ def check_pages(raw: bytes, facts: pq.FileMetaData, most_bytes: int) -> None:
     """
     pages = Compact(raw, most_bytes)
     try:
-        for number in range(facts.num_row_groups):
-            group = facts.row_group(number)
-            for place in range(group.num_columns):
-                _read_chunk(pages, group.column(place))
+        for _, chunk in footer.chunks():
+            _read_chunk(pages, chunk)
     except IndexError as error:
         raise ValueError("it ends within a page") from error
 
 
-def _read_chunk(pages: Compact, chunk: pq.ColumnChunkMetaData) -> None:
-    # As pyarrow finds the first.
-    start, dictionary = chunk.data_page_offset, chunk.dictionary_page_offset
-    if dictionary and 0 < dictionary < start:
-        start = dictionary
-    end = start + chunk.total_compressed_size
+def read_bytes(footer: Footer, widths: Mapping[bytes, int]) -> int:
+    """What the values of columns take, by how many bytes each has.
+
+    As many are read as a chunk says that it has, whatever the file and the row group say of their rows.
+    """
+    return sum(max(0, chunk.values) * widths.get(path, 0) for path, chunk in footer.chunks())
+
+
+def _read_chunk(pages: Compact, chunk: Chunk) -> None:
+    start = chunk.start()
+    end = start + chunk.size
     check(0 <= start <= end)
     pages.at = start
     while pages.at < end:

@@ -160,17 +160,18 @@ def _parquet_of(stream: bytes) -> bytes:
     return th.file(th.flat(1), pairs=th.items([th.pair(b"ARROW:schema", base64.b64encode(stream))]))
 
 
-def _told_too_little(column: pa.Array) -> bytes:
-    """A file that says that it is small when it is unpacked, and that it has one row; its row group says how many it has."""
+def _told_too_little(column: pa.Array, *numbers: int) -> bytes:
+    """A file that says that it is small when it is unpacked, and one row in some places: 0 is of the file, 1 of a column."""
     sink = io.BytesIO()
-    options: dict[str, Any] = {"write_statistics": False, "use_dictionary": False, "store_schema": False}
+    options: dict[str, Any] = {"write_statistics": False, "use_dictionary": bool(numbers), "store_schema": False}
     pq.write_table(pa.table({"c": column}), sink, compression="zstd", row_group_size=len(column), **options)
     raw = sink.getvalue()
     start = len(raw) - 8 - int.from_bytes(raw[-8:-4], "little")
     size = pq.ParquetFile(io.BytesIO(raw)).metadata.row_group(0).total_byte_size
     one, rows, unpacked = (th.i64(each)[1] for each in (1, len(column), size))
-    footer = raw[start:].replace(unpacked, _as_long(one, unpacked))
-    return raw[:start] + (footer.replace(rows, _as_long(one, rows), 1) if len(column) > 1 else footer)
+    parts = raw[start:].replace(unpacked, _as_long(one, unpacked)).split(rows if numbers else raw)
+    between = [_as_long(one, rows) if number_ in numbers else rows for number_ in range(len(parts) - 1)]
+    return raw[:start] + b"".join(part + more for part, more in zip(parts, [*between, b""], strict=True))
 
 
 def _as_long(number_: bytes, other: bytes) -> bytes:
@@ -214,7 +215,8 @@ FILES: dict[str, Callable[[], bytes]] = {
     "texts that begin alike": lambda: _one_long_text(
         pa.large_string(), use_dictionary=False, column_encoding={"c": "DELTA_BYTE_ARRAY"}
     ),
-    "rows that the file does not tell": lambda: _told_too_little(pa.array(np.zeros(20_000_000))),
+    "rows that the file does not tell": lambda: _told_too_little(pa.array(np.zeros(20_000_000)), 0),
+    "rows that the group does not tell": lambda: _told_too_little(pa.array(np.zeros(20_000_000)), 0, 2, 3),
     "pages that nothing tells of": lambda: _told_too_little(pa.array(["x" * 150_000_000])),
 }
 
