@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import gzip
 import json
 import os
@@ -17,6 +18,7 @@ from typing import Any, cast
 
 import pytest
 
+from millrace.api.lane_protocol import LaneProtocol
 from millrace.serving.models.turns import Limits
 from millrace.serving.requests.arrival import Arrivals
 from tests.integration.lane_servers import SLOW, Answer, Client, Running, request
@@ -298,6 +300,30 @@ def test_idle_connections_are_closed_and_bodies_that_never_come_are_given_up(tmp
             assert (answer.status, answer.heads["connection"]) == (408, "close")
     finally:
         running.stop()
+
+
+def test_a_connection_that_is_reset_before_its_answer_leaves_nothing_behind(tmp_path: Path) -> None:
+    running = Running(tmp_path, keep_alive_s=0.2)
+    running.slow.gate.clear()
+    try:
+        connection = running.connect()
+        connection.sendall(ONE)
+        assert predictions([Client(connection).answer()]) == [[2.0]]
+        connection.sendall(request(body_of(5.0), path=SLOW))
+        running.wait(lambda: running.scene.in_flight == 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+        running.wait(lambda: not running.server.server_state.connections)
+        running.slow.gate.set()
+        running.wait(lambda: not _connections())
+    finally:
+        running.stop()
+
+
+def _connections() -> list[object]:
+    """All that are in memory."""
+    gc.collect()
+    return [each for each in gc.get_objects() if type(each) is LaneProtocol]
 
 
 def test_a_server_that_stops_answers_what_is_under_way(tmp_path: Path) -> None:

@@ -86,7 +86,8 @@ async def serve(
     stopped, which would end the process before its own cleaning up, so that one is swallowed.
     """
     server = uvicorn.Server(configured(app, certificate=certificate, key=key, connection=connection))
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    told: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
     with listener.dup() as door:
         ending = None if attendance is None else asyncio.create_task(_leave(server, attendance, door))
         try:
@@ -94,7 +95,8 @@ async def serve(
         finally:
             if ending is not None:
                 ending.cancel()
-    return ending is not None and ending.done() and not ending.cancelled()
+    # Who is told to end while he leaves of himself is told to end.
+    return ending is not None and ending.done() and not told
 
 
 async def _leave(server: uvicorn.Server, attendance: Attendance, door: socket.socket) -> None:

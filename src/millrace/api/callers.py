@@ -56,13 +56,8 @@ class Callers:
         others = {badge.digest: self._as_before(badge) for badge in made}
         self._known = {**others, self._home.digest: self._home}
 
-    def bearer(self, authorization: bytes) -> Caller | None:
-        """Who sends this Authorization header; None where it holds no token that counts."""
-        badge = self.badge(authorization)
-        return None if badge is None else badge.caller
-
     def badge(self, authorization: bytes) -> Badge | None:
-        """The same, for who asks again whether it still `counts`."""
+        """Who sends this Authorization header, until it no longer `counts`; None where it holds no token that does."""
         scheme, _, secret = authorization.partition(b" ")
         if scheme.lower() != b"bearer":
             return None

@@ -31,11 +31,16 @@ class Gone(Unanswered):
     """Nobody answered, since the process is gone or not there yet."""
 
 
+class Absent(Gone):
+    """Nobody is there, so nobody was asked."""
+
+
 def ask(path: Path, message: Message, timeout_s: float) -> dict[str, object]:
     """Send a command and wait for its answer.
 
     Raises:
-        Gone: nobody listens, or the other side died.
+        Absent: nobody listens.
+        Gone: the other side died.
         Unanswered: the answer did not come in time.
         InvalidState: the other side refused; its message and hint are kept.
     """
@@ -47,8 +52,7 @@ def ask(path: Path, message: Message, timeout_s: float) -> dict[str, object]:
             with connection.makefile("rb") as reader:
                 line = reader.readline()
     except OSError as error:
-        kind = Gone if isinstance(error, (FileNotFoundError, ConnectionError)) else Unanswered
-        raise kind(
+        raise _kind(error)(
             f"{path.stem} does not answer: {error.strerror or error}", hint="look at the logs in the home"
         ) from error
     if not line:
@@ -57,6 +61,12 @@ def ask(path: Path, message: Message, timeout_s: float) -> dict[str, object]:
     if "error" in answer:
         raise InvalidState(str(answer["error"]), hint=str(answer.get("hint", "")))
     return answer
+
+
+def _kind(error: OSError) -> type[Unanswered]:
+    if isinstance(error, FileNotFoundError | ConnectionRefusedError):
+        return Absent
+    return Gone if isinstance(error, ConnectionError) else Unanswered
 
 
 async def listen(at: Path | socket.socket, handler: Handler) -> asyncio.Server:

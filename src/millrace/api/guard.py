@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from millrace.access.types import ANONYMOUS, CALLER, Caller
+from millrace.access.types import ANONYMOUS, CALLER
 from millrace.api.auth import Credentials, Headers, first_header
 from millrace.api.callers import Badge, Callers
 from millrace.api.errors import error_body, status_of
@@ -55,21 +55,16 @@ class Guard:
                 authorization = authorization or value
             elif name == b"host":
                 host = host or value
-        caller = self.caller(host, authorization)
-        if caller is not None:
-            scope[CALLER] = caller
+        badge = self.badge(host, authorization)
+        if badge is not None:
+            scope[CALLER] = badge.caller
             await self._app(scope, receive, send)
         else:
             answer = await self._without_token(scope, receive)
             await (answer or self._app)(scope, receive, _with_headers(send))
 
-    def caller(self, host: bytes, authorization: bytes) -> Caller | None:
-        """Who sends a request with these headers to this server, by the token in them; None where that is not sure."""
-        badge = self.badge(host, authorization)
-        return None if badge is None else badge.caller
-
     def badge(self, host: bytes, authorization: bytes) -> Badge | None:
-        """The same, for who asks again whether it still `counts`."""
+        """Who sends a request with these headers to this server, by the token in them; None where that is not sure."""
         return self._callers.badge(authorization) if self._is_ours(host) else None
 
     def counts(self, badge: Badge) -> bool:

@@ -11,9 +11,10 @@ from millrace.api.callers import Badge
 from millrace.serving.requests.lane import Head
 
 _END = b"\r\n\r\n"
-_LONGEST, _MOST_KNOWN = 8 << 10, 512
+_LONGEST, _MOST_KNOWN = 2 << 10, 512  # bytes of a head, and how many are known at once: a few megabytes
 _HOT = (b"/invocations", b"/infer")
 _LONGEST_URL = 1024
+_MOST_DIGITS = 9
 
 
 @dataclass(slots=True, eq=False)
@@ -34,7 +35,7 @@ class Opening:
 
 
 class Heads:
-    """The openings of requests. Those that came last are known by their bytes.
+    """The openings of requests, which are known by their bytes until some hundred others have come.
 
     These hold tokens. A dict finds them by all of their bytes, hashed with a key that nobody knows: how long that takes tells
     nothing of what others have sent.
@@ -95,13 +96,17 @@ def _opening(raw: bytes, most_bytes: int) -> Opening | None:
     # Which of two headers of one name counts is for the usual way to say.
     plain = reader.is_whole and len(sent) == len(reader.headers) and not _SPECIAL & sent.keys()
     kept = parser.get_method() == b"POST" and parser.get_http_version() == "1.1" and parser.should_keep_alive()
-    if asked is None or not plain or not kept or not length.isdigit() or int(length) > most_bytes:
+    if asked is None or not plain or not kept or not _is_short(length, most_bytes):
         return None
     return Opening(Head(*asked, sent), len(raw), len(raw) + int(length))
 
 
 # What changes how a request is read, or what is answered before its body.
 _SPECIAL = {b"transfer-encoding", b"expect", b"upgrade"}
+
+
+def _is_short(length: bytes, most_bytes: int) -> bool:
+    return length.isdigit() and len(length) <= _MOST_DIGITS and int(length) <= most_bytes
 
 
 def _asked(url: bytes) -> tuple[str, bytes] | None:

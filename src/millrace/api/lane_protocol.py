@@ -96,6 +96,7 @@ class LaneProtocol(HttpToolsProtocol):
         """uvicorn's; a request that never became whole goes the usual way, which tells that."""
         self._wait_no_more()
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # uvicorn forgets it where the connection was reset
 
     def shutdown(self) -> None:
         """uvicorn's; a connection with half a request is not idle."""

@@ -17,8 +17,8 @@ from millrace.serving.requests.hot import HotApp
 
 # As long as control stays.
 REST_S = 120.0
-_GROWN_BYTES = 16 << 20
-_STATE = Path("/proc/self/statm")
+_GROWN_BYTES = 8 << 20
+_STATE = Path("/proc/self/status")
 _log = logging.getLogger(__name__)
 
 
@@ -30,13 +30,13 @@ class Renewal:
 
     def begin(self) -> None:
         """What is stored is loaded: what the process takes now it needs."""
-        self._lean_bytes = _resident_bytes()
+        self._lean_bytes = _own_bytes()
 
     def is_due(self) -> bool:
-        """Whether nobody has asked for two minutes, what is served is loaded in a blink, and it is worth it."""
+        """Whether nobody has asked for a prediction for two minutes, what is served is loaded in a blink, and it is worth it."""
         if self._hot.rested_s() < REST_S or not self._hot.loads_at_once():
             return False
-        return _resident_bytes() - self._lean_bytes > _GROWN_BYTES
+        return _own_bytes() - self._lean_bytes > _GROWN_BYTES
 
     @staticmethod
     def leave() -> None:
@@ -50,8 +50,10 @@ def begin_anew() -> None:
     os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - our own program
 
 
-def _resident_bytes() -> int:
-    """What the process takes of the memory; 0 where the system does not say."""
+def _own_bytes() -> int:
+    """What the process has in memory that is no file's, which the system takes back by itself; 0 where the system does not say."""
     with suppress(OSError):
-        return int(_STATE.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        for line in _STATE.read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) << 10
     return 0

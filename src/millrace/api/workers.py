@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar, cast
 
-from millrace.api.channel import Gone, Message, Unanswered, ask
+from millrace.api.channel import Absent, Gone, Message, Unanswered, ask
 from millrace.api.runtime import worker_channel
 from millrace.api.wire import to_wire
 from millrace.core.errors import InvalidState
@@ -95,14 +95,18 @@ def _unsealed(path: Path, within_s: float) -> str | None:
 
 
 def _patiently(path: Path, message: Message) -> dict[str, object]:
-    """Ask a worker that may be about to be replaced."""
+    """Ask a worker that may be about to be replaced, or to begin anew."""
     deadline = time.monotonic() + _REPLACED_S
     while True:
         try:
             ask(path, {"do": "status"}, _QUICK_S)
-            break
-        except Unanswered:
-            if time.monotonic() > deadline:
-                raise
-            threading.Event().wait(0.1)
-    return ask(path, message, _LOAD_S)
+        except Unanswered as error:
+            unasked: Unanswered = error
+        else:
+            try:
+                return ask(path, message, _LOAD_S)
+            except Absent as error:  # it left between the two questions
+                unasked = error
+        if time.monotonic() > deadline:
+            raise unasked
+        threading.Event().wait(0.1)

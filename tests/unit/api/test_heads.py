@@ -67,6 +67,8 @@ def test_it_is_read_once_as_long_as_few_others_come() -> None:
         (b"\r\n\r\n", b"\r\n"),
         (b"Length: 9", b"Length: 101"),
         (b"Length: 9", b"Length: +9"),
+        (b"Length: 9", b"Length: " + b"0" * 5000 + b"9"),
+        (b"Length: 9", b"Length: 0000000009"),
         (b"Length: 9", b"Length: \xd9\xa9"),
         (b"Content-Length: 9", b"Transfer-Encoding: chunked"),
         (b"Length: 9\r\n", b"Length: 9\r\nTransfer-Encoding: chunked\r\n"),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.api.wires import TOKEN, Pair, Pieces
+from tests.unit.api.wires import TOKEN, Pair, Pieces, Wire
 from tests.unit.serving.lanes import body_of
 
 PATH = b"/serving-endpoints/churn/invocations"
@@ -278,3 +280,51 @@ def test_who_leaves_before_the_answer_leaves_nothing_behind(
     assert (said.answers, said.raised, caplog.text) == ([], [], "")
     assert said.counts == ({("churn", "churn-1"): ({"200": 1}, 1)}, {})
     assert [record.status for record in said.records] == [200]
+
+
+class _Timers:
+    """A connection's loop, whose time stands in a test's hand.
+
+    Attributes:
+        set: delay and callback of each timer.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop, self.now_s = loop, 1000.0
+        self.set: list[tuple[float, Callable[[], None]]] = []
+
+    def time(self) -> float:
+        return self.now_s
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        self.set.append((delay_s, callback))
+        return self._loop.call_later(3600, callback)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+
+def test_one_timer_keeps_a_connection_through_many_requests(pair: Pair) -> None:
+    async def story() -> None:
+        server, wire = pair.servers[0], Wire()
+        server.renew()
+        connection = server.connection()
+        timers = _Timers(asyncio.get_running_loop())
+        connection.loop = cast("Any", timers)
+        wire.protocol = connection
+        connection.connection_made(wire)
+        for _ in range(3):
+            connection.data_received(request())
+            await asyncio.sleep(0.01)
+            timers.now_s += 30
+        assert [delay_s for delay_s, _ in timers.set] == [75]
+        timers.set[0][1]()  # 30 seconds after the last answer
+        assert [delay_s for delay_s, _ in timers.set] == [75, 45]
+        assert not wire.is_closing()
+        timers.now_s += 45
+        timers.set[1][1]()
+        assert wire.is_closing()
+        await asyncio.sleep(0.01)
+        assert len(timers.set) == 2
+
+    asyncio.run(story())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -42,8 +44,11 @@ class _LastMoment(Attendance):
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("millrace.api.asgi_server._LOOK_S", 0.05)
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize("often", [0, 2])
@@ -88,3 +93,19 @@ def test_it_stays_while_there_is_something_to_do(tmp_path: Path) -> None:
 
     with closing(Door(tmp_path / "control.sock")) as door:
         asyncio.run(story(door))
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_who_is_told_to_end_while_he_leaves_has_been_told(tmp_path: Path, told: bool) -> None:  # noqa: FBT001 - a case
+    class Told(Attendance):
+        async def is_over_behind_closed_doors(self) -> bool:
+            if told:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return True
+
+    async def story(door: Door) -> bool:
+        listener = socket.socket(fileno=os.dup(door.fileno()))
+        return await asgi_server.serve(_hello, listener=listener, attendance=Told(lambda: True, 0.0))
+
+    with closing(Door(tmp_path / "control.sock")) as door:
+        assert asyncio.run(story(door)) is not told

@@ -4,6 +4,7 @@ import json
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,7 +57,13 @@ print(json.dumps([faults / 10, kept, resident()]))
 """
 
 
+_HUGE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")
+@pytest.mark.skipif(
+    _HUGE.exists() and "[always]" in _HUGE.read_text(), reason="of huge pages there are too few to count"
+)
 def test_what_a_turn_leaves_is_there_for_the_next_one_until_it_is_given_back() -> None:
     def run(how: str) -> list[float]:
         done = subprocess.run([sys.executable, "-c", _TURNS, how], check=True, capture_output=True, text=True)
@@ -64,6 +71,5 @@ def test_what_a_turn_leaves_is_there_for_the_next_one_until_it_is_given_back() -
         return found
 
     (faults, kept, left), (faults_otherwise, _, _) = run("kept"), run("not kept")
-    assert faults < 100
-    assert faults_otherwise > 1000
+    assert faults * 10 < faults_otherwise
     assert left < kept - (15 << 20)

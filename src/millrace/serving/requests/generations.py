@@ -106,9 +106,12 @@ class Generations:
         return not all(map(self._is_quick, endpoint.plans))
 
     def loads_at_once(self) -> bool:
-        """Whether all active entities are on paths that need nothing of the model's own libraries."""
-        served = [each for endpoint in list(self._active.values()) for each in endpoint.entities.values()]
-        return all(each.path.partition(":")[0] in _AT_ONCE for each in served)
+        """Whether all that is in memory is on paths that need nothing of the model's own libraries, and nothing is asleep."""
+        return not self._loaded and all(map(self._loads_at_once, self._in_memory()))
+
+    def _loads_at_once(self, served: Served) -> bool:
+        by = served.path.partition(":")[0]
+        return by in _AT_ONCE and not _is_asleep(served) and self._is_quick(served.plan)
 
     def _is_quick(self, plan: LoadPlan) -> bool:
         if plan.flavor == FEATURE_SPEC:

@@ -172,7 +172,7 @@ class Lane:
         for passage in passages:
             if not passage.is_answered:
                 self._answer_alone(passage)
-        if len(passages) == 1:  # where many ask, there is always one who keeps it awake
+        if len(passages) == 1 and passages[0].is_answered:  # where many ask, there is always one who keeps it awake
             self._wakefulness.stay()
 
     def _is_quick(self, passage: _Passage) -> bool:

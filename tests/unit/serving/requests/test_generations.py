@@ -115,6 +115,27 @@ def test_older_generations_leave_memory_and_the_previous_one_stays(
     assert [model() is not None for model in models] == [False, False, False]
 
 
+def test_what_is_there_again_within_moments(generations: Generations, endpoint: MakeEndpoint, seconds: Seconds) -> None:
+    assert generations.loads_at_once()
+    active = switch(generations, endpoint(1, ONE))
+    assert active.first.path.startswith("onnx: ")
+    assert generations.loads_at_once()
+    generations.load(endpoint(2, TWO))
+    assert not generations.loads_at_once()  # it may be activated in a moment
+    generations.activate("prices", 2)
+    assert generations.loads_at_once()
+    assert isinstance(active.first, ServedModel)
+    before: Any = active.first.model
+    before.predictor = replace(before.predictor, path="sklearn")
+    assert not generations.loads_at_once()  # that one would be missed by who goes back
+    generations.remove("prices")
+    switch(generations, endpoint(3, replace(ONE, settings=SLEEPY)))
+    assert generations.loads_at_once()
+    seconds.now += 61
+    assert generations.rest()
+    assert not generations.loads_at_once()  # all would be awake
+
+
 def test_what_must_be_proved_first_takes_long(tmp_path: Path, endpoint: MakeEndpoint) -> None:
     online, proofs, made = LmdbOnlineStore(tmp_path / "online"), KeptProofs(tmp_path / "proofs"), endpoint(1, ONE)
     key = key_of(Path(made.plans[0].path))
