@@ -19,10 +19,11 @@ from millrace.serving.bodies.arrow_rows import (
     is_plain,
     is_text,
     value_bytes,
+    value_type,
     value_width,
 )
 from millrace.serving.bodies.body import PLAIN, Body, Envelope, TooLarge
-from millrace.serving.bodies.parquet_footer import read_footer
+from millrace.serving.bodies.parquet_footer import BYTE_ARRAY, Footer, read_footer
 from millrace.serving.bodies.parquet_pages import check_pages, read_bytes
 
 if TYPE_CHECKING:
@@ -156,21 +157,32 @@ def _parquet(raw: bytes, most_bytes: int) -> _Found:
     from pyarrow.parquet import ParquetFile
 
     footer = read_footer(raw, most_bytes)
-    check_pages(raw, footer, most_bytes)
     buffer = pa.py_buffer(raw)
     file = ParquetFile(pa.BufferReader(buffer))
     facts, schema = file.metadata, file.schema_arrow
-    kinds = dict(zip(schema.names, schema.types, strict=True))
-    numbers = are_machine_numbers(schema)
-    plain = kinds if numbers else {name: kind for name, kind in kinds.items() if is_plain(kind)}
-    widths = {name.encode(): _WIDEST if numbers else value_width(kind) for name, kind in plain.items()}
+    plain = _plain_columns(schema, footer)
+    widths = {name.encode(): width for name, width in plain.items()}
+    check_pages(raw, footer, most_bytes, widths)
     if read_bytes(footer, widths) > most_bytes:
         raise TooLarge
-    # As dictionaries: a text that is sent once and stands in a million rows stays one text. Texts that say how they differ
-    # from the one before, which may be as few bytes, can't be read so: pyarrow refuses them.
-    texts = [] if numbers else [name for name, kind in plain.items() if is_text(kind)]
+    # As dictionaries: a text that is sent once and stands in a million rows stays one text.
+    texts = [name for name in plain if is_text(schema.field(name).type)]
     if texts:
         file = ParquetFile(pa.BufferReader(buffer), read_dictionary=texts, metadata=facts)
     table = file.read(columns=None if len(plain) == len(schema) else list(plain), use_threads=False)
     batches = table.to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
-    return _Found(batches, [name for name in kinds if name not in plain], numbers)
+    return _Found(batches, [name for name in schema.names if name not in plain], are_machine_numbers(schema))
+
+
+def _plain_columns(schema: pa.Schema, footer: Footer) -> dict[str, int]:
+    """The width of each column that is read: what its values are called says little of how long they are stored.
+
+    Bytes of any length that are no text, decimals among them, are not read.
+    """
+    found: dict[str, int] = {}
+    columns = footer.columns()
+    for name, kind in zip(schema.names, schema.types, strict=True):
+        column = columns.get(name.encode())
+        if column and is_plain(kind) and is_text(value_type(kind)) == (column.type == BYTE_ARRAY):
+            found[name] = max(column.width(), value_width(kind))
+    return found

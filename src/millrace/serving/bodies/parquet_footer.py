@@ -8,6 +8,8 @@ https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thr
 from __future__ import annotations
 
 import base64
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,9 +23,14 @@ _LENGTH_BYTES = 4
 _ARROW_SCHEMA = b"ARROW:schema"
 _PATH_COPIES = 3
 _NAME_BYTES = 32
+INT96, BYTE_ARRAY, FIXED_BYTES = 3, 6, 7
+_LEAST_BYTES, _INT96_BYTES = 8, 12
+# A writer in Java before 1.3: it said too little, so pyarrow looks for pages in the hundred bytes after them too.
+_OLD_WRITER = re.compile(rb"parquet-mr(?! version (1\.([3-9]|[1-9]\d)|[2-9])\.\d)", re.IGNORECASE)
 # Fields by their number in the structs FileMetaData, SchemaElement, RowGroup, ColumnChunk, ColumnMetaData and KeyValue.
-_SCHEMA, _GROUPS, _PAIRS = 2, 4, 5
-_TYPE, _NAME, _CHILDREN = 1, 4, 5
+_SCHEMA, _GROUPS, _PAIRS, _WRITER = 2, 4, 5, 6
+_ELEMENT = {1: "type", 2: "length", 5: "children"}
+_NAME = 4
 _COLUMNS, _COLUMN_METADATA = 1, 3
 _PLACES = {5: "values", 7: "size", 9: "page", 11: "dictionary"}
 _KEY, _VALUE = 1, 2
@@ -53,17 +60,45 @@ class Footer:
     """What a footer says of where values are. pyarrow's own objects for it end the process where some of it does not fit.
 
     Attributes:
-        columns: the path of each column.
+        elements: each column, and each group of columns.
         groups: what each row group has of each column.
     """
 
-    columns: list[bytes]
+    elements: list[Element]
     groups: list[list[Chunk]]
 
-    def chunks(self) -> Iterator[tuple[bytes, Chunk]]:
+    def columns(self) -> dict[bytes, Element]:
+        """Columns by their path, where it is of nothing else: by a path pyarrow reads all that have it, or are below it."""
+        counts = Counter(each.path for each in self.elements)
+        return {each.path: each for each in self.elements if each.type is not None and counts[each.path] == 1}
+
+    def chunks(self) -> Iterator[tuple[Element, Chunk]]:
         """Each chunk with the column that it is of, which is the one in the same place."""
+        columns = [each for each in self.elements if each.type is not None]
         for group in self.groups:
-            yield from zip(self.columns, group, strict=True)
+            yield from zip(columns, group, strict=True)
+
+
+@dataclass(slots=True)
+class Element:
+    """A column or a group of columns.
+
+    Attributes:
+        path: names, from the outermost group on, with points between them.
+        type: how a column's values are stored, whatever they are called; a group has none.
+        length: of values of a fixed length.
+        children: how many a group has.
+    """
+
+    path: bytes = b""
+    type: int | None = None
+    length: int = 0
+    children: int = 0
+
+    def width(self) -> int:
+        """Bytes that a value takes while it is read, at the least; short ones are read as longer ones, and places are kept."""
+        own = {INT96: _INT96_BYTES, FIXED_BYTES: self.length}
+        return max(_LEAST_BYTES, own.get(self.type or 0, 0))
 
 
 @dataclass(slots=True)
@@ -97,54 +132,56 @@ def read_footer(raw: bytes, most_bytes: int) -> Footer:
 
 
 def _read_file(footer: Compact) -> Footer:
-    columns: list[bytes] = []
+    elements: list[Element] = []
     groups: list[list[Chunk]] = []
     for field, kind in footer.fields():
         if (field, kind) == (_SCHEMA, LIST):
-            columns = list(_read_elements(footer))
+            elements = list(_read_elements(footer))
         elif (field, kind) == (_GROUPS, LIST):
             groups = [_read_group(footer) for _ in footer.items(_ROW_GROUPS)]
         elif (field, kind) == (_PAIRS, LIST):
             for _ in footer.items(_KEY_VALUES):
                 _read_pair(footer)
+        elif (field, kind) == (_WRITER, BINARY):
+            check(not _OLD_WRITER.search(footer.binary()))
         else:
             footer.skip(kind, _FILE.get(field, Items(0)))
-    return Footer(columns, groups)
+    return Footer(elements, groups)
 
 
-def _read_elements(footer: Compact) -> Iterator[bytes]:
+def _read_elements(footer: Compact) -> Iterator[Element]:
     """A tree, each group followed by what is in it. A column's path is kept in more than one form."""
     groups: list[tuple[int, bytes]] = []  # how many are still to come, and the path
     for number, _ in enumerate(footer.items(_ELEMENTS)):
-        name, children, is_column = _read_element(footer)
+        found = _read_element(footer)
         while groups and not groups[-1][0]:
             groups.pop()
-        check(bool(groups) == (number > 0) and children >= 0)
+        check(bool(groups) == (number > 0) and found.children >= 0)
         if groups:
             left, above = groups[-1]
             groups[-1] = left - 1, above
-            name = above + b"." + name if above else name
-        footer.take(_PATH_COPIES * (len(name) + _NAME_BYTES * len(groups)))
-        if children or not number:
-            groups.append((children, name if number else b""))
+            found.path = above + b"." + found.path if len(groups) > 1 else found.path
+        footer.take(_PATH_COPIES * (len(found.path) + _NAME_BYTES * len(groups)))
+        if found.children or not number:
+            found.type = None
+            groups.append((found.children, found.path))
             check(len(groups) <= MOST_DEPTH)
         else:
-            check(is_column)  # or it is a group of none, and no column to pyarrow
-            yield name
+            check(found.type is not None)  # or it is a group of none, and no column to pyarrow
+        if number:
+            yield found
 
 
-def _read_element(footer: Compact) -> tuple[bytes, int, bool]:
-    name, children, is_column = b"", 0, False
+def _read_element(footer: Compact) -> Element:
+    found = Element()
     for field, kind in footer.fields():
         if (field, kind) == (_NAME, BINARY):
-            name = footer.binary()
-        elif (field, kind) == (_CHILDREN, I32):
-            children = footer.number()
-            check(children < 1 << 31)  # others would be cut to 32 bits
+            found.path = footer.binary()
+        elif kind == I32 and field in _ELEMENT:
+            setattr(found, _ELEMENT[field], footer.number_32())
         else:
-            is_column |= (field, kind) == (_TYPE, I32)
             footer.skip(kind)
-    return name, children, is_column
+    return found
 
 
 def _read_group(footer: Compact) -> list[Chunk]:

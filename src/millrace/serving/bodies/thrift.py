@@ -18,6 +18,7 @@ _MOST_DEPTH = 32
 _MOST_FIELDS = 1 << 14  # numbers of fields beyond the double would be cut to 16 bits
 _LOW = _LONG = 15  # the lower half of a byte; a length that has bytes of its own
 _SEVEN_BITS, _SHIFTS = 127, range(0, 70, 7)
+_HALF_32 = 1 << 31
 _FIELD_BYTES = 8
 _ITEM_BYTES = {BINARY: 32, STRUCT: 64}
 _OTHER_ITEM_BYTES = 8
@@ -78,6 +79,12 @@ class Compact:
         """A whole number."""
         value = self._varint()
         return value >> 1 ^ -(value & 1)
+
+    def number_32(self) -> int:
+        """A whole number of 32 bits, which pyarrow would cut others to."""
+        value = self.number()
+        check(-_HALF_32 <= value < _HALF_32)
+        return value
 
     def binary(self) -> bytes:
         """A text."""

@@ -17,6 +17,8 @@ from millrace.serving.bodies.arrow_body import read_arrow_file, read_arrow_strea
 from millrace.serving.bodies.arrow_messages import unpacked_bytes
 from millrace.serving.bodies.body import Body, Envelope, TooLarge
 from millrace.serving.inputs import InputReader, split_inputs
+from tests.unit.serving.bodies import parquet_bytes as pb
+from tests.unit.serving.bodies import thrift_bytes as th
 
 
 def stream(table: pa.Table, *, compression: str | None = None, rows: int | None = None) -> bytes:
@@ -177,7 +179,7 @@ def test_no_rows_and_no_columns(read: Callable[[pa.Table], Body]) -> None:
 
 def test_a_column_named_twice() -> None:
     table = pa.table([[1.0], [2.0]], names=["a", "a"])
-    for write, reader in ((stream, read_arrow_stream), (file, read_arrow_file)):
+    for write, reader in ((stream, read_arrow_stream), (file, read_arrow_file), (parquet, read_parquet)):
         with pytest.raises(InvalidInput, match="names a column twice"):
             reader(write(table))
 
@@ -276,6 +278,48 @@ def test_a_parquet_file_that_stands_for_much(table: pa.Table, *, dictionary: boo
     # Only lists come as far as here: they are not read at all.
     assert rows.records(None)[1]["b"] == 1
     assert pa.total_allocated_bytes() - before < 1_000_000
+
+
+@pytest.mark.parametrize("digits", [2, 9, 18, 38, 76])
+@pytest.mark.parametrize("whole", [True, False])
+def test_decimals_in_parquet(digits: int, *, whole: bool) -> None:
+    kind = (pa.decimal128 if digits <= 38 else pa.decimal256)(digits, 1)
+    table = pa.table({"a": pa.array([Decimal("1.5"), None, Decimal("-2.5")], kind)})
+    if digits <= 38 or not whole:
+        raw = parquet(table, store_decimal_as_integer=whole)
+        assert read_parquet(raw).rows.records(None) == table.to_pylist()
+
+
+def test_columns_of_parquet_beside_others_that_are_not_read() -> None:
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
+    columns = {
+        "a.b": [1.5, 2.5],
+        "a.t": ["x", None],
+        "h": pa.array([np.float16(0.5), None], pa.float16()),
+        "m": pa.array([moment, None], pa.timestamp("ns", "UTC")),
+        "a": [{"c": 1, "d": {"b": "x"}}, None],
+        "bytes": [b"x" * 100, b"y"],
+    }
+    raw = parquet(
+        pa.table(columns),
+        use_deprecated_int96_timestamps=True,
+        use_dictionary=False,
+        column_encoding={"bytes": "DELTA_BYTE_ARRAY"},
+    )
+    rows = read_parquet(raw).rows
+    asked = [("a.b", "double"), ("a.t", "string"), ("h", "double")]
+    assert [[row[name] for name, _ in asked] for row in rows.records(None)] == [[1.5, "x", 0.5], [2.5, None, None]]
+    assert str(rows.records(None)[0]["m"]).startswith("2026-01-02")
+    for name in ("a", "bytes"):
+        with pytest.raises(InvalidInput, match=f"column '{name}' has a value that is not"):
+            InputReader([(name, "string")]).read(rows)
+
+
+@pytest.mark.parametrize("version", ["1.3.0", "1.10.99.7.1.7.0-551 (build 0)", "1.13.1 (build db4183109d5b)", "2.0.0"])
+def test_what_javas_writers_wrote_is_read(version: str) -> None:
+    writer = {6: th.binary(b"parquet-mr version " + version.encode())}
+    raw = pb.paged(pb.FLOAT, [pb.data_page(struct.pack("<2f", 1, 2), 2, pb.PLAIN)], more=writer)
+    assert read_parquet(raw).rows.records(None) == [{"c0": 1.0}, {"c0": 2.0}]
 
 
 def test_text_that_is_no_text_is_refused() -> None:

@@ -42,6 +42,14 @@ def test_what_is_read() -> None:
         reader.skip(kind)
 
 
+def test_a_number_that_would_be_cut_to_32_bits_is_refused() -> None:
+    for value in (-(2**31), -1, 0, 2**31 - 1):
+        assert Compact(th.i32(value)[1], ROOM).number_32() == value
+    for value in (-(2**32) + 6, -(2**31) - 1, 2**31, 2**32 + 6):
+        with pytest.raises(ValueError, match="fit"):
+            Compact(th.i32(value)[1], ROOM).number_32()
+
+
 def test_what_is_cut_off() -> None:
     for end in range(len(ALL[1])):
         with pytest.raises(WRONG):
