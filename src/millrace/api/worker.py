@@ -203,6 +203,19 @@ def _note_end(task: asyncio.Task[None]) -> None:
         _log.error("%s has ended; it is missing until the next start", name, exc_info=task.exception())
 
 
+async def _serve(options: ChildOptions, hot: HotApp, guard: Guard, attendance: Attendance, *, logged: bool) -> bool:
+    """Answer requests; see `asgi_server.serve`."""
+    return await asgi_server.serve(
+        AccessLog(guard) if logged else guard,
+        listener=options.listener,
+        certificate=options.tls_certificate,
+        key=options.tls_key,
+        # The short way writes no line for each request.
+        connection=None if logged else partial(LaneProtocol, Way(hot.lane, guard)),
+        attendance=attendance,
+    )
+
+
 async def main(options: ChildOptions) -> bool:
     """Serve until SIGTERM or the end of the lifeline; or until it is time to begin anew, and whether it is."""
     lifeline.hold(options.lifeline_fd)
@@ -234,23 +247,9 @@ async def main(options: ChildOptions) -> bool:
         await commands.start()
         knocks.begin()
         renewal.begin()
-        app = WorkerApp(
-            hot, Health(Workers(sockets, options.workers), opened.endpoints), control_socket(sockets), options.instance
-        )
-        guard = Guard(app, credentials, callers, options.hosts)
-        logged = opened.settings.access_log
-        served = AccessLog(guard) if logged else guard
-        # The short way writes no line for each request.
-        connection = None if logged else partial(LaneProtocol, Way(hot.lane, guard))
-        tls = (options.tls_certificate, options.tls_key)
-        leaves = await asgi_server.serve(
-            served,
-            listener=options.listener,
-            certificate=tls[0],
-            key=tls[1],
-            connection=connection,
-            attendance=attendance,
-        )
+        health, control = Health(Workers(sockets, options.workers), opened.endpoints), control_socket(sockets)
+        guard = Guard(WorkerApp(hot, health, control, options.instance), credentials, callers, options.hosts)
+        leaves = await _serve(options, hot, guard, attendance, logged=opened.settings.access_log)
         if leaves:
             renewal.leave()
         return leaves
