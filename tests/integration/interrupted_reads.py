@@ -98,15 +98,22 @@ READS = {read.__name__: read for read in (windows, duckdb_lookup, arrow_lookup, 
 
 
 def interrupted(read: Callable[[], object], after_s: float) -> str:
-    """What was raised for one Ctrl-C."""
+    """What was raised for one Ctrl-C; for the next where it came while Python can't raise, as when a weak reference ends."""
+    lost = threading.Event()
+
+    def unraisable(told: sys.UnraisableHookArgs) -> None:
+        lost.set() if told.exc_type is KeyboardInterrupt else sys.__unraisablehook__(told)
+
+    sys.unraisablehook = unraisable
     press = threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGINT))
     try:
         press.start()
-        while True:
+        while not lost.is_set():
             read()
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is told
         press.join()
         return f"{type(error).__name__} {error}".strip()
+    return interrupted(read, after_s)
 
 
 def main(folder: str, name: str, times: str) -> None:

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from millrace.core.processes import is_alive, usable_processors
 
 
@@ -15,6 +17,14 @@ def test_a_process_is_alive_until_it_has_ended() -> None:
         child.communicate(b"\n")
     assert not is_alive(child.pid)
     assert not is_alive(1 << 40)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells of them")
+def test_a_process_that_has_ended_is_not_alive_though_nobody_waits_for_it() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE) as child:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        os.kill(child.pid, 0)  # its number is still taken
+        assert not is_alive(child.pid)
 
 
 def test_a_process_that_is_held_to_one_processor_has_one() -> None:
