@@ -56,5 +56,7 @@ if __name__ == "__main__":
             live(sys.argv[1], sys.argv[2])
             os._exit(0)
         print(child, flush=True)  # noqa: T201 - its owner reads it
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        sys.stdin.readline()  # until then its number stays its own
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201

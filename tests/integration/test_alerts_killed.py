@@ -56,7 +56,9 @@ def life(worker: subprocess.Popen[str], killed_after_s: float | None) -> int:
     number = int(worker.stdout.readline())
     if killed_after_s is not None:
         time.sleep(killed_after_s)
-        os.kill(number, signal.SIGKILL)  # it is not reaped before its owner says so: the number is still its own
+        os.kill(number, signal.SIGKILL)  # it is not reaped before the next line: the number is still its own
+    worker.stdin.write("tell\n")
+    worker.stdin.flush()
     return int(worker.stdout.readline())
 
 

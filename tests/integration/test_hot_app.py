@@ -584,7 +584,7 @@ def test_an_endpoint_that_nobody_thought_of_leaves_the_others_alone(
         (answer,) = (await commands.handle({"do": "status"})).get("waiting").items()  # type: ignore[attr-defined]
         assert answer == ("bad", "it can't be loaded: KeyError; the server's log says where")
         patched.undo()
-        for _ in range(500):
+        for _ in range(6000):
             if "bad" in worker.app.served():
                 break
             await asyncio.sleep(0.01)
@@ -619,7 +619,7 @@ def test_models_that_need_a_process_do_not_keep_the_others_waiting(world: World,
             "a-slow-one": "its model takes a while to load: it is proved, or has a process of its own"
         }
         mending = asyncio.create_task(commands.mend(60.0))  # the first time at once
-        for _ in range(500):
+        for _ in range(6000):
             if "environment" in app.waiting()["a-slow-one"]:
                 break
             await asyncio.sleep(0.01)

@@ -420,7 +420,7 @@ def test_an_engine_that_is_told_to_stop_ends_its_attempts_and_the_next_goes_on(
 
 @pytest.mark.long
 def test_retries_pauses_and_time_outs_survive_the_executor(workspace: Workspace, desk: JobDesk) -> None:
-    flaky = Task("a", does("fail_before=9"), max_retries=2, min_retry_interval_millis=5_000)
+    flaky = Task("a", does("fail_before=9"), max_retries=2, min_retry_interval_millis=15_000)
     put_jobs(desk, [Job("flaky", [flaky]), Job("long", [Task("a", does("sleep=60"))], timeout_seconds=2)])
     run_id, long = submit(desk, "flaky"), submit(desk, "long")
     with engine(workspace):

@@ -295,7 +295,7 @@ def test_idle_connections_are_closed_and_bodies_that_never_come_are_given_up(tmp
             client = Client(idle)
             assert predictions([client.answer()]) == [[2.0]]
             assert client.is_closed()
-            assert 0.15 < time.monotonic() - started < 10
+            assert time.monotonic() - started > 0.15
             answer = Client(late).answer()
             assert (answer.status, answer.heads["connection"]) == (408, "close")
     finally:
@@ -303,7 +303,7 @@ def test_idle_connections_are_closed_and_bodies_that_never_come_are_given_up(tmp
 
 
 def test_a_connection_that_is_reset_before_its_answer_leaves_nothing_behind(tmp_path: Path) -> None:
-    running = Running(tmp_path, keep_alive_s=0.2)
+    running = Running(tmp_path, keep_alive_s=5)
     running.slow.gate.clear()
     try:
         connection = running.connect()
@@ -352,11 +352,14 @@ def test_a_server_that_stops_answers_what_is_half_there(tmp_path: Path) -> None:
     running = Running(tmp_path)
     running.server.config.timeout_graceful_shutdown = 60
     try:
-        with running.connect() as half:
+        with running.connect() as idle, running.connect() as half:
+            idle.sendall(ONE)
+            looked = Client(idle)
+            assert looked.answer().status == 200
             half.sendall(ONE[:-5])
             running.wait(lambda: any(_is_asking(each) for each in list(running.server.server_state.connections)))
             running.server.should_exit = True
-            time.sleep(0.3)  # it has looked by now
+            assert looked.is_closed()  # it has looked at all of them by now
             half.sendall(ONE[-5:])
             client = Client(half)
             answer = client.answer()
@@ -367,7 +370,8 @@ def test_a_server_that_stops_answers_what_is_half_there(tmp_path: Path) -> None:
 
 
 def _is_asking(connection: Any) -> bool:
-    return connection._held is not None or connection.cycle is not None
+    under_way = connection.cycle is not None and not connection.cycle.response_complete
+    return bool(connection._held) or under_way
 
 
 def test_a_server_that_waits_no_longer_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

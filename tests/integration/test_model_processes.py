@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from millrace.core.errors import InvalidInput, InvalidState
+from millrace.core.processes import is_alive
 from millrace.serving.inputs import Inputs
 from millrace.serving.models.processes import environments
 from millrace.serving.models.processes.environments import Environments
@@ -81,14 +82,6 @@ def ask(model: ProcessPredictor, *amounts: float) -> list[object]:
     return list(model.predict(Inputs(np.array([[amount] for amount in amounts]))).labels)
 
 
-def runs(pid: int) -> bool:
-    """Whether the process is there and not a zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def until(condition: object, within_s: float = 20) -> None:
     deadline = time.monotonic() + within_s
     assert callable(condition)
@@ -109,14 +102,14 @@ def test_each_model_answers_with_its_own_packages(world: World, prices: ProcessP
     # A process ends with the last who holds its model.
     pid = two.pid
     del two
-    assert not runs(pid)
+    assert not is_alive(pid)
 
 
 def test_a_process_that_dies_is_replaced(prices: ProcessPredictor) -> None:
     pid = prices.pid
     assert pid is not None
     kill(pid)
-    until(lambda: not runs(pid))
+    until(lambda: not is_alive(pid))
     assert ask(prices, 2) == [20]
     assert prices.pid not in {None, pid}
 
@@ -147,7 +140,7 @@ def test_a_process_that_hangs_is_ended_in_time(world: World) -> None:
     with pytest.raises(TooSlow):
         ask(model, HANGS)
     assert time.monotonic() - started < 20
-    assert not runs(pid)
+    assert not is_alive(pid)
 
 
 def test_no_process_outlives_its_owner(world: World) -> None:
@@ -156,11 +149,11 @@ def test_no_process_outlives_its_owner(world: World) -> None:
     try:
         assert owner.stdout is not None
         pid = int(owner.stdout.readline())
-        assert runs(pid)
+        assert is_alive(pid)
     finally:
         owner.kill()  # while the model is busy
         owner.communicate()
-    until(lambda: not runs(pid))
+    until(lambda: not is_alive(pid))
 
 
 def test_an_environment_is_made_once_and_by_one(world: World) -> None:

@@ -217,9 +217,9 @@ def test_a_kernel_that_dies_and_one_that_never_ends(tmp_path: Path) -> None:
         run(died)
     assert outputs(tmp_path / "out" / "died.ipynb") == ["before\n", "", ""]
     begun = time.monotonic()
-    with pytest.raises(InvalidState, match=r"endless.py: cell 2 was stopped: the notebook took longer than 6 s"):
-        run(write(tmp_path / "endless.py", "print('before')", "while True:\n    pass"), timeout_s=6)
-    assert time.monotonic() - begun < 60
+    with pytest.raises(InvalidState, match=r"endless.py: cell 2 was stopped: the notebook took longer than 20 s"):
+        run(write(tmp_path / "endless.py", "print('before')", "while True:\n    pass"), timeout_s=20)
+    assert time.monotonic() - begun < 120
     shown = outputs(tmp_path / "out" / "endless.ipynb")
     assert shown[0] == "before\n"
     assert "KeyboardInterrupt" in shown[1]

@@ -37,7 +37,7 @@ from millrace.workspace import Workspace, open_workspace
 
 pytestmark = pytest.mark.slow
 
-_LONGEST_S = 60.0
+_LONGEST_S = 180.0
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def server(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(command, process_group=0)
     yield process
     process.terminate()
-    assert process.wait(20) == 0
+    assert process.wait(90) == 0
 
 
 def test_jobs_run_by_themselves_and_whoever_is_killed_each_tick_is_one_run(

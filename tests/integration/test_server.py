@@ -36,6 +36,7 @@ pytestmark = [
 ]
 
 ENDPOINTS = "/api/2.0/serving-endpoints"
+_PATIENCE_S = 180  # the first who needs MLflow waits for it
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Running:
 
     def client(self, *, token: bool = True) -> httpx.Client:
         headers = {"authorization": f"Bearer {self.token}"} if token else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=60)  # the first who needs MLflow waits for it
+        return httpx.Client(base_url=self.url, headers=headers, timeout=_PATIENCE_S)
 
     def target(self) -> MillraceTarget:
         return MillraceTarget(self.url, self.token)
@@ -93,7 +94,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 )
 def test_without_the_token_nothing_is_answered(server: Running, method: str, path: str) -> None:
     for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {server.token}"}):
-        response = httpx.request(method, server.url + path, headers=headers, timeout=60)
+        response = httpx.request(method, server.url + path, headers=headers, timeout=_PATIENCE_S)
         assert response.status_code == 401
         assert response.json()["error_code"] == "UNAUTHENTICATED"
 
@@ -112,7 +113,7 @@ def test_health_and_the_databricks_probe_are_open(server: Running) -> None:
 
 
 def test_a_browser_logs_in_once(server: Running) -> None:
-    with httpx.Client(base_url=server.url, headers={"accept": "text/html"}, timeout=60) as browser:
+    with httpx.Client(base_url=server.url, headers={"accept": "text/html"}, timeout=_PATIENCE_S) as browser:
         sent_away = browser.get("/mlflow/")
         assert (sent_away.status_code, sent_away.headers["location"]) == (303, "/login?next=/mlflow/")
         assert 'name="token"' in browser.get("/login?next=/mlflow/").text
@@ -129,7 +130,7 @@ def test_a_foreign_host_or_page_gets_nothing(server: Running) -> None:
     with server.client() as client:
         for path in ("/health/live", ENDPOINTS, "/mlflow/"):
             assert client.get(path, headers={"host": "evil.example"}).status_code == 403
-    with httpx.Client(base_url=server.url, timeout=60) as browser:
+    with httpx.Client(base_url=server.url, timeout=_PATIENCE_S) as browser:
         browser.post("/login", data={"token": server.token})
         assert browser.get(ENDPOINTS).status_code == 200
         refused = browser.post("/api/millrace/capture/drain", headers={"origin": "http://evil.example"})
@@ -206,13 +207,15 @@ def test_mlflows_other_services_are_closed(server: Running, path: str) -> None:
 def test_an_endpoint_is_made_updated_asked_and_deleted(server: Running) -> None:
     with server.client() as client:
         entity = {"entity_name": MODEL, "entity_version": "1", "workload_size": "Small", "scale_to_zero_enabled": False}
-        made = client.post(ENDPOINTS, json={"name": "crud", "config": {"served_entities": [entity]}}, timeout=60)
+        made = client.post(
+            ENDPOINTS, json={"name": "crud", "config": {"served_entities": [entity]}}, timeout=_PATIENCE_S
+        )
         assert made.status_code == 200
         assert _settled(client, "crud")["state"] == {"ready": "READY", "config_update": "NOT_UPDATING"}
         assert _ask(client, "crud").json() == {"predictions": [0]}
 
         legacy = {"served_models": [{"name": "new", "model_name": MODEL, "model_version": "2"}]}
-        assert client.put(f"{ENDPOINTS}/crud/config", json=legacy, timeout=60).status_code == 200
+        assert client.put(f"{ENDPOINTS}/crud/config", json=legacy, timeout=_PATIENCE_S).status_code == 200
         after = _settled(client, "crud")
         assert after["config"]["config_version"] == 2
         assert [served["entity_version"] for served in after["config"]["served_entities"]] == ["2"]
@@ -266,7 +269,7 @@ def test_a_pickle_from_elsewhere_is_never_loaded(server: Running, tmp_path: Path
     with server.client() as client:
         for model, version, says in ((MODEL, leading_out, "leads out"), (planted.model, planted.version, "lies at")):
             config = {"served_entities": [{"entity_name": model, "entity_version": version}]}
-            refused = client.post(ENDPOINTS, json={"name": "planted", "config": config}, timeout=60)
+            refused = client.post(ENDPOINTS, json={"name": "planted", "config": config}, timeout=_PATIENCE_S)
             assert (refused.status_code, refused.json()["error_code"]) == (403, "PERMISSION_DENIED")
             assert says in refused.json()["message"]
             assert client.get(f"{ENDPOINTS}/planted").status_code == 404
@@ -317,7 +320,7 @@ def test_errors_have_databricks_shape(server: Running) -> None:
 
     one = {"served_entities": [{"entity_name": MODEL, "entity_version": "1"}]}
     with server.client() as client:
-        client.post(ENDPOINTS, json={"name": "taken", "config": one}, timeout=60)
+        client.post(ENDPOINTS, json={"name": "taken", "config": one}, timeout=_PATIENCE_S)
         _settled(client, "taken")
         again = client.post(ENDPOINTS, json={"name": "taken", "config": one})
         assert refused(again) == (409, "RESOURCE_ALREADY_EXISTS")

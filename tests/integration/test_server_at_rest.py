@@ -147,17 +147,17 @@ def _drained(home: Path, name: str) -> set[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_the_scheduler_is_there_while_jobs_need_it(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with closing(open_workspace(home)) as workspace, serving(home) as server:
         put_job(workspace.jobs, Job("a", [Task("only", ConditionTask("EQUAL_TO", "1", "1"))]))
         run = submit(workspace.jobs, "a")
-        wait(lambda: workspace.jobs.runs.get(run).is_over)
+        wait(lambda: workspace.jobs.runs.get(run).is_over, within_s=180)
         put_job(
             workspace.jobs, Job("b", [Task("only", ConditionTask("EQUAL_TO", "1", "1"))], CronSchedule("0 0 6 1 1 ?"))
         )
-        wait(lambda: len(server.pids("scheduler")) == 1)
+        wait(lambda: len(server.pids("scheduler")) == 1, within_s=180)
         workspace.jobs.jobs.remove("b")
         wait(lambda: not server.pids("scheduler"), within_s=_REST_S)
         wait(lambda: len(server.pids("control")) == 0)  # nobody asked for it

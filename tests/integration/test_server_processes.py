@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from millrace.api.discovery import running_server
+from millrace.core.processes import is_alive
 from millrace.workspace import open_workspace
 from tests.integration.constant_model import MODEL, ROW, register_constant
 from tests.integration.priced_model import kill, write_wheels
@@ -85,11 +86,11 @@ def test_two_versions_with_two_versions_of_a_package(home: Path) -> None:
         # An endpoint that is taken away takes its processes along.
         models = _models(server.pid)
         assert client.delete(f"{ENDPOINTS}/prices").status_code == 200
-        _until(lambda: not any(map(_runs, models)))
+        _until(lambda: not any(map(is_alive, models)))
         client.post(ENDPOINTS, json={"name": "prices", "config": {"served_entities": [one]}})
         _settled(client, "prices")
         (last,) = _models(server.pid)
-    _until(lambda: not _runs(last))
+    _until(lambda: not is_alive(last))
 
 
 @pytest.mark.usefixtures("packages")
@@ -193,15 +194,7 @@ def _models(server: int) -> list[int]:
 
 def _children(pid: int) -> list[int]:
     listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-    return [pid for pid in map(int, listed.stdout.split()) if _runs(pid)]
-
-
-def _runs(pid: int) -> bool:
-    """Whether the process is there and not a zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    return [pid for pid in map(int, listed.stdout.split()) if is_alive(pid)]
 
 
 def _until(condition: Callable[[], bool], within_s: float = 20) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -91,7 +91,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, certificate: tuple[Path, Pa
             yield running
         finally:
             process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 0
+            assert process.wait(90) == 0
 
 
 # TLS
@@ -101,9 +101,9 @@ def test_the_server_speaks_tls_only(server: Running) -> None:
     assert server.url.startswith("https://127.0.0.1:")
     assert server.ask(None, "GET", "/health").text == "OK"
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-        httpx.get(f"{server.url}/health")
+        httpx.get(f"{server.url}/health", timeout=120)
     with pytest.raises(httpx.TransportError):
-        httpx.get(server.url.replace("https", "http") + "/health")
+        httpx.get(server.url.replace("https", "http") + "/health", timeout=120)
 
 
 def test_programs_on_this_machine_find_it_by_its_certificate(
@@ -148,6 +148,7 @@ def test_the_command_line_writes_past_the_server(server: Running, capsys: pytest
 
     def revoke(name: str) -> None:
         assert main(["token", "revoke", name, *home]) == 0
+        capsys.readouterr()
 
     _is_soon_known(server, make, revoke)
 
@@ -197,6 +198,7 @@ def ci(server: Running) -> str:
     """A token that may query churn and manage what is called mine."""
     secret = server.make("ci", query=["churn"], manage=["mine"])
     _all_workers(server, secret, 200)
+    time.sleep(SOON_S)  # eight answers may all have been one worker's
     return secret
 
 
@@ -293,8 +295,8 @@ def test_the_log_names_the_token(server: Running, ci: str) -> None:
 
 def test_nothing_of_a_secret_is_in_the_home(server: Running, ci: str) -> None:
     for path in server.home.rglob("*"):
-        if path.is_file():
-            assert ci.encode() not in path.read_bytes(), path
+        with suppress(FileNotFoundError):  # a drain moves files meanwhile
+            assert not path.is_file() or ci.encode() not in path.read_bytes(), path
 
 
 # When something breaks

@@ -14,7 +14,7 @@ from millrace.notebooks.libraries import import_client
 from millrace.notebooks.port import CellProgress
 
 Stop = Literal["timeout", "cancelled", "interrupted"]
-_GRACE_S = 5.0  # for a cell to end that was interrupted
+_GRACE_S = 15.0  # for a cell to end that was interrupted
 _START_S = 120
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -172,9 +173,12 @@ class TestExploration:
 
     def test_a_kernel_runs_it_and_nothing_honest_is_suspected(self, tmp_path: Path) -> None:
         from nbclient import NotebookClient
+        from traitlets.config import Config
 
         made = nbformat.reads(exploration_notebook(search(tmp_path, frame())).ipynb(), as_version=4)
-        NotebookClient(made, timeout=240).execute()
+        with tempfile.TemporaryDirectory() as short:  # a socket's path may not be long
+            sockets = Config({"KernelManager": {"transport": "ipc", "ip": f"{short}/k"}})  # ports can be taken
+            NotebookClient(made, config=sockets, timeout=240, startup_timeout=240).execute()
         outputs = [output for cell in made.cells for output in cell.get("outputs", [])]
         assert sum("image/png" in output.get("data", {}) for output in outputs) >= 6
         assert "Nothing smells of leakage." in outputs[-2]["text"]

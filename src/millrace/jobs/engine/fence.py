@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from millrace.core.errors import Conflict
+from millrace.core.processes import is_alive
 
 TOKEN = "MILLRACE_ATTEMPT"  # noqa: S105 - the name of a variable, and no secret in it
 _PATIENCE_S = 30.0
@@ -35,13 +36,17 @@ def clear(process: str) -> None:
     where, _, token = process.rpartition(":")
     if where != host() or not sys.platform.startswith("linux"):
         return
-    until = time.monotonic() + _PATIENCE_S
-    while left := _with_token(token):
+    until, seen = time.monotonic() + _PATIENCE_S, set[int]()
+    # A process that ends loses its environment first, and its locks and files only then.
+    while left := {*_with_token(token), *filter(is_alive, seen)}:
+        seen |= left
         for pid in left:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         if time.monotonic() > until:
-            raise Conflict(f"processes {left} of an attempt don't end", hint="end them by hand; then its task goes on")
+            raise Conflict(
+                f"processes {sorted(left)} of an attempt don't end", hint="end them by hand; then its task goes on"
+            )
         time.sleep(_LOOK_S)
 
 
