@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 if TYPE_CHECKING:
     from millrace.lake.port import SparkEngine
@@ -23,6 +24,10 @@ os.environ.setdefault("MILLRACE_CACHE", str(Path(__file__).parents[1] / ".pytest
 # `--hypothesis-profile=nightly`: as many cases as the laws are promised to have seen.
 _NIGHTLY_EXAMPLES = int(os.environ.get("MILLRACE_NIGHTLY_EXAMPLES") or 100_000)
 settings.register_profile("nightly", max_examples=_NIGHTLY_EXAMPLES, deadline=None, print_blob=True)
+if os.environ.get("CI"):
+    # It mixes in numbers and texts of our modules that are imported by then, which depends on what else a worker has run: the same
+    # cases would not be drawn twice.
+    providers._get_local_constants = lambda: providers._local_constants
 # A slow machine is no fault of a test: Hypothesis knows that of CI, and looks at the clock elsewhere.
 if settings.get_current_profile_name() == "default":
     settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -14,6 +14,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -195,7 +196,7 @@ def test_a_home_with_other_tables_is_refused_and_kept(stories: dict[str, tuple[R
     workspace = open_workspace(home)
     workspace.lake.create("mine.precious", pa.schema([("x", pa.int64())]))
     workspace.close()
-    out, err = _start(["--home", str(home)]).communicate(timeout=60)
+    out, err = _start(["--home", str(home)]).communicate(timeout=300)
     assert "mine.precious" in err
     assert "hint:" in err
     workspace = open_workspace(home)
@@ -213,8 +214,11 @@ def test_killed_it_leaves_nothing_behind_and_starts_clean(tmp_path: Path) -> Non
     again = _start(["--home", str(home)])
     assert "interrupted was found" in _read_until(again, "[ok] home")
     _read_until(again, "raw data")
-    again.send_signal(signal.SIGINT)
-    again.communicate(timeout=60)
+    for _ in range(6):  # one that comes while Python can't raise is lost: at the end of an import
+        again.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            again.communicate(timeout=30)
+            break
     assert again.returncode == 130
     _wait_until_gone(home)
 

@@ -16,7 +16,7 @@ from millrace.database.events import SqlEventLog
 from millrace.database.migrations import STEPS, version
 
 _PROCESSES = 3
-_TIMEOUT_S = 60.0
+_TIMEOUT_S = 300.0
 
 # Each process says that it is ready, and starts when it reads a line: they start together, whatever imports took.
 _PREAMBLE = """

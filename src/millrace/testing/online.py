@@ -305,7 +305,7 @@ class OnlineStoreSuite:
                 reader.stdin.flush()
                 assert reader.stdout.readline() == f"[{value}]\n"
             reader.stdin.close()
-            assert reader.wait(timeout=20) == 0
+            assert reader.wait(timeout=300) == 0
 
     @pytest.mark.parametrize("what", ["replace", "change"])
     def test_a_publisher_that_is_killed_leaves_what_was_there(
@@ -317,7 +317,7 @@ class OnlineStoreSuite:
             assert publisher.stdout is not None
             assert publisher.stdout.readline() == "half\n"
             publisher.send_signal(signal.SIGKILL)
-            publisher.wait(timeout=20)
+            publisher.wait(timeout=300)
         after = opened()
         assert after.table(NAME) == base
         assert found(after, *range(10)) == [[1]] * 10

@@ -157,7 +157,7 @@ def test_tokens_are_followed_through_a_failure(
 
     async def main() -> None:
         following = asyncio.create_task(follow(known, store))
-        await asyncio.to_thread(store.read_often.wait, 10)
+        await asyncio.to_thread(store.read_often.wait, 60)
         following.cancel()
 
     asyncio.run(main())

@@ -172,7 +172,7 @@ def test_a_look_that_fails_is_not_the_last(
         await told.wait()
         running.cancel()
 
-    asyncio.run(asyncio.wait_for(story(), 5))
+    asyncio.run(asyncio.wait_for(story(), 60))
     assert "looked again" in caplog.text
     assert heard == ["drain"]
 

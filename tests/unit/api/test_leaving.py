@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -69,8 +70,10 @@ def test_it_leaves_and_who_comes_then_is_left_to_the_next(tmp_path: Path, often:
         assert attendance.closed == often + 1
         async with _client(path) as client:
             asking = asyncio.create_task(client.get("/"))
-            await asyncio.sleep(0.2)
-            assert door.somebody_waits()
+            until = time.monotonic() + _LONGEST_S
+            while not door.somebody_waits():
+                assert time.monotonic() < until
+                await asyncio.sleep(0.01)
             asking.cancel()
 
     with closing(Door(path)) as door:

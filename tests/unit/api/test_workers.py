@@ -50,7 +50,7 @@ def _answers(listener: socket.socket, answer: bytes) -> threading.Thread:
 def test_who_is_there_and_did_not_seal_is_named(tmp_path: Path, listen: Listen) -> None:
     listen(0)  # it is stalled: the connection waits for it
     answering = [_answers(listen(1), b"{}\n"), _answers(listen(2), b'{"error": "no", "hint": ""}\n')]
-    assert Workers(tmp_path, 3).seal(0.3) == ["worker-0", "worker-2"]
+    assert Workers(tmp_path, 3).seal(3.0) == ["worker-0", "worker-2"]
     for thread in answering:
         thread.join()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,7 @@ from tests.unit.serving.lanes import Adding, Scene
 TOKEN = "an-open-secret"  # noqa: S105 - a test
 # Bytes, each followed by so many turns of the loop.
 Pieces = Sequence[tuple[bytes, int]]
-# Enough for whatever is asked here to be answered: nothing waits for a thread.
+# Enough for whatever is asked here to be answered, but for what is read in a thread: that is waited for.
 _TURNS = 12
 _MADE_UP = re.compile(rb"databricks-request-id: [0-9a-f-]{36}\r\n")
 
@@ -219,6 +220,9 @@ async def _talk(server: Server, pieces: Pieces, *, full: bool) -> Said:
         await _turns(turns)
     if full:
         connection.resume_writing()
+    until = time.monotonic() + 60
+    while server.scene.in_flight and time.monotonic() < until:  # noqa: ASYNC110 - a thread ends, and nobody tells
+        await asyncio.sleep(0.001)
     await _turns(_TURNS)
     closed = wire.closing
     wire.close()

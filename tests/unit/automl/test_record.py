@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -33,8 +34,10 @@ SKETCH = Search(
 
 def test_one_wait_for_the_disk_does_not_keep_time_back_for_all_of_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     waits = iter([0.05, 0.5, 0.01, 0.01])
-    monkeypatch.setattr(child, "rehearse", lambda _: time.sleep(next(waits)))
-    assert child._rehearsed() < 0.05
+    now = [0.0]
+    monkeypatch.setattr(child, "rehearse", lambda _: now.__setitem__(0, now[0] + next(waits)))
+    monkeypatch.setattr(child, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    assert child._rehearsed() == pytest.approx(0.01)
     assert next(waits, None) is None
 
 

@@ -165,4 +165,4 @@ FeatureEngineeringClient(workspace=workspace)
 assert mlflow.get_tracking_uri() == "sqlite:///elsewhere.db"
 """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True, timeout=300)

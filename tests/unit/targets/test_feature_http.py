@@ -37,8 +37,9 @@ SENT = {
 }
 
 
-def target(answer: Callable[[httpx.Request], httpx.Response]) -> MillraceFeatureTarget:
-    return MillraceFeatureTarget("http://host/", "secret", transport=httpx.MockTransport(answer), update_timeout_s=0.2)
+def target(answer: Callable[[httpx.Request], httpx.Response], update_timeout_s: float = 60.0) -> MillraceFeatureTarget:
+    transport = httpx.MockTransport(answer)
+    return MillraceFeatureTarget("http://host/", "secret", transport=transport, update_timeout_s=update_timeout_s)
 
 
 def shown(state: str = "NOT_UPDATING", message: str = "", **other: Any) -> dict[str, Any]:
@@ -100,7 +101,7 @@ def test_before_the_first_deployment_the_wanted_one_is_shown() -> None:
 
 def test_an_update_that_never_ends_is_given_up() -> None:
     with pytest.raises(InvalidState, match="still updating"):
-        target(lambda _: httpx.Response(200, json=shown("IN_PROGRESS"))).create("e", SERVING)
+        target(lambda _: httpx.Response(200, json=shown("IN_PROGRESS")), 0.2).create("e", SERVING)
 
 
 def test_endpoints_of_models_are_left_alone() -> None:

@@ -66,7 +66,7 @@ def test_without_the_lock_there_is_none_and_nobody_is_asked(tmp_path: Path) -> N
         began = time.monotonic()
         assert find_server(tmp_path) is None
         assert discovery.not_answered(tmp_path) == {}
-        assert time.monotonic() - began < 1  # who asks it waits for two seconds at least
+        assert time.monotonic() - began < 20  # who asks it waits for thirty seconds
 
 
 def test_a_server_that_is_stalled_is_not_taken_for_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +130,7 @@ def test_a_part_that_is_starting_is_waited_for(tmp_path: Path, monkeypatch: pyte
 def test_what_an_area_can_not_answer_is_not_all_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
-    monkeypatch.setattr(local_server, "_PATIENCE_S", 2.0)
+    monkeypatch.setattr(local_server, "_PATIENCE_S", 8.0)
 
     def failing(path: str) -> object:
         return LIVE if path == "/health/live" else {"error_code": code, "message": "not now"}
@@ -141,8 +141,11 @@ def test_what_an_area_can_not_answer_is_not_all_well(
             discovery.not_answered(tmp_path)
 
 
-def test_a_server_that_stops_is_waited_for_by_who_wants_its_place(tmp_path: Path) -> None:
+def test_a_server_that_stops_is_waited_for_by_who_wants_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One that was killed with its owner has no address any more, and the lock until its workers have ended."""
+    monkeypatch.setattr(local_server, "_STOPPING_S", 60.0)
     with ExitStack() as stopping:
         stopping.enter_context(only_server(tmp_path))
         ended = threading.Timer(local_server._MOMENT_S + 0.5, stopping.close)

@@ -14,8 +14,9 @@ from millrace.targets.types import CanaryStatus, DeploymentSpec, DeploymentStatu
 SPEC = DeploymentSpec("e", "m", "2", capture=("main", "logs", "p"))
 
 
-def target(answer: Callable[[httpx.Request], httpx.Response]) -> MillraceTarget:
-    return MillraceTarget("http://host/", "secret", transport=httpx.MockTransport(answer), update_timeout_s=0.2)
+def target(answer: Callable[[httpx.Request], httpx.Response], update_timeout_s: float = 60.0) -> MillraceTarget:
+    transport = httpx.MockTransport(answer)
+    return MillraceTarget("http://host/", "secret", transport=transport, update_timeout_s=update_timeout_s)
 
 
 def shown(version: str, state: str = "NOT_UPDATING", message: str = "") -> dict[str, object]:
@@ -73,7 +74,7 @@ def test_an_update_under_way_is_waited_for_then_ours_is_sent() -> None:
 
 def test_an_update_that_never_ends_is_given_up() -> None:
     with pytest.raises(InvalidState, match="still updating"):
-        target(lambda _: httpx.Response(200, json=shown("1", "IN_PROGRESS"))).deploy(SPEC)
+        target(lambda _: httpx.Response(200, json=shown("1", "IN_PROGRESS")), 0.2).deploy(SPEC)
 
 
 def test_a_failed_update_names_what_serves() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from threading import Timer
+from threading import Event, Thread
 
 import duckdb  # noqa: TID253 - this is its adapter
 import pyarrow as pa
@@ -20,7 +20,7 @@ from millrace.lake.adapters.sql_markers import with_markers
 from millrace.lake.lake import Lake
 from millrace.lake.types import TableEntry
 
-_TIMEOUT_S = 60.0
+_TIMEOUT_S, _AGAIN_S = 60.0, 0.1
 _MISSING = re.compile(r"Table with name (\S+) does not exist")
 # DuckDB's own catalog has these names.
 _RESERVED = {"main", "memory", "system", "temp"}
@@ -179,13 +179,22 @@ def _shut(connection: duckdb.DuckDBPyConnection, files: list[str]) -> None:
 
 @contextmanager
 def _limited(connection: duckdb.DuckDBPyConnection, after_s: float) -> Iterator[None]:
-    timer = Timer(after_s, connection.interrupt)
-    timer.daemon = True
-    timer.start()
+    over = Event()
+
+    def stop() -> None:
+        # Again and again: one that comes before the query has begun is forgotten.
+        pause_s = after_s
+        while not over.wait(pause_s):
+            connection.interrupt()
+            pause_s = _AGAIN_S
+
+    stopping = Thread(target=stop, daemon=True)
+    stopping.start()
     try:
         yield
     finally:
-        timer.cancel()
+        over.set()
+        stopping.join()
 
 
 def _quoted(name: str) -> str:

@@ -310,8 +310,8 @@ def test_who_waits_for_a_sync_is_told_whatever_ends_it(
         log = CaptureLog(root, "w0", clock, durability="durable")
         with monkeypatch.context() as patched:
             patched.setattr(os, "fdatasync", break_down)
-            assert not await asyncio.wait_for(log.keep((numbered(1),), CHURN), 5)
-        assert await asyncio.wait_for(log.keep((numbered(2),), CHURN), 5)
+            assert not await asyncio.wait_for(log.keep((numbered(1),), CHURN), 60)
+        assert await asyncio.wait_for(log.keep((numbered(2),), CHURN), 60)
         log.close()
         assert log.state.dropped == 1
 

@@ -37,7 +37,7 @@ class World:
         self.sleeper = Sleeper(self._load, idle_s, self.limits, lambda: self.now_s)
 
     def _load(self) -> Turns:
-        assert self.gate.wait(10)
+        assert self.gate.wait(60)
         if self.broken:
             raise OSError("no such file")
         model = Doubling()

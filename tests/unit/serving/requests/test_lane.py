@@ -245,7 +245,10 @@ def test_what_is_asked_while_the_model_is_busy_waits_its_turn(make_scene: MakeSc
     assert [each.content["predictions"] for each in visitors] == [[2.0, 3.0], [4.0], [5.0]]
 
 
-def test_shadows_get_their_copies_when_the_callers_have_their_answers(make_scene: MakeScene) -> None:
+def test_shadows_get_their_copies_when_the_callers_have_their_answers(
+    make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("millrace.serving.requests.shadows._BUSY_S", 60.0)  # however busy this machine is
     scene, one, shadow = make_scene(), Adding(1), Adding(100)
     scene.serve("churn", one, shadow, shadow={"churn-2": 100})
     visitors: list[Visitor] = []

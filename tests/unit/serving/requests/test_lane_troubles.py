@@ -164,7 +164,7 @@ def test_durable_is_answered_only_after_one_sync_for_all(
 
     def held(fd: int) -> None:
         syncs[0] += 1
-        assert may_sync.wait(10)
+        assert may_sync.wait(60)
         fdatasync(fd)
 
     monkeypatch.setattr("millrace.serving.capture.segments.os.fdatasync", held)

@@ -27,6 +27,12 @@ ONE, TWO = served_entity("ml.models.churn", "1"), served_entity("ml.models.churn
 BODY = b'{"dataframe_records": [{"spend": 1.0}]}'
 
 
+@pytest.fixture(autouse=True)
+def calm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy this machine is, the loop is not."""
+    monkeypatch.setattr("millrace.serving.requests.shadows._BUSY_S", 60.0)
+
+
 @dataclass
 class Entity:
     """A served entity that answers 1, or fails; it can be made to wait."""

@@ -49,4 +49,4 @@ def test_a_loop_looks_again_and_again_for_a_moment_and_then_sleeps(monkeypatch: 
 
 
 def test_one_processor_is_left_to_those_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert turns(0.01, monkeypatch, processors=1) == turns(0.01, monkeypatch, answers=0)
+    assert abs(turns(0.01, monkeypatch, processors=1) - turns(0.01, monkeypatch, answers=0)) <= 2

@@ -100,7 +100,7 @@ def test_a_proof_ends_with_the_process_that_asked_for_it(plan: LoadPlan, tmp_pat
     asked = subprocess.Popen(command, stdin=subprocess.PIPE)
     assert asked.stdin is not None
     asked.stdin.close()
-    assert asked.wait(20) == 1
+    assert asked.wait(300) == 1
     assert not (tmp_path / "key.json").exists()
 
 
