@@ -276,8 +276,15 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def _write_purchases(file: Path) -> None:
-    """300 days of 400 customers up to now: they come at a pace of their own, and leave one day."""
-    rng, now = np.random.default_rng(1), datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+    """300 days of 400 customers: they come at a pace of their own, and leave one day.
+
+    They end with last week, as the grid of training days does: whenever this runs, a model learns from the same rows.
+    """
+    rng, today = (
+        np.random.default_rng(1),
+        datetime.now(UTC).replace(tzinfo=None, hour=0, minute=0, second=0, microsecond=0),
+    )
+    now = today - timedelta(days=today.weekday())
     rows = []
     for customer in range(400):
         pace, joined = rng.lognormal(2.3, 0.5), 0.0 if customer < 150 else rng.uniform(0, 250)
