@@ -125,6 +125,10 @@ def mlserver(served: Served, folder: Path) -> Contender:
     }
     (place / "model-settings.json").write_text(json.dumps(model))
 
+    asked = [made.make(rows, "/v2/models/model/infer", ask.tensor, ask.outputs) for rows in (1, 100)]
+    grpc = [str(environment / "bin" / "python"), str(_HERE / "serving_grpc.py"), str(place / "settings.json")]
+    asked += [made.make(rows, "", ask.doubles, ask.plain, form="gRPC", client=grpc) for rows in (1, 100)]
+
     def command(port: int) -> Sequence[str]:
         ports = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port()}
         (place / "settings.json").write_text(json.dumps({"host": "127.0.0.1", **ports, **settings}))
@@ -133,9 +137,10 @@ def mlserver(served: Served, folder: Path) -> Contender:
     return Contender(
         "MLServer",
         command,
-        [made.make(rows, "/v2/models/model/infer", ask.tensor, ask.outputs) for rows in (1, 100)],
+        asked,
         f"`mlserver start`, mlserver_xgboost.XGBoostModel, settings.json `{json.dumps(settings)}` (no process "
-        "beside the server's, for the one core), Open Inference Protocol with one FP64 tensor",
+        "beside the server's, for the one core), Open Inference Protocol with one FP64 tensor, "
+        "as JSON by HTTP and as raw contents by gRPC (asked by a client of grpc.aio, since wrk can't)",
         peers.versions(environment, ["mlserver", "mlserver-xgboost", "uvicorn", "xgboost-cpu"]),
     )
 

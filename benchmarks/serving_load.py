@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,6 +170,11 @@ def _until_at_rest(server: Running) -> None:
 
 def _answer(question: Question, port: int, number: int) -> tuple[int, bytes]:
     """Status and body; 0 where nobody answers."""
+    if question.client:
+        done = subprocess.run(
+            [*question.client, "answer", question.folder / str(number)], capture_output=True, check=False
+        )
+        return (0 if done.returncode else _OK), done.stdout or done.stderr
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_ASK_S)
     try:
         connection.request("POST", question.path, (question.folder / str(number)).read_bytes(), dict(question.headers))
@@ -233,10 +238,16 @@ def _asked(server: Running, contender: Contender, question: Question, seconds: i
 
 
 def _wrk(port: int, question: Question, connections: int, seconds: int) -> Mapping[str, float]:
-    """It runs on the core of this process."""
+    """It, or what asks in its place, runs on the core of this process."""
+    what = [str(question.folder), str(BODIES[question.rows])]
+    if question.client:
+        return _told([*question.client, "load", *what, str(connections), str(seconds)])
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s"]
     command += ["--timeout", "10s", "--script", str(_HERE / "serving.lua"), f"http://127.0.0.1:{port}{question.path}"]
-    command += ["--", str(question.folder), str(BODIES[question.rows])]
+    return _told([*command, "--", *what])
+
+
+def _told(command: Sequence[str]) -> Mapping[str, float]:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     told: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
     return told

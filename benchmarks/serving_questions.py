@@ -30,6 +30,7 @@ class Question:
         read: the values in an answer, one for each row; None where it is a constant.
         expected: what they are to be, for all rows that there are.
         optional: a server may not know it yet.
+        client: what asks it in place of wrk: a command that takes `answer BODY`, and `load FOLDER COUNT CONNECTIONS SECONDS`.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Question:
     read: Callable[[bytes], Sequence[float]] | None
     expected: Sequence[float]
     optional: bool = False
+    client: Sequence[str] = ()
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -70,6 +72,7 @@ class Questions:
         form: str = "",
         content_type: str = JSON,
         optional: bool = False,
+        client: Sequence[str] = (),
     ) -> Question:
         """One kind of request. `write` is given the number of the first row, which is its key, and the rows."""
         name = what.format(rows) + ("s" if rows > 1 else "") + (f", {form}" if form else "")
@@ -81,7 +84,7 @@ class Questions:
         headers = [f"content-type: {content_type}"] + ([f"authorization: Bearer {self._token}"] if self._token else [])
         (folder / "headers").write_text("\n".join(headers) + "\n")
         expected = self._served.rows[:, 0] if what == FEATURES_OF else self._served.labels
-        return Question(name, rows, path, folder, read, expected.tolist(), optional)
+        return Question(name, rows, path, folder, read, expected.tolist(), optional, client)
 
 
 def split(_first: int, rows: np.ndarray) -> bytes:
@@ -98,6 +101,11 @@ def tensor(_first: int, rows: np.ndarray) -> bytes:
     """The Open Inference Protocol's."""
     flat = rows.ravel().tolist()
     return json.dumps({"inputs": [{"name": "x", "shape": rows.shape, "datatype": "FP64", "data": flat}]}).encode()
+
+
+def doubles(_first: int, rows: np.ndarray) -> bytes:
+    """The rows as they are in memory."""
+    return rows.tobytes()
 
 
 def data(_first: int, rows: np.ndarray) -> bytes:
