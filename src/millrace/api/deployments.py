@@ -79,6 +79,7 @@ class Deployments:
                 config,
                 capture=config.capture or current.config.capture,
                 missing_keys=config.missing_keys or current.config.missing_keys,
+                extra_columns=config.extra_columns or current.config.extra_columns,
             )
             return self._deploy(endpoints.update(self._store, self._clock, name, config), plans, by)
 

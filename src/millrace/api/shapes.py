@@ -14,7 +14,7 @@ from millrace.core.names import DEFAULT_CATALOG, did_you_mean
 from millrace.features.types import MissingKeys
 from millrace.serving.canary.documents import canary_document, canary_from, run_document
 from millrace.serving.endpoints import endpoints
-from millrace.serving.types import Capture, Endpoint, EndpointConfig, ServedEntity
+from millrace.serving.types import Capture, Endpoint, EndpointConfig, ExtraColumns, ServedEntity
 
 Json = dict[str, Any]
 
@@ -22,7 +22,7 @@ _FOREIGN = ("external_model", "foundation_model")
 _OWN = ("name", "entity_name", "entity_version", "model_name", "model_version")
 _CONFIG_NAMES = (
     *("name", "served_entities", "served_models", "traffic_config", "auto_capture_config"),
-    *("missing_keys", "shadow_config", "canary_config"),
+    *("missing_keys", "extra_columns", "shadow_config", "canary_config"),
 )
 _ENTITY_NAMES = (
     *(*_OWN, *_FOREIGN, "workload_size", "workload_type", "scale_to_zero_enabled", "scale_to_zero_after_s"),
@@ -34,8 +34,8 @@ def read_config(config: object, gateway: object = None) -> EndpointConfig:
     """An endpoint's configuration from `config` of a create, or the body of an update; `gateway` is `ai_gateway`.
 
     Takes `served_entities` and the older `served_models`, and a capture from `auto_capture_config` or from the gateway's
-    `inference_table_config`. A served entity without a version is a feature spec. Ours are `missing_keys`, `shadow_config`,
-    with routes as the traffic's, and `canary_config`.
+    `inference_table_config`. A served entity without a version is a feature spec. Ours are `missing_keys`, `extra_columns`,
+    `shadow_config`, with routes as the traffic's, and `canary_config`.
 
     Raises:
         InvalidInput: a part is missing or has the wrong type; the message names it.
@@ -50,7 +50,8 @@ def read_config(config: object, gateway: object = None) -> EndpointConfig:
         *served,
         traffic=_percents(body.get("traffic_config"), "traffic"),
         capture=_capture(tables),
-        missing_keys=_missing_keys(body.get("missing_keys")),
+        missing_keys=cast("MissingKeys | None", _chosen(body, "missing_keys", get_args(MissingKeys))),
+        extra_columns=cast("ExtraColumns | None", _chosen(body, "extra_columns", get_args(ExtraColumns))),
         shadow=_percents(body.get("shadow_config"), "shadow"),
         canary=None if canary is None else canary_from(canary),
     )
@@ -101,6 +102,7 @@ def _config(endpoint: Endpoint, config: EndpointConfig, deployment: str) -> Json
         ],
         "traffic_config": {"routes": _routes(config.traffic, "traffic")},
         "missing_keys": config.missing_keys or "default",
+        "extra_columns": config.extra_columns or "ignore",
     }
     if config.shadow:
         document["shadow_config"] = {"routes": _routes(config.shadow, "shadow")}
@@ -206,15 +208,11 @@ def _capture(given: object) -> Capture | None:
     )
 
 
-def _missing_keys(given: object) -> MissingKeys | None:
-    if given is None:
-        return None
-    known = get_args(MissingKeys)
-    if str(given) not in known:
-        raise InvalidInput(
-            "'missing_keys' is none of those there are", hint=f"choose {', '.join(known)}", field="missing_keys"
-        )
-    return cast("MissingKeys", str(given))
+def _chosen(body: Json, name: str, known: Sequence[str]) -> str | None:
+    given = body.get(name)
+    if given is None or str(given) in known:
+        return None if given is None else str(given)
+    raise InvalidInput(f"'{name}' is none of those there are", hint=f"choose {', '.join(known)}", field=name)
 
 
 def _text(given: Mapping[str, object], *names: str) -> str:

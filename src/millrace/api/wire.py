@@ -43,6 +43,7 @@ def from_wire(document: Mapping[str, Any]) -> Endpoint:
             config["traffic"],
             Capture(**config["capture"]) if config["capture"] else None,
             config["missing_keys"],
+            config["extra_columns"],
             shadow=config["shadow"],
         ),
         plans=tuple(_plan(plan) for plan in document["plans"]),

@@ -156,6 +156,7 @@ def _facts(endpoint: Endpoint, url: str | None) -> dict[str, object]:
         if capture and capture.enabled
         else None,
         "missing_keys": endpoint.config.missing_keys or "default",
+        "extra_columns": endpoint.config.extra_columns or "ignore",
         "url": f"{url}/serving-endpoints/{endpoint.name}/invocations" if url else None,
     }
 

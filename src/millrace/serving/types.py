@@ -15,6 +15,7 @@ from millrace.serving.canary.types import Canary, CanaryRun
 EndpointName = NewType("EndpointName", str)
 ConfigUpdate = Literal["NOT_UPDATING", "IN_PROGRESS", "UPDATE_FAILED", "UPDATE_CANCELED"]
 Kind = Literal["models", "features"]
+ExtraColumns = Literal["ignore", "refuse"]
 
 FEATURE_SPEC = "feature_spec"
 _IDLE_S = 1800
@@ -86,6 +87,7 @@ class EndpointConfig:
         traffic: served entity name to percent; sums to 100.
         capture: None where traffic is not logged.
         missing_keys: what the features of a key are that has no row in the online store; None leaves it as it is.
+        extra_columns: what becomes of a request's columns that nobody reads; None leaves it as it is.
         shadow: served entity name to the percent of requests that are copied to it; it takes no traffic, and its answers are
             logged and never returned.
         canary: how one of the entities takes over from another; None where the traffic stays as it is.
@@ -95,6 +97,7 @@ class EndpointConfig:
     traffic: Mapping[str, int]
     capture: Capture | None = None
     missing_keys: MissingKeys | None = None
+    extra_columns: ExtraColumns | None = None
     shadow: Mapping[str, int] = field(default_factory=dict)
     canary: Canary | None = None
 

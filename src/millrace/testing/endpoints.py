@@ -65,7 +65,7 @@ def endpoint(name: str, generation: int = 0) -> Endpoint:
         id=f"id-{name}",
         generation=generation,
         config=EndpointConfig(
-            (_OLD, _NEW), {"churn-1": 90, "churn-2": 10}, Capture("main", "ml", "churn", False), "404"
+            (_OLD, _NEW), {"churn-1": 90, "churn-2": 10}, Capture("main", "ml", "churn", False), "404", "refuse"
         ),
         plans=(
             LoadPlan(

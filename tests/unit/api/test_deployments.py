@@ -196,6 +196,12 @@ def test_what_can_not_be_found_changes_nothing(scene: Scene) -> None:
     assert scene.create("e", config("1")).state.ready  # the name was not left claimed
 
 
+def test_an_update_keeps_what_extra_columns_do_where_it_does_not_say(scene: Scene) -> None:
+    scene.create("e", replace(config("1"), extra_columns="refuse"))
+    assert scene.update("e", config("2")).config.extra_columns == "refuse"
+    assert scene.update("e", replace(config("1"), extra_columns="ignore")).config.extra_columns == "ignore"
+
+
 def test_an_update_keeps_the_capture_and_the_missing_keys_that_it_does_not_name(scene: Scene) -> None:
     capture = Capture("main", "logs", "p")
     scene.create("e", replace(config("1", capture), missing_keys="404"))

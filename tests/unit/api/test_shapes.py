@@ -49,6 +49,7 @@ def test_the_newer_and_the_older_names_read_alike() -> None:
         ({"served_entities": [ENTITY], "traffic_config": {"routes": [{"traffic_percentage": "all"}]}}, "percentage"),
         ({"served_entities": [ENTITY], "auto_capture_config": {"schema_name": "s"}}, "table_name_prefix"),
         ({"served_entities": [ENTITY], "missing_keys": "drop"}, "'missing_keys'.*\n.*null, default, 404"),
+        ({"served_entities": [ENTITY], "extra_columns": "drop"}, "'extra_columns'.*\n.*ignore, refuse"),
     ],
 )
 def test_what_is_wrong_is_named(config: object, named: str) -> None:
@@ -95,6 +96,13 @@ def test_what_was_written_reads_back() -> None:
     assert [(s.name, s.entity_name, s.entity_version) for s in config.served] == [
         (s.name, s.entity_name, s.entity_version) for s in stored.config.served
     ]
+
+
+def test_what_extra_columns_do_is_read_and_written() -> None:
+    read = [read_config({"served_entities": [ENTITY], "extra_columns": given}) for given in (None, "ignore", "refuse")]
+    assert [config.extra_columns for config in read] == [None, "ignore", "refuse"]
+    written = [write_endpoint(replace(endpoint("churn", 4), config=config), "")["config"] for config in read]
+    assert [document["extra_columns"] for document in written] == ["ignore", "ignore", "refuse"]
 
 
 @pytest.mark.parametrize(("given", "kept"), [(None, None), ("null", "null"), ("default", "default"), (404, "404")])

@@ -106,6 +106,7 @@ def test_showing_one(cli: Cli, workspace: Workspace) -> None:
         "updated_at": "2025-03-10T00:00:00Z",
         "capture": "ml.logs.p_payload",
         "missing_keys": "default",
+        "extra_columns": "ignore",
         "url": None,
         "entities": [
             {

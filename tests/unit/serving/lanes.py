@@ -28,7 +28,7 @@ from millrace.serving.requests.generations import ServedEndpoint
 from millrace.serving.requests.hot import HotApp
 from millrace.serving.requests.lane import Head
 from millrace.serving.requests.served import ServedModel
-from millrace.serving.types import Capture, Endpoint, EndpointName, EndpointState, LoadPlan, Prediction
+from millrace.serving.types import Capture, Endpoint, EndpointName, EndpointState, ExtraColumns, LoadPlan, Prediction
 
 NOW = datetime(2025, 3, 10, 12, tzinfo=UTC)
 ADA = owner("user:ada")
@@ -133,6 +133,7 @@ class Scene:
         traffic: Mapping[str, int] | None = None,
         shadow: Mapping[str, int] | None = None,
         captured: bool = True,
+        extra_columns: ExtraColumns | None = None,
     ) -> ServedEndpoint:
         """Serve models at once, as `<name>-1`, `<name>-2`, ..., the first with all traffic unless told otherwise."""
         entities = [served_entity(f"ml.models.{name}", str(at)) for at in range(1, len(models) + 1)]
@@ -146,6 +147,7 @@ class Scene:
                 traffic=traffic or {f"{name}-1": 100},
                 shadow=shadow or {},
                 capture=Capture("ml", "logs", name) if captured else None,
+                extra_columns=extra_columns,
             ),
             plans=plans,
             pending=None,

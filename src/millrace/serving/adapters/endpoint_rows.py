@@ -87,6 +87,7 @@ def _config_document(config: EndpointConfig) -> Mapping[str, object]:
             "enabled": capture.enabled,
         },
         "missing_keys": config.missing_keys,
+        "extra_columns": config.extra_columns,
         "shadow": dict(config.shadow),
         "canary": config.canary and canary_document(config.canary),
     }
@@ -99,6 +100,7 @@ def _config(document: Mapping[str, Any]) -> EndpointConfig:
         traffic=document["traffic"],
         capture=None if capture is None else Capture(**capture),
         missing_keys=document.get("missing_keys"),
+        extra_columns=document.get("extra_columns"),
         shadow=document.get("shadow", {}),
         canary=None if canary is None else canary_from(canary),
     )

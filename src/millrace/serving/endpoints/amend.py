@@ -82,6 +82,7 @@ def _amended(
         traffic=traffic and {name: percent for name, percent in traffic.items() if name in kept or percent},
         capture=endpoint.config.capture,
         missing_keys=endpoint.config.missing_keys,
+        extra_columns=endpoint.config.extra_columns,
         shadow=shadow,
         canary=None if canary is None else canary_from(canary),
     )

@@ -28,6 +28,7 @@ from millrace.serving.types import (
     EndpointConfig,
     EndpointName,
     EndpointState,
+    ExtraColumns,
     Former,
     LoadPlan,
     ServedEntity,
@@ -59,6 +60,7 @@ def endpoint_config(
     traffic: Mapping[str, int] | None = None,
     capture: Capture | None = None,
     missing_keys: MissingKeys | None = None,
+    extra_columns: ExtraColumns | None = None,
     shadow: Mapping[str, int] | None = None,
     canary: Canary | None = None,
 ) -> EndpointConfig:
@@ -87,7 +89,7 @@ def endpoint_config(
     shadow = dict(shadow or {})
     alone = [name for name in names if name not in shadow]
     traffic = traffic or ({alone[0]: _WHOLE} if len(alone) == 1 else {})
-    config = EndpointConfig(served, traffic, capture, missing_keys, shadow, canary)
+    config = EndpointConfig(served, traffic, capture, missing_keys, extra_columns, shadow, canary)
     _check_traffic(config)
     _check_shadow(config)
     if capture:

@@ -12,9 +12,10 @@ from millrace.serving.inputs import Inputs
 from millrace.serving.models.turns import Busy, TooSlow, Unavailable
 from millrace.serving.port import Model, Opened, Reply
 from millrace.serving.requests.generations import ServedEndpoint
-from millrace.serving.types import Prediction
+from millrace.serving.types import CallSignature, Prediction
 
 _LOG = logging.getLogger(__name__)
+_LONGEST_NAME = 100
 OVER_SIZE = "MAX_REQUEST_SIZE_EXCEEDED"
 OK, BAD_REQUEST, NOT_FOUND, TOO_LARGE, BUSY, FAILED, UNAVAILABLE, TOO_SLOW = 200, 400, 404, 413, 429, 500, 503, 504
 
@@ -97,6 +98,8 @@ class Exchange:
             self._key = _sticky(endpoint, body)
         self._served = endpoint.entities[self._entity or endpoint.router.choose(self._key)]
         self._reached = True
+        if endpoint.is_strict:
+            _check_columns(body, self._served.signature)
         self._opened = self._served.open(body, self._now)
         self.inputs, self.model = self._opened.inputs, self._served.model
 
@@ -159,6 +162,18 @@ def _sticky(endpoint: ServedEndpoint, body: Body) -> bytes | None:
         return body.client_request_id.encode()
     row = body.rows.typed(endpoint.first.signature.columns).first()
     return None if row is None else endpoint.first.keys.encoded(row)
+
+
+def _check_columns(body: Body, signature: CallSignature) -> None:
+    """Raise InvalidInput for a column that nobody reads. Rows without names have none."""
+    rows = body.rows.typed(signature.columns)
+    if rows.first() is None:
+        return
+    known = signature.columns.keys()
+    extra = next((name for record in rows.records(None) for name in record if name not in known), None)
+    if extra is not None:
+        shown = extra if len(extra) <= _LONGEST_NAME else f"{extra[:_LONGEST_NAME]}..."
+        raise InvalidInput(f"column '{shown}' is not known here", hint=f"send {', '.join(known)}", column=shown)
 
 
 def _expected(error: InvalidInput | NotFound | InvalidState | TooLarge, question: Question) -> tuple[int, str, str]:

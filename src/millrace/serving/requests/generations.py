@@ -32,6 +32,7 @@ class ServedEndpoint:
         shadows: by entity, whether it gets a copy: where its router says so.
         first: the first entity that is no shadow: what is captured of requests that reach none goes to its tables.
         is_undivided: whether one entity gets everything.
+        is_strict: whether columns that nobody reads are refused.
     """
 
     def __init__(self, endpoint: Endpoint, entities: Mapping[str, Served]) -> None:
@@ -42,6 +43,7 @@ class ServedEndpoint:
         self.shadows = {name: Router({name: shadow[name], "": 100 - shadow[name]}, ["", name]) for name in shadow}
         self.first = next(served for name, served in entities.items() if name not in shadow)
         self.is_undivided = self.router.only is not None and not shadow
+        self.is_strict = endpoint.config.extra_columns == "refuse"
 
 
 class Generations:

@@ -21,7 +21,7 @@ def endpoint(config: EndpointConfig) -> Endpoint:
     return Endpoint(EndpointName("churn"), "i", 1, config, (), None, state, NOW, NOW, "user:ada")
 
 
-ALONE = endpoint(replace(endpoint_config(ONE, capture=LOGGED), missing_keys="404"))
+ALONE = endpoint(replace(endpoint_config(ONE, capture=LOGGED), missing_keys="404", extra_columns="refuse"))
 
 
 def running() -> Endpoint:
@@ -34,7 +34,7 @@ def test_a_challenger_joins_the_one_that_has_all_of_the_traffic() -> None:
     assert (config.served, config.traffic) == ((ONE, TWO), {"churn-1": 90, "churn-2": 10})
     assert config.canary is not None
     assert (config.canary.champion, config.canary.settings.min_requests) == ("churn-1", 7)
-    assert (config.capture, config.missing_keys) == (LOGGED, "404")
+    assert (config.capture, config.missing_keys, config.extra_columns) == (LOGGED, "404", "refuse")
 
 
 def test_a_shadow_can_become_the_challenger() -> None:

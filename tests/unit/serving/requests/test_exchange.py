@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from millrace.core.errors import InvalidInput, InvalidState, NotFound
-from millrace.serving.bodies.body import Envelope, TooLarge
-from millrace.serving.bodies.dialects import JSON, V2
+from millrace.serving.bodies.body import Dialect, Envelope, TooLarge
+from millrace.serving.bodies.dialects import ARROW_FILE, ARROW_STREAM, CSV, JSON, PARQUET, V2
 from millrace.serving.models.turns import Busy, TooSlow, Unavailable
 from millrace.serving.port import Reply
 from millrace.serving.requests.answer import answer
@@ -85,6 +88,61 @@ def test_a_caller_stays_with_one_entity_where_traffic_is_divided(scene: Scene) -
     assert names[0] == names[1] == [divided.router.choose(f"c{number}".encode()) for number in range(40)]
     assert set(names[0]) == {"churn-1", "churn-2"}
     assert [reply.key for reply in replies[0]] == [f"c{number}".encode() for number in range(40)]
+
+
+def _arrow(names: Sequence[str], writer: Callable[..., Any]) -> bytes:
+    table, sink = pa.table({name: [1.0] for name in names}), io.BytesIO()
+    with writer(sink, table.schema) as file:
+        file.write_table(table)
+    return sink.getvalue()
+
+
+def _tensors(names: Sequence[str]) -> bytes:
+    inputs = [{"name": name, "shape": [1], "datatype": "FP64", "data": [1.0]} for name in names]
+    return json.dumps({"inputs": inputs}).encode()
+
+
+WRITTEN: dict[str, tuple[Dialect, Callable[[Sequence[str]], bytes]]] = {
+    "records": (JSON, lambda names: json.dumps({"dataframe_records": [dict.fromkeys(names, 1.0)]}).encode()),
+    "split": (
+        JSON,
+        lambda names: json.dumps({"dataframe_split": {"columns": names, "data": [[1] * len(names)]}}).encode(),
+    ),
+    "instances": (JSON, lambda names: json.dumps({"instances": [dict.fromkeys(names, 1.0)]}).encode()),
+    "inputs": (JSON, lambda names: json.dumps({"inputs": {name: [1.0] for name in names}}).encode()),
+    "csv": (CSV, lambda names: f"{','.join(names)}\n{','.join('1' for _ in names)}\n".encode()),
+    "parquet": (PARQUET, lambda names: _arrow(names, pq.ParquetWriter)),
+    "arrow stream": (ARROW_STREAM, lambda names: _arrow(names, pa.ipc.new_stream)),
+    "arrow file": (ARROW_FILE, lambda names: _arrow(names, pa.ipc.new_file)),
+    "tensors": (V2, _tensors),
+}
+
+
+@pytest.mark.parametrize("form", WRITTEN)
+def test_columns_that_nobody_reads_are_refused_where_the_endpoint_says_so(scene: Scene, form: str) -> None:
+    dialect, write = WRITTEN[form]
+    strict, free = scene.serve("strict", Adding(1), extra_columns="refuse"), scene.serve("free", Adding(1))
+
+    def ask(endpoint: ServedEndpoint, *names: str) -> Reply:
+        made = Exchange(endpoint, None, Question(write(names), dialect, Envelope(most_bytes=100_000)), NOW)
+        try:
+            return taken(made)
+        except InvalidInput as error:
+            return made.failed(error)
+
+    assert ask(strict, "x").status == 200
+    assert [ask(free, "x", "y").status, ask(free, "y", "x").status] == [200, 200]
+    refused = ask(strict, "x", "y")
+    assert (refused.status, refused.reached) == (400, True)
+    assert "column 'y' is not known here; send x" in refused.body.decode()
+    long = ask(strict, "x", "y" * 200).body.decode()
+    assert "y" * 100 + "..." in long
+    assert "y" * 101 not in long
+
+
+def test_rows_without_names_have_no_columns_that_nobody_reads(scene: Scene) -> None:
+    strict = scene.serve("strict", Adding(1), extra_columns="refuse")
+    assert taken(exchange(strict, b'{"inputs": [[1.0]]}')).status == 200
 
 
 @pytest.mark.parametrize(
