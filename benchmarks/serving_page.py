@@ -44,7 +44,8 @@ def page(contenders: Sequence[Contender], starts: Starts, seconds: int, missing:
             f"Sent a key, millrace looks all 20 features up in the online store, among {KEYS:,} keys. Feast and our endpoint of",
             "the same kind answer with the features alone. `echo` is the floor: uvicorn, JSON parsed, a constant answered. Processor time is",
             f"that of all processes of a server for a request at {_MOST} connections, what is done about it later (capture to Delta) included;",
-            "what is done once, such as the imports of the first drain, is over before it is counted.",
+            "what is done once, such as the imports of the first drain, is over before it is counted. Ours has proved its models' paths when",
+            "they were deployed, and starts with the proofs that it kept.",
             "",
             *_loads(contenders, starts),
             *_starts(contenders, starts),
@@ -67,7 +68,7 @@ def _quiet(starts: Starts) -> str:
     """Whether the machine was ours alone."""
     others = _median([start.others for found in starts.values() for start in found])
     if others < _QUIET:
-        return "Nothing else ran meanwhile."
+        return "Nothing else ran in the half seconds before each start."
     return f"OTHER WORK TOOK {others:.0%} OF THE PROCESSORS MEANWHILE: no figure can be trusted, ratios a little."
 
 
