@@ -208,7 +208,7 @@ def _capture(given: object) -> Capture | None:
     )
 
 
-def _chosen(body: Json, name: str, known: Sequence[str]) -> str | None:
+def _chosen(body: Mapping[str, Any], name: str, known: Sequence[str]) -> str | None:
     given = body.get(name)
     if given is None or str(given) in known:
         return None if given is None else str(given)
