@@ -70,7 +70,7 @@ def run_pipeline(
     """
     request = request or Request()
     with alone(services, pipeline.name), ExitStack() as stack:
-        shared = _opened_once(target, stack)
+        shared = opened_once(target, stack)
         reports: list[StageReport] = []
         resumed = _was_interrupted(services, pipeline)
         is_loop = request.parts >= _LOOP
@@ -98,7 +98,7 @@ def run_plan(services: Services, pipeline: Pipeline, plan: Plan, target: OpenTar
     """
     with alone(services, pipeline.name), ExitStack() as stack:
         resumed = bool(plan.needed) and _was_interrupted(services, pipeline)
-        done = _execute(services, pipeline, plan, _opened_once(target, stack), progress) if plan.needed else []
+        done = _execute(services, pipeline, plan, opened_once(target, stack), progress) if plan.needed else []
     for status in ("refused", "waiting"):
         reasons = tuple(report.detail for report in done if report.status == status)
         if reasons:
@@ -108,7 +108,7 @@ def run_plan(services: Services, pipeline: Pipeline, plan: Plan, target: OpenTar
     return RunReport("nothing", ()) if plan.refused is None else RunReport("refused", (), why_refused(plan.refused))
 
 
-def _opened_once(target: OpenTarget, stack: ExitStack) -> OpenTarget:
+def opened_once(target: OpenTarget, stack: ExitStack) -> OpenTarget:
     """The target, opened by the first stage that needs it and kept open for the others."""
     opened: list[DeploymentTarget] = []
 

@@ -7,7 +7,8 @@ them together are tags of the version, which name the training's group.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from millrace.core.errors import InvalidState, LawBroken
@@ -16,9 +17,9 @@ from millrace.pipeline.attempts import PRODUCTION, REGISTER, STAGING, VALIDATE
 from millrace.pipeline.context import OpenTarget, Pins
 from millrace.pipeline.declare import Pipeline
 from millrace.pipeline.definition import definition
-from millrace.pipeline.execute import RunReport, run_plan
+from millrace.pipeline.execute import RunReport, opened_once, run_plan
 from millrace.pipeline.fingerprint import fingerprint
-from millrace.pipeline.plan import Plan, Request, Training, last_due, refresh_stages, stages_of, steps_of
+from millrace.pipeline.plan import Plan, Request, Step, Training, last_due, refresh_stages, stages_of, steps_of
 from millrace.pipeline.policy import Decision
 from millrace.pipeline.port import Progress, Services
 from millrace.pipeline.stages.deploy import Register
@@ -90,14 +91,17 @@ def judge_release(services: Services, pipeline: Pipeline, release: Release, prog
 def stage_release(
     services: Services, pipeline: Pipeline, release: Release, target: OpenTarget, progress: Progress
 ) -> RunReport:
-    """Put a release that has passed its gates onto the staging endpoint, and ask that."""
+    """Put a release that has passed its gates onto the staging endpoint, and ask that. Nothing where it stands there."""
     return _run(services, pipeline, release, target, progress, upto=STAGING)
 
 
 def deploy_release(
     services: Services, pipeline: Pipeline, release: Release, target: OpenTarget, progress: Progress
 ) -> RunReport:
-    """Put it onto the production endpoint, at once or by a canary, and move the alias."""
+    """Put it onto the production endpoint, at once or by a canary, and move the alias. Nothing where it stands there.
+
+    Who names a release wants it served: also after a rollback, which a mere run of the pipeline leaves as it is.
+    """
     return _run(services, pipeline, release, target, progress, upto=PRODUCTION)
 
 
@@ -120,7 +124,31 @@ def _run(
     stages = sorted(stages, key=lambda pair: order.get(pair[0].name, 0))
     names = [stage.name for stage, _ in stages]
     plan = _plan(services, pipeline, release.why, stages[: names.index(upto) + 1])
-    return run_plan(services, pipeline, plan, target, progress)
+    with ExitStack() as stack:
+        shared = opened_once(target, stack)
+        steps = tuple(_as_it_stands(services, pipeline, release, step, shared) for step in plan.steps)
+        return run_plan(services, pipeline, replace(plan, steps=steps), shared, progress)
+
+
+def _as_it_stands(services: Services, pipeline: Pipeline, release: Release, step: Step, target: OpenTarget) -> Step:
+    """A deployment that was done is done no more where something else has taken its place since."""
+    endpoints = {STAGING: pipeline.staging_endpoint, PRODUCTION: pipeline.endpoint}
+    endpoint = endpoints.get(step.stage.name)
+    if endpoint is None or step.done is None or step.done.status != "done":
+        return step
+    version, alias = release.entry.version, step.stage.name
+    named = services.registry.by_alias(release.entry.model, alias)
+    if named is None or named.version != version:
+        return _anew(step, f"{alias} is not v{version}" if named is None else f"{alias} is v{named.version}")
+    with target() as opened:
+        status = opened.status(endpoint)
+    if status is None or status.version != str(version):
+        return _anew(step, f"{endpoint} does not serve v{version}")
+    return step
+
+
+def _anew(step: Step, why: str) -> Step:
+    return replace(step, needed=True, why=why, done=None)
 
 
 def _plan(services: Services, pipeline: Pipeline, why: str, stages: list[tuple[Stage, str]]) -> Plan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 
 from millrace.ci.approval import Consent, not_approved, require_approval
@@ -12,7 +13,7 @@ from millrace.ci.stages.train import facts
 from millrace.ci.stages.validate import verdict_result
 from millrace.ci.types import Check, StageResult, Status, Target
 from millrace.core.errors import InvalidState, NotApproved
-from millrace.pipeline.execute import RunReport
+from millrace.pipeline.execute import RunReport, opened_once
 from millrace.pipeline.release import Release, deploy_release, stage_release, verdict_stage
 
 _PRODUCTION = "production"
@@ -21,7 +22,8 @@ _PRODUCTION = "production"
 def deploy(scene: Scene, to: Target, consent: Consent, version: str | None = None) -> StageResult:
     """Bring the version that was trained from this commit to a target in the same home.
 
-    A target whose alias is not `production` ends with the staging endpoint.
+    A target whose alias is not `production` ends with the staging endpoint. Where the version is named and served there already,
+    nothing is done; where another one has taken its place since, it is deployed again.
 
     Raises:
         InvalidState: nothing was trained from this commit, or it was not judged yet, or the files differ from the commit.
@@ -31,6 +33,12 @@ def deploy(scene: Scene, to: Target, consent: Consent, version: str | None = Non
     refused = refusal(scene, to, release)
     if refused is not None:
         return refused
+    with ExitStack() as stack:
+        shared = replace(scene, open_server=opened_once(scene.open_server, stack))
+        return _deployed(shared, to, consent, release, begun)
+
+
+def _deployed(scene: Scene, to: Target, consent: Consent, release: Release, begun: float) -> StageResult:
     staged = stage_release(scene.workspace, scene.pipeline, release, scene.open_server, scene.progress)
     checks = _checks(staged, "staging", f"{scene.pipeline.staging_endpoint} serves v{release.entry.version} already")
     told = facts(scene, str(release.entry.version))

@@ -151,10 +151,15 @@ class Promote:
         """
         version = version_of(context)
         with context.target() as target:
-            canary = take_over(target, production_spec(context, version))
+            canary = take_over(target, production_spec(context, version), again=self._was_promoted(context))
         if canary is not None and canary.outcome != "finished":
             return self._unfinished(context, canary)
         return self._promoted(context, version)
+
+    def _was_promoted(self, context: RunContext) -> bool:
+        """Whether its canary has led to the alias before, so that who has the stage run now asks for another one."""
+        done = context.services.runs.done(context.pipeline.name, self.name, self.fingerprint)
+        return done is not None and done.status == "done"
 
     def _unfinished(self, context: RunContext, canary: CanaryStatus) -> Outcome:
         endpoint = context.pipeline.endpoint
@@ -174,11 +179,16 @@ class Promote:
         return Outcome(f"{pipeline.endpoint} serves v{version}", {"version": version, "endpoint": pipeline.endpoint})
 
 
-def take_over(target: DeploymentTarget, spec: DeploymentSpec) -> CanaryStatus | None:
-    """The canary of a version, begun where it must be; None where the version serves without one."""
+def take_over(target: DeploymentTarget, spec: DeploymentSpec, *, again: bool = False) -> CanaryStatus | None:
+    """The canary of a version, begun where it must be; None where the version serves without one.
+
+    `again`: one that has finished, and was left since, is begun anew.
+    """
     status = target.status(spec.endpoint) if spec.canary is not None else None
     if status is not None:
         canary = _canary_of(status, spec)
+        if again and canary is not None and canary.outcome == "finished":
+            canary = None
         if canary is None and status.version not in {None, spec.version}:
             return _begun(target, spec)
         if canary is not None and (canary.outcome != "finished" or status.version != spec.version):
