@@ -103,7 +103,7 @@ def test_only_the_branch_deploys_and_each_waits_for_the_one_before(tmp_path: Pat
     if name == "github":
         jobs = document["jobs"]
         assert [jobs[job].get("needs") for job in jobs] == [None, "test", "train", "validate", "deploy-pre-prod"]
-        assert "github.ref_name == 'trunk'" in jobs["train"]["if"]
+        assert "github.ref == 'refs/heads/trunk'" in jobs["train"]["if"]
         assert [jobs[job].get("environment") for job in jobs][-2:] == ["pre-prod", "prod"]
     elif name == "gitlab":
         assert document["stages"] == ["test", "train", "validate", "deploy-pre-prod", "deploy-prod"]
@@ -120,8 +120,23 @@ def test_only_the_branch_deploys_and_each_waits_for_the_one_before(tmp_path: Pat
             "Validate",
             "Deploy_pre_prod",
         ]
-        assert "'trunk'" in document["stages"][1]["condition"]
+        assert "'refs/heads/trunk'" in document["stages"][1]["condition"]
         assert document["stages"][-1]["jobs"][0]["environment"] == "prod"
+
+
+@pytest.mark.parametrize("branch", ["main", "release/1"])
+def test_a_branch_is_told_from_others_by_its_whole_name(tmp_path: Path, branch: str) -> None:
+    """`release/1` is itself, and `feature/main` is not `main`: no provider's variable of a name's last part will do."""
+    written = {
+        name: yaml.safe_load(write_pipeline(project_in(tmp_path), provider_named(name), branch=branch).file.read_text())
+        for name in SCHEMAS
+    }
+    azure = written["azure-devops"]["stages"][1]["condition"]
+    assert f"eq(variables['Build.SourceBranch'], 'refs/heads/{branch}')" in azure
+    assert written["github"]["jobs"]["train"]["if"].endswith(f"github.ref == 'refs/heads/{branch}'")
+    assert written["gitlab"]["train"]["rules"] == [{"if": f'$CI_COMMIT_BRANCH == "{branch}"'}]
+    assert written["azure-devops"]["trigger"]["branches"]["include"] == [branch]
+    assert written["github"][True]["push"]["branches"] == [branch]  # YAML 1.1 reads `on` as true
 
 
 @pytest.mark.parametrize("name", SCHEMAS)

@@ -111,7 +111,7 @@ def _secrets(layout: Layout) -> str:
 
 def _on_branch(layout: Layout) -> str:
     """Changes that are proposed are tested only: they may be anybody's."""
-    return f"condition: and(succeeded(), ne(variables['Build.Reason'], 'PullRequest'), eq(variables['Build.SourceBranchName'], '{layout.branch}'))\n"
+    return f"condition: and(succeeded(), ne(variables['Build.Reason'], 'PullRequest'), eq(variables['Build.SourceBranch'], 'refs/heads/{layout.branch}'))\n"
 
 
 AZURE = Provider(

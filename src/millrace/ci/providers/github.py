@@ -94,7 +94,7 @@ def _needs(job: str) -> str:
 
 def _on_branch(layout: Layout) -> str:
     """Changes that are proposed are tested only: they may be anybody's."""
-    return f"if: github.event_name != 'pull_request' && github.ref_name == '{layout.branch}'\n"
+    return f"if: github.event_name != 'pull_request' && github.ref == 'refs/heads/{layout.branch}'\n"
 
 
 GITHUB = Provider("github", ".github/workflows/millrace.yml", (".github",), ("github.com",), _write, _APPROVALS)
