@@ -323,6 +323,35 @@ def test_a_repair_takes_the_job_as_it_is_now(workspace: Workspace, desk: JobDesk
         assert over(desk, run_id).result_state == "SUCCESS"
 
 
+def test_a_repair_has_parameters_that_were_declared_since(workspace: Workspace, desk: JobDesk) -> None:
+    put_job(desk, Job("fixable", [Task("a", does("exit=1"))], parameters={"day": "monday"}))
+    run_id = submit(desk, "fixable", parameters={"day": "sunday"})
+    with engine(workspace):
+        over(desk, run_id)
+        said = does("say={{job.parameters.day}} {{job.parameters.hour}}")
+        put_job(desk, Job("fixable", [Task("a", said)], parameters={"day": "friday", "hour": "six"}))
+        repair(desk, run_id)
+        assert over(desk, run_id).result_state == "SUCCESS"
+    assert desk.runs.get(run_id).parameters == {"day": "sunday", "hour": "six"}
+    log = latest(desk.runs.tasks(run_id))["a"].log_path
+    assert log is not None
+    assert Path(log).read_text() == "sunday six\n"
+
+
+def test_what_the_system_would_not_start_is_tried_again(workspace: Workspace, desk: JobDesk) -> None:
+    """A file where the attempt's folder should be stands for all that passes: no process or no memory left, a full disk."""
+    put_job(desk, Job("flaky", [Task("a", does(), max_retries=1, min_retry_interval_millis=1)]))
+    put_job(desk, Job("once", [Task("a", does())]))
+    runs = [submit(desk, name) for name in ("flaky", "once")]
+    for run_id in runs:
+        (workspace.home / "jobs" / str(run_id)).mkdir(parents=True)
+        (workspace.home / "jobs" / str(run_id) / "a.0").touch()
+    with engine(workspace):
+        assert [over(desk, run_id).result_state for run_id in runs] == ["SUCCESS", "FAILED"]
+    assert [each.result_state for each in desk.runs.tasks(runs[0])] == ["FAILED", "SUCCESS"]
+    assert "File exists" in desk.runs.get(runs[1]).state_message
+
+
 def test_a_job_runs_another_and_waits_for_it_without_a_process(workspace: Workspace, desk: JobDesk) -> None:
     inner = Job("inner", [Task("a", does("say={{job.parameters.day}}"))], parameters={"day": "none"})
     outer = Job("outer", [Task("call", RunJobTask("inner", {"day": "{{job.run_id}}"}))])
@@ -388,6 +417,25 @@ def test_canceling_a_run_cancels_what_it_called(workspace: Workspace, desk: JobD
         cancel(desk, run_id)
         assert over(desk, run_id).result_state == "CANCELED"
         assert over(desk, desk.runs.list("inner")[0].run_id).result_state == "CANCELED"
+
+
+def test_canceling_a_run_while_nothing_executes_cancels_what_it_called(
+    workspace: Workspace, desk: JobDesk, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    put_jobs(
+        desk, [Job("outer", [Task("call", RunJobTask("inner"))]), Job("inner", [Task("a", does(f"until={gate}"))])]
+    )
+    run_id = submit(desk, "outer")
+    with engine(workspace):
+        wait_for(lambda: [run.life_cycle_state for run in desk.runs.list("inner")] == ["RUNNING"])
+    cancel(desk, run_id)
+    gate.touch()  # so that one that goes on would succeed
+    with engine(workspace):
+        assert over(desk, run_id).result_state == "CANCELED"
+        inner = over(desk, desk.runs.list("inner")[0].run_id)
+    assert (inner.result_state, results(desk, run_id)) == ("CANCELED", {"call": "CANCELED"})
+    assert inner.state_message == f"run {run_id}, which waited for it, was stopped"
 
 
 def test_an_engine_that_is_told_to_stop_ends_its_attempts_and_the_next_goes_on(

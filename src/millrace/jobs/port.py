@@ -150,6 +150,8 @@ class JobRunStore(Protocol):
     def reopen(self, run_id: RunId, job: Job, tasks: Sequence[str]) -> JobRun:
         """Put an ended run back into the queue, as this job, with a new attempt of each of these tasks.
 
+        Its parameters stay as they were; those that the job has got since have the job's defaults.
+
         Raises:
             Conflict: it has not ended.
         """

@@ -202,9 +202,10 @@ class JobRunStoreSuite:
         execution.end_task(load.task_run_id, Ended("SUCCESS"))
         execution.end_task(count.task_run_id, Ended("FAILED", "no rows"))
         execution.end(run.run_id, "FAILED", "no rows")
-        changed = replace(job(), tasks=[*job().tasks, Task("tell", SparkPythonTask("tell.py"))])
-        again = one.runs.reopen(run.run_id, changed, ["count"])
+        more, given = Task("tell", SparkPythonTask("tell.py")), {"day": "later", "since": "new"}
+        again = one.runs.reopen(run.run_id, replace(job(), tasks=[*job().tasks, more], parameters=given), ["count"])
         assert (again.life_cycle_state, again.result_state, again.ended_at, again.repairs) == ("QUEUED", None, None, 1)
+        assert again.parameters == {"day": "häufig", "since": "new"}
         begun = execution.begin(run.run_id, None)
         assert begun is not None
         found = [

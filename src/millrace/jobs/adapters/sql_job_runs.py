@@ -151,6 +151,7 @@ class SqlJobRunStore:
                 stop_as=None,
                 repairs=run.repairs + 1,
                 settings=job_document(job),
+                parameters={**job.parameters, **run.parameters},
             )
 
     def _read(self, query: Select[Any]) -> Sequence[Row[Any]]:

@@ -44,10 +44,10 @@ class Child:
         Raises:
             OSError: the system won't.
         """
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         read, self._lifeline = os.pipe()
         self.done, done = os.pipe()
         os.set_blocking(self._lifeline, False)
-        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         command = [sys.executable, "-I", "-S", str(Path(keeper.__file__)), str(read), str(done)]
         try:
             with log.open("ab") as output:

@@ -24,6 +24,7 @@ from millrace.jobs.submit import submit
 
 _POLL_S = 0.5
 _CLEAN_S = 60.0
+_ALL = 1_000_000
 # No run is let go of sooner, however few are kept: whoever asked for it under a token may ask again, as a scheduler that was killed does.
 _YOUNG = timedelta(hours=1)
 
@@ -146,7 +147,9 @@ class Executor:
         match attempt.life_cycle_state:
             case "WAITING_FOR_RETRY":
                 live.retries[attempt.task_key] = monotonic_of(attempt.retry_at, _pause_s(live, task)) or 0.0
-            case "RUNNING" if calls_job(task) and not live.is_stopping:
+            case "RUNNING" if calls_job(task) and live.is_stopping:
+                self._find_call(live, attempt)
+            case "RUNNING" if calls_job(task):
                 self._guard(live, attempt, lambda: self._call(live, attempt))
             case "RUNNING":
                 # Where its outcome is there, it was done, and only that was not written down.
@@ -264,14 +267,23 @@ class Executor:
             live.retries[attempt.task_key] = time.monotonic() + timeout_s
         self._polled_s = 0.0
 
+    def _find_call(self, live: LiveRun, attempt: TaskRun) -> None:
+        """Of a run that was to stop while nobody executed: the run that its task had asked for, which is to be stopped as well."""
+        for run in self._desk.runs.list(limit=_ALL, unfinished=True):
+            if run.caller == attempt.task_run_id:
+                live.calls[attempt.task_key] = run.run_id
+
     def _guard(self, live: LiveRun, attempt: TaskRun, begin: Callable[[], None]) -> None:
-        """What can't begin has failed, with the reason, and is not tried again."""
+        """What can't begin has failed, with the reason. It is not tried again, but for what the system would not do, which may pass."""
         try:
             begin()
         except Conflict:
             raise
-        except (MillraceError, OSError) as error:
+        except MillraceError as error:
             self._over(live, attempt, Ended("FAILED", str(error), {REFUSED: True}))
+            self._advance(live)
+        except OSError as error:
+            self._over(live, attempt, Ended("FAILED", str(error)))
             self._advance(live)
 
     def _collect(self, attempt_id: RunId, live: LiveRun, child: Child) -> None:
