@@ -43,14 +43,17 @@ def report_stage(
     try:
         result = run()
     except MillraceError as error:
-        checks = (Check(stage, "failed", error.message),)
-        write_reports(
-            StageResult(stage, target, "failed", error.message, checks, hint=error.hint), reports, stream=stream
-        )
+        write_reports(not_done(stage, target, error), reports, stream=stream)
         raise
     own = stage == "test" and (reports / "test.xml").is_file()
     write_reports(result, reports, junit=not own, stream=stream)
     return result
+
+
+def not_done(stage: Stage, target: str, error: MillraceError) -> StageResult:
+    """What is told of a stage that could not be done."""
+    checks = (Check(stage, "failed", error.message),)
+    return StageResult(stage, target, "failed", error.message, checks, hint=error.hint)
 
 
 def together(results: Sequence[StageResult]) -> StageResult:

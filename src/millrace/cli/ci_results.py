@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from millrace.cli.output import print_facts, print_json, print_table, say, shown
+from millrace.core.errors import MillraceError
 
 if TYPE_CHECKING:
-    from millrace.ci.types import StageResult
+    from millrace.ci.types import Stage, StageResult
 
 
 def print_result(result: StageResult, folder: Path | None, *, json: bool) -> None:
@@ -28,8 +30,26 @@ def print_result(result: StageResult, folder: Path | None, *, json: bool) -> Non
         say(f"reports are in {folder}")
 
 
-def write_asked(result: StageResult, junit: Path | None, markdown: Path | None) -> None:
-    """The reports that were asked for by name, and what the CI system wants to be told."""
+def told_in_files(
+    stage: Stage, target: str, run: Callable[[], StageResult], junit: Path | None, markdown: Path | None
+) -> StageResult:
+    """Do it, and write the reports that were asked for by name, also where it can't be done: then they say why, and the error goes on.
+
+    Raises:
+        MillraceError: what `run` raised, or InvalidState where a report can't be written.
+    """
+    from millrace.ci.run import not_done
+
+    try:
+        result = run()
+    except MillraceError as error:
+        _write(not_done(stage, target, error), junit, markdown)
+        raise
+    _write(result, junit, markdown)
+    return result
+
+
+def _write(result: StageResult, junit: Path | None, markdown: Path | None) -> None:
     from millrace.ci.reports.junit import to_junit
     from millrace.ci.reports.markdown import to_markdown
     from millrace.ci.reports.write import write_text

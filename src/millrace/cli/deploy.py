@@ -36,21 +36,22 @@ def deploy(
     from millrace.ci.promotion.destinations import open_destination
     from millrace.ci.promotion.endpoint import deploy_to_endpoint
     from millrace.ci.promotion.promote import find_version, promote_version
-    from millrace.cli.ci_results import print_result, write_asked
+    from millrace.cli.ci_results import print_result, told_in_files
     from millrace.workspace import open_target
 
     found = with_home(find_project(project), home)
     place = choose_target(found, target, found.train)
     consent = consent_of(approve_as, reason, yes=yes, json=json)
-    result: StageResult
-    with opened(place) as source:
-        entry = find_version(source, f"{model}/{version}" if version else model)
-        if any(each.name == to for each in found.targets):
+
+    def deployed() -> StageResult:
+        with opened(place) as source:
+            entry = find_version(source, f"{model}/{version}" if version else model)
+            if not any(each.name == to for each in found.targets):
+                return deploy_to_endpoint(source, entry, found, place, to, lambda: open_target(source), consent)
             goal = target_named(found, to)
             with open_destination(place, goal, source, entry) as destination:
-                result = promote_version(source, entry, place, goal, destination, consent=consent)
-        else:
-            result = deploy_to_endpoint(source, entry, found, place, to, lambda: open_target(source), consent)
-    write_asked(result, junit, markdown)
+                return promote_version(source, entry, place, goal, destination, consent=consent)
+
+    result = told_in_files("deploy", to, deployed, junit, markdown)
     print_result(result, None, json=json)
     return result.exit_code

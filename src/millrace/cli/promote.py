@@ -14,7 +14,7 @@ from millrace.cli.output import print_json, say
 from millrace.core.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from millrace.ci.types import Project, Target
+    from millrace.ci.types import Project, StageResult, Target
 
 Version = Annotated[
     str, Parameter(help="MODEL, MODEL@ALIAS or MODEL/VERSION; of MODEL alone what is in staging, else the newest.")
@@ -48,17 +48,20 @@ def promote(
     from millrace.ci.project import find_project, target_named
     from millrace.ci.promotion.destinations import open_destination
     from millrace.ci.promotion.promote import find_version, promote_version
-    from millrace.cli.ci_results import print_result, write_asked
+    from millrace.cli.ci_results import print_result, told_in_files
 
     found = with_home(find_project(project), home)
     target = target_named(found, to)
     place = target_named(found, from_ or _before(found, target))
     consent = consent_of(approve_as, reason, yes=yes, json=json)
-    with opened(place) as source:
-        entry = find_version(source, version)
-        with open_destination(place, target, source, entry) as destination:
-            result = promote_version(source, entry, place, target, destination, consent=consent, deploy=deploy)
-    write_asked(result, junit, markdown)
+
+    def promoted() -> StageResult:
+        with opened(place) as source:
+            entry = find_version(source, version)
+            with open_destination(place, target, source, entry) as destination:
+                return promote_version(source, entry, place, target, destination, consent=consent, deploy=deploy)
+
+    result = told_in_files("deploy", target.name, promoted, junit, markdown)
     print_result(result, None, json=json)
     return result.exit_code
 

@@ -34,16 +34,18 @@ def validate(
     """What the gates say of a version: of a pipeline, the one that was trained from this commit. Exit code 0 passed, 3 refused."""
     from millrace.ci.homes import opened, with_home
     from millrace.ci.project import choose_target, find_project
-    from millrace.cli.ci_results import print_result, write_asked
+    from millrace.cli.ci_results import print_result, told_in_files
 
     found = with_home(find_project(project), home)
     chosen = choose_target(found, target, found.train)
-    if what is None or what.endswith(".py") or Path(what).is_file():
-        result = _of_pipeline(found, chosen, Path(what) if what else None, version, plain=json)
-    else:
+
+    def judged() -> StageResult:
+        if what is None or what.endswith(".py") or Path(what).is_file():
+            return _of_pipeline(found, chosen, Path(what) if what else None, version, plain=json)
         with opened(chosen) as workspace:
-            result = _of_version(workspace, found, chosen, what, version)
-    write_asked(result, junit, markdown)
+            return _of_version(workspace, found, chosen, what, version)
+
+    result = told_in_files("validate", chosen.name, judged, junit, markdown)
     print_result(result, None, json=json)
     return result.exit_code
 

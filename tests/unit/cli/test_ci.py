@@ -76,6 +76,27 @@ def test_what_can_not_be_done_is_in_the_reports_too(cli: Cli, tmp_path: Path) ->
         )
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("validate",),
+        ("validate", "ml.models.churn"),
+        ("deploy", "ml.models.churn", "1", "--to", "prod"),
+        ("promote", "ml.models.churn", "--to", "prod"),
+    ],
+    ids=" ".join,
+)
+def test_what_can_not_be_done_is_in_the_files_that_were_asked_for(
+    cli: Cli, tmp_path: Path, line: tuple[str, ...]
+) -> None:
+    said = cli(*line, "--junit", "told/it.xml", "--markdown", "told/it.md").refused()
+    message = said.removeprefix("error: ").partition("\n")[0]
+    suite = ET.parse(tmp_path / "told" / "it.xml").getroot()[0]  # noqa: S314 - our own
+    assert (suite.attrib["tests"], suite.attrib["failures"]) == ("1", "1")
+    assert [failure.attrib["message"] for failure in suite.iter("failure")] == [message]
+    assert "there is no" in (tmp_path / "told" / "it.md").read_text()
+
+
 def test_reports_that_can_not_be_written_are_told_before_the_work_and_are_no_bug(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
     (tmp_path / "millrace.toml").write_text('[project]\ntests = "touch done"\n')
