@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -80,6 +81,11 @@ class Home:
             tamper(context)
         return Validate("g").run(context)
 
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A command of `millrace`, in this home."""
+        line = [sys.executable, "-m", "millrace.cli.main", *words, "--home", str(self.root / "home")]
+        return subprocess.run(line, cwd=self.root, capture_output=True, text=True, timeout=200, check=False)
+
 
 def _no_target() -> Any:
     raise AssertionError("nothing here needs a server")
@@ -115,10 +121,7 @@ def failed(outcome: Outcome) -> dict[str, str]:
 
 @pytest.mark.long
 def test_an_honest_model_goes_into_production_with_its_report(home: Home) -> None:
-    command = [sys.executable, "-m", "millrace.cli.main", "run", str(home.root / "pipeline.py")]
-    ran = subprocess.run(
-        [*command, "--home", str(home.root / "home")], capture_output=True, text=True, timeout=200, check=False
-    )
+    ran = home.command("run", str(home.root / "pipeline.py"))
     assert ran.returncode == 0, ran.stdout + ran.stderr
     report = Path(
         next(line for line in ran.stdout.splitlines() if line.startswith("report: ")).removeprefix("report: ")
@@ -206,19 +209,85 @@ def test_a_fault_in_the_model(home: Home, candidate: mr.Custom, gate: str, fact:
     assert fact in failed(home.judged(replace(home.pipeline, name="other", candidates=[candidate])))[gate]
 
 
+# A class of the page's own, which travels in the model's file; asked for one row it thinks for longer than anybody waits.
+SLEEPS = """
+import sys
+import time
+
+import cloudpickle
+import numpy as np
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+class Sleepy:
+    def __init__(self, model):
+        self.model, self.classes_ = model, np.array([0, 1])
+
+    def predict_proba(self, features):
+        if len(features) == 1:
+            time.sleep(0.7)
+        return self.model.predict_proba(features)
+
+    def predict(self, features):
+        return (self.predict_proba(features)[:, 1] > 0.5).astype(int)
+
+
+def sleepy(data):
+    return Sleepy(mr.XGBoost(n_estimators=40, max_depth=3).fit(data))
+"""
+
+
 @pytest.mark.long
-def test_slow_as_it_is_served(home: Home) -> None:
-    page = home.root / "slow.py"
-    slow = PAGE.replace('name="churn",', 'name="slow", gates=[mr.FastEnough(p99_ms=0.05, requests=20)],')
-    page.write_text(slow)
-    command = [sys.executable, "-m", "millrace.cli.main", "run", str(page), "--home", str(home.root / "home"), "--json"]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+@pytest.mark.parametrize(
+    ("name", "page", "fact"),
+    [
+        (
+            "quick",
+            PAGE.replace('name="churn",', 'name="quick", gates=[mr.FastEnough(p99_ms=0.05, requests=20)],'),
+            "20 of them over 0.05 ms: surely more than 1 in 100",
+        ),
+        (
+            "sleepy",
+            PAGE.replace("import millrace as mr\n", f"import millrace as mr\n{SLEEPS}")
+            .replace('name="churn"', 'name="sleepy"')
+            .replace("mr.XGBoost(n_estimators=40, max_depth=3)]", 'mr.Custom("sleepy", sleepy, flavor="sklearn")]'),
+            "over 500 ms: surely more than 1 in 100",
+        ),
+    ],
+    ids=["by a limit that nothing keeps", "by the default limit"],
+)
+def test_slow_as_it_is_served(home: Home, name: str, page: str, fact: str) -> None:
+    """The honest model above is asked by the same gate, with the default limit."""
+    (home.root / f"{name}.py").write_text(page)
+    ran = home.command("run", str(home.root / f"{name}.py"), "--json")
     assert ran.returncode == 3, ran.stdout + ran.stderr
     told = json.loads(ran.stdout.strip().splitlines()[-1])
     assert len(told["reasons"]) == 1
-    assert "20 of them over 0.05 ms: surely more than 1 in 100" in told["reasons"][0]
-    assert home.workspace.registry.by_alias(ModelName("ml.models.slow"), "production") is None
-    assert "slow v1: refused" in Path(told["report"]).read_text()
+    assert fact in told["reasons"][0]
+    assert home.workspace.registry.by_alias(ModelName(f"ml.models.{name}"), "production") is None
+    assert f"{name} v1: refused" in Path(told["report"]).read_text()
+
+
+@pytest.mark.long
+def test_an_endpoint_that_answers_otherwise_than_offline(home: Home) -> None:
+    """Features were refreshed after the training, and nobody has published them: requests are answered from those of before."""
+    page = home.root / "skewed.py"
+    page.write_text(PAGE.replace('name="churn"', 'name="skewed"'))
+    for stage in ("train", "validate"):
+        ran = home.command("ci", "run", stage, "--file", str(page))
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+    customers = np.arange(CUSTOMERS)
+    at = pa.array([NOW - timedelta(hours=1)] * CUSTOMERS, pa.timestamp("us", "UTC"))
+    known = {"days": np.full(CUSTOMERS, 89.0), "spend": np.zeros(CUSTOMERS), "plan": np.zeros(CUSTOMERS, np.int64)}
+    more = {"region": ["east"] * CUSTOMERS, "refund": np.zeros(CUSTOMERS)}
+    home.workspace.lake.append(FEATURES, pa.table({"customer_id": customers, "feature_time": at, **known, **more}))
+    ran = home.command("ci", "run", "deploy", "--target", "staging", "--file", str(page), "--json")
+    assert ran.returncode == 3, ran.stdout + ran.stderr
+    checks = {check["name"]: check for check in json.loads(ran.stdout)["checks"]}
+    assert checks["staging"]["status"] == "failed"
+    assert re.search(r"\d+ of 20 answers differ from offline: ", checks["staging"]["detail"])
+    assert home.workspace.registry.by_alias(ModelName("ml.models.skewed"), "staging") is None
 
 
 def test_gates_can_be_switched_off(home: Home) -> None:
