@@ -171,6 +171,20 @@ def test_the_environment_is_the_homes(everything: tuple[NotebookResult, list[str
     assert not (result.path.parent / "mlruns").exists()
 
 
+def test_files_for_short(tmp_path: Path) -> None:
+    cells = ["dbutils.fs.put('dbfs:/day/a.txt', 'seven')", "%fs cp dbfs:/day/a.txt 'dbfs:/day/b c.txt'"]
+    cells += ["%fs ls dbfs:/day", "%fs head 'dbfs:/day/b c.txt'", "%fs rm -r dbfs:/day", "%fs ls dbfs:/"]
+    shown = outputs(run(write(tmp_path / "files.py", *cells)).output)
+    assert ["a.txt" in shown[2], "b c.txt" in shown[2]] == [True, True]
+    assert "seven" in shown[3]
+    assert "day" not in shown[5]
+    with pytest.raises(
+        InvalidState, match="cell 1 failed at line 1: NotFound: %fs list dbfs:/ is no command"
+    ) as failed:
+        run(write(tmp_path / "none.py", "%fs list dbfs:/"))
+    assert "there is: ls, head, cp, mv, rm, mkdirs" in failed.value.message + failed.value.hint
+
+
 def test_a_failing_cell_is_named_with_its_line_and_the_rest_is_kept(tmp_path: Path) -> None:
     write(tmp_path / "inside.py", "x = 1", "def broken(): return 1 / 0", "y = broken()")
     path = write(
