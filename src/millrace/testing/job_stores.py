@@ -206,8 +206,7 @@ class JobRunStoreSuite:
         again = one.runs.reopen(run.run_id, replace(job(), tasks=[*job().tasks, more], parameters=given), ["count"])
         assert (again.life_cycle_state, again.result_state, again.ended_at, again.repairs) == ("QUEUED", None, None, 1)
         assert again.parameters == {"day": "häufig", "since": "new"}
-        begun = execution.begin(run.run_id, None)
-        assert begun is not None
+        assert execution.begin(run.run_id, None) is not None
         found = [
             (each.task_key, each.attempt, each.repair, each.life_cycle_state) for each in one.runs.tasks(run.run_id)
         ]

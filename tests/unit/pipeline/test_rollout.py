@@ -145,16 +145,23 @@ def test_what_was_promoted_once_and_left_since_takes_over_by_another_canary(
     workspace: Workspace, promoted: list[tuple[str, str]]
 ) -> None:
     """Its stage runs again only where somebody asked for the release, as after a rollback."""
-    stage = Promote("g", "d", "because")
-    run = workspace.runs.start(PIPELINE.name, NOW, NOW, "user:ada", "")
-    done = workspace.runs.start_stage(run, PIPELINE.name, stage.name, stage.fingerprint, NOW)
-    workspace.runs.end_stage(done, "done", NOW, 0.1, {"version": "2"})
+    stage_ended(workspace, "done")
     target = Target("1", canary("finished", 100))
     assert promote(workspace, target).status == "waiting"
     assert [spec.version for spec in target.deployed] == ["2"]
-    target.serves, target.canary = "2", canary("finished", 100)
+    stage_ended(workspace, "waiting")
+    target.canary = canary("finished", 100)
+    assert "has left it again" in promote(workspace, target).detail
+    target.serves = "2"
     assert promote(workspace, target).status == "done"
     assert promoted == [("2", "production")]
+
+
+def stage_ended(workspace: Workspace, status: Status) -> None:
+    stage = Promote("g", "d", "because")
+    run = workspace.runs.start(PIPELINE.name, NOW, NOW, "user:ada", "")
+    begun = workspace.runs.start_stage(run, PIPELINE.name, stage.name, stage.fingerprint, NOW)
+    workspace.runs.end_stage(begun, status, NOW, 0.1, {"version": "2"})
 
 
 def test_the_canary_of_an_older_challenger_is_replaced(workspace: Workspace, promoted: list[tuple[str, str]]) -> None:

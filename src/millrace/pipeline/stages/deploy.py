@@ -157,9 +157,11 @@ class Promote:
         return self._promoted(context, version)
 
     def _was_promoted(self, context: RunContext) -> bool:
-        """Whether its canary has led to the alias before, so that who has the stage run now asks for another one."""
-        done = context.services.runs.done(context.pipeline.name, self.name, self.fingerprint)
-        return done is not None and done.status == "done"
+        """Whether a canary has led to the alias before and none has begun since: who has the stage run now asks for another one."""
+        runs, pipeline = context.services.runs, context.pipeline.name
+        done, newest = runs.done(pipeline, self.name, self.fingerprint), runs.latest(pipeline, self.name)
+        begun = newest is not None and newest.status == "waiting" and newest.fingerprint == self.fingerprint
+        return done is not None and done.status == "done" and not begun
 
     def _unfinished(self, context: RunContext, canary: CanaryStatus) -> Outcome:
         endpoint = context.pipeline.endpoint
