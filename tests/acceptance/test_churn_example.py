@@ -7,14 +7,18 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from millrace.api.discovery import running_server
 from millrace.notebooks.check import check_notebook
 from millrace.notebooks.read import read_notebook
 from millrace.tasks.declared import declared_jobs
+from millrace.workspace import open_workspace
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "churn"
 _STEPS = ("land", "features", "labels", "train", "validate", "staging", "production", "score", "monitor", "alert")
@@ -64,6 +68,31 @@ def test_the_job_goes_from_the_lake_to_the_alert_on_drift(tmp_path: Path) -> Non
     # A notebook alone, in the same home: nothing is computed twice.
     again = millrace(folder, "exec", "notebooks/features.py", "--param", "today=2025-04-07")
     assert again["exit_value"] == "up to date"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_at_six_the_job_runs_by_itself(tmp_path: Path) -> None:
+    """As it is declared, under a running server: the first morning, on which the shop's first rows arrive."""
+    shutil.copytree(EXAMPLE, tmp_path / "churn")
+    folder, six = tmp_path / "churn", datetime(2025, 1, 6, 6, tzinfo=UTC)
+    workspace = open_workspace(folder / ".millrace")
+    workspace.clock.set(six - timedelta(minutes=1))
+    millrace(folder, "job", "apply", "jobs.py")
+    with running_server(workspace.home):
+        assert millrace(folder, "job", "runs", "churn")["runs"] == []
+        workspace.clock.set(six + timedelta(seconds=1))
+        until = time.monotonic() + _PATIENCE_S
+        while not (runs := workspace.jobs.runs.list("churn")) or not runs[0].is_over:
+            assert time.monotonic() < until
+            time.sleep(0.2)
+    (run,) = runs
+    workspace.close()
+    assert (run.trigger, run.due, run.result_state) == ("PERIODIC", six, "SUCCESS"), run.state_message
+    kept = {path.stem: path for path in (folder / ".millrace").rglob("*.ipynb") if path.stem in _STEPS}
+    assert sorted(kept) == sorted(_STEPS)
+    assert "to be landed up to 2025-01-06" in kept["land"].read_text()
+    assert _exited(kept["production"]) == "version 1 is in production"
 
 
 def test_its_notebooks_can_run_and_its_job_is_one() -> None:
