@@ -70,7 +70,8 @@ def _caller(scope: Scope) -> Caller:
 
 def build(workspace: Workspace, workers: Workers, mlflow: MlflowMount, url: str) -> tuple[ASGIApp, Callable[[], bool]]:
     """The application of a control process, with interrupted updates of an earlier one ended; and whether it has nothing to do."""
-    deployments = Deployments(workspace.endpoints, workspace.clock, workers, Environments.of(workspace.home))
+    environments = Environments.of(workspace.home)
+    deployments = Deployments(workspace.endpoints, workspace.catalog, workspace.clock, workers, environments)
     deployments.recover()
     # Beside: workers that are just starting answer only when they have loaded what the store says.
     threading.Thread(target=deployments.keep_agreed, args=(threading.Event(),), name="agree", daemon=True).start()

@@ -14,15 +14,17 @@ from millrace.api.workers import Workers
 from millrace.core.clock import Clock
 from millrace.core.errors import Conflict, MillraceError, NotFound
 from millrace.core.principal import Principal, system
+from millrace.lake.port import Catalog
 from millrace.serving.canary.types import Verdict
 from millrace.serving.endpoints import endpoints
 from millrace.serving.endpoints.events import changes, told
+from millrace.serving.endpoints.log_tables import check_log_tables
 from millrace.serving.endpoints.prepare import Sources, prepare
 from millrace.serving.endpoints.transitions import followed, gone_back
 from millrace.serving.models.processes.environments import Environments
 from millrace.serving.models.processes.open import make_environments
 from millrace.serving.port import EndpointStore
-from millrace.serving.types import Endpoint, EndpointConfig, EndpointName, LoadPlan
+from millrace.serving.types import Capture, Endpoint, EndpointConfig, EndpointName, LoadPlan
 
 _log = logging.getLogger(__name__)
 # Clients ask again after a second at the earliest: an update that is quicker is answered as done.
@@ -35,8 +37,12 @@ class Deployments:
     The environments that models need are made here, before workers load them.
     """
 
-    def __init__(self, store: EndpointStore, clock: Clock, workers: Workers, environments: Environments) -> None:
-        self._store, self._clock, self._workers, self._environments = store, clock, workers, environments
+    def __init__(
+        self, store: EndpointStore, catalog: Catalog, clock: Clock, workers: Workers, environments: Environments
+    ) -> None:
+        self._store, self._catalog, self._clock = store, catalog, clock
+        self._workers, self._environments = workers, environments
+        self._storing = threading.Lock()  # of two that name the same tables, the second sees the first
         self._claims = Claims()
         self._agreed = self._equipped = False
 
@@ -49,11 +55,14 @@ class Deployments:
         """Make an endpoint, owned by `by`, and begin to load it; as it stands when it is done, or after a second.
 
         Raises:
-            MillraceError: name, configuration or model is wrong, or the name is taken: nothing is stored then.
+            MillraceError: name, configuration or model is wrong, or the name or a table of its log is taken: nothing is
+                stored then.
         """
         with self._claims.claim(name):
             plans = prepare(sources, config)
-            created = endpoints.create(self._store, self._clock, by, name, config)
+            with self._storing:
+                self._check_log(name, config, None)
+                created = endpoints.create(self._store, self._clock, by, name, config)
             return self._deploy(created, plans, by)
 
     def update(self, sources: Sources, name: str, config: EndpointConfig, by: Principal) -> Endpoint:
@@ -64,6 +73,7 @@ class Deployments:
         Raises:
             NotFound: no such endpoint, model, version or feature spec.
             Conflict: an update of it is in progress.
+            AlreadyExists: a table that its traffic would be logged in is another's.
         """
         return self.change(sources, name, lambda _: config, by)
 
@@ -75,13 +85,16 @@ class Deployments:
             current = self._store.get(EndpointName(name))
             config = wanted(current)
             plans = prepare(sources, config)
-            config = replace(
+            wished = replace(
                 config,
                 capture=config.capture or current.config.capture,
                 missing_keys=config.missing_keys or current.config.missing_keys,
                 extra_columns=config.extra_columns or current.config.extra_columns,
             )
-            return self._deploy(endpoints.update(self._store, self._clock, name, config), plans, by)
+            with self._storing:
+                self._check_log(name, wished, current.config.capture)
+                updated = endpoints.update(self._store, self._clock, name, wished)
+            return self._deploy(updated, plans, by)
 
     def roll_back(self, name: str, why: str, by: Principal) -> Endpoint:
         """Serve again what was served before, from memory; a canary that is under way is rolled back.
@@ -249,6 +262,10 @@ class Deployments:
         thread.start()
         thread.join(_ANSWER_S)
         return self.get(endpoint.name)
+
+    def _check_log(self, name: str, config: EndpointConfig, before: Capture | None) -> None:
+        if config.capture is not None and (before is None or before.tables != config.capture.tables):
+            check_log_tables(self._catalog, self._store, name, config.capture)
 
     def _updating(self, endpoint: Endpoint) -> Endpoint:
         switching = endpoint.name in self._claims and endpoint.state.config_update == "NOT_UPDATING"

@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import accumulate, pairwise
 from typing import Literal, NewType
 
+from millrace.core.names import TableName
 from millrace.features.types import MissingKeys
 from millrace.serving.bodies.rows import ValueKind
 from millrace.serving.canary.types import Canary, CanaryRun
@@ -76,6 +77,11 @@ class Capture:
     def shadow_tables(self) -> str:
         """The same of the tables of shadows: their rows are nobody's answers, and what watches answers must not count them."""
         return f"{self.tables}_shadow"
+
+    def all_tables(self) -> tuple[TableName, ...]:
+        """Each inference table that it may lead to. Raises InvalidInput where a name can't be that of a table."""
+        begins, ends = (self.tables, self.shadow_tables), ("payload", "predictions")
+        return tuple(TableName.parse(f"{begin}_{end}") for begin in begins for end in ends)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from millrace.jobs.port import JobDesk, Leases, RunStore
     from millrace.jobs.schedules.port import ScheduleDesk
     from millrace.lake.lake import Lake
-    from millrace.lake.port import SparkEngine, SqlReader
+    from millrace.lake.port import Catalog, SparkEngine, SqlReader
     from millrace.lake.types import Location, Version
     from millrace.registry.port import PromotionLog, Registry
     from millrace.serving.port import EndpointStore
@@ -63,13 +63,19 @@ class Workspace:
         return self.home / "serving"
 
     @cached_property
+    def catalog(self) -> Catalog:
+        """Which tables there are."""
+        from millrace.lake.adapters.sql_catalog import SqlCatalog
+
+        return SqlCatalog(self.engine)
+
+    @cached_property
     def lake(self) -> Lake:
         """Tables by name."""
         from millrace.lake.adapters.delta import DeltaTableStore
-        from millrace.lake.adapters.sql_catalog import SqlCatalog
         from millrace.lake.lake import Lake
 
-        return Lake(SqlCatalog(self.engine), DeltaTableStore(), self.clock, self.principal, self.settings.warehouse)
+        return Lake(self.catalog, DeltaTableStore(), self.clock, self.principal, self.settings.warehouse)
 
     @cached_property
     def spark(self) -> SparkEngine:
@@ -194,10 +200,9 @@ class Workspace:
         from millrace.jobs.adapters.sql_marks import SqlMarkStore
         from millrace.jobs.schedules.port import ScheduleDesk
         from millrace.lake.adapters.delta_newest import DeltaNewest
-        from millrace.lake.adapters.sql_catalog import SqlCatalog
         from millrace.registry.adapters.mlflow_newest import MlflowNewest
 
-        tables = DeltaNewest(SqlCatalog(self.engine), self._version_at)
+        tables = DeltaNewest(self.catalog, self._version_at)
         return ScheduleDesk(self.jobs, SqlMarkStore(self.engine), tables, MlflowNewest(self.settings.mlflow_url))
 
     def _version_at(self, location: Location) -> Version:

@@ -19,6 +19,7 @@ from millrace.database.engine import open_database
 from millrace.database.events import SqlEventLog
 from millrace.features.adapters.lmdb_online import LmdbOnlineStore
 from millrace.features.adapters.sql_feature_specs import SqlFeatureSpecStore
+from millrace.lake.adapters.sql_catalog import SqlCatalog
 from millrace.lake.lake import Lake
 from millrace.registry.port import Registry
 from millrace.registry.types import ModelName, ModelVersion, VersionEntry
@@ -132,7 +133,8 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     (tmp_path / "MLmodel").write_text(MLMODEL)
     engine, clock, ada = open_database(f"sqlite:///{tmp_path / 'm.db'}"), ManualClock(NOW), Principal("user", "ada")
     store, workers = SqlEndpointStore(engine), RecordingWorkers()
-    deployments = Deployments(store, clock, workers, Environments.of(tmp_path))  # type: ignore[arg-type]  # same methods
+    environments, catalog = Environments.of(tmp_path), SqlCatalog(engine)
+    deployments = Deployments(store, catalog, clock, workers, environments)  # type: ignore[arg-type]  # same methods
     registry, online = cast("Registry", FolderRegistry(tmp_path)), LmdbOnlineStore(tmp_path / "online")
     sources = Sources(lambda: registry, SqlFeatureSpecStore(engine, clock, ada), online)
     yield Scene(deployments, workers, store, sources, SqlEventLog(engine))

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Built = TypeVar("Built")
 _PART_BYTES = 1 << 20
+# What inference tables are in the catalog, and the property that names whose they are.
+ROLE, ENDPOINT = "inference_log", "endpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ def _fitting(
 
 
 def _definition(description: str, endpoint: str) -> TableDefinition:
-    return TableDefinition(description=description, role="inference_log", properties={"endpoint": endpoint})
+    return TableDefinition(description=description, role=ROLE, properties={ENDPOINT: endpoint})
 
 
 def _merged(schemas: Sequence[pa.Schema]) -> pa.Schema:

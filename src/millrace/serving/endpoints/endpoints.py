@@ -15,7 +15,7 @@ from dataclasses import replace
 from millrace.core.clock import Clock
 from millrace.core.errors import Conflict, InvalidInput, InvalidState
 from millrace.core.events import Event
-from millrace.core.names import TableName, did_you_mean
+from millrace.core.names import did_you_mean
 from millrace.core.principal import Principal
 from millrace.features.types import MissingKeys
 from millrace.serving.canary.types import Canary
@@ -93,7 +93,7 @@ def endpoint_config(
     _check_traffic(config)
     _check_shadow(config)
     if capture:
-        TableName.parse(f"{capture.catalog}.{capture.schema}.{capture.prefix}_predictions")
+        capture.all_tables()
     return config
 
 
