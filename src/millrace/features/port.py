@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
+from millrace.core.errors import InvalidState
 from millrace.core.names import TableName
 from millrace.features.types import OnlineRow, OnlineTable, ResolvedLookup
 
@@ -51,6 +52,10 @@ class SharedAsOfJoin(AsOfJoin, Protocol):
         ...
 
 
+class StoreAway(InvalidState):
+    """The online store does not answer now, and may later."""
+
+
 class OnlineStore(Protocol):
     """Per key the newest available feature row and those not yet available.
 
@@ -63,8 +68,13 @@ class OnlineStore(Protocol):
     them, keys unique and ascending. Batches may be asked for more than once, where a store has to begin anew, so
     they can't be a generator. Thread-safe.
 
-    Raises (all methods): InvalidState where the store can't be reached or opened.
+    Raises (all methods): InvalidState where the store can't be opened, StoreAway where it can't be reached.
     """
+
+    @property
+    def is_local(self) -> bool:
+        """Whether reads wait for nobody: then they take microseconds, and an event loop may make them."""
+        ...
 
     def replace(self, table: OnlineTable, batches: Iterable[EncodedBatch]) -> OnlineTable:
         """Publish these keys, dropping all others of the table; returns it with its count of keys."""

@@ -193,6 +193,11 @@ class Served(Protocol):
         """Who predicts; None where no model is asked."""
         ...
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether `open` waits for others: for a store that is elsewhere, or for somebody's functions."""
+        ...
+
     def open(self, body: Body, now: datetime) -> Opened:
         """Check a request that is asked at `now`, and look its features up.
 

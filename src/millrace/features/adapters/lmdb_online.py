@@ -36,6 +36,8 @@ class LmdbOnlineStore:
         map_bytes: the largest size of the file before it has to grow; it then doubles by itself.
     """
 
+    is_local = True
+
     def __init__(self, path: str | Path, *, map_bytes: int = _MAP_BYTES) -> None:
         self._shared = open_environment(Path(path).absolute(), map_bytes)
         # Each with the transaction that it was last read in; one value, so that threads never see half of it.

@@ -13,7 +13,7 @@ from millrace.core.errors import Conflict, InvalidInput, InvalidState, UsageErro
 from millrace.core.names import TableName
 from millrace.features.online.key_bytes import encode_key
 from millrace.features.online.table import KnownTable, feature_types, read_known, unpacked, write_known
-from millrace.features.port import EncodedBatch, Key, PackedRows
+from millrace.features.port import EncodedBatch, Key, PackedRows, StoreAway
 from millrace.features.types import OnlineRow, OnlineTable
 
 try:
@@ -47,6 +47,8 @@ class RedisOnlineStore:
     Raises:
         UsageError: it is not such a URL.
     """
+
+    is_local = False
 
     def __init__(self, url: str) -> None:
         plain, self._prefix = _without_prefix(url)
@@ -231,7 +233,7 @@ class RedisOnlineStore:
         try:
             yield
         except redis.RedisError as error:
-            raise InvalidState(
+            raise StoreAway(
                 f"the online store on Redis at {self._shown} does not answer: {type(error).__name__}",
                 hint="is the server running, and MILLRACE_ONLINE_URL right (host, port, password, database)?",
                 host=self._shown,

@@ -34,5 +34,5 @@ def check_log_tables(catalog: Catalog, endpoints: EndpointReader, name: str, cap
 
 
 def _captures(endpoint: Endpoint) -> Iterator[Capture]:
-    configs = [endpoint.config, endpoint.pending, endpoint.previous and endpoint.previous.config]
+    configs = [endpoint.config, endpoint.pending, endpoint.previous.config if endpoint.previous else None]
     return (config.capture for config in configs if config is not None and config.capture is not None)

@@ -38,14 +38,16 @@ class Limits:
 
     Attributes:
         body_bytes: the largest body, also after it was unpacked.
-        waiting: how many requests may wait for one model.
-        answer_s: the longest that a caller waits for a prediction.
+        waiting: how many requests may wait for one model, or for a lookup of one endpoint.
+        answer_s: the longest that a caller waits for a prediction; for a lookup that may wait for others, and the prediction after it.
+        lookups: how many of these lookups an endpoint makes at once.
         body_s: the longest that a body may take to arrive.
     """
 
     body_bytes: int = 16 << 20
     waiting: int = 256
     answer_s: float = 60.0
+    lookups: int = 8
     body_s: float = 60.0
 
 

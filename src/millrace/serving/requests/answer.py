@@ -6,8 +6,10 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from millrace.serving.models.turns import TooSlow
 from millrace.serving.port import Reply
 from millrace.serving.requests.exchange import Exchange
+from millrace.serving.requests.lookups import Lookups
 
 # What is larger is read beside the event loop, so that others are answered meanwhile.
 MOST_BYTES_ON_LOOP, MOST_ROWS_ON_LOOP = 256 << 10, 1000
@@ -18,14 +20,35 @@ async def answer(exchange: Exchange) -> Reply:
     try:
         if not exchange.is_read:
             await _taken(exchange.read, beside=len(exchange.question.raw) > MOST_BYTES_ON_LOOP)
+        lookups = exchange.endpoint.lookups
+        if lookups is not None:
+            return await _within(exchange, lookups)
         if not exchange.is_open:
             await _taken(exchange.open, beside=exchange.rows > MOST_ROWS_ON_LOOP)
-        started = time.perf_counter()
-        inputs, model = exchange.inputs, exchange.model
-        prediction = None if inputs is None or model is None else await model.predict(inputs)
-        return exchange.reply(prediction, time.perf_counter() - started)
+        return await _predicted(exchange)
     except Exception as error:  # noqa: BLE001 - the boundary of a request: a foreign model may raise anything
         return exchange.failed(error)
+
+
+async def _within(exchange: Exchange, lookups: Lookups) -> Reply:
+    """Look up what may have to be waited for, and predict, in the time that a request of the endpoint may take."""
+    exchange.choose()
+    limit = asyncio.timeout(exchange.endpoint.answer_s)
+    try:
+        async with limit:
+            await lookups.take(exchange.open)
+            return await _predicted(exchange)
+    except TimeoutError:
+        if limit.expired():
+            raise TooSlow from None
+        raise
+
+
+async def _predicted(exchange: Exchange) -> Reply:
+    started = time.perf_counter()
+    inputs, model = exchange.inputs, exchange.model
+    prediction = None if inputs is None or model is None else await model.predict(inputs)
+    return exchange.reply(prediction, time.perf_counter() - started)
 
 
 async def _taken(step: Callable[[], None], *, beside: bool) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from millrace.core.errors import InvalidInput, InvalidState, MillraceError, NotFound
+from millrace.features.port import StoreAway
 from millrace.serving.bodies.body import Body, Dialect, Envelope, Origin, TooLarge
 from millrace.serving.inputs import Inputs
 from millrace.serving.models.turns import Busy, TooSlow, Unavailable
@@ -42,6 +43,7 @@ class Exchange:
     as soon as one of them raises. No I/O but the lookup in `open`.
 
     Attributes:
+        endpoint: who is asked.
         rows: how many were sent; 0 before they are read.
         inputs: what is to be predicted, once it is open; None where no model is asked.
         model: who predicts it; None where no model is asked.
@@ -49,13 +51,13 @@ class Exchange:
 
     __slots__ = (
         "_body",
-        "_endpoint",
         "_entity",
         "_key",
         "_now",
         "_opened",
         "_reached",
         "_served",
+        "endpoint",
         "inputs",
         "model",
         "question",
@@ -64,7 +66,7 @@ class Exchange:
 
     def __init__(self, endpoint: ServedEndpoint, entity: str | None, question: Question, now: datetime) -> None:
         self.question, self.rows = question, 0
-        self._endpoint, self._entity, self._now = endpoint, entity, now
+        self.endpoint, self._entity, self._now = endpoint, entity, now
         self._served, self._reached = endpoint.first, False
         self._body: Body | None = None
         self._key: bytes | None = None
@@ -82,23 +84,34 @@ class Exchange:
         """Whether `open` is done."""
         return self._opened is not None
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether `open` may wait for others, and has to be taken as `answer` does."""
+        return self.endpoint.lookups is not None
+
     def read(self) -> None:
         """Parse the body. Raises InvalidInput, TooLarge."""
         self._body = body = self.question.dialect.read(self.question.raw, self.question.envelope)
         self.rows = len(body.rows)
 
-    def open(self) -> None:
-        """Choose who answers, look up, and check what was sent.
-
-        Raises:
-            InvalidInput, NotFound, InvalidState: as `Served.open`.
-        """
-        body, endpoint = self._read_body(), self._endpoint
+    def choose(self) -> None:
+        """Choose who answers."""
+        body, endpoint = self._read_body(), self.endpoint
         if self._entity is None and not endpoint.is_undivided:
             self._key = _sticky(endpoint, body)
         self._served = endpoint.entities[self._entity or endpoint.router.choose(self._key)]
         self._reached = True
-        if endpoint.is_strict:
+
+    def open(self) -> None:
+        """Look up, and check what was sent; before, choose who answers, where nobody did yet.
+
+        Raises:
+            InvalidInput, NotFound, InvalidState: as `Served.open`.
+        """
+        if not self._reached:
+            self.choose()
+        body = self._read_body()
+        if self.endpoint.is_strict:
             _check_columns(body, self._served.signature)
         self._opened = self._served.open(body, self._now)
         self.inputs, self.model = self._opened.inputs, self._served.model
@@ -112,7 +125,7 @@ class Exchange:
         assert self._opened is not None  # noqa: S101 - that is the order
         body, served = self._read_body(), self._served
         answered = self._opened.answered(prediction, predict_s)
-        origin = Origin(self._endpoint.name, served.plan.entity.entity_version)
+        origin = Origin(self.endpoint.name, served.plan.entity.entity_version)
         written = self.question.dialect.write(answered.content(body), body, origin)
         return Reply(OK, written, served, True, self._client_request_id(), answered, self._key)
 
@@ -137,6 +150,13 @@ class Exchange:
     def _told(self, error: Exception) -> tuple[int, str, str]:
         """Status, code and message. What nobody could foresee is logged."""
         entity = self._served.plan.entity.name
+        if isinstance(error, StoreAway):
+            _LOG.error("entity %s can't answer: %s", entity, error.message)
+            return (
+                UNAVAILABLE,
+                "TEMPORARILY_UNAVAILABLE",
+                f"'{entity}' can't answer now: the online store does not answer",
+            )
         if isinstance(error, InvalidInput | NotFound | InvalidState | TooLarge):
             if isinstance(error, InvalidState):
                 _LOG.error("entity %s can't answer: %s", entity, error.message)
@@ -147,7 +167,7 @@ class Exchange:
             return UNAVAILABLE, "TEMPORARILY_UNAVAILABLE", f"'{entity}' can't answer now: {error}"
         if isinstance(error, TooSlow):
             return TOO_SLOW, "DEADLINE_EXCEEDED", f"'{entity}' did not answer in time"
-        _LOG.error("endpoint %s: entity %s failed", self._endpoint.name, entity, exc_info=error)
+        _LOG.error("endpoint %s: entity %s failed", self.endpoint.name, entity, exc_info=error)
         return FAILED, "INTERNAL_ERROR", f"served entity '{entity}' could not answer; the server's log says why"
 
 

@@ -16,6 +16,7 @@ from millrace.serving.models.processes.open import open_predictor, runs_here
 from millrace.serving.models.sleeper import Sleeper
 from millrace.serving.models.turns import Limits, Turns
 from millrace.serving.port import Served
+from millrace.serving.requests.lookups import Lookups
 from millrace.serving.requests.routing import Router
 from millrace.serving.requests.served import ServedModel
 from millrace.serving.requests.served_features import ServedFeatures
@@ -33,9 +34,12 @@ class ServedEndpoint:
         first: the first entity that is no shadow: what is captured of requests that reach none goes to its tables.
         is_undivided: whether one entity gets everything.
         is_strict: whether columns that nobody reads are refused.
+        lookups: where requests are opened that may wait for others; None where none does.
+        answer_s: how long such a request may take.
     """
 
-    def __init__(self, endpoint: Endpoint, entities: Mapping[str, Served]) -> None:
+    def __init__(self, endpoint: Endpoint, entities: Mapping[str, Served], limits: Limits | None = None) -> None:
+        limits = limits or Limits()
         self.id, self.name, self.generation = endpoint.id, str(endpoint.name), endpoint.generation
         self.entities = entities
         self.router = Router(endpoint.config.traffic, list(entities))
@@ -44,6 +48,8 @@ class ServedEndpoint:
         self.first = next(served for name, served in entities.items() if name not in shadow)
         self.is_undivided = self.router.only is not None and not shadow
         self.is_strict = endpoint.config.extra_columns == "refuse"
+        self.lookups = Lookups(limits) if any(served.may_wait for served in entities.values()) else None
+        self.answer_s = limits.answer_s
 
 
 class Generations:
@@ -127,7 +133,7 @@ class Generations:
             entities = {plan.entity.name: self._entity(endpoint, plan) for plan in endpoint.plans}
             if not entities:
                 raise InvalidState(f"endpoint '{endpoint.name}' has nothing to serve", hint="update it with a model")
-            self._loaded[endpoint.name, endpoint.generation] = ServedEndpoint(endpoint, entities)
+            self._loaded[endpoint.name, endpoint.generation] = ServedEndpoint(endpoint, entities, self._limits)
         return {name: entity.path for name, entity in entities.items()}
 
     def activate(self, name: str, generation: int) -> None:

@@ -147,7 +147,7 @@ class Lane:
         before = CURRENT.set(passage.visit.name)
         try:
             passage.exchange.read()
-            if passage.exchange.rows <= MOST_ROWS_ON_LOOP:
+            if passage.exchange.rows <= MOST_ROWS_ON_LOOP and not passage.exchange.may_wait:
                 passage.exchange.open()
         except Exception as error:  # noqa: BLE001 - the boundary of a request: a foreign function may raise anything
             self._fail(passage, error)

@@ -96,6 +96,7 @@ class ServedModel:
         self._lookup = OnlineLookup(online, spec, missing_keys) if spec is not None and looked_up else None
         if self._lookup:
             self._lookup.check()
+        self.may_wait = spec is not None and may_wait(spec, online)
         self.keys = RequestKeys(keys)
         self.signature = _signature(plan, spec, keys)
         self.description = _description(endpoint, plan, keys, self._reader)
@@ -134,6 +135,11 @@ def _signature(plan: LoadPlan, spec: FeatureSpec | None, keys: Mapping[str, str]
         return CallSignature(inputs, tuple(inputs), outputs)
     columns = request_columns(spec, keys) | inputs
     return CallSignature(columns, tuple(dict.fromkeys([*keys, *spec.request_columns])), outputs)
+
+
+def may_wait(spec: FeatureSpec, online: OnlineStore) -> bool:
+    """Whether finding features waits for others: for a store that is elsewhere, or for somebody's functions."""
+    return bool(spec.functions) or (bool(spec.lookups) and not online.is_local)
 
 
 def request_columns(spec: FeatureSpec, keys: Mapping[str, str]) -> dict[str, ValueKind]:

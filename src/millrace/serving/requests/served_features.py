@@ -18,7 +18,7 @@ from millrace.features.types import FeatureSpec, OnlineTable
 from millrace.serving.bodies.body import Body
 from millrace.serving.port import Captured, Model
 from millrace.serving.request_keys import RequestKeys
-from millrace.serving.requests.served import describe, key_types, request_columns, stored_kind
+from millrace.serving.requests.served import describe, key_types, may_wait, request_columns, stored_kind
 from millrace.serving.types import FEATURE_SPEC, CallSignature, Endpoint, LoadPlan, Prediction
 
 Record = Mapping[str, object]
@@ -63,7 +63,7 @@ class ServedFeatures:
 
     model: Model | None = None
     waiting = 0
-    """Nobody waits: features are looked up at once."""
+    """Nobody waits for a model."""
 
     def __init__(self, endpoint: Endpoint, plan: LoadPlan, online: OnlineStore) -> None:
         spec = spec_of(plan)
@@ -73,7 +73,7 @@ class ServedFeatures:
         stored = _feature_types(spec, online)
         self._readers = {output: _reader(output, kind) for output, kind in stored.items()}
         self.keys = RequestKeys(keys)
-        self.plan = plan
+        self.plan, self.may_wait = plan, may_wait(spec, online)
         self.path = _path(spec)
         features = {output: stored_kind(kind) for output, kind in stored.items()}
         self.signature = CallSignature(

@@ -41,6 +41,7 @@ class Entity:
     fails: bool = False
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
     asked: list[tuple[str, str] | None] = field(default_factory=list)
+    may_wait: bool = False
 
     @property
     def model(self) -> Entity:

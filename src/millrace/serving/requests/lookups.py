@@ -1,0 +1,44 @@
+"""Lookups that may wait for others, a store elsewhere or somebody's functions: beside the event loop, and not without a limit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+
+from millrace.serving.models.turns import Busy, Limits
+
+
+class Lookups:
+    """The threads of one endpoint, and those who wait for one. Used by one event loop.
+
+    A store that stalls has these threads and no more, however long it does: who gives up waiting does not end what a thread
+    does, which is free again when that has come to its end.
+
+    Args:
+        limits: how many threads, and how many may wait for one.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._most_waiting = limits.waiting
+        self._threads = ThreadPoolExecutor(limits.lookups, thread_name_prefix="look-up")
+        self._free = asyncio.Semaphore(limits.lookups)
+        self._waiting = 0
+
+    async def take(self, step: Callable[[], None]) -> None:
+        """Take a step of a request in a thread, as soon as one is free. Raises as the step does.
+
+        Raises:
+            Busy: too many requests wait already.
+        """
+        if self._free.locked() and self._waiting >= self._most_waiting:
+            raise Busy
+        self._waiting += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self._waiting -= 1
+        running = asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, step)
+        running.add_done_callback(lambda _: self._free.release())
+        await asyncio.shield(running)
