@@ -13,10 +13,10 @@ from typing import TypeVar, cast
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from millrace.api import logs
 from millrace.api.attendance import Attendance
+from millrace.api.connections import Connection
 
 T = TypeVar("T")
 _DRAIN_S = 1
@@ -52,7 +52,7 @@ def configured(
     """How uvicorn is run; the arguments are those of `serve`."""
     return uvicorn.Config(
         app,
-        http=cast("type[asyncio.Protocol]", connection or HttpToolsProtocol),  # it is only called
+        http=cast("type[asyncio.Protocol]", connection or Connection),  # it is only called
         ssl_certfile=certificate,
         ssl_keyfile=key,
         log_config=None,
@@ -80,7 +80,7 @@ async def serve(
 
     Returns whether it was the attendance.
 
-    With `certificate` and `key` (PEM files) it speaks TLS. `connection` makes connections in place of uvicorn's own.
+    With `certificate` and `key` (PEM files) it speaks TLS. `connection` makes connections in place of `Connection`.
 
     Idle connections are closed at once, running requests get a second. uvicorn raises the signal again when it has
     stopped, which would end the process before its own cleaning up, so that one is swallowed.

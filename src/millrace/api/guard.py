@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import parse_qs, quote, urlsplit
@@ -21,6 +22,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 OPEN = routes.OPEN | {"/health", "/health/live", "/health/ready", "/health/started", "/.well-known/databricks-config"}
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _LONGEST_FORM = 4096
+FORM_S = 60.0  # to arrive: who sends it has no token yet
 _KEPT_HOSTS = 64
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -108,7 +110,12 @@ class Guard:
         to = _local(request.query_params.get("next", "/"))
         if request.method != "POST":
             return login_page(to)
-        form = parse_qs((await _short_body(request)).decode("utf-8", "replace"))
+        try:
+            async with asyncio.timeout(FORM_S):
+                form = parse_qs((await _short_body(request)).decode("utf-8", "replace"))
+        except TimeoutError:
+            content = error_body("BAD_REQUEST", "the form did not arrive in time")
+            return JSONResponse(content, 408, headers={"connection": "close"})
         if not self._credentials.accepts_token(form.get("token", [""])[0].strip()):
             return login_page(to, wrong=True)
         cookie = self._credentials.set_cookie(secure=request.scope.get("scheme") == "https")

@@ -6,10 +6,11 @@ import asyncio
 from typing import Any
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from millrace.access.types import Caller
+from millrace.api.connections import Connection
 from millrace.api.guard import Guard
 from millrace.api.heads import Heads, Opening
 from millrace.serving.requests.desk import Response
@@ -49,7 +50,7 @@ class Way:
         return None if badge is None else badge.caller
 
 
-class LaneProtocol(HttpToolsProtocol):
+class LaneProtocol(Connection):
     """Asks the lane first what came, and lets uvicorn read only what the lane does not take.
 
     Most clients send a body by itself, after the headers: a short one is waited for, for a moment. What the lane does not take is
@@ -148,6 +149,7 @@ class LaneProtocol(HttpToolsProtocol):
     def _passes(self, opening: Opening, body: bytes) -> bool:
         if not self._way.takes(opening, body, self._crossing):
             return False
+        self.head_has_come()
         self._crossing.response_complete = False
         looks_like_uvicorns: Any = self._crossing
         self.cycle = looks_like_uvicorns

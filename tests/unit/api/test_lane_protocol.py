@@ -317,14 +317,14 @@ def test_one_timer_keeps_a_connection_through_many_requests(pair: Pair) -> None:
             connection.data_received(request())
             await asyncio.sleep(0.01)
             timers.now_s += 30
-        assert [delay_s for delay_s, _ in timers.set] == [75]
-        timers.set[0][1]()  # 30 seconds after the last answer
-        assert [delay_s for delay_s, _ in timers.set] == [75, 45]
+        assert [delay_s for delay_s, _ in timers.set] == [60, 75]  # for the first head, and behind the first answer
+        timers.set[1][1]()  # 30 seconds after the last answer
+        assert [delay_s for delay_s, _ in timers.set] == [60, 75, 45]
         assert not wire.is_closing()
         timers.now_s += 45
-        timers.set[1][1]()
+        timers.set[2][1]()
         assert wire.is_closing()
         await asyncio.sleep(0.01)
-        assert len(timers.set) == 2
+        assert len(timers.set) == 3
 
     asyncio.run(story())

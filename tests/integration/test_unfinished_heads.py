@@ -1,0 +1,132 @@
+"""Connections on which no whole head of a request ever comes are closed; slow clients are answered."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.lane_servers import SLOW, Client, Running, request
+from tests.unit.serving.lanes import body_of
+
+ONE = request(body_of(1.0))
+BOUND_S, SOON_S = 1.0, 20.0
+
+
+@pytest.fixture(params=[True, False], ids=["lane", "usual"])
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Running]:
+    monkeypatch.setattr("millrace.api.connections.HEAD_S", BOUND_S)
+    running = Running(tmp_path, with_lane=request.param)
+    yield running
+    running.stop()
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the other end closes within a time far longer than the bound."""
+    connection.settimeout(SOON_S)
+    try:
+        return connection.recv(1 << 16) == b""
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+
+
+def drip(connection: socket.socket, pieces: Callable[[], Iterator[bytes]]) -> threading.Thread:
+    def run() -> None:
+        for piece in pieces():
+            try:
+                connection.sendall(piece)
+            except OSError:
+                return
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("sent", [b"", b"\r\n", ONE[:10], ONE[:60]], ids=["nothing", "no request", "a word", "half"])
+def test_a_head_that_does_not_come_is_not_waited_for_forever(server: Running, sent: bytes) -> None:
+    with server.connect() as connection:
+        began = time.monotonic()
+        connection.sendall(sent)
+        assert is_closed(connection)
+        assert time.monotonic() - began > BOUND_S / 2
+    server.wait(lambda: not server.server.server_state.connections)
+
+
+@pytest.mark.parametrize("piece", [b"X: y\r\n", b"\r\n"], ids=["headers", "empty lines"])
+def test_one_that_drips_is_closed_too(server: Running, piece: bytes) -> None:
+    with server.connect() as connection:
+        connection.sendall(ONE[: ONE.index(b"\r\n") + 2] if b"X" in piece else piece)
+        thread = drip(connection, lambda: iter([piece] * 2000))
+        assert is_closed(connection)
+    thread.join()
+
+
+@pytest.mark.parametrize("behind", [ONE[:60], b"\r\n"], ids=["half", "no request"])
+def test_nor_is_a_second_one(server: Running, behind: bytes) -> None:
+    with server.connect() as connection:
+        connection.sendall(ONE)
+        assert Client(connection).answer().status == 200
+        connection.sendall(behind)
+        assert is_closed(connection)
+
+
+def test_nor_the_rest_of_a_body_that_was_refused(server: Running) -> None:
+    """What still comes of it would keep the connection, whoever sent it."""
+    with server.connect() as connection:
+        connection.sendall(request(b"", path="/x").replace(b"Content-Length: 0", b"Content-Length: 1000000"))
+        assert Client(connection).answer().status == 404
+        thread = drip(connection, lambda: iter([b"x"] * 2000))
+        assert is_closed(connection)
+    thread.join()
+
+
+def test_a_slow_client_is_answered(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("millrace.api.connections.HEAD_S", 60.0)
+    with server.connect() as connection:
+        for _ in range(2):
+            for at in range(0, len(ONE), 10):
+                connection.sendall(ONE[at : at + 10])
+                time.sleep(0.02)
+            assert Client(connection).answer().status == 200
+
+
+def test_who_asks_on_behind_a_slow_answer_gets_both(server: Running) -> None:
+    server.slow.gate.clear()
+    with server.connect() as connection:
+        connection.sendall(request(body_of(1.0), path=SLOW) + ONE[:60])
+        time.sleep(2 * BOUND_S)
+        server.slow.gate.set()
+        client = Client(connection)
+        assert client.answer().status == 200
+        connection.sendall(ONE[60:])
+        assert client.answer().status == 200
+
+
+def test_a_head_without_an_end_is_not_read_on_and_on(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("millrace.api.connections.HEAD_S", 60.0)
+    with server.connect() as connection:
+        connection.sendall(ONE[: ONE.index(b"\r\n") + 2])
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            _go_on(connection)
+
+
+def _go_on(connection: socket.socket) -> None:
+    for number in range(20_000):
+        connection.sendall(b"X-%d: %s\r\n" % (number, b"y" * 4000))
+
+
+def test_nor_is_a_login_waited_for_that_does_not_come(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("millrace.api.guard.FORM_S", BOUND_S, raising=False)
+    with server.connect() as connection:
+        connection.sendall(b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\ntoken=")
+        client = Client(connection)
+        assert client.answer().status == 408
+        assert client.is_closed()
