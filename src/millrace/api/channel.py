@@ -99,6 +99,7 @@ async def _answer(handler: Handler, message: Message) -> Message:
         return await handler(message)
     except MillraceError as error:
         return {"error": error.message, "hint": error.hint}
-    except Exception as error:  # noqa: BLE001 - the boundary of the command loop: the asker gets the reason, the log the trace
+    except Exception as error:  # noqa: BLE001 - the boundary of the command loop: the asker gets the kind, the log the trace
         _log.exception("the command %r failed", message.get("do"))
-        return {"error": f"{type(error).__name__}: {error}", "hint": "look at the worker's log in the home"}
+        # The text is foreign: it may have paths and SQL, and what is asked here ends in answers to callers.
+        return {"error": f"{type(error).__name__}; the server's log has more", "hint": ""}

@@ -63,8 +63,9 @@ def test_a_channel_answers_and_refuses(listening: Path) -> None:
     with pytest.raises(InvalidState, match="no") as refused:
         ask(listening, {"do": "refuse"}, 60)
     assert refused.value.hint == "ask nicely"
-    with pytest.raises(InvalidState, match="ZeroDivisionError: oops"):
+    with pytest.raises(InvalidState) as broken:
         ask(listening, {"do": "break"}, 60)
+    assert str(broken.value) == "ZeroDivisionError; the server's log has more"  # what it said may be about anything
     with pytest.raises(Unanswered):
         ask(listening, {"do": "wait"}, 0.1)
 
