@@ -13,10 +13,10 @@ from typing import TypeVar
 
 from millrace.api.deployments import Deployments
 from millrace.core.clock import Clock
-from millrace.core.errors import Conflict
+from millrace.core.errors import Conflict, MillraceError
 from millrace.core.principal import system
 from millrace.lake.lake import Lake
-from millrace.serving.canary.types import CanaryRun
+from millrace.serving.canary.types import CanaryRun, Verdict
 from millrace.serving.canary.verdict import judge
 from millrace.serving.types import Endpoint
 
@@ -67,11 +67,11 @@ class Canaries:
                 except Conflict:
                     _log.info("endpoint %s was changed while its canary was looked at", endpoint.name)
                 except Exception as error:  # noqa: BLE001 - the boundary of one look: the others are looked at too
-                    # The text may have paths and SQL, and who may query reads this.
                     _log.exception("the canary of %s could not be looked at", endpoint.name)
-                    self._deployments.note(
-                        endpoint, f"could not be looked at ({type(error).__name__}); the server's log has more"
-                    )
+                    # The text may have paths and SQL, and who may query reads this.
+                    said = f"could not be looked at ({type(error).__name__}); the server's log has more"
+                    if not self._is_given_up(endpoint, run, said):
+                        self._deployments.note(endpoint, said)
 
     @property
     def are_under_way(self) -> bool:
@@ -81,6 +81,19 @@ class Canaries:
     def _under_way(self) -> Sequence[tuple[Endpoint, CanaryRun]]:
         found = self._deployments.list()
         return [(endpoint, endpoint.canary) for endpoint in found if endpoint.canary and endpoint.canary.is_running]
+
+    def _is_given_up(self, endpoint: Endpoint, run: CanaryRun, said: str) -> bool:
+        """Whether a step whose wait is over is rolled back: what nobody can look at takes no more of the traffic."""
+        wait = run.canary.settings.wait
+        if self._clock.now() - run.since < wait:
+            return False
+        verdict = Verdict("stop", f"after a wait of {wait} it {said}")
+        try:
+            self._deployments.follow(endpoint, verdict, _CONTROLLER)
+        except MillraceError as error:
+            _log.warning("the canary of %s could not be rolled back: %s", endpoint.name, error.message)
+            return False
+        return True
 
     def _look_at(self, endpoint: Endpoint, run: CanaryRun) -> None:
         capture = endpoint.config.capture

@@ -3,146 +3,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import pytest
 
-from millrace.api.canaries import Canaries
-from millrace.api.deployments import Deployments
 from millrace.core.clock import ManualClock
 from millrace.core.errors import Conflict, InvalidState, NotFound
-from millrace.core.principal import Principal, system
-from millrace.database.engine import open_database
-from millrace.database.events import SqlEventLog
-from millrace.features.adapters.lmdb_online import LmdbOnlineStore
-from millrace.features.adapters.sql_feature_specs import SqlFeatureSpecStore
-from millrace.lake.adapters.sql_catalog import SqlCatalog
-from millrace.lake.lake import Lake
-from millrace.registry.port import Registry
-from millrace.registry.types import ModelName, ModelVersion, VersionEntry
-from millrace.serving.adapters.sql_endpoints import SqlEndpointStore
-from millrace.serving.canary.types import Canary, CanarySettings, Verdict
 from millrace.serving.endpoints import endpoints
-from millrace.serving.endpoints.prepare import Sources
-from millrace.serving.models.processes.environments import Environments
-from millrace.serving.types import Capture, Endpoint, EndpointConfig, EndpointName
-
-NOW = datetime(2025, 3, 1, tzinfo=UTC)
-ADA = Principal("user", "ada")
-MLMODEL = """
-flavors:
-  python_function: {loader_module: mlflow.sklearn}
-  sklearn: {pickled_model: model.pkl}
-signature:
-  inputs: '[{"name": "spend", "type": "double", "required": true}]'
-  outputs: '[{"type": "long"}]'
-"""
-
-
-@dataclass
-class RecordingWorkers:
-    """Workers that note what they are told, load slowly when held, and fail when told to."""
-
-    told: list[tuple[object, ...]] = field(default_factory=list)
-    may_load: threading.Event = field(default_factory=threading.Event)
-    may_activate: threading.Event = field(default_factory=threading.Event)
-    fails: bool = False
-    serving: list[dict[str, int]] = field(default_factory=lambda: [{}])
-    waiting: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.may_load.set()
-        self.may_activate.set()
-
-    def load(self, endpoint: Endpoint) -> Mapping[str, str]:
-        assert self.may_load.wait(60)
-        self.told.append(("load", endpoint.name, endpoint.generation))
-        if self.fails:
-            raise InvalidState("worker-0 can't load it", hint="look at the log")
-        return {entity.name: "native: equal" for entity in endpoint.config.served}
-
-    def activate(self, name: str, generation: int) -> None:
-        assert self.may_activate.wait(60)
-        self.told.append(("activate", name, generation))
-        for served in self.serving:
-            served[name] = generation
-
-    def discard(self, name: str, generation: int) -> None:
-        self.told.append(("discard", name, generation))
-
-    def remove(self, name: str) -> None:
-        self.told.append(("remove", name))
-
-    def status(self) -> list[dict[str, object]]:
-        up = [{"ready": True, "served": served, "waiting": self.waiting} for served in self.serving]
-        return [*up, {"ready": False}]
-
-
-@dataclass
-class FolderRegistry:
-    """A registry of one model with two versions, both in one folder."""
-
-    folder: Path
-
-    def versions(self, model: ModelName) -> Sequence[VersionEntry]:
-        if model != "churn":
-            return []
-        return [VersionEntry(model, ModelVersion(number), "", None, NOW) for number in ("1", "2")]
-
-    def models(self) -> Sequence[ModelName]:
-        return [ModelName("churn")]
-
-    def download(self, _model: ModelName, _version: ModelVersion) -> Path:
-        return self.folder
-
-
-@dataclass
-class Scene:
-    deployments: Deployments
-    workers: RecordingWorkers
-    store: SqlEndpointStore
-    sources: Sources
-    events: SqlEventLog
-
-    def create(self, name: str, config: EndpointConfig) -> Endpoint:
-        self.deployments.create(self.sources, name, config, ADA)
-        return self.settled(name)
-
-    def update(self, name: str, config: EndpointConfig) -> Endpoint:
-        self.begin_update(name, config)
-        return self.settled(name)
-
-    def begin_update(self, name: str, config: EndpointConfig) -> Endpoint:
-        """As it is answered: after a second, where the workers are held."""
-        return self.deployments.update(self.sources, name, config, ADA)
-
-    def settled(self, name: str) -> Endpoint:
-        """As it stands when nothing changes it any more."""
-        deadline = time.monotonic() + 60
-        while name in self.deployments._claims:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        return self.deployments.get(name)
+from millrace.serving.types import Capture, Endpoint, EndpointName
+from tests.unit.api.deployed import ADA, LOGGED, NOW, Scene, config, kinds, opened
 
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
-    (tmp_path / "MLmodel").write_text(MLMODEL)
-    engine, clock, ada = open_database(f"sqlite:///{tmp_path / 'm.db'}"), ManualClock(NOW), Principal("user", "ada")
-    store, workers = SqlEndpointStore(engine), RecordingWorkers()
-    environments, catalog = Environments.of(tmp_path), SqlCatalog(engine)
-    deployments = Deployments(store, catalog, clock, workers, environments)  # type: ignore[arg-type]  # same methods
-    registry, online = cast("Registry", FolderRegistry(tmp_path)), LmdbOnlineStore(tmp_path / "online")
-    sources = Sources(lambda: registry, SqlFeatureSpecStore(engine, clock, ada), online)
-    yield Scene(deployments, workers, store, sources, SqlEventLog(engine))
-    online.close()
-
-
-def config(version: str, capture: Capture | None = None) -> EndpointConfig:
-    return endpoints.endpoint_config(endpoints.served_entity("churn", version), capture=capture)
+    with opened(tmp_path) as made:
+        yield made
 
 
 def test_all_load_before_any_routes(scene: Scene) -> None:
@@ -311,102 +187,6 @@ def test_foreign_texts_are_not_in_the_state(scene: Scene, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(scene.workers, "load", fail)
     assert scene.create("e", config("1")).state.message == "OSError; the server's log has more"
-
-
-LOGGED = Capture("main", "logs", "p")
-GO, STOP = Verdict("go", "fine"), Verdict("stop", "errors: half")
-
-
-def start_canary(scene: Scene) -> Endpoint:
-    scene.create("e", config("1", LOGGED))
-    one, two = endpoints.served_entity("churn", "1"), endpoints.served_entity("churn", "2")
-    canary = Canary("churn-1", "churn-2", CanarySettings((10, 100)))
-    return scene.update("e", endpoints.endpoint_config(one, two, canary=canary))
-
-
-def kinds(scene: Scene) -> list[tuple[str, str]]:
-    return [(event.kind, str(event.by)) for event in scene.events.read(subject="endpoint/e")]
-
-
-def test_a_canary_that_ends_well_is_told(scene: Scene) -> None:
-    begun = start_canary(scene)
-    assert begun.config.traffic == {"churn-1": 90, "churn-2": 10}
-    done = scene.deployments.follow(begun, GO, system("canary"))
-    assert (done.config.traffic, done.generation, done.state.config_update) == ({"churn-2": 100}, 3, "NOT_UPDATING")
-    assert scene.workers.told[-2:] == [("load", "e", 3), ("activate", "e", 3)]
-    assert kinds(scene) == [
-        ("endpoint.created", "user:ada"),
-        ("endpoint.updated", "user:ada"),
-        ("endpoint.updated", "user:ada"),
-        ("canary.started", "user:ada"),
-        ("endpoint.updated", "system:canary"),
-        ("canary.finished", "system:canary"),
-    ]
-    last = scene.events.read(kind="canary.finished")[0].data
-    assert (last["version"], last["share"], last["why"], last["traffic"]) == ("2", 100, "fine", {"churn-2": 100})
-
-
-def test_a_look_that_fails_says_what_kind_of_failure_it_was(scene: Scene) -> None:
-    class Broken:
-        def exists(self, name: str) -> bool:
-            raise OSError(f"SELECT 1 FROM {name}")
-
-    start_canary(scene)
-    Canaries(lambda: cast("Lake", Broken()), ManualClock(NOW), scene.deployments).look()
-    run = scene.deployments.get("e").canary
-    assert run is not None
-    assert run.message == "could not be looked at (OSError); the server's log has more"
-
-
-def test_a_drain_that_lacks_a_stalled_worker_does_not_keep_a_canary_from_being_looked_at(scene: Scene) -> None:
-    def drain() -> None:
-        raise InvalidState("not all was drained")
-
-    start_canary(scene)
-    canaries = Canaries(lambda: cast("Lake", None), ManualClock(NOW), scene.deployments)
-    with pytest.raises(InvalidState, match="not all was drained"):
-        canaries.look_after(drain)
-    run = scene.deployments.get("e").canary
-    assert run is not None
-    assert "could not be looked at" in run.message
-
-
-def test_a_canary_keeps_control_only_where_it_goes_on_by_itself(scene: Scene) -> None:
-    ways = [
-        Canaries(lambda: cast("Lake", None), ManualClock(NOW), scene.deployments, by_itself=by_itself)
-        for by_itself in (True, False)
-    ]
-    assert [each.are_under_way for each in ways] == [False, False]
-    start_canary(scene)
-    assert [each.are_under_way for each in ways] == [True, False]
-
-
-def test_a_verdict_on_what_has_changed_since_is_not_followed(scene: Scene) -> None:
-    looked_at = start_canary(scene)
-    scene.update("e", config("1"))
-    with pytest.raises(Conflict, match="changed meanwhile"):
-        scene.deployments.follow(looked_at, STOP, system("canary"))
-    scene.deployments.note(looked_at, "too late")
-    after = scene.deployments.get("e").canary
-    assert after is not None
-    assert (after.outcome, after.message) == ("cancelled", "the endpoint was updated otherwise")
-    assert kinds(scene)[-1] == ("canary.cancelled", "user:ada")
-
-
-def test_a_step_that_the_workers_can_not_take_leaves_the_canary_where_it_is(scene: Scene) -> None:
-    begun = start_canary(scene)
-    scene.workers.fails = True
-    with pytest.raises(InvalidState, match="worker-0"):
-        scene.deployments.follow(begun, STOP, system("canary"))
-    assert scene.workers.told[-1] == ("discard", "e", 3)
-    assert scene.deployments.get("e") == begun
-    scene.deployments.note(begun, "it waits")
-    noted = scene.deployments.get("e")
-    assert noted.canary is not None
-    assert (noted.canary.message, noted.generation) == ("it waits", 2)
-    scene.workers.fails = False
-    assert scene.deployments.follow(noted, STOP, system("canary")).config.traffic == {"churn-1": 100}
-    assert kinds(scene)[-1] == ("canary.rolled_back", "system:canary")
 
 
 def test_a_rollback_by_hand_needs_somewhere_to_go(scene: Scene) -> None:
