@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from millrace.access.types import ANONYMOUS, CALLER
+from millrace.api import databricks_config
 from millrace.api.auth import Credentials, Headers, first_header
 from millrace.api.callers import Badge, Callers
 from millrace.api.errors import error_body, status_of
@@ -19,7 +20,7 @@ from millrace.api.pages import login_page
 from millrace.serving.requests import routes
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
-OPEN = routes.OPEN | {"/health", "/health/live", "/health/ready", "/health/started", "/.well-known/databricks-config"}
+OPEN = routes.OPEN | {"/health", "/health/live", "/health/ready", "/health/started", databricks_config.PATH}
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _LONGEST_FORM = 4096
 FORM_S = 60.0  # to arrive: who sends it has no token yet

@@ -55,7 +55,6 @@ class Rest:
         return [
             Route("/", self.start),
             Route("/metrics", self.metrics),
-            Route("/.well-known/databricks-config", self.databricks_config),
             Route("/api/millrace/status", self.status),
             Route("/api/millrace/capture/drain", self.drain, methods=["POST"]),
             Route(ENDPOINTS, self.list, methods=["GET"]),
@@ -78,10 +77,6 @@ class Rest:
         """What Prometheus scrapes."""
         content, content_type = await run_in_threadpool(self._metrics.write, request.headers.get("accept", ""))
         return Response(content, headers={"content-type": content_type})
-
-    async def databricks_config(self, request: Request) -> Response:
-        """What Databricks' client asks first."""
-        return JSONResponse({"workspace_id": "1", "cloud": "AWS", "oidc_endpoint": f"{self._here(request)}/oidc"})
 
     async def status(self, _request: Request) -> Response:
         """How the server stands."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from millrace.api import asgi_server, channel, lifeline
+from millrace.api import asgi_server, channel, databricks_config, lifeline
 from millrace.api.attendance import Attendance
 from millrace.api.auth import Credentials, home_token
 from millrace.api.callers import Callers, follow
@@ -69,6 +69,8 @@ class WorkerApp:
             await self._health(scope, receive, send)
         elif scope["path"] in PATHS:
             await self._answers_health(scope, receive, send)
+        elif scope["path"] == databricks_config.PATH:
+            await databricks_config.answer(scope, receive, send)
         else:
             await self._proxy(scope, receive, send)
 
