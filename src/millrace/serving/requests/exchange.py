@@ -177,11 +177,12 @@ def too_large(most_bytes: int) -> str:
 
 
 def _sticky(endpoint: ServedEndpoint, body: Body) -> bytes | None:
-    """What keeps a caller with one entity: its own request id, else the first row's keys."""
-    if body.client_request_id is not None:
-        return body.client_request_id.encode()
+    """What keeps a caller with one entity: the first row's keys, else its own request id, which most make anew for each request."""
     row = body.rows.typed(endpoint.first.signature.columns).first()
-    return None if row is None else endpoint.first.keys.encoded(row)
+    keys = None if row is None else endpoint.first.keys.encoded(row)
+    if keys is None and body.client_request_id is not None:
+        return body.client_request_id.encode()
+    return keys
 
 
 def _check_columns(body: Body, signature: CallSignature) -> None:
