@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 # How long who has connected, or has begun a request, may take to its whole head; and how long that may be.
@@ -86,7 +86,8 @@ class Connection(HttpToolsProtocol):
         return self.timeout_keep_alive_task is None and not self._is_answering()
 
     def _is_answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first head
+        return cycle is not None and not cycle.response_complete
 
     def _await_head(self) -> None:
         self._no_head = self.loop.call_later(HEAD_S, self._give_up)
