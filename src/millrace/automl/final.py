@@ -62,7 +62,8 @@ def judged(
 def choose(found: Judged, plan: SplitPlan, *, low_latency: bool, blend: bool) -> Final:
     """What the final model is made of; `found` has a trial.
 
-    A blend is taken where it is better than the best trial on rows that neither its weights nor that choice has seen.
+    A blend is taken where it is better than the best trial on rows that neither its weights nor that choice has seen; never where the folds'
+    models have not seen the newest rows.
     """
     best = found.trials[0]
     kind: FinalKind = "refit" if low_latency or plan.kind in {"time", "column"} else "bag"
@@ -72,7 +73,7 @@ def choose(found: Judged, plan: SplitPlan, *, low_latency: bool, blend: bool) ->
         + ("" if low_latency else ", since its folds' models have not seen the newest"),
     }
     single = Final(kind, (Member(best.number, 1.0),), best.score, why[kind])
-    if low_latency or not blend or len(found.trials) == 1:
+    if kind == "refit" or not blend or len(found.trials) == 1:
         return single
     gain = _gain(found)
     weights = greedy(found, np.arange(len(found.target)))

@@ -221,7 +221,8 @@ def _final(asked: Asked, folder: SearchFolder, contest: Contest, limits: Limits)
     late = [member for member in final.members if not _refit(contest, member.trial, limits.end)]
     if not late:
         return final
-    return replace(final, kind="bag", why="the mean of the folds' models, since a fit on all rows did not end in time")
+    instead = "the model of the last fold" if job.plan.kind == "time" else "the mean of the folds' models"
+    return replace(final, kind="bag", why=f"{instead}, since a fit on all rows did not end in time")
 
 
 def _refit(contest: Contest, number: int, end: float) -> bool:

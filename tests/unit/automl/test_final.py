@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.automl.final import Judged, choose, greedy
-from millrace.automl.types import Preparation, Problem, SplitPlan, Trial
+from millrace.automl.folder import SearchFolder
+from millrace.automl.model import parts_of
+from millrace.automl.types import Final, Member, Preparation, Problem, SplitKind, SplitPlan, Trial
+from millrace.automl.workers.fit import write_whole
 
 PROBLEM = Problem("regression", "y", "rmse", higher_is_better=False)
 PLAN = SplitPlan("random", 5)
@@ -40,6 +45,26 @@ def test_models_whose_errors_cancel_are_blended() -> None:
     assert final.kind == "blend"
     assert {member.trial for member in final.members} == {0, 1}
     assert [member.weight for member in final.members] == pytest.approx([0.5, 0.5])
+
+
+@pytest.mark.parametrize("kind", ["time", "column"])
+def test_models_of_folds_that_have_not_seen_the_newest_are_neither_blended_nor_bagged(kind: SplitKind) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=400)
+    error, other = rng.normal(size=400), rng.normal(size=400) * 0.1
+    found = judged(truth, truth + error, truth - error + other)
+    final = choose(found, SplitPlan(kind, 5, column="t"), low_latency=False, blend=True)
+    assert (final.kind, [member.trial for member in final.members]) == ("refit", [found.trials[0].number])
+
+
+def test_without_a_refit_in_time_the_model_is_that_of_the_last_fold(tmp_path: Path) -> None:
+    folder = SearchFolder(tmp_path)
+    for fold in range(4):
+        write_whole(folder.model(0, fold), f"fold {fold}")
+    final = Final("bag", (Member(0, 1.0),), 0.5, "there was no time")
+    named = [name for name, _, _ in parts_of(final, SplitPlan("time", 5, column="t"), folder)]
+    assert named == ["trial_0_fold_3"]
+    assert len(parts_of(final, PLAN, folder)) == 4
 
 
 def test_a_worse_copy_is_not_blended_in() -> None:
