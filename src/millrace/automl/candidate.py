@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from millrace.automl.again import model_again, places_of
 from millrace.automl.ask import Asked, Wish, ask
 from millrace.automl.check import check_options
-from millrace.automl.folder import final_from_json, final_to_json, find_folder, key_of, tidy
+from millrace.automl.folder import SearchFolder, final_to_json, find_folder, key_of, tidy
+from millrace.automl.kept_rows import with_rows_kept
 from millrace.automl.metrics import metric_for
-from millrace.automl.model import assemble, parts_of
 from millrace.automl.read import Given
-from millrace.automl.record.messages import Logged
-from millrace.automl.record.writer import RunWriter
-from millrace.automl.run import Limits, run_search
+from millrace.automl.record.nested import NestedLog
+from millrace.automl.run import Found, Limits, run_search
 from millrace.automl.space import spaces
 from millrace.automl.types import Latency, Search, Trial
 from millrace.automl.workers.pool import Pool
 from millrace.core.clock import SystemClock
-from millrace.training.types import Track, TrainingData
+from millrace.training.types import TrainingData
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _TARGET, _TIME = "label", "time"
+_LOGGING_SHARE = 0.2  # of the time, at most
 _LEAST_FOLDS = 2  # in time; there is one where the first half of the rows is of one time, or lacks a class
 
 
@@ -99,30 +99,47 @@ class AutoML:
     def _fit(self, data: TrainingData, root: Path) -> object:
         begun = time.monotonic()
         asked = self._ask(data)
-        folder = find_folder(root, key_of(asked.job, self.params), finished=True)
-        problem, plan, state = asked.job.problem, asked.job.plan, folder.state() if folder.path.exists() else {}
+        key = key_of(asked.job, asked.preparations, self.params)
+        folder = find_folder(root, key, finished=True)
+        state = folder.state()
         if state.get("done"):
-            parts = parts_of(final_from_json(state["final"]), plan, folder)
-            if parts:
-                return assemble(problem, parts)
-        limits = Limits(
-            begun,
-            self.minutes * 60,
-            max_trials=self.max_trials,
-            latency=self.latency,
-            blend=self.blend,
-            importance=False,
-            seed=data.seed,
-        )
-        families = spaces(frozenset(self.exclude_frameworks))
-        with Pool(data.threads) as pool, closing(_Logging(data.track, folder.id)) as log:
-            found = run_search(asked, folder, families, limits, pool=pool, clock=SystemClock(), watch=log)
+            if "parts" in state:
+                return model_again(asked, folder, state, data.threads)
+            folder = find_folder(root, key, finished=False)
+        found = self._searched(asked, folder, data, begun)
         if found.interrupted:
             raise KeyboardInterrupt
-        assert found.search.final is not None  # noqa: S101 - it is finished
-        folder.keep_state(done=True, final=final_to_json(found.search.final))
+        final = found.search.final
+        assert final is not None  # noqa: S101 - it is finished
+        folder.finish(final=final_to_json(final), parts=places_of(final, asked.job.plan, folder))
         tidy(root, folder)
         return found.model
+
+    def _searched(self, asked: Asked, folder: SearchFolder, data: TrainingData, begun: float) -> Found:
+        """Search; what is logged of it is there when this ends."""
+        budget_s = self.minutes * 60
+        with Pool(data.threads) as pool, ExitStack() as held:
+            log = None
+            if data.track is not None and data.track.run is not None:
+                asked, job = with_rows_kept(asked, folder.data), asked.job
+                sketch = Search(folder.id, job.problem, asked.dataset, job.plan, budget_s, data.seed, data.threads)
+                log = held.enter_context(closing(NestedLog(data.track, data.track.run, sketch)))
+            limits = Limits(
+                begun,
+                budget_s,
+                after_s=lambda: 0.0 if log is None else min(log.left_s, _LOGGING_SHARE * budget_s),
+                max_trials=self.max_trials,
+                latency=self.latency,
+                blend=self.blend,
+                importance=log is not None,
+                seed=data.seed,
+            )
+            families = spaces(frozenset(self.exclude_frameworks))
+            watch = log or _Nobody()
+            found = run_search(asked, folder, families, limits, pool=pool, clock=SystemClock(), watch=watch)
+            if log is not None:
+                log.importance(found.search)
+            return found
 
     def _ask(self, data: TrainingData) -> Asked:
         target, time_col = (_unused(name, data) for name in (_TARGET, _TIME))
@@ -145,27 +162,9 @@ def _unused(name: str, data: TrainingData) -> str:
     return name
 
 
-class _Logging:
-    """Each trial as a run, by a thread beside the search; what could not be written is raised at the end. Nothing without a run to nest under."""
+class _Nobody:
+    """Looks on where nothing is logged."""
 
-    def __init__(self, track: Track | None, search_id: str) -> None:
-        self._writer: RunWriter | None = None
-        if track is not None and track.run is not None:
-            self._writer = RunWriter(track.tracking, track.experiment, search_id, parent=track.run)
-        self._beside, self._written = ThreadPoolExecutor(1), list[Future[Logged]]()
+    def begun(self, search: Search) -> None: ...
 
-    def begun(self, search: Search) -> None:
-        """Log what lacks of the trials of a search that was killed."""
-        if self._writer is not None:
-            self._written += [self._beside.submit(self._writer.known, trial) for trial in search.trials]
-
-    def ended(self, trial: Trial, best: Trial | None, left_s: float) -> None:
-        del best, left_s
-        if self._writer is not None:
-            self._written.append(self._beside.submit(self._writer.trial, trial))
-
-    def close(self) -> None:
-        """Wait until all is written."""
-        self._beside.shutdown()
-        for written in self._written:
-            written.result()
+    def ended(self, trial: Trial, best: Trial | None, left_s: float) -> None: ...

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 Predictions = Mapping[int, np.ndarray]
-_KEPT = 5
+_KEPT, _KEPT_ROWS = 5, 50  # finished searches with their models, and with the rows that their notebooks read
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,11 @@ class SearchFolder:
         """Add to the state."""
         _write_text(self.path / "state.json", json.dumps({**self.state(), **state}))
 
+    def finish(self, **state: object) -> None:
+        """It is done: workers need their rows no more."""
+        self.keep_state(done=True, **state)
+        self.job.unlink(missing_ok=True)
+
 
 def final_to_json(final: Final) -> dict[str, object]:
     """A final choice, to keep in the state."""
@@ -171,18 +176,24 @@ def _place(path: Path) -> int:
 
 
 def tidy(root: Path, keep: SearchFolder) -> None:
-    """Remove the oldest finished searches' models, so that the home does not fill up."""
+    """Remove the oldest finished searches' models, and later their rows, so that the home does not fill up."""
     done = [SearchFolder(path) for path in root.glob("*-*") if path != keep.path]
     done = [folder for folder in done if folder.state().get("done")]
-    for folder in sorted(done, key=lambda each: each.path.stat().st_mtime)[:-_KEPT]:
+    done.sort(
+        key=lambda each: (each.path / "state.json").stat().st_mtime
+    )  # the folder's own changes when something is removed
+    for folder in done[:-_KEPT]:
         shutil.rmtree(folder.path / "models", ignore_errors=True)
+    for folder in done[:-_KEPT_ROWS]:
+        folder.data.unlink(missing_ok=True)
 
 
-def key_of(job: Job, *more: object) -> str:
-    """16 hex digits of what decides a search: rows, split, problem, and what else is given."""
+def key_of(job: Job, preparations: Mapping[bool, Preparation], *more: object) -> str:
+    """16 hex digits of what decides a search: rows, split, problem, preparation, and what else is given."""
     import pandas as pd
 
-    digest = hashlib.sha256(repr((job.problem, job.plan, list(job.rows.features.columns), more)).encode())
+    said = (job.problem, job.plan, list(job.rows.features.columns), sorted(preparations.items()), more)
+    digest = hashlib.sha256(repr(said).encode())
     digest.update(pd.util.hash_pandas_object(job.rows.features, index=False).to_numpy().tobytes())
     for values in (job.rows.target, job.rows.weights, job.rows.by):
         digest.update(b"" if values is None else np.asarray(values).astype(str).tobytes())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -14,6 +13,8 @@ from millrace.automl.ask import Asked, Wish, ask
 from millrace.automl.engines.find import Engine, interpreter
 from millrace.automl.engines.run import run_engine
 from millrace.automl.folder import SearchFolder, final_to_json, kept_folder, key_of, tidy
+from millrace.automl.kept_rows import with_rows_kept
+from millrace.automl.lines import lines_where_somebody_looks
 from millrace.automl.read import read
 from millrace.automl.record.log import RunLog
 from millrace.automl.record.messages import Failed, Outcome, Recorded
@@ -58,14 +59,14 @@ def search_here(dataset: Any, wish: Wish, options: Options) -> AutoMLSummary:
         # A second process would take longer to begin than it could help.
         pool = held.enter_context(Pool(1 if short else workspace.settings.threads))
         asked = ask(read(dataset, workspace), wish)
-        key = key_of(asked.job, options.exclude_frameworks, options.latency)
+        key = key_of(asked.job, asked.preparations, options.exclude_frameworks, options.latency)
         folder = held.enter_context(kept_folder(workspace.home / "automl", key))
-        asked = _with_rows_kept(asked, folder, options)
+        asked = with_rows_kept(asked, _rows_file(folder, options))
         sketch, known = _sketch(asked, folder, options, pool.size), folder.trials(asked.preparations)
         log.begin(_experiment(asked, options), sketch, notebooks=True, known=known)
         used_s = float(folder.state().get("used_s", 0.0))
         limits = _limits(log, begun, options, used_s, wish.seed)
-        watch = _Watching(log, folder, options.watch, begun - used_s)
+        watch = _Watching(log, folder, options.watch or lines_where_somebody_looks(), begun - used_s)
         families = spaces(frozenset(options.exclude_frameworks))
         found = run_search(asked, folder, families, limits, pool=pool, clock=workspace.clock, watch=watch)
         pool.close()
@@ -82,9 +83,10 @@ def search_by_engine(engine: Engine, dataset: Any, wish: Wish, options: Options)
         interpreter(engine, workspace.home)
         log = held.enter_context(closing(RunLog(workspace.home)))
         asked = ask(read(dataset, workspace), wish)
-        folder = held.enter_context(kept_folder(workspace.home / "automl", key_of(asked.job, engine, options.latency)))
+        key = key_of(asked.job, asked.preparations, engine, options.latency)
+        folder = held.enter_context(kept_folder(workspace.home / "automl", key))
         folder.begin(asked.job)
-        asked = _with_rows_kept(asked, folder, options)
+        asked = with_rows_kept(asked, _rows_file(folder, options))
         threads = workspace.settings.threads
         sketch = _sketch(asked, folder, options, threads)
         log.begin(_experiment(asked, options), sketch, notebooks=False)
@@ -150,26 +152,8 @@ def _sketch(asked: Asked, folder: SearchFolder, options: Options, threads: int) 
     return Search(folder.id, job.problem, asked.dataset, job.plan, options.minutes * 60, job.plan.seed, threads)
 
 
-def _with_rows_kept(asked: Asked, folder: SearchFolder, options: Options) -> Asked:
-    """With the searched rows in a Parquet file, for the notebooks."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path = folder.data if options.data_dir is None else Path(options.data_dir).absolute() / f"{folder.id}.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
-        # Arrow asks pandas 3.1 for times with a zone in a way that it is giving up.
-        warnings.filterwarnings("ignore", "Series.values returning an ndarray")
-        try:
-            table = pa.Table.from_pandas(asked.raw, preserve_index=False)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):  # columns of mixed objects
-            mixed = asked.raw.select_dtypes("object").columns
-            texts = asked.raw.assign(**{name: asked.raw[name].map(str, na_action="ignore") for name in mixed})
-            table = pa.Table.from_pandas(texts, preserve_index=False)
-    part = path.with_suffix(".part")
-    pq.write_table(table, part)
-    part.replace(path)
-    return replace(asked, dataset=replace(asked.dataset, path=str(path)))
+def _rows_file(folder: SearchFolder, options: Options) -> Path:
+    return folder.data if options.data_dir is None else Path(options.data_dir).absolute() / f"{folder.id}.parquet"
 
 
 def _limits(log: RunLog, begun: float, options: Options, used_s: float, seed: int) -> Limits:
@@ -192,7 +176,7 @@ def _recording(log: RunLog, folder: SearchFolder, outcome: Outcome, held: ExitSt
         with held:
             recorded = log.end(outcome)
             final = None if outcome.search.final is None else final_to_json(outcome.search.final)
-            folder.keep_state(done=True, model_uri=recorded.model_uri, final=final)
+            folder.finish(model_uri=recorded.model_uri, final=final)
             folder.whole.unlink(missing_ok=True)
             tidy(folder.path.parent, folder)
             return recorded

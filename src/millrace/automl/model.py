@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from millrace.automl.folder import SearchFolder
-from millrace.automl.types import Final, Problem, SplitPlan
+from millrace.automl.types import Final, Member, Problem, SplitPlan
 
 Part = tuple[str, float, Any]
 
@@ -17,23 +17,26 @@ _REPEATS_ALONE = 2
 
 
 def parts_of(final: Final, plan: SplitPlan, folder: SearchFolder) -> list[Part]:
-    """The fitted models by name, each with its weight; a member's weight is spread evenly over its fold models.
+    """The fitted models by name, each with its weight; a member's weight is spread evenly over its fold models."""
+    found: list[Part] = []
+    for member in final.members:
+        models = [(fold, folder.load_model(member.trial, fold)) for fold in member_folds(final, member, plan, folder)]
+        for fold, model in models:
+            name = f"trial_{member.trial}" + ("" if fold is None else f"_fold_{fold}")
+            found.append((name, member.weight / len(models), model))
+    return found
+
+
+def member_folds(final: Final, member: Member, plan: SplitPlan, folder: SearchFolder) -> list[int | None]:
+    """Which of a member's fold models are parts of the final model; None for the one of all rows.
 
     Those of the first repeat; of two where there is one member. More of them would be slower, and hardly better. In time only the last fold's,
     which has seen the most: a refit stands in its place unless there was no time for one.
     """
     most = plan.folds * min(plan.repeats, 1 if len(final.members) > 1 else _REPEATS_ALONE)
-    found: list[Part] = []
-    for member in final.members:
-        folds: list[int | None] = [None] if final.kind == "refit" else list(range(most))
-        folds = [fold for fold in folds if folder.model(member.trial, fold).exists()]
-        if plan.kind == "time":
-            folds = folds[-1:]
-        models = [(fold, folder.load_model(member.trial, fold)) for fold in folds]
-        for fold, model in models:
-            name = f"trial_{member.trial}" + ("" if fold is None else f"_fold_{fold}")
-            found.append((name, member.weight / len(models), model))
-    return found
+    folds: list[int | None] = [None] if final.kind == "refit" else list(range(most))
+    there = [fold for fold in folds if folder.model(member.trial, fold).exists()]
+    return there[-1:] if plan.kind == "time" else there
 
 
 def assemble(problem: Problem, parts: Sequence[Part]) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from millrace.automl.lines import Lines, best_so_far, told
 from millrace.cli.options import Home, Json
 from millrace.cli.output import print_json, say
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from millrace.automl.types import Search, Trial
 
 _SHOWN = 8
-_QUIET_S = 5.0
 
 Columns = Annotated[
     list[str] | None, Parameter(name="--exclude", negative="", help="A column that no model sees; may be repeated.")
@@ -146,31 +146,6 @@ def _display(*, plain: bool) -> Iterator[Any]:
         yield board
 
 
-class Lines:
-    """A line when the best changes, and now and then one in between; on standard error."""
-
-    def __init__(self) -> None:
-        self._best: int | None = None
-        self._told = time.monotonic()
-
-    def begun(self, search: Search) -> None:
-        """What is searched."""
-        dataset = search.dataset
-        _write(f"{dataset.name}: {dataset.rows:,} rows, {len(dataset.used)} columns, {search.split.total} fits a trial")
-        for warning in dataset.warnings:
-            _write(f"note: {warning}")
-        if search.trials:
-            _write(f"goes on with {len(search.trials)} trials of a search that was stopped")
-
-    def ended(self, trial: Trial, best: Trial | None, left_s: float) -> None:
-        """A line where there is news."""
-        now, number = time.monotonic(), None if best is None else best.number
-        if number == self._best and trial.state != "failed" and now - self._told < _QUIET_S:
-            return
-        self._best, self._told = number, now
-        _write(f"{_told(trial)}; {_best(best)}; {left_s:.0f} s left")
-
-
 @dataclass(slots=True)
 class Board:
     """The last trials, the best, and the time that is left, drawn anew four times a second."""
@@ -199,26 +174,12 @@ class Board:
             return Text("looking at the data")
         left = max(self.end - time.monotonic(), 0.0)
         state = f"{left:.0f} s left" if left else "making the final model, writing its runs"
-        lines = [Text(f"{len(self.trials)} trials; {_best(self.best)}; {state}", "bold")]
-        lines += [Text(f"  {_told(trial)}", _STYLES.get(trial.state, "")) for trial in self.trials[-_SHOWN:]]
+        lines = [Text(f"{len(self.trials)} trials; {best_so_far(self.best)}; {state}", "bold")]
+        lines += [Text(f"  {told(trial)}", _STYLES.get(trial.state, "")) for trial in self.trials[-_SHOWN:]]
         return Group(*lines)
 
 
 _STYLES = {"pruned": "dim", "failed": "red", "stopped": "yellow"}
-
-
-def _told(trial: Trial) -> str:
-    score = "" if math.isnan(trial.score) else f" {trial.score:.5f}"
-    return f"{trial.name} {trial.state}{score}" + (f": {trial.error}" if trial.error else "")
-
-
-def _best(best: Trial | None) -> str:
-    return "nothing yet" if best is None else f"best {best.score:.5f} by {best.name}"
-
-
-def _write(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
 
 
 def _facts(found: AutoMLSummary, name: str | None, version: str | None) -> dict[str, object]:

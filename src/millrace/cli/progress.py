@@ -60,7 +60,7 @@ class LiveDisplay:
     def stage(self, name: str, status: str, detail: str = "", seconds: float | None = None) -> None:
         """Remember what a stage is doing."""
         row = self._rows.get(name)
-        if row is None or status == "running":
+        if row is None or (status == "running" and row.status != "running"):
             row = self._rows[name] = _Row(status, detail, time.monotonic())
         row.status, row.detail, row.seconds = status, detail, seconds
 

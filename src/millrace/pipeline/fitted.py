@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +34,8 @@ def fitted_model(context: RunContext, candidate: Candidate, run: RunId | None = 
     parts = training_parts.of_run(context)
     services = context.services
     track = Track(services.settings.home / "automl", services.tracking, context.pipeline.name, run)
+    if run is not None:
+        track = replace(track, tell=partial(context.progress.stage, f"train {candidate.name}", "running"))
     fitted = fit(candidate, parts.train, seed=context.pipeline.seed, threads=services.settings.threads, track=track)
     context.scratch[key] = fitted
     return fitted

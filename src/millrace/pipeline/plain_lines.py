@@ -25,18 +25,24 @@ class PlainLines:
         self._told = 0.0
 
     def stage(self, name: str, status: str, detail: str = "", seconds: float | None = None) -> None:
-        """A line for a stage that ended."""
-        if status == "running":
+        """A line for a stage that ended; from time to time one for what a running one says."""
+        if status == "running" and not detail:
             self._told = time.monotonic()
-        else:
+        elif status != "running" or self._is_time():
             took = "" if seconds is None else f" {seconds:.1f} s"
             _write(f"[{MARKS.get(status, status)}] {name}{took}{': ' if detail else ''}{detail}")
 
     def advance(self, name: str, done: int, total: int) -> None:
         """A line about a long stage, from time to time."""
-        if time.monotonic() - self._told > _QUIET_S:
-            self._told = time.monotonic()
+        if self._is_time():
             _write(f"[..] {name} {done} of {total}")
+
+    def _is_time(self) -> bool:
+        now = time.monotonic()
+        if now - self._told <= _QUIET_S:
+            return False
+        self._told = now
+        return True
 
 
 def _write(text: str) -> None:

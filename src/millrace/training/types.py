@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def _nothing(said: str) -> None:
+    del said
+
+
 @dataclass(frozen=True, slots=True)
 class Track:
     """A place for a fit that consists of many: a search.
@@ -24,12 +28,14 @@ class Track:
         tracking: where its parts are runs.
         experiment: that they belong to.
         run: that they are nested under; None where the fit is not logged.
+        tell: is told in a few words how far the fit is.
     """
 
     folder: Path
     tracking: Tracking
     experiment: str
     run: RunId | None = None
+    tell: Callable[[str], object] = _nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd  # noqa: TID253 - frames are what is asked
 import pytest
 
+import millrace as mr
 from millrace import automl
+from millrace.training.types import Track, TrainingData
 from millrace.workspace import open_workspace
 
 pytestmark = pytest.mark.alone
@@ -52,6 +54,27 @@ def spent_by_a_search(data: pd.DataFrame, budget_s: float, home: Path) -> float:
     assert found.model.predict_proba(data.drop(columns="y")).shape == (len(data), 2)
     assert found.model_uri
     return spent
+
+
+def test_a_candidate_ends_in_its_time_with_all_that_is_logged_of_it(tmp_path: Path) -> None:
+    data, budget_s = many_rows(2000, 5), 20
+    labels = data.y.to_numpy()
+    took: list[float] = []
+    for seed in range(3):
+        with closing(open_workspace(tmp_path / "home")) as workspace:
+            run = workspace.tracking.start("x", f"automl {seed}", {})
+            track = Track(tmp_path / "kept", workspace.tracking, "x", run)
+            begun = time.monotonic()
+            mr.AutoML(minutes=budget_s / 60).fit(
+                TrainingData(data.drop(columns="y"), labels, seed=seed, threads=2, track=track)
+            )
+            took.append(time.monotonic() - begun)
+            nested = [one for one in workspace.tracking.list("x") if one.tags.get("mlflow.parentRunId") == run]
+            assert nested
+            assert "nbformat" in workspace.tracking.read_text(nested[0].id, "notebook.ipynb")
+        if took[0] <= budget_s + 1.0:
+            return
+    assert sorted(took)[1] <= budget_s + 1.0, took  # as above
 
 
 def test_five_seconds_are_kept_by_a_program_that_has_imported_nothing(tmp_path: Path) -> None:

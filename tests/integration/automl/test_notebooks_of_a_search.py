@@ -6,11 +6,8 @@ import contextlib
 import csv
 import io
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd  # noqa: TID253 - frames are what is asked
@@ -19,6 +16,7 @@ import pytest
 from millrace import automl
 from millrace.tracking.types import RunId
 from millrace.workspace import Workspace, require_home
+from tests.integration.automl.ran_notebooks import executed, names_after
 
 ROWS = 240
 pytestmark = pytest.mark.slow
@@ -59,14 +57,14 @@ def test_each_trials_notebook_gives_its_score_again(found: automl.AutoMLSummary)
     judged = [trial for trial in found.trials if trial.fold_scores]
     assert {trial.family for trial in judged} >= {"dummy", "linear", "lightgbm", "xgboost", "hist_gb"}
     for trial in judged:
-        names = _run(found.notebook(trial))
+        names = names_after(found.notebook(trial))
         assert names["scores"] == pytest.approx(dict(trial.fold_scores), abs=1e-9), trial.name
 
 
 @pytest.mark.long
 def test_millrace_exec_runs_them(found: automl.AutoMLSummary, workspace: Workspace, tmp_path: Path) -> None:
-    assert "the same" in _executed(workspace, found.notebook(), tmp_path)
-    of_data = _executed(workspace, found.exploration(), tmp_path)
+    assert "the same" in executed(workspace.home, found.notebook(), tmp_path)
+    of_data = executed(workspace.home, found.exploration(), tmp_path)
     assert "Nothing smells of leakage." in of_data
     assert of_data.count("image/png") >= 6
 
@@ -84,24 +82,3 @@ def test_importances_are_kept_as_table_and_picture(found: automl.AutoMLSummary, 
     assert lines[0]["column"] == "visits"
     assert float(lines[0]["low"]) < float(lines[0]["loss"]) < float(lines[0]["high"])
     assert workspace.tracking.read_text(run, "importance.svg").startswith("<svg")
-
-
-def _run(notebook: str) -> dict[str, Any]:
-    names: dict[str, Any] = {"display": lambda *_: None}
-    with contextlib.redirect_stdout(io.StringIO()):
-        for cell in json.loads(notebook)["cells"]:
-            if cell["cell_type"] == "code":
-                exec("".join(cell["source"]), names)  # noqa: S102 - our own cells
-    return names
-
-
-def _executed(workspace: Workspace, notebook: str, folder: Path) -> str:
-    """It with its outputs, as text."""
-    asked, output = folder / "asked.ipynb", folder / "executed.ipynb"
-    asked.write_text(notebook)
-    command = [sys.executable, "-m", "millrace.cli.main", "exec", str(asked), "--output", str(output)]
-    done = subprocess.run(
-        [*command, "--home", str(workspace.home)], capture_output=True, text=True, timeout=240, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return output.read_text()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 import sys
 import time
@@ -13,15 +15,11 @@ import numpy as np
 import pandas as pd  # noqa: TID253 - frames are what is asked
 import pytest
 
-import millrace as mr
 from millrace import automl
 from millrace.automl.folder import SearchFolder
 from millrace.automl.types import Search, Trial
 from millrace.tracking.types import RunId
-from millrace.training.types import Track, TrainingData
-from millrace.workspace import open_workspace, require_home
-
-_DAY = np.timedelta64(1, "D")
+from millrace.workspace import require_home
 
 
 def shop(rows: int = 240) -> pd.DataFrame:
@@ -64,6 +62,33 @@ def test_from_a_frame_to_a_logged_model_with_a_run_for_each_trial(tmp_path: Path
     assert (loaded.predict_proba(asked) == shares).all()
     assert found.register("ml.models.churn") == "1"
     assert "linear 1" in str(found)
+
+
+@pytest.mark.slow
+def test_a_terminal_is_told_the_best_so_far_and_a_pipe_is_not(tmp_path: Path) -> None:
+    shop().to_parquet(tmp_path / "rows.parquet")
+    program = (
+        "import pandas\nfrom millrace import automl\nrows = pandas.read_parquet('rows.parquet')\n"
+        "print(len(automl.classify(rows, 'churned', minutes=5, max_trials=2, folds=2, home='home').trials))\n"
+    )
+    piped = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=240
+    )
+    assert (piped.stdout, piped.stderr) == ("2\n", "")
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            check=True,
+            timeout=240,
+        )
+        os.close(theirs)
+        told = terminal.read(65536).decode().splitlines()
+    assert told[0] == "frame: 240 rows, 4 columns, 8 fits a trial"
+    assert any("; best 0." in line and line.endswith(" s left") for line in told[1:])
 
 
 @pytest.mark.slow
@@ -132,40 +157,6 @@ def test_a_killed_search_goes_on_with_its_finished_trials(tmp_path: Path) -> Non
     assert done < numbers
     assert len(list(tmp_path.glob("home/automl/*"))) == 1
     assert all(path.read_bytes() == text for path, text in kept.items())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("days", "in_time"),
-    [
-        (None, False),
-        (np.arange(240) % 100, True),
-        (np.maximum(np.arange(240) - 150, 0), False),  # most rows are of the first day
-        (np.maximum(np.arange(240), 230), False),  # and of the last
-    ],
-    ids=["no times", "even", "a backfill", "one day"],
-)
-def test_as_a_candidate_it_is_one_model_that_is_given_again_to_the_bit(
-    tmp_path: Path, days: np.ndarray | None, *, in_time: bool
-) -> None:
-    """Where the rows have enough times, folds follow them."""
-    data = shop().drop(columns="since")
-    features, labels = data.drop(columns="churned"), (data.churned == "yes").astype(int).to_numpy()
-    with closing(open_workspace(tmp_path / "home")) as workspace:
-        run = workspace.tracking.start("churn", "automl", {})
-        track = Track(tmp_path / "kept", workspace.tracking, "churn", run)
-        times = None if days is None else np.datetime64("2025-01-01", "us") + days * _DAY
-        training = TrainingData(features, labels, seed=0, threads=1, track=track, times=times)
-        candidate = mr.AutoML(minutes=5, max_trials=3)
-        first, second = candidate.fit(training), candidate.fit(training)
-        nested = [one for one in workspace.tracking.list("churn") if one.tags.get("mlflow.parentRunId") == run]
-    assert len(nested) == 3
-    (folder,) = (tmp_path / "kept").glob("*-1")
-    # In time the folds' models are old, so that the final one is fitted once more.
-    assert (SearchFolder(folder).state()["final"]["kind"] == "refit") is in_time
-    assert list(first.classes_) == [0, 1]  # type: ignore[attr-defined]
-    shares = first.predict_proba(features)  # type: ignore[attr-defined]
-    assert (shares == second.predict_proba(features)).all()  # type: ignore[attr-defined]
 
 
 def _wait_for(holds: Callable[[], bool], patience_s: float = 240.0) -> None:

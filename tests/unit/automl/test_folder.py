@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from millrace.automl.folder import kept_folder
+import numpy as np
+import pandas as pd  # noqa: TID253 - frames are what is asked
+
+from millrace.automl.ask import Wish, ask
+from millrace.automl.folder import SearchFolder, kept_folder, key_of, tidy
+from millrace.automl.read import Given
+from millrace.automl.types import Impute
 
 
 def test_a_search_that_was_not_finished_goes_on_and_a_finished_one_does_not(tmp_path: Path) -> None:
@@ -21,3 +28,29 @@ def test_two_searches_of_the_same_rows_at_once_are_two(tmp_path: Path) -> None:
         other.keep_state(done=True)
         with kept_folder(tmp_path, "k") as third:
             assert third.id == "k-3"
+
+
+def test_the_newest_five_keep_their_models_whenever_it_is_tidied(tmp_path: Path) -> None:
+    for number in range(12):
+        folder = SearchFolder(tmp_path / f"k-{number}")
+        model = folder.model(0, 0)
+        model.parent.mkdir(parents=True)
+        model.touch()
+        folder.finish()
+        os.utime(folder.path / "state.json", (number, number))
+        tidy(tmp_path, folder)
+    kept = {path.parts[-4] for path in tmp_path.glob("*/models/0/0.pickle")}
+    assert kept == {f"k-{number}" for number in (6, 7, 8, 9, 10, 11)}  # the last one is in use
+
+
+def test_a_search_that_fills_gaps_in_another_way_is_another_search() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=100), "y": rng.integers(0, 2, 100)})
+    frame.loc[::7, "x"] = np.nan
+
+    def key(imputers: dict[str, Impute]) -> str:
+        kinds = {"x": "float64", "y": "int64"}
+        asked = ask(Given(frame, kinds), Wish("classification", "y", imputers=imputers))
+        return key_of(asked.job, asked.preparations)
+
+    assert key({}) == key({"x": "median"}) != key({"x": "zero"})

@@ -3,8 +3,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from millrace.automl.types import Preparation, Trial
-from millrace.cli.automl import Lines, _suggested
+from millrace.cli.automl import _suggested
 from millrace.cli.main import main
 
 
@@ -36,18 +35,3 @@ def test_an_option_that_is_none_is_a_usage_error(
 ) -> None:
     assert main(["automl", "shop.customers", "churned", *arguments]) == 2
     assert message in capsys.readouterr().err
-
-
-def test_a_line_is_written_when_the_best_changes_or_a_trial_fails(capsys: pytest.CaptureFixture[str]) -> None:
-    def trial(number: int, score: float, **more: str) -> Trial:
-        return Trial(number, "linear", "x.Y", {}, Preparation(), score=score, **({"state": "done"} | more))  # type: ignore[arg-type]
-
-    lines, first, second = Lines(), trial(0, 0.5), trial(1, 0.6)
-    lines.ended(first, first, 9.0)
-    lines.ended(second, first, 8.0)
-    lines.ended(trial(2, float("nan"), state="failed", error="it broke"), first, 7.0)
-    said = capsys.readouterr().err.splitlines()
-    assert said == [
-        "linear 0 done 0.50000; best 0.50000 by linear 0; 9 s left",
-        "linear 2 failed: it broke; best 0.50000 by linear 0; 7 s left",
-    ]

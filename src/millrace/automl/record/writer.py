@@ -78,11 +78,15 @@ class RunWriter:
         there = self._tracking.get(self.run).params
         params = {name: value for name, value in _asked(search).items() if name not in there}
         self._tracking.log(self.run, params=params, metrics=_found(search), tags=_final(search))
+        self.importance(search)
+        self._tracking.finish(self.run)
+        return uri
+
+    def importance(self, search: Search) -> None:
+        """How much each column is needed, as a table and a picture, with the search's run; nothing where there was no time for it."""
         if search.importance:
             self.text(importance_csv(search.importance), f"{IMPORTANCE}.csv")
             self.text(importance_svg(search.importance, search.problem), f"{IMPORTANCE}.svg")
-        self._tracking.finish(self.run)
-        return uri
 
     def fail(self) -> None:
         """The search failed."""

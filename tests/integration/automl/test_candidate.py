@@ -1,0 +1,119 @@
+"""AutoML as a candidate: what it gives, and what is kept of its search."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd  # noqa: TID253 - frames are what is asked
+import pytest
+
+import millrace as mr
+from millrace.automl.folder import SearchFolder
+from millrace.training.types import Track, TrainingData
+from millrace.workspace import Workspace, open_workspace
+from tests.integration.automl.ran_notebooks import names_after
+
+_DAY = np.timedelta64(1, "D")
+pytestmark = pytest.mark.slow
+
+
+@dataclass
+class Asked:
+    """A home, a run of a candidate in it, and what it was told."""
+
+    workspace: Workspace
+    track: Track
+    features: pd.DataFrame
+    labels: np.ndarray
+    said: list[str] = field(default_factory=list)
+
+    def training(self, days: np.ndarray | None = None, *, seed: int = 0, threads: int = 1) -> TrainingData:
+        times = None if days is None else np.datetime64("2025-01-01", "us") + days * _DAY
+        track = replace(self.track, tell=self.said.append)
+        return TrainingData(self.features, self.labels, seed=seed, threads=threads, track=track, times=times)
+
+    @property
+    def folder(self) -> SearchFolder:
+        (found,) = self.track.folder.glob("*-1")
+        return SearchFolder(found)
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Iterator[Asked]:
+    rng = np.random.default_rng(3)
+    features = pd.DataFrame({"spend": rng.exponential(50, 240), "visits": rng.poisson(4, 240).astype(float)})
+    features["colour"] = np.array(["red", "green", None], dtype=object)[rng.integers(0, 3, 240)]
+    features.loc[::9, "spend"] = np.nan
+    chance = 1 / (1 + np.exp(-(features.visits - 4 + (features.colour == "red"))))
+    labels = (rng.random(240) < chance).astype(int).to_numpy()
+    with contextlib.closing(open_workspace(tmp_path / "home")) as workspace:
+        run = workspace.tracking.start("churn", "automl", {})
+        yield Asked(workspace, Track(tmp_path / "kept", workspace.tracking, "churn", run), features, labels)
+
+
+@pytest.mark.parametrize(
+    ("days", "in_time"),
+    [
+        (None, False),
+        (np.arange(240) % 100, True),
+        (np.maximum(np.arange(240) - 150, 0), False),  # most rows are of the first day
+        (np.maximum(np.arange(240), 230), False),  # and of the last
+    ],
+    ids=["no times", "even", "a backfill", "one day"],
+)
+def test_as_a_candidate_it_is_one_model_that_is_given_again_to_the_bit(
+    asked: Asked, days: np.ndarray | None, *, in_time: bool
+) -> None:
+    """Where the rows have enough times, folds follow them."""
+    candidate = mr.AutoML(minutes=5, max_trials=3)
+    first, second = candidate.fit(asked.training(days)), candidate.fit(asked.training(days))
+    nested = [one for one in asked.workspace.tracking.list("churn") if "mlflow.parentRunId" in one.tags]
+    assert [one.tags["mlflow.parentRunId"] for one in nested] == [asked.track.run] * 3
+    # In time the folds' models are old, so that the final one is fitted once more.
+    assert (asked.folder.state()["final"]["kind"] == "refit") is in_time
+    assert list(first.classes_) == [0, 1]  # type: ignore[attr-defined]
+    assert (shares_of(first, asked) == shares_of(second, asked)).all()
+
+
+def test_what_is_kept_of_it_is_what_is_kept_of_any_search(asked: Asked) -> None:
+    candidate = mr.AutoML(minutes=5, max_trials=3)
+    candidate.fit(asked.training())
+    tracking, run = asked.workspace.tracking, asked.track.run
+    assert run is not None
+    lines = list(csv.DictReader(io.StringIO(tracking.read_text(run, "importance.csv"))))
+    assert {line["column"] for line in lines} == {"spend", "visits", "colour"}
+    assert lines[0]["column"] == "visits"
+    assert tracking.read_text(run, "importance.svg").startswith("<svg")
+    assert "what knows too much" in tracking.read_text(run, "exploration.ipynb").lower()
+    trials = [one for one in tracking.list("churn") if one.tags.get("mlflow.parentRunId") == run]
+    assert {trial.name for trial in trials} == {"dummy 0", "linear 1", "lightgbm 2"}
+    for trial in trials:
+        assert names_after(tracking.read_text(trial.id, "notebook.ipynb"))["found"] == trial.metrics["score"]
+    best = max(trials, key=lambda trial: -trial.metrics["score"])
+    assert asked.said[-1].startswith(f"best {best.metrics['score']:.5f} by {best.name}; ")
+    assert not asked.folder.job.exists()  # the rows are kept once
+
+
+@pytest.mark.parametrize("days", [None, np.arange(240) % 100], ids=["folds", "in time"])
+def test_a_model_whose_parts_were_tidied_away_is_fitted_again_to_the_bit(asked: Asked, days: np.ndarray | None) -> None:
+    candidate = mr.AutoML(minutes=5, max_trials=3)
+    first, kept = candidate.fit(asked.training(days)), asked.folder
+    for number in range(5):
+        later = SearchFolder(asked.track.folder / f"later-{number}")
+        later.path.mkdir()
+        later.finish()
+    candidate.fit(asked.training(days, seed=1))
+    assert not list(kept.path.glob("models/*"))
+    again = candidate.fit(asked.training(days, threads=2))
+    assert list(kept.path.glob("models/*"))
+    assert (shares_of(first, asked) == shares_of(again, asked)).all()
+
+
+def shares_of(model: object, asked: Asked) -> np.ndarray:
+    return np.asarray(model.predict_proba(asked.features))  # type: ignore[attr-defined]
