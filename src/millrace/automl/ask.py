@@ -135,9 +135,10 @@ def _check_names(frame: pd.DataFrame, wish: Wish) -> None:
 def _labelled(given: Given, wish: Wish, warnings: list[str]) -> tuple[pd.DataFrame, np.ndarray, tuple[object, ...]]:
     """The rows that count, their target, and the classes."""
     frame = given.frame
-    values = plain_values(frame[wish.target])
-    known = ~_missing(values)
+    known = ~frame[wish.target].isna().to_numpy()
+    values = np.empty(0)
     if wish.task == "regression":
+        values = plain_values(frame[wish.target])
         if values.dtype.kind != "f":
             raise InvalidInput(
                 f"the target '{wish.target}' is no number", hint="use classify for classes, or turn it into a number"
@@ -156,17 +157,16 @@ def _labelled(given: Given, wish: Wish, warnings: list[str]) -> tuple[pd.DataFra
     _require_rows(known, warnings)
     classes: tuple[object, ...] = ()
     if wish.task == "classification":
-        classes, known = _classes(frame[wish.target], known, wish.target, warnings)
+        classes, values = _classes(frame[wish.target], known, wish.target, warnings)
+        known = values >= 0
     places = _sampled(np.flatnonzero(known), frame.shape[1], wish, warnings)
     if len(places) < _LEAST_ROWS:
         raise InvalidInput(
             f"{len(places)} rows with a {wish.target} are too few", hint=f"give at least {_LEAST_ROWS} labelled rows"
         )
-    kept = frame.iloc[places].reset_index(drop=True)
+    kept, target = frame.iloc[places].reset_index(drop=True), values[places]
     if wish.task == "classification":
-        order = {value: place for place, value in enumerate(classes)}
-        return kept, np.array([order[_plain(value)] for value in kept[wish.target]], dtype=np.int64), classes
-    target = values[places]
+        return kept, target, classes
     if target.min() == target.max():
         raise InvalidInput(
             f"the target is {target[0]:g} in all rows: there is nothing to learn", hint="check how it is made"
@@ -185,19 +185,15 @@ def _require_rows(known: np.ndarray, warnings: list[str]) -> None:
         raise InvalidInput(f"no row is left: {'; '.join(warnings)}", hint="check the columns that are named")
 
 
-def _missing(values: np.ndarray) -> np.ndarray:
-    import pandas as pd
-
-    return np.asarray(pd.isna(values))
-
-
 def _classes(
     column: pd.Series, known: np.ndarray, target: str, warnings: list[str]
 ) -> tuple[tuple[object, ...], np.ndarray]:
-    values = np.array([_plain(value) for value in column], dtype=object)
+    """The classes, and for each row the place of its class among them; -1 where it has none that counts."""
+    codes, distinct = _distinct(column, known, target)
     counts: dict[object, int] = {}
-    for value in values[known]:
-        counts[value] = counts.get(value, 0) + 1
+    for value, count in zip(distinct, np.bincount(codes[codes >= 0], minlength=len(distinct)), strict=True):
+        if count:
+            counts[value] = counts.get(value, 0) + int(count)
     rare = {value for value, count in counts.items() if count < _LEAST_OF_CLASS}
     classes = sorted(counts.keys() - rare, key=lambda value: (isinstance(value, str), value))
     if len(classes) > _MOST_CLASSES or len(rare) > len(counts) / 2 > 1:
@@ -209,8 +205,22 @@ def _classes(
         raise InvalidInput(f"the target '{target}' {one}: there is nothing to learn", hint="check how it is made")
     if rare:
         warnings.append(f"{len(rare)} classes have one row and are left out: {', '.join(map(str, list(rare)[:5]))}")
-        known = known & ~np.isin(values, np.array(list(rare), dtype=object))
-    return tuple(classes), known
+    order = {value: place for place, value in enumerate(classes)}
+    places = np.array([*(order.get(value, -1) for value in distinct), -1], dtype=np.int64)
+    return tuple(classes), places[codes]
+
+
+def _distinct(column: pd.Series, known: np.ndarray, target: str) -> tuple[np.ndarray, list[object]]:
+    """For each row the place of its value among those that differ, as plain values; -1 where it is not known."""
+    import pandas as pd
+
+    try:
+        codes, values = pd.factorize(column)
+    except TypeError as error:
+        raise InvalidInput(
+            f"the target '{target}' has values that are no classes: {error}", hint="turn them into texts or numbers"
+        ) from None
+    return np.where(known, codes, -1), [_plain(value) for value in values]
 
 
 def _plain(value: Any) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,7 +20,7 @@ _MOST_MEMBERS = 3
 _CANDIDATES = 12
 _HALVES_SEED = 7
 _HALVINGS = 3
-_MOST_ROWS = 10_000  # of the rows on which a blend is chosen and judged
+_MOST_ROWS, _MOST_CELLS = 10_000, 200_000  # of the rows on which a blend is chosen and judged, and of shares in them
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Judged:
         trials: the best first.
         said: trial's number to its pooled predictions, a row for each of the rows that a fold judges.
         target, weights: of these rows.
+        end: the `time.monotonic()` until which they may be scored.
     """
 
     problem: Problem
@@ -37,26 +40,34 @@ class Judged:
     said: Mapping[int, np.ndarray]
     target: np.ndarray
     weights: np.ndarray | None
+    end: float = math.inf
 
     def score(self, weights: Mapping[int, float], rows: np.ndarray | slice = slice(None)) -> float:
-        """What a weighted mean of trials scores."""
+        """What a weighted mean of trials scores.
+
+        Raises:
+            TimeoutError: the time is over.
+        """
+        if time.monotonic() > self.end:
+            raise TimeoutError
         mix = np.asarray(sum(share * self.said[number][rows] for number, share in weights.items()))
         of_rows = None if self.weights is None else self.weights[rows]
         return score(self.problem, self.target[rows], mix, of_rows)
 
 
 def judged(
-    problem: Problem, rows: Rows, folds: Sequence[Fold], trials: Sequence[Trial], folder: SearchFolder
+    problem: Problem, rows: Rows, folds: Sequence[Fold], trials: Sequence[Trial], folder: SearchFolder, *, end: float
 ) -> Judged:
-    """Read what the best trials, and the defaults, said."""
+    """Read what the best trials, and the defaults, said; until `end` they may be scored."""
     chosen = [*trials[:_CANDIDATES], *(trial for trial in trials[_CANDIDATES:] if trial.default)]
     said = {trial.number: pooled(problem, folds, folder.predictions(trial.number), len(rows)) for trial in chosen}
     covered = np.unique(np.concatenate([judge for _, judge in folds]))
-    if len(covered) > _MOST_ROWS:
-        covered = np.sort(np.random.default_rng(_HALVES_SEED).choice(covered, _MOST_ROWS, replace=False))
+    most = min(_MOST_ROWS, _MOST_CELLS // max(len(problem.classes), 1))
+    if len(covered) > most:
+        covered = np.sort(np.random.default_rng(_HALVES_SEED).choice(covered, most, replace=False))
     weights = None if rows.weights is None else rows.weights[covered]
     kept = {number: values[covered] for number, values in said.items()}
-    return Judged(problem, chosen, kept, rows.target[covered], weights)
+    return Judged(problem, chosen, kept, rows.target[covered], weights, end)
 
 
 def choose(found: Judged, plan: SplitPlan, *, low_latency: bool, blend: bool) -> Final:
@@ -75,8 +86,11 @@ def choose(found: Judged, plan: SplitPlan, *, low_latency: bool, blend: bool) ->
     single = Final(kind, (Member(best.number, 1.0),), best.score, why[kind])
     if kind == "refit" or not blend or len(found.trials) == 1:
         return single
-    gain = _gain(found)
-    weights = greedy(found, np.arange(len(found.target)))
+    try:
+        gain = _gain(found)
+        weights = greedy(found, np.arange(len(found.target)))
+    except TimeoutError:
+        return replace(single, why=f"{single.why}; there was no time to look for a blend")
     if gain <= 0 or len(weights) == 1:
         return single
     members = tuple(Member(number, share) for number, share in sorted(weights.items(), key=lambda one: -one[1]))

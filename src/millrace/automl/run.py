@@ -23,6 +23,7 @@ from millrace.automl.workers.pool import Pool
 from millrace.core.clock import Clock
 
 _IMPORTANCE_SHARE = 0.04
+_CHOOSE_SHARE = 0.02  # of the time is left for importances where a blend takes long to find
 _BYTES_PER_S = 30e6
 _DRAIN_S = 0.3
 _REFIT_SLACK = 1.5
@@ -116,7 +117,7 @@ def run_search(
         interrupted = True
     contest.stop(_DRAIN_S)
     libraries.wait()
-    final = _final(asked, folder, contest, limits)
+    final = _final(asked, folder, contest, limits, libraries.slowness)
     model = assemble(asked.job.problem, parts_of(final, asked.job.plan, folder))
     weights = _importance(asked, folder, final, limits) if limits.importance and not interrupted else ()
     trials = tuple(contest.trials[number] for number in sorted(contest.trials))
@@ -185,12 +186,18 @@ def _deadline(
         if best.number not in sizes:
             sizes[best.number] = folder.models_size(best.number)
         taken = (
-            libraries.slowness * (_CHOOSE_S + 2 * sizes[best.number] / _BYTES_PER_S)
+            libraries.slowness * _CHOOSE_S
+            + _assembling_s(sizes[best.number], libraries.slowness)
             + _IMPORTANCE_SHARE * limits.budget_s
         )
         return limits.end - taken - (_refit_s(best) if refits else 0.0)
 
     return deadline
+
+
+def _assembling_s(size: float, slowness: float) -> float:
+    """How long it takes to read the best trial's models."""
+    return slowness * 2 * size / _BYTES_PER_S
 
 
 def _refit_s(best: Trial) -> float:
@@ -199,7 +206,7 @@ def _refit_s(best: Trial) -> float:
     return _REFIT_SLACK * 2 * each + (_RESTART_S if each > _DRAIN_S else 0.0)
 
 
-def _final(asked: Asked, folder: SearchFolder, contest: Contest, limits: Limits) -> Final:
+def _final(asked: Asked, folder: SearchFolder, contest: Contest, limits: Limits, slowness: float) -> Final:
     job = asked.job
     if contest.best is None:
         return _without_a_whole_trial(asked, folder, contest)
@@ -210,8 +217,11 @@ def _final(asked: Asked, folder: SearchFolder, contest: Contest, limits: Limits)
         if folder.predictions(trial.number)
     ]
     folds = folds_of(job.plan, job.problem.task, job.rows)
+    end = (
+        limits.end - _assembling_s(folder.models_size(contest.best.number), slowness) - _CHOOSE_SHARE * limits.budget_s
+    )
     final = choose(
-        judged(job.problem, job.rows, folds, board, folder),
+        judged(job.problem, job.rows, folds, board, folder, end=end),
         job.plan,
         low_latency=limits.latency == "low",
         blend=limits.blend and job.plan.total > 1,

@@ -75,6 +75,7 @@ def test_infinite_numbers_are_missing_and_said() -> None:
         (frame().drop(columns="x"), "no column is left"),
         (pd.concat([frame(), frame()[["x"]]], axis=1), "stand twice"),
         (frame().assign(y=np.random.default_rng(0).normal(size=200)), "which are no classes"),
+        (frame().assign(y=[[1, 2]] * 200), "has values that are no classes"),
         (frame().rename(columns={"x": 3}), "which is no text"),
         (frame().rename(columns={"y": "z"}), "which is no column"),
     ],
@@ -130,16 +131,3 @@ def test_classes_of_an_enum_are_their_values_which_other_processes_know() -> Non
 
 def test_small_data_is_dealt_several_times_and_large_data_once() -> None:
     assert [asked(frame(rows)).job.plan.repeats for rows in (50, 1000, 3000, 5000)] == [4, 3, 2, 1]
-
-
-def test_categories_beyond_the_most_frequent_are_said_to_be_taken_as_one() -> None:
-    rng = np.random.default_rng(0)
-    rows = 60_000
-    data = pd.DataFrame({"who": rng.integers(0, 100_000, rows).astype(str), "x": 1.0, "y": rng.integers(0, 2, rows)})
-    data.loc[: rows // 2, "who"] = "common"
-    found = asked(data)
-    (column,) = found.dataset.used
-    assert column.treatment == "target"
-    assert "most frequent of" in column.why
-    ((name, categories),) = found.preparations[False].target
-    assert (name, len(categories)) == ("who", 10_000)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,22 @@ def test_without_a_refit_in_time_the_model_is_that_of_the_last_fold(tmp_path: Pa
     named = [name for name, _, _ in parts_of(final, SplitPlan("time", 5, column="t"), folder)]
     assert named == ["trial_0_fold_3"]
     assert len(parts_of(final, PLAN, folder)) == 4
+
+
+def test_a_blend_is_looked_for_as_long_as_there_is_time() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 100, 10_000)
+    said = {}
+    for number in range(12):
+        shares = rng.random((10_000, 100))
+        shares[np.arange(10_000), truth] += 0.2
+        said[number] = shares / shares.sum(axis=1, keepdims=True)
+    problem = Problem("classification", "y", "roc_auc", higher_is_better=True, classes=tuple(range(100)))
+    trials = [Trial(number, "linear", "x.Y", {}, Preparation(), "done", score=0.6) for number in said]
+    found = Judged(problem, trials, said, truth, None, end=time.monotonic() + 0.5)  # all of it would take a minute
+    final = choose(found, PLAN, low_latency=False, blend=True)
+    assert (final.kind, [member.trial for member in final.members]) == ("bag", [0])
+    assert final.why.endswith("; there was no time to look for a blend")
 
 
 def test_a_worse_copy_is_not_blended_in() -> None:

@@ -105,3 +105,32 @@ def test_numbers_are_regressed(tmp_path: Path) -> None:
     data = pd.DataFrame({"x": rng.normal(size=200), "colour": rng.choice(["red", "green"], 200)})
     found = asked(data.assign(y=3 * data.x + (data.colour == "red")), "regression")
     assert score(found.job.problem, found.job.rows.target, judged(found, "linear", tmp_path)) < 0.1
+
+
+def many_categories() -> pd.DataFrame:
+    """100,000 categories that tell nothing, but for ten that a quarter of the rows have, which tell all."""
+    rng = np.random.default_rng(0)
+    who = np.concatenate([np.arange(100_000), np.arange(30_000) % 10])
+    truth = np.where(who < 10, who % 2, rng.integers(0, 2, len(who)))
+    return pd.DataFrame({"who": [f"c{place}" for place in who], "y": truth})
+
+
+def test_categories_beyond_the_most_frequent_are_said_to_be_taken_as_one() -> None:
+    found = asked(many_categories())
+    (column,) = found.dataset.used
+    assert (column.treatment, column.distinct) == ("target", 100_000)
+    assert column.why == "the 10,000 most frequent of 100,000 categories are told apart"
+    ((name, categories),) = found.preparations[False].target
+    assert (name, len(categories)) == ("who", 10_000)
+    assert {f"c{place}" for place in range(10)} < set(categories)
+
+
+@pytest.mark.slow
+@pytest.mark.openmp
+@pytest.mark.parametrize("family", ["linear", "lightgbm"])
+def test_a_hundred_thousand_categories_are_learned_from(family: Family, tmp_path: Path) -> None:
+    data = many_categories()
+    found = asked(data)
+    said = judged(found, family, tmp_path)
+    unknowable = (~data.who.isin([f"c{place}" for place in range(10)])).mean()
+    assert score(found.job.problem, found.job.rows.target, said) == pytest.approx(unknowable * np.log(2), abs=0.01)
