@@ -31,11 +31,13 @@ test: check  ## set up, check, and run all tests that need nothing but Python an
 	$(bin)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not postgres and not redis and not spark and not quartz and not alone and not long" $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 	@echo 'Not run here: the stores on PostgreSQL and Redis and the joins on a real Spark, the schedules beside Quartz, which need Debian packages; servers under chaos, canaries, fuzz and the stories of the quickstart, which take minutes; and what measures time. `make test-all` runs them.'
 
-test-all: setup-dev  ## what `make test` leaves out: the long tests, and those that need Debian packages (installed where missing, as root) or a real Spark (in .spark)
+test-all: setup-dev  ## what `make test` leaves out: the long tests, and those that need Debian packages (installed where missing, as root) or a real Spark (in .spark) or FLAML (in .bench)
 	scripts/debian_packages.sh
 	scripts/spark_venv.sh
+	$(bin)/python benchmarks/peers.py automl-flaml
 	$(bin)/pytest -n 2 --dist loadfile -m "(postgres or redis or quartz or openmp or strace or long) and not spark and not alone" --no-skips
 	$(bin)/pytest -m "spark or alone" --no-skips
+	@test -e .bench/automl-autogluon/.made || echo "Not run here: AutoML by AutoGluon, whose environment takes gigabytes. \`make bench-automl QUICK=1\` makes it."
 
 test-nightly: setup-dev  ## the laws of the as-of join on each embedded engine, and schedules beside Quartz itself, each in 100,000 cases: takes hours (EXAMPLES=1000: fewer)
 	MILLRACE_NIGHTLY_EXAMPLES=$(EXAMPLES) $(bin)/pytest tests/contract/test_asof_join.py -k TestLaws --engine arrow --engine duckdb --hypothesis-profile=nightly --timeout=0

@@ -1,8 +1,12 @@
-"""What benchmarks compare with: other packages, as they were locked, each in a virtual environment of its own under .bench/."""
+"""What benchmarks compare with: other packages, as they were locked, each in a virtual environment of its own under .bench/.
+
+`python benchmarks/peers.py NAME` makes one.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -25,6 +29,8 @@ def made(name: str) -> Path:
         return place
     print(f"installing requirements/{locked.name} into .bench/{name}", flush=True)
     uv = str(Path(sys.executable).with_name("uv"))
+    mirror = os.environ.get("PIP_INDEX_URL")  # uv has a name of its own for it
+    environment = {**({"UV_DEFAULT_INDEX": mirror} if mirror else {}), **os.environ}
     shutil.rmtree(place, ignore_errors=True)
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(place)], check=True)
     # All that is needed is locked: what was left out on purpose is not asked for again.
@@ -39,7 +45,7 @@ def made(name: str) -> Path:
         "-r",
         str(locked),
     ]
-    subprocess.run([*install, "--python", str(place / "bin" / "python")], check=True)
+    subprocess.run([*install, "--python", str(place / "bin" / "python")], check=True, env=environment)
     done.write_text(locked.read_text())
     return place
 
@@ -51,3 +57,8 @@ def versions(environment: Path, packages: Sequence[str]) -> Mapping[str, str]:
     told = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
     found: dict[str, str] = json.loads(told.stdout)
     return found
+
+
+if __name__ == "__main__":
+    for each in sys.argv[1:]:
+        made(each)
