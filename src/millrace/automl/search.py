@@ -53,7 +53,8 @@ def classify(
         dataset: a frame of pandas, Arrow, polars or Spark, or the name of a table.
         target_col: the column to predict; rows without it are left out.
         primary_metric: `log_loss`, `roc_auc`, `accuracy`, `f1`, `precision`, `recall` or `brier`.
-        minutes: the time for everything, 5 by default. Where it is short the model is there in time, and its runs come behind.
+        minutes: the time for everything, 5 by default. Where it is short the model is there in time, and its runs come behind. Engines of others
+            may take half as much again.
         timeout_minutes: the same by another name.
         time_col: a column of times, numbers or texts that sort: each fold is judged on rows later than all that it was fitted on.
         group_col: rows with the same value stay on one side of each fold.
@@ -71,7 +72,7 @@ def classify(
         blend: whether the final model may be a weighted mean of several trials.
         seed: for every random choice.
         home: the home; MILLRACE_HOME or ./.millrace by default.
-        watch: is told of the trials as they end.
+        watch: is told of the trials as they end; by default lines on standard error are, in a terminal or a notebook only.
         engine: `millrace`, or `flaml` or `autogluon` from an environment of its own. Those choose by themselves what is tried: `exclude_frameworks`,
             `imputers`, `max_trials`, `folds`, `blend` and `watch` are not for them.
 

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin  # noqa: TID253 - it is 
 _PATIENCE_S = 120.0
 
 
-class Meets(ClassifierMixin, BaseEstimator):
+class Meets(ClassifierMixin, BaseEstimator):  # type: ignore[misc,unused-ignore]
     """Says the same of all rows."""
 
     def __init__(self, folder: str, fits: int) -> None:

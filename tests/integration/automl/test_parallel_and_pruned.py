@@ -59,7 +59,8 @@ def test_what_processes_find_is_what_one_finds(tmp_path: Path) -> None:
 
     with Pool(2) as pool:
         pool.load(folder.job)
-        results, left = [], [task(fold, folder.model(0, fold)) for fold in range(5)]
+        results: list[FitResult] = []
+        left = [task(fold, folder.model(0, fold)) for fold in range(5)]
         while len(results) < 5:
             while left and pool.idle:
                 pool.give(left.pop(0))

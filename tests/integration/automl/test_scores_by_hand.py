@@ -36,7 +36,7 @@ def frame(rows: int = 300) -> pd.DataFrame:
     signal = made.orders + rng.normal(size=rows)
     return made.assign(
         lost=np.where(signal > 4, "yes", "no"),
-        flag=pd.Series(np.where(signal > 4, True, np.where(signal > 3, None, False)), dtype=object),
+        flag=pd.Series([None if 3 < value <= 4 else bool(value > 4) for value in signal], dtype=object),
         level=np.minimum(signal.clip(0).astype(int), 7),
         spend=signal * 10,
         rare=(made.orders + 4 * rng.normal(size=rows) > 18).astype(int),

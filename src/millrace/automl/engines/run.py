@@ -51,7 +51,7 @@ def run_engine(
 
     It chooses its own preparation, folds and models. Where folds follow a column, it is given the rows of the last fold to judge on. The score that
     is told is the engine's own, of rows that judged its models. An engine takes its time as a wish: it is only
-    stopped when it takes half as much again.
+    stopped when it takes half as much again, and at least half a minute more.
 
     Args:
         engine: which.
