@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _TARGET, _TIME = "label", "time"
-_LOGGING_SHARE = 0.2  # of the time, at most
+_LOGGING_SHARE = 0.5  # of the time, at most
 _LEAST_FOLDS = 2  # in time; there is one where the first half of the rows is of one time, or lacks a class
 
 
@@ -42,7 +42,10 @@ class AutoML:
 
     What does not depend on the time: folds, the defaults that come first, and what each trial scores. How many trials there are, and
     with several threads which ones, does: a slower machine tries fewer. A fit that is asked for again, after a crash say, gives the same
-    model to the bit, since the search's folder in the home has kept it.
+    model to the bit: the search's folder in the home has kept it, or knows how to fit it again.
+
+    Each trial is a run under the candidate's, with a notebook that gives its score again; the candidate's run has a notebook about the data
+    and the columns' importances.
 
     Attributes:
         minutes: the time for the search.

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from statistics import median
 
 from millrace.automl.lines import best_so_far
 from millrace.automl.notebooks import exploration_notebook, trial_notebook
@@ -14,7 +15,7 @@ from millrace.automl.types import Search, Trial
 from millrace.tracking.types import RunId
 from millrace.training.types import Track
 
-_FIRST_S = 0.5  # until one was written: the library of notebooks is imported by it
+_GUESS_S = 0.3
 
 
 class NestedLog:
@@ -46,9 +47,9 @@ class NestedLog:
 
     @property
     def left_s(self) -> float:
-        """How long it will take to write what is waiting, by how long it took so far."""
+        """How long it will take to write what is waiting, by how long it took so far; the first, which imports libraries, is not counted."""
         took = [written.result() for written in self._written if written.done() and written.exception() is None]
-        each = sum(took) / len(took) if took else _FIRST_S
+        each = median(took[1:]) if len(took) > 1 else _GUESS_S
         return each * (len(self._written) - len(took) + 1)  # and one more: the importances
 
     def importance(self, search: Search) -> None:
