@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import millrace as mr
@@ -110,7 +110,11 @@ class _Killer:
         return wrapped
 
 
+KILLED: dict[str, Any] = {"rows": [], "remove": None, "replace": False, "due": 0, "chunk": 1, "killed_after": 1}
+
+
 @given(first=ROWS.filter(bool), steps=st.lists(STEP, min_size=1, max_size=4))
+@example(first=[(1, START, 1.0)], steps=[KILLED, KILLED])  # when the table is there, and then when it has rows
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_backfill_in_any_chunks_equals_a_full_one(
     open_home: Callable[[], Workspace], first: list[Purchase], steps: list[dict[str, Any]]

@@ -223,8 +223,9 @@ class RefreshSnapshots:
         begin = first if state is None or state.last is None else state.last + table.every
         snapshots, done.sources = self._snapshots(context), self._sources(state)
         for some, rows in self._chunks(context, snapshots, ticks(begin, self.last, table.every)):
-            if not services.lake.exists(table.name):
-                self._create(services, rows.schema)
+            if state is None:
+                if not services.lake.exists(table.name):  # a run that was killed may have come so far
+                    self._create(services, rows.schema)
                 save_state(services, table.name, SnapshotState(self.code, first, None))
             _put(services, table, some, rows, fresh=state is None or state.last is None)
             done.sources |= read_by_name(snapshots)
