@@ -9,6 +9,8 @@ import signal
 import zipfile
 from pathlib import Path
 
+import cloudpickle  # type: ignore[import-untyped,unused-ignore]
+
 MODULE = """
 import os, signal, time
 
@@ -69,6 +71,20 @@ def write_priced(
         (folder / "input_example.json").write_text(json.dumps({"columns": ["amount"], "data": [[example]]}))
     (folder / "MLmodel").write_text(json.dumps(content))  # JSON is YAML
     (folder / "requirements.txt").write_text(f"mlflow\npricing=={version}\n")
+    return folder
+
+
+def write_classifier(folder: Path, model: object, column: str, version: str) -> Path:
+    """A fitted scikit-learn model as MLflow writes it, of one column, that asks for a version of the package."""
+    folder.mkdir()
+    flavors = {
+        "sklearn": {"pickled_model": "model.pkl", "serialization_format": "cloudpickle"},
+        "python_function": {"loader_module": "mlflow.sklearn", "model_path": "model.pkl", "predict_fn": "predict"},
+    }
+    signature = json.dumps([{"type": "double", "name": column, "required": True}])
+    (folder / "MLmodel").write_text(json.dumps({"flavors": flavors, "signature": {"inputs": signature}}))
+    (folder / "model.pkl").write_bytes(cloudpickle.dumps(model))
+    (folder / "requirements.txt").write_text(f"pricing=={version}\n")
     return folder
 
 

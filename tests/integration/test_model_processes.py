@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd  # noqa: TID253 - a test
 import pytest
+from sklearn.linear_model import LogisticRegression  # noqa: TID253 - a test
 
 from millrace.core.errors import InvalidInput, InvalidState
 from millrace.core.processes import is_alive
@@ -24,7 +28,17 @@ from millrace.serving.models.processes.open import make_environments, open_predi
 from millrace.serving.models.processes.predictor import ProcessPredictor
 from millrace.serving.models.turns import TooSlow, Unavailable
 from millrace.serving.types import LoadPlan, ServedEntity
-from tests.integration.priced_model import BROKEN, HANGS, KILLS, REFUSED, kill, write_priced, write_wheels
+from tests.integration.priced_model import (
+    BROKEN,
+    HANGS,
+    KILLS,
+    REFUSED,
+    kill,
+    write_classifier,
+    write_priced,
+    write_wheels,
+)
+from tests.unit.serving.lanes import Scene, Visitor, answered
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
@@ -130,6 +144,34 @@ def test_what_a_model_refuses_or_breaks_on_is_told_apart(world: World, prices: P
     with pytest.raises(Unavailable, match="died twice"):
         ask(prices, KILLS)
     assert ask(prices, 3) == [30]
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_classifier_there_gives_and_keeps_its_probabilities(world: World, tmp_path: Path, classes: int) -> None:
+    x = np.random.default_rng(classes).normal(size=300)
+    model = LogisticRegression().fit(pd.DataFrame({"x": x}), np.digitize(x, [-0.5, 0.5][: classes - 1]))
+    folder = write_classifier(tmp_path / "model", model, "x", "1.0")
+    plan = replace(world.plan("1.0"), path=str(folder), inputs=(("x", "double"),))
+    make_environments([plan], world.environments)
+    there, rows = open_predictor(plan, world.environments, 30.0), [-2.0, -0.25, 0.125, 3.0]
+    assert there.path == "process"
+    (tmp_path / "scene").mkdir()
+    with closing(Scene(tmp_path / "scene")) as scene:
+        scene.serve("classes", there)
+        visitor = Visitor()
+
+        async def ask() -> None:
+            scene.ask("classes", *rows, visitor=visitor, query=b"predict_proba=true")
+            await answered(visitor)
+
+        asyncio.run(ask())
+        (record,) = scene.records()
+    own = pd.DataFrame({"x": rows})
+    scores = model.predict_proba(own)
+    expected = scores[:, 1].tolist() if classes == 2 else scores.tolist()
+    assert (visitor.status, visitor.content["probabilities"]) == (200, expected)
+    assert visitor.content["predictions"] == list(record.labels) == model.predict(own).tolist()
+    assert record.probabilities == expected
 
 
 def test_a_process_that_hangs_is_ended_in_time(world: World) -> None:

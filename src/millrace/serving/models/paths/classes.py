@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from millrace.serving.models.paths.program import probabilities_of
 from millrace.serving.types import Prediction
 
 # What scores are: `probabilities` n x 1 of the second class or n x k of all, `decisions` of a classifier without
@@ -31,10 +32,8 @@ def own_prediction(model: object, frame: object) -> Prediction:
 
 def own_probabilities(model: object, frame: object) -> Sequence[float] | Sequence[Sequence[float]] | None:
     """`predict_proba` of a model with one output: of the second of two classes, of each of more; None where it has none."""
-    if not hasattr(model, "predict_proba"):
-        return None
-    scores = np.asarray(model.predict_proba(frame))
-    return _probabilities(scores) if scores.ndim == _BINARY and scores.shape[1] > 1 else None
+    scores = probabilities_of(model, frame)
+    return None if scores is None else scores.tolist()  # type: ignore[no-any-return]
 
 
 def _labels(scores: np.ndarray, classes: Sequence[object], half: float) -> list[object]:

@@ -1,10 +1,10 @@
 """What runs in a model's own process, under the Python of the model's own environment.
 
 Millrace is not installed there: this file stands alone, with MLflow, numpy and pandas. The server's side takes the form of the
-frames and of the labels from here. A frame is the lengths of its two parts, then JSON, then raw little-endian float64.
+frames, of the labels and of the probabilities from here. A frame is the lengths of its two parts, then JSON, then raw little-endian float64.
 
 The first frame names the model, and is answered when it is loaded. Each one after it has rows: `numbers` of them a row in
-the raw part, `texts` by column. The answer has their labels, and the probabilities in the raw part.
+the raw part, `texts` by column. The answer has their labels, and in the raw part the probabilities, with their shape; null where there are none.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ def _answer(connection: socket.socket, predict: Predict, asked: Content, numbers
         # So scikit-learn and others refuse inputs: a missing value where they take none, a number too large.
         send(connection, {"refused" if isinstance(error, ValueError) else "error": type(error).__name__})
     else:
-        send(connection, {"labels": labels, "probabilities": probabilities is not None}, probabilities)
+        shape = None if probabilities is None else probabilities.shape
+        send(connection, {"labels": labels, "probabilities": shape}, probabilities)
 
 
 def _end_with(connection: socket.socket) -> None:
@@ -104,13 +105,11 @@ def load(model: str, signature: Signature) -> Predict:
     import mlflow.pyfunc
 
     loaded = mlflow.pyfunc.load_model(model)
-    native = _native(loaded)
+    native = native_of(loaded)
 
     def predict(numbers: np.ndarray, texts: Sequence[Sequence[Any]]) -> tuple[list[Any], np.ndarray | None]:
         rows = frame(numbers, texts, signature)
-        scores = np.asarray(native.predict_proba(rows)) if hasattr(native, "predict_proba") else None
-        binary = scores is not None and scores.ndim == 2 and scores.shape[1] == 2  # noqa: PLR2004 - n x 2
-        return labels_of(loaded.predict(rows)), scores[:, 1] if scores is not None and binary else None
+        return labels_of(loaded.predict(rows)), probabilities_of(native, rows)
 
     return predict
 
@@ -135,11 +134,22 @@ def frame(numbers: np.ndarray, texts: Sequence[Sequence[Any]], signature: Signat
     return pd.DataFrame(columns, columns=names)
 
 
-def _native(model: Any) -> Any:
+def native_of(model: Any) -> Any:
+    """The model that MLflow's python_function stands before; None where there is none."""
     try:
         return model.get_raw_model()
     except (AttributeError, NotImplementedError):
         return None
+
+
+def probabilities_of(native: Any, rows: Any) -> np.ndarray | None:
+    """`predict_proba` of a model with one output: n of the second of two classes, n x k of more; None where it has none."""
+    if not hasattr(native, "predict_proba"):
+        return None
+    scores = np.asarray(native.predict_proba(rows))
+    if scores.ndim != 2 or scores.shape[1] < 2:  # noqa: PLR2004 - several outputs, or a single class
+        return None
+    return scores[:, 1] if scores.shape[1] == 2 else scores  # noqa: PLR2004 - the second says it all
 
 
 def labels_of(result: Any) -> list[Any]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from millrace.serving.inputs import Inputs
 from millrace.serving.models.paths.classes import own_probabilities
 from millrace.serving.models.paths.frames import to_frame
 from millrace.serving.models.paths.path import PredictFunction
-from millrace.serving.models.paths.program import labels_of
+from millrace.serving.models.paths.program import labels_of, native_of
 from millrace.serving.types import Prediction
 
 
@@ -19,17 +18,10 @@ def open_pyfunc(folder: Path, signature: Sequence[tuple[str, str]]) -> PredictFu
     import mlflow.pyfunc
 
     model = mlflow.pyfunc.load_model(str(folder))
-    native = _native(model)
+    native = native_of(model)
 
     def predict(inputs: Inputs) -> Prediction:
         frame = to_frame(inputs, signature)
         return Prediction(labels_of(model.predict(frame)), own_probabilities(native, frame))
 
     return predict
-
-
-def _native(model: Any) -> object:
-    try:
-        return model.get_raw_model()
-    except (AttributeError, NotImplementedError):
-        return None

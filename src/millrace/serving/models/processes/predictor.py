@@ -174,7 +174,8 @@ class ProcessPredictor:
         if "error" in answer:
             raise RuntimeError(f"the model raised {answer['error']}; {self._start.log} has the trace")
         labels: Sequence[object] = answer["labels"]
-        return Prediction(labels, raw.tolist() if answer["probabilities"] else None)
+        shape = answer["probabilities"]
+        return Prediction(labels, None if shape is None else raw.reshape(shape).tolist())
 
 
 def _end(process: subprocess.Popen[bytes], connection: socket.socket) -> None:

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cloudpickle  # type: ignore[import-untyped,unused-ignore]
 import numpy as np
 import orjson
 import pandas as pd  # noqa: TID253 - a test
 import pytest
+from sklearn.tree import DecisionTreeClassifier  # noqa: TID253 - a test
 
 from millrace.serving.inputs import Inputs
 from millrace.serving.models.paths import program
@@ -113,7 +115,8 @@ def test_a_worker_and_the_program_give_the_same_labels(
     flavor = {"loader_module": "loads_rich", "env": {}, "python_version": "3.11.0"}
     signature = [("a", "double")]
     folder, numbers = write_model("own", {"python_function": flavor}, signature), np.zeros((2, 1))
-    theirs, _ = program.load(str(folder), signature)(numbers, [])
+    theirs, probabilities = program.load(str(folder), signature)(numbers, [])
+    assert probabilities is None
     assert open_pyfunc(folder, signature)(Inputs(numbers)) == Prediction(theirs, None)
     assert theirs == [
         {
@@ -136,6 +139,22 @@ def test_a_worker_and_the_program_give_the_same_labels(
         },
     ]
     assert json.loads(orjson.dumps(theirs)) == theirs
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow's own, of each version another
+@pytest.mark.parametrize("classes", [1, 2, 3])
+def test_a_worker_and_the_program_give_the_same_probabilities(write_model: Callable[..., Path], classes: int) -> None:
+    x, signature = np.array([[-2.0], [-1.0], [0.0], [1.0], [2.0], [3.0]]), [("a", "double")]
+    model = DecisionTreeClassifier(max_depth=2).fit(x, np.arange(6) % classes)
+    pyfunc = {"loader_module": "mlflow.sklearn", "model_path": "model.pkl", "predict_fn": "predict"}
+    details = {"pickled_model": "model.pkl", "serialization_format": "cloudpickle"}
+    folder = write_model("tree", {"sklearn": details, "python_function": pyfunc}, signature)
+    (folder / "model.pkl").write_bytes(cloudpickle.dumps(model))
+    ours = open_pyfunc(folder, signature)(Inputs(x))
+    labels, probabilities = program.load(str(folder), signature)(x, [])
+    expected = {1: None, 2: model.predict_proba(x)[:, -1].tolist(), 3: model.predict_proba(x).tolist()}[classes]
+    assert (ours.labels, ours.probabilities) == (labels, expected)
+    assert (None if probabilities is None else probabilities.tolist()) == expected
 
 
 @pytest.mark.filterwarnings("ignore")  # MLflow's own, of each version another
