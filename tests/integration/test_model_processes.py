@@ -21,6 +21,7 @@ from sklearn.linear_model import LogisticRegression  # noqa: TID253 - a test
 from millrace.core.errors import InvalidInput, InvalidState
 from millrace.core.processes import is_alive
 from millrace.serving.inputs import Inputs
+from millrace.serving.models.example import check_example
 from millrace.serving.models.processes import environments
 from millrace.serving.models.processes.environments import Environments
 from millrace.serving.models.processes.needs import needs_of
@@ -256,15 +257,28 @@ def test_a_python_that_cannot_be_had_is_said(world: World) -> None:
         make_environments([plan], world.environments)
 
 
-def test_a_model_that_cannot_predict_its_own_example_is_not_served(world: World) -> None:
+def test_a_model_that_cannot_predict_its_own_example_is_told_by_the_log(world: World) -> None:
     for amount, fails in ((BROKEN, True), (5.0, False)):
         folder = write_priced(world.home / f"example{amount}", "1.0", example=amount)
         plan = replace(world.plan("1.0"), path=str(folder))
+        model = open_predictor(plan, world.environments, 30.0)
+        assert model.path == "process"
         if fails:
-            with pytest.raises(InvalidInput, match=r"its own example .*ZeroDivisionError"):
-                open_predictor(plan, world.environments, 30.0)
+            with pytest.raises(InvalidInput, match=r"its own example: the model raised ZeroDivisionError; .*\.log has"):
+                check_example(model, plan, 30.0)
         else:
-            assert open_predictor(plan, world.environments, 30.0).path == "process"
+            check_example(model, plan, 30.0)
+
+
+def test_a_model_that_hangs_over_its_own_example_is_ended(world: World) -> None:
+    plan = replace(world.plan("1.0"), path=str(write_priced(world.home / "hanging", "1.0", example=HANGS)))
+    model = open_predictor(plan, world.environments, 0.5)
+    assert isinstance(model, ProcessPredictor)
+    pid = model.pid
+    assert pid is not None
+    with pytest.raises(InvalidInput, match="its own example: it does not answer in time"):
+        check_example(model, plan, 0.5)
+    until(lambda: model.pid is None and not is_alive(pid))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # MLflow's own

@@ -32,6 +32,10 @@ class Unavailable(Exception):
     """The model can't be asked now, and may be later."""
 
 
+class Raised(RuntimeError):
+    """The model went wrong; says what, in none of the model's own words."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a worker takes on.
@@ -121,7 +125,7 @@ class Turns:
     def _at_once(self, call: Sequence[Inputs], names: Sequence[Name]) -> Sequence[Prediction | Exception]:
         before = CURRENT.set(_joined_name(names))
         try:
-            return parts(_checked(self.predictor.predict(joined(call)), call), call)
+            return parts(checked(self.predictor.predict(joined(call)), call), call)
         except Exception as error:  # noqa: BLE001 - a foreign model may raise anything; each caller gets its own
             if len(call) == 1:
                 return [error]
@@ -171,7 +175,7 @@ class Turns:
         context.run(CURRENT.set, request)
         loop, predict = asyncio.get_running_loop(), self.predictor.predict
         prediction = await loop.run_in_executor(self._thread, context.run, predict, joined(asked))
-        return parts(_checked(prediction, asked), asked)
+        return parts(checked(prediction, asked), asked)
 
 
 def _calls(asked: Sequence[Inputs], most_rows: int) -> Iterator[list[Inputs]]:
@@ -191,11 +195,12 @@ def _calls(asked: Sequence[Inputs], most_rows: int) -> Iterator[list[Inputs]]:
         yield call
 
 
-def _checked(prediction: Prediction, asked: Sequence[Inputs]) -> Prediction:
+def checked(prediction: Prediction, asked: Sequence[Inputs]) -> Prediction:
+    """The prediction, which has something for each row. Raises Raised where it has not."""
     rows = sum(map(len, asked))
     for given in (prediction.labels, prediction.probabilities):
         if given is not None and len(given) != rows:
-            raise ValueError(f"the model gave {len(given)} predictions for {rows} rows")
+            raise Raised(f"the model gave {len(given)} predictions for {rows} rows")
     return prediction
 
 

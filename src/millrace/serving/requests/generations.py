@@ -10,6 +10,7 @@ from pathlib import Path
 
 from millrace.core.errors import InvalidState
 from millrace.features.port import OnlineStore
+from millrace.serving.models.example import check_example
 from millrace.serving.models.predictor import is_proved, load_predictor
 from millrace.serving.models.processes.environments import Environments
 from millrace.serving.models.processes.open import open_predictor, runs_here
@@ -180,6 +181,7 @@ class Generations:
             predictor = load_predictor(plan, self._proofs)
         else:
             predictor = open_predictor(plan, self._environments, self._limits.answer_s, self._proofs)
+        check_example(predictor, plan, self._limits.answer_s)
         # A process of its own needs no turn at this one's thread, and must not hold it up.
         thread = ThreadPoolExecutor(1, thread_name_prefix="ask") if predictor.path == "process" else self._thread
         return Turns(predictor, thread, self._limits, together=_together(plan))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from millrace.serving.inputs import Inputs
-from millrace.serving.models.turns import Busy, Limits, TooSlow, Turns
+from millrace.serving.models.turns import Busy, Limits, Raised, TooSlow, Turns
 from millrace.serving.request_log import CURRENT
 from millrace.serving.types import Prediction
 
@@ -193,7 +193,7 @@ def test_a_model_that_gives_too_few_predictions_fails(turns: Callable[..., Turns
         def predict(self, inputs: Inputs) -> Prediction:
             return Prediction(super().predict(inputs).labels[1:], None)
 
-    with pytest.raises(ValueError, match="gave 0 predictions for 1 rows"):
+    with pytest.raises(Raised, match="gave 0 predictions for 1 rows"):
         run(turns(Short()).predict(one(1)))
 
 

@@ -33,7 +33,7 @@ def own_prediction(model: object, frame: object) -> Prediction:
 def own_probabilities(model: object, frame: object) -> Sequence[float] | Sequence[Sequence[float]] | None:
     """`predict_proba` of a model with one output: of the second of two classes, of each of more; None where it has none."""
     scores = probabilities_of(model, frame)
-    return None if scores is None else scores.tolist()  # type: ignore[no-any-return]
+    return None if scores is None else scores.tolist()
 
 
 def _labels(scores: np.ndarray, classes: Sequence[object], half: float) -> list[object]:

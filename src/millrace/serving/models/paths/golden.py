@@ -28,8 +28,12 @@ def golden_inputs(signature: Sequence[tuple[str, str]], example: Path | None, te
     known = _example_rows(signature, example)
     random = np.random.default_rng(_SEED)
     columns = [_column(random, kind, [row[place] for row in known], texts) for place, (_, kind) in enumerate(signature)]
-    rows = known + [list(row) for row in zip(*columns, strict=True)]
-    return join_inputs(rows, [(name, "string" if is_text(kind) else "double") for name, kind in signature])
+    return _joined(known + [list(row) for row in zip(*columns, strict=True)], signature)
+
+
+def example_inputs(signature: Sequence[tuple[str, str]], example: Path | None) -> Inputs:
+    """The model's example rows; none where it has no example, or one that is not of the signature's columns and types."""
+    return _joined(_example_rows(signature, example), signature)
 
 
 def boundary_inputs(
@@ -143,14 +147,19 @@ def _edges(random: np.random.Generator, thresholds: np.ndarray, kind: str) -> np
     return np.concatenate([*near, ends])
 
 
+def _joined(rows: Sequence[Sequence[object]], signature: Sequence[tuple[str, str]]) -> Inputs:
+    return join_inputs(rows, [(name, "string" if is_text(kind) else "double") for name, kind in signature])
+
+
 def _example_rows(signature: Sequence[tuple[str, str]], example: Path | None) -> list[list[object]]:
     if example is None:
         return []
-    content = json.loads(example.read_text())
-    places = {name: place for place, name in enumerate(content["columns"])}
-    if any(name not in places for name, _ in signature):
+    try:
+        content = json.loads(example.read_text())
+        places = {name: place for place, name in enumerate(content["columns"])}
+        return [[_value(kind, row[places[name]]) for name, kind in signature] for row in content["data"]]
+    except (LookupError, TypeError, ValueError):  # whoever wrote it meant another form, or half of it is missing
         return []
-    return [[_value(kind, row[places[name]]) for name, kind in signature] for row in content["data"]]
 
 
 def _value(kind: str, value: object) -> object:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from millrace.core.errors import InvalidInput, InvalidState, MillraceError, first_line
-from millrace.serving.models.mlmodel import read_model_folder
+from millrace.core.errors import InvalidState, MillraceError
 from millrace.serving.models.predictor import load_predictor
 from millrace.serving.models.processes.environments import Environments
 from millrace.serving.models.processes.needs import Needs, needs_of
@@ -26,7 +25,7 @@ def open_predictor(
     entity has any model run here.
 
     Raises:
-        InvalidInput: the model can't be loaded, or can't predict its own example.
+        InvalidInput: the model can't be loaded.
         InvalidState: its environment has not been made, or the system starts no process.
     """
     needs = _needs(plan)
@@ -65,27 +64,9 @@ def _in_process(plan: LoadPlan, needs: Needs, environments: Environments, answer
     python = environments.python(needs)
     try:
         start = Program(python, Path(plan.path), plan.inputs, environments.log(f"model-{python.parents[1].name}"))
-        predictor = ProcessPredictor(start, f"it needs {', '.join(needs.reasons)}", answer_s)
+        return ProcessPredictor(start, f"it needs {', '.join(needs.reasons)}", answer_s)
     except OSError as error:
         raise InvalidState(
             f"the model's own process can't be started: {error.strerror or error}",
             hint=f"is the disk full, or {python} damaged? deleting its environment has it made anew at the next start",
-        ) from error
-    _check(predictor, plan)
-    return predictor
-
-
-def _check(predictor: Predictor, plan: LoadPlan) -> None:
-    """Have the model predict its own example, where it has one: a package may be the wrong one, and load all the same."""
-    from millrace.serving.models.paths.golden import golden_inputs
-
-    example = read_model_folder(Path(plan.path)).example
-    if example is None:
-        return
-    try:
-        predictor.predict(golden_inputs(plan.inputs, example).slice(0, 1))
-    except Exception as error:
-        raise InvalidInput(
-            f"the model can't predict its own example in a process of its own: {first_line(error)}",
-            hint="the log of its process says where; is something missing in its requirements.txt?",
         ) from error

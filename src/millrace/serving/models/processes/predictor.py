@@ -17,7 +17,7 @@ import numpy as np
 from millrace.core.errors import InvalidInput
 from millrace.serving.inputs import Inputs
 from millrace.serving.models.paths import program
-from millrace.serving.models.turns import TooSlow, Unavailable
+from millrace.serving.models.turns import Raised, TooSlow, Unavailable
 from millrace.serving.types import Prediction
 
 _LOG = logging.getLogger(__name__)
@@ -134,6 +134,7 @@ class ProcessPredictor:
 
         Raises:
             InvalidInput: the model refuses such values.
+            Raised: it went wrong over them.
             TooSlow: it took longer than it may.
             Unavailable: the process died over these rows, or can't be started.
         """
@@ -172,7 +173,7 @@ class ProcessPredictor:
         if "refused" in answer:
             raise InvalidInput("the model can't predict from these values", hint="the server's log says why")
         if "error" in answer:
-            raise RuntimeError(f"the model raised {answer['error']}; {self._start.log} has the trace")
+            raise Raised(f"the model raised {answer['error']}; {self._start.log} has the trace")
         labels: Sequence[object] = answer["labels"]
         shape = answer["probabilities"]
         return Prediction(labels, None if shape is None else raw.reshape(shape).tolist())
