@@ -114,7 +114,8 @@ def _deploy(workspace: Workspace, name: str, plan: LoadPlan) -> None:
     config = endpoints.endpoint_config(plan.entity, capture=Capture("ml", "logs", name))
     made = endpoints.create(workspace.endpoints, workspace.clock, Principal("user", "ada"), name, config)
     ready = endpoints.candidate(made, (plan,))
-    endpoints.activate(workspace.endpoints, workspace.clock, ready, {plan.entity.name: "xgboost: equal"})
+    # As it was when it was deployed, with libraries of then.
+    endpoints.activate(workspace.endpoints, workspace.clock, ready, {plan.entity.name: "pyfunc: of long ago"})
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +170,23 @@ def test_an_endpoint_that_waits_is_named_to_those_who_may_know(
 def _listed(server: Running, capsys: pytest.CaptureFixture[str]) -> dict[str, bool]:
     assert main(["endpoint", "list", "--home", str(server.home), "--json"]) == 0
     return {each["name"]: each["ready"] for each in json.loads(capsys.readouterr().out)["endpoints"]}
+
+
+def test_the_path_is_that_of_what_is_loaded_and_not_of_what_once_was(
+    server: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = server.get("/api/millrace/status").json()
+    told = next(each["paths"]["churn-1"] for each in status["endpoints"] if each["name"] == "churn")
+    path, _, why = told.partition(": ")
+    assert path in {"onnx", "onnx+xgboost"}
+    assert why.startswith("equal to the model's own predict on ")
+    assert [worker["paths"]["churn"] for worker in status["workers"]] == [{"churn-1": told}] * 2
+    (entity,) = server.get("/api/2.0/serving-endpoints/churn").json()["config"]["served_entities"]
+    assert entity["state"]["deployment_state_message"] == told
+    info = server.samples()["millrace_predict_path_info"]
+    assert [labels["path"] for labels, _ in info if labels["endpoint"] == "churn"] == [path]
+    assert main(["endpoint", "show", "churn", "--home", str(server.home), "--json"]) == 0
+    assert [each["path"] for each in json.loads(capsys.readouterr().out)["entities"]] == [told]
 
 
 def test_metrics_take_the_token(server: Running) -> None:

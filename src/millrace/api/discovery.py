@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from millrace.targets.local_server import find_server, told
 from millrace.targets.running_server import running_server
 
-__all__ = ["asleep", "find_server", "not_answered", "running_server"]
+__all__ = ["find_server", "not_answered", "running_server", "told_of"]
 
 
 def not_answered(home: Path) -> Mapping[str, str]:
@@ -22,12 +23,12 @@ def not_answered(home: Path) -> Mapping[str, str]:
     return lacking
 
 
-def asleep(home: Path, endpoint: str) -> Sequence[str]:
-    """Served entities of an endpoint whose models no worker of the home's server has in memory until they are asked.
+def told_of(home: Path, endpoint: str) -> Mapping[str, Any]:
+    """What the home's server tells of an endpoint: `paths`, `asleep`, ...; empty where no server runs, or it knows no such endpoint.
 
     Raises:
         InvalidState: a server runs, and does not tell.
     """
     endpoints = told(home, "/api/millrace/status").get("endpoints", [])
     assert isinstance(endpoints, list)  # noqa: S101 - both ends are ours
-    return next((each["asleep"] for each in endpoints if each["name"] == endpoint), ())
+    return next((each for each in endpoints if each["name"] == endpoint), {})

@@ -52,7 +52,7 @@ class Metrics:
         counted, found = self.workers.metrics(), self.deployments.list()
         yield from _processes(counted)
         yield from _requests(counted)
-        yield from _endpoints(found)
+        yield from _endpoints(found, counted)
         yield from self._features(found)
         yield from self._capture(counted)
 
@@ -132,23 +132,31 @@ def _requests(counted: Sequence[Counted]) -> Iterator[Metric]:
     yield from (requests, rows, whole, predict, flying, waiting, copies)
 
 
-def _endpoints(found: Sequence[Endpoint]) -> Iterator[Metric]:
+def _endpoints(found: Sequence[Endpoint], counted: Sequence[Counted]) -> Iterator[Metric]:
     ready = _gauge("millrace_endpoint_ready", "Whether an endpoint has a configuration that serves.", "endpoint")
     traffic = _gauge("millrace_traffic_percent", "Share of the requests to an endpoint.", "endpoint", "entity")
     labels = ("endpoint", "entity", "serves", "version", "path")
-    paths = _gauge("millrace_predict_path_info", "How a served entity answers; always 1.", *labels)
+    paths = _gauge(
+        "millrace_predict_path_info", "How a served entity answers; always 1. Several where workers differ.", *labels
+    )
     asleep = _gauge(
         "millrace_model_asleep", "Whether no worker has the model in memory until it is asked.", "endpoint", "entity"
     )
     for endpoint in found:
         ready.add_metric([endpoint.name], int(endpoint.state.ready))
         for entity in endpoint.config.served:
-            path = endpoint.state.paths.get(entity.name, "").partition(":")[0]
-            served = [endpoint.name, entity.name, entity.entity_name, entity.entity_version or "", path]
             traffic.add_metric([endpoint.name, entity.name], endpoint.config.traffic.get(entity.name, 0))
-            paths.add_metric(served, 1)
+            for path in _paths(endpoint, entity.name, counted):
+                paths.add_metric([endpoint.name, entity.name, entity.entity_name, entity.entity_version or "", path], 1)
             asleep.add_metric([endpoint.name, entity.name], int(entity.name in endpoint.state.asleep))
     yield from (ready, traffic, paths, asleep)
+
+
+def _paths(endpoint: Endpoint, entity: str, counted: Sequence[Counted]) -> list[str]:
+    """The paths on which workers have an entity, one where they are alike; where none has it, as it was deployed."""
+    loaded = [counts["paths"].get(endpoint.name, {}).get(entity) for _, counts in _answering(counted)]
+    told = {path for path in loaded if path is not None} or {endpoint.state.paths.get(entity, "")}
+    return sorted({path.partition(":")[0] for path in told})
 
 
 def _answering(counted: Sequence[Counted]) -> list[tuple[str, Counted]]:

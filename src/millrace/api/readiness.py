@@ -14,16 +14,17 @@ Worker = Mapping[str, Any]
 def as_served(endpoint: Endpoint, workers: Sequence[Worker]) -> Endpoint:
     """The endpoint as its callers find it: ready only where every worker that is up answers for it, else with the reason.
 
-    With the entities that are asleep.
+    With the paths of what the workers have loaded, and the entities that are asleep.
 
     Args:
         endpoint: as it is stored.
-        workers: what each says of itself; `ready`, `served`, and why it has to wait for an endpoint in `waiting`, its entities that
-            are asleep in `asleep`.
+        workers: what each says of itself, by slot; `ready`, `served`, and why it has to wait for an endpoint in `waiting`, how its
+            entities answer in `paths`, those that are asleep in `asleep`.
     """
-    asleep = _asleep(endpoint, workers)
-    if asleep:
-        endpoint = replace(endpoint, state=replace(endpoint.state, asleep=asleep))
+    asleep, paths = _asleep(endpoint, workers), _paths(endpoint, workers)
+    if asleep or paths:
+        state = replace(endpoint.state, asleep=asleep, paths={**endpoint.state.paths, **paths})
+        endpoint = replace(endpoint, state=state)
     why = _why_not(endpoint, workers) if endpoint.state.ready else None
     if why is None:
         return endpoint
@@ -72,3 +73,21 @@ def _asleep(endpoint: Endpoint, workers: Sequence[Worker]) -> tuple[str, ...]:
     """The entities that are asleep in every worker that is up."""
     said = [worker.get("asleep", {}).get(endpoint.name, []) for worker in workers if worker["ready"]]
     return tuple(name for name in said[0] if all(name in others for others in said)) if said else ()
+
+
+def _paths(endpoint: Endpoint, workers: Sequence[Worker]) -> dict[str, str]:
+    """How each entity answers where it is loaded: libraries may have changed since it was deployed."""
+    on: dict[str, dict[str, list[str]]] = {}
+    for slot, worker in enumerate(workers):
+        if worker["ready"] and worker["served"].get(endpoint.name) == endpoint.generation:
+            for entity, path in worker.get("paths", {}).get(endpoint.name, {}).items():
+                on.setdefault(entity, {}).setdefault(path, []).append(f"worker-{slot}")
+    return {entity: _told(found) for entity, found in on.items()}
+
+
+def _told(found: Mapping[str, Sequence[str]]) -> str:
+    """The path of all workers, or which of them are on which."""
+    if len(found) == 1:
+        return next(iter(found))
+    each = [f"{path} ({', '.join(workers)})" for path, workers in found.items()]
+    return f"workers differ: {'; '.join(each)}"

@@ -141,6 +141,7 @@ class Commands:
                 "ready": self.loaded.is_set(),
                 "served": dict(self._hot.served()),
                 "waiting": dict(self._hot.waiting()),
+                "paths": self._hot.paths(),
                 "asleep": self._hot.asleep(),
                 "capture": asdict(self._capture.state),
             }

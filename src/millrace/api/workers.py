@@ -58,7 +58,7 @@ class Workers:
         return [name for name in self._each(lambda path: _unsealed(path, within_s)) if name is not None]
 
     def status(self) -> list[dict[str, object]]:
-        """What each worker says of itself, by slot: pid, ready, served, waiting; `ready` is False for one that does not answer."""
+        """What each worker says of itself, by slot: pid, ready, served, waiting, paths; `ready` is False for one that does not answer."""
         return self._tell({"do": "status"})
 
     def metrics(self) -> list[dict[str, object]]:

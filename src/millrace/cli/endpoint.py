@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 from cyclopts import App, Parameter
@@ -55,7 +55,7 @@ def list_(*, home: Home = None, json: Json = False) -> int:
 @app.command
 def show(name: str, *, home: Home = None, json: Json = False) -> int:
     """Show what an endpoint serves, how it stands, and where it is asked."""
-    from millrace.api.discovery import asleep, find_server, not_answered
+    from millrace.api.discovery import find_server, not_answered, told_of
     from millrace.serving.types import EndpointName
     from millrace.workspace import require_home
 
@@ -65,7 +65,7 @@ def show(name: str, *, home: Home = None, json: Json = False) -> int:
     why = not_answered(workspace.home).get(endpoint.name)
     if why is not None:
         facts |= {"ready": False, "message": why}
-    entities = _entities(endpoint, asleep(workspace.home, endpoint.name))
+    entities = _entities(endpoint, told_of(workspace.home, endpoint.name))
     if json:
         print_json({**facts, "entities": entities, "canary": _canary(endpoint)})
         return 0
@@ -161,7 +161,9 @@ def _facts(endpoint: Endpoint, url: str | None) -> dict[str, object]:
     }
 
 
-def _entities(endpoint: Endpoint, sleeping: Sequence[str]) -> list[dict[str, object]]:
+def _entities(endpoint: Endpoint, told: Mapping[str, Any]) -> list[dict[str, object]]:
+    """`told` is what the server says of the endpoint; empty where none runs."""
+    paths, sleeping = {**endpoint.state.paths, **told.get("paths", {})}, told.get("asleep", ())
     return [
         {
             "name": entity.name,
@@ -169,7 +171,7 @@ def _entities(endpoint: Endpoint, sleeping: Sequence[str]) -> list[dict[str, obj
             "traffic": endpoint.config.traffic.get(entity.name, 0),
             "shadow": endpoint.config.shadow.get(entity.name, 0),
             "asleep": entity.name in sleeping,
-            "path": endpoint.state.paths.get(entity.name, ""),
+            "path": paths.get(entity.name, ""),
         }
         for entity in endpoint.config.served
     ]

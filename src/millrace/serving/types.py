@@ -153,7 +153,7 @@ class EndpointState:
 
     Attributes:
         message: why an update failed.
-        paths: each entity's predict path and why.
+        paths: each entity's predict path and why; stored as it was deployed, read as workers say.
         asleep: entities that no worker has in memory until they are asked; as workers say, never stored.
     """
 

@@ -73,7 +73,7 @@ def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
 
 
 def counted(counts: RequestCounts, **more: object) -> dict[str, object]:
-    return {"restarts": 0, "dropped": 0, "waiting": {}, "shadows": [], **counts.read(), **more}
+    return {"restarts": 0, "dropped": 0, "waiting": {}, "paths": {}, "shadows": [], **counts.read(), **more}
 
 
 def endpoint() -> Endpoint:
@@ -155,6 +155,24 @@ def test_endpoints_and_how_they_answer(home: Home) -> None:
     assert samples[key("millrace_traffic_percent", endpoint="churn", entity="churn-3")] == 100
     labels = {"endpoint": "churn", "entity": "churn-3", "serves": "ml.models.churn", "version": "3", "path": "xgboost"}
     assert samples[key("millrace_predict_path_info", **labels)] == 1
+
+
+@pytest.mark.parametrize(
+    ("loaded", "paths"),
+    [
+        ([{}, {}], {"xgboost"}),  # nobody has it: as it was deployed
+        ([{"churn": {"churn-3": "onnx: equal"}}, {"churn": {"churn-3": "onnx: equal"}}], {"onnx"}),
+        ([{"churn": {"churn-3": "onnx: equal"}}, {"churn": {"churn-3": "pyfunc: no proof"}}], {"onnx", "pyfunc"}),
+        ([{"churn": {"churn-3": "sklearn: equal"}}, {"other": {"churn-3": "pyfunc: no proof"}}], {"sklearn"}),
+    ],
+)
+def test_the_paths_are_those_of_what_workers_have_loaded(
+    home: Home, loaded: list[dict[str, dict[str, str]]], paths: set[str]
+) -> None:
+    home.found = [endpoint()]
+    home.counted = [{}, *(counted(RequestCounts(), paths=each) for each in loaded)]
+    found = [dict(labels) for name, labels in home.samples() if name == "millrace_predict_path_info"]
+    assert sorted(labels["path"] for labels in found) == sorted(paths)
 
 
 def test_features_age_with_the_homes_clock(home: Home) -> None:

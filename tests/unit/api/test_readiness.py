@@ -49,3 +49,28 @@ def test_an_endpoint_is_answered_while_every_worker_that_is_up_serves_any_genera
 )
 def test_an_entity_is_asleep_where_it_is_in_all_workers(workers: list[dict[str, Any]], asleep: list[str]) -> None:
     assert list(as_served(endpoint("churn", 1), workers).state.asleep) == asleep
+
+
+def path_of(*workers: dict[str, Any]) -> str:
+    state = EndpointState(True, "NOT_UPDATING", paths={"churn-1": "pyfunc: as it was deployed"})
+    return as_served(replace(endpoint("churn", 1), state=state), workers).state.paths["churn-1"]
+
+
+def on(path: str, **more: Any) -> dict[str, Any]:
+    return {**worker(), "paths": {"churn": {"churn-1": path}}, **more}
+
+
+def test_the_path_is_what_the_workers_have_loaded() -> None:
+    assert path_of(on("onnx: equal"), on("onnx: equal")) == "onnx: equal"
+    # Who is not up, or has another configuration, or none, says nothing of it.
+    assert path_of(on("onnx: equal"), {"ready": False}) == "onnx: equal"
+    assert path_of(on("onnx: equal"), on("sklearn: other", served={"churn": 2})) == "onnx: equal"
+    waits = {**worker(), "served": {}, "waiting": {"churn": "it is proved"}, "paths": {}}
+    assert path_of(on("onnx: equal"), waits) == "onnx: equal"
+    assert path_of(waits) == "pyfunc: as it was deployed"
+    assert path_of({"ready": False}) == "pyfunc: as it was deployed"
+
+
+def test_workers_on_different_paths_are_told_apart() -> None:
+    said = path_of(on("onnx: equal"), on("pyfunc: no proof"), {"ready": False}, on("onnx: equal"))
+    assert said == "workers differ: onnx: equal (worker-0, worker-3); pyfunc: no proof (worker-1)"

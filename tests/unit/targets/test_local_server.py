@@ -73,7 +73,7 @@ def test_a_server_that_is_stalled_is_not_taken_for_none(tmp_path: Path, monkeypa
     monkeypatch.setattr(local_server, "_PATIENCE_S", 0.3)
     with silent() as stalled, only_server(tmp_path):
         write_info(tmp_path, stalled)
-        for ask in (find_server, discovery.not_answered, lambda home: discovery.asleep(home, "e")):
+        for ask in (find_server, discovery.not_answered, lambda home: discovery.told_of(home, "e")):
             with pytest.raises(InvalidState, match="has a server, and it does not answer") as raised:
                 ask(tmp_path)
             assert "logs/" in raised.value.hint

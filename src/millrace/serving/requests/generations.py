@@ -95,6 +95,13 @@ class Generations:
             for name, endpoint in list(self._active.items())
         }
 
+    def paths(self) -> Mapping[str, Mapping[str, str]]:
+        """The predict path of each active entity and why, by endpoint and entity."""
+        return {
+            name: {entity: served.path for entity, served in endpoint.entities.items()}
+            for name, endpoint in list(self._active.items())
+        }
+
     def rest(self) -> bool:
         """Let models fall asleep that may and that nobody has asked for long enough; whether one did. On the event loop."""
         return bool([each for served in self._in_memory() if (each := _sleeper(served)) is not None and each.rest()])

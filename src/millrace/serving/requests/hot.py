@@ -140,11 +140,16 @@ class HotApp:
         """Endpoint name to active generation."""
         return self._generations.served()
 
+    def paths(self) -> Mapping[str, Mapping[str, str]]:
+        """How each active entity answers, and why so, by endpoint and entity."""
+        return self._generations.paths()
+
     def counts(self) -> Mapping[str, object]:
-        """What was answered since the start, and what waits now, as JSON."""
+        """What was answered since the start, what waits now, and on which paths, as JSON."""
         return {
             **self._desk.counts.read(),
             "waiting": self._generations.waiting(),
+            "paths": self.paths(),
             "shadows": self._desk.shadows.read(),
         }
 
