@@ -23,6 +23,7 @@ from millrace.api.guard import Guard
 from millrace.api.lane_protocol import LaneProtocol, Way
 from millrace.core.clock import SystemClock
 from millrace.serving.request_log import CURRENT
+from millrace.serving.requests.hot import HotApp
 from tests.unit.serving.lanes import Adding, Scene
 
 TOKEN = "an-open-secret"  # noqa: S105 - a test
@@ -33,22 +34,29 @@ SLOW = "/serving-endpoints/slow/invocations"
 class Running:
     """A hot app behind the guard, served by uvicorn on uvloop as a worker serves it; all else is answered with 404.
 
-    Endpoint `quick` adds one, `slow` a hundred beside the loop.
+    Endpoint `quick` adds one, `slow` a hundred beside the loop; unless another hot app is given.
 
     Attributes:
         named: as whom what is not the hot app's was answered.
     """
 
     def __init__(
-        self, root: Path, *, with_lane: bool = True, tls: tuple[Path, Path] | None = None, keep_alive_s: float = 75
+        self,
+        root: Path,
+        *,
+        with_lane: bool = True,
+        tls: tuple[Path, Path] | None = None,
+        keep_alive_s: float = 75,
+        hot: HotApp | None = None,
     ) -> None:
         self.scene, self.quick, self.slow = Scene(root), Adding(1, quick_rows=1000), Adding(100, quick_rows=0)
         self.scene.serve("quick", self.quick)
         self.scene.serve("slow", self.slow)
+        self.hot = hot or self.scene.hot
         self.named: list[object] = []
         credentials = Credentials.of(TOKEN)
         guard = Guard(cast("Any", self._app), credentials, Callers(credentials, "user:ada", SystemClock()))
-        connection = partial(LaneProtocol, Way(self.scene.lane, guard)) if with_lane else None
+        connection = partial(LaneProtocol, Way(self.hot.lane, guard)) if with_lane else None
         certificate, key = (None, None) if tls is None else map(str, tls)
         config = configured(guard, certificate=certificate, key=key, connection=connection)
         config.timeout_keep_alive = cast("int", keep_alive_s)
@@ -67,8 +75,8 @@ class Running:
             runner.run(self.server.serve([self._listener]))
 
     async def _app(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        if self.scene.hot.handles(scope):
-            await self.scene.hot(scope, receive, send)
+        if self.hot.handles(scope):
+            await self.hot(scope, receive, send)
             return
         self.named.append(CURRENT.get())
         await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})

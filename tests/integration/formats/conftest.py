@@ -34,6 +34,7 @@ from millrace.lake.adapters.sql_catalog import SqlCatalog
 from millrace.lake.lake import Lake
 from millrace.serving.endpoints.endpoints import endpoint_config, served_entity
 from millrace.serving.models.mlmodel import read_model_folder
+from millrace.serving.models.processes.environments import Environments
 from millrace.serving.models.turns import Limits
 from millrace.serving.requests.hot import HotApp
 from millrace.serving.types import Endpoint, EndpointName, EndpointState, LoadPlan
@@ -58,10 +59,14 @@ class Server:
 
     online: LmdbOnlineStore
     limits: Limits = field(default_factory=Limits)
+    environments: Environments | None = None
+    proofs: Path | None = None
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
 
     def __post_init__(self) -> None:
-        self.app = HotApp(ManualClock(NOW), self.online, None, self.limits)
+        self.app = HotApp(
+            ManualClock(NOW), self.online, None, self.limits, environments=self.environments, proofs=self.proofs
+        )
 
     def serve(self, name: str, folder: Path) -> None:
         entity, facts = served_entity(f"ml.models.{name}", "3"), read_model_folder(folder)
@@ -196,13 +201,13 @@ def _saved_models(root: Path) -> dict[str, Saved]:
         save(path=path, signature=infer_signature(frame, predict(frame)), pip_requirements=["mlflow"], **how)
         return path
 
-    boosted = XGBClassifier(n_estimators=25, max_depth=4, n_jobs=1).fit(plain, _labels(plain, random))
+    boosted = XGBClassifier(n_estimators=25, max_depth=4, n_jobs=1).fit(plain, labels_of(plain, random))
     columns = make_column_transformer(
         (make_pipeline(SimpleImputer(), StandardScaler()), ["a", "b", "n"]),
         (OneHotEncoder(handle_unknown="ignore"), ["region"]),
     )
-    pipeline = make_pipeline(columns, LogisticRegression()).fit(rich, _labels(rich, random))
-    trees = HistGradientBoostingClassifier(max_iter=15).fit(tame, _labels(plain, random))
+    pipeline = make_pipeline(columns, LogisticRegression()).fit(rich, labels_of(rich, random))
+    trees = HistGradientBoostingClassifier(max_iter=15).fit(tame, labels_of(plain, random))
     own = _own_model()
     pickled = {"serialization_format": "cloudpickle"}
     return {
@@ -226,7 +231,8 @@ def _saved_models(root: Path) -> dict[str, Saved]:
     }
 
 
-def _labels(frame: pd.DataFrame, random: np.random.Generator) -> np.ndarray:
+def labels_of(frame: pd.DataFrame, random: np.random.Generator) -> np.ndarray:
+    """Two classes that the inputs say something of."""
     lean = np.nan_to_num(frame["b"]) / 3 + np.sign(np.nan_to_num(frame["a"]))
     labels: np.ndarray = (random.random(len(frame)) < 1 / (1 + np.exp(-lean))).astype(int)
     return labels

@@ -1,5 +1,8 @@
 """Ten thousand requests over all formats and predict paths answer what MLflow's pyfunc answers.
 
+Each path has a model that is known to be on it; most requests have a row or two, some hundreds. Three quarters come one after
+the other, the last one over connections to a real server, many in one turn of its loop, so that they share calls.
+
 Where MLflow's scoring server itself differs, by what it was seen to do:
 - CSV: it reads `NA` or `None` in a text column as missing; here only an empty cell is. The rows below have such texts, and
   expected is what pyfunc says of the texts themselves.
@@ -14,7 +17,9 @@ import gzip
 import io
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,9 +28,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from millrace.features.adapters.lmdb_online import LmdbOnlineStore
+from millrace.serving.models.processes.environments import Environments
+from tests.integration.formats.conftest import Server
+from tests.integration.formats.models_by_path import MANY_ROWS, Stage
+from tests.integration.lane_servers import Client, Running
+from tests.integration.lane_servers import request as raw_request
+from tests.integration.priced_model import write_wheels
+
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
-REQUESTS = {"boosted": 8000, "trees": 100, "pipeline": 1000, "own": 900}
+# Model, path, requests.
+ASKED = [
+    ("pipeline", "onnx", 2000),
+    ("trees", "onnx", 300),
+    ("boosted", "onnx+xgboost", 4500),
+    ("hinged", "xgboost", 1000),
+    pytest.param("averaged", "lightgbm", 700, marks=pytest.mark.openmp),
+    ("neighbours", "sklearn", 600),
+    ("own", "pyfunc", 600),
+    ("elsewhere", "process", 300),
+]
+AT_ONCE = 25  # connections
 _DATATYPES = {
     "float64": "FP64",
     "float32": "FP32",
@@ -146,10 +170,25 @@ def request(model: str, name: str, frame: pd.DataFrame, *, packed: bool) -> Requ
     return path, body, more
 
 
-def said(reply: Any) -> list[Any]:
+@pytest.fixture(scope="module")
+def stage(models: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    root = tmp_path_factory.mktemp("stage")
+    environments, proofs = Environments.of(root / "home"), root / "proofs"
+    proofs.mkdir()
+    server = Server(LmdbOnlineStore(root / "online"), environments=environments, proofs=proofs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UV_OFFLINE", "1")
+        patch.setenv("UV_NO_INDEX", "1")
+        patch.setenv("UV_FIND_LINKS", str(write_wheels(root / "wheels")))
+        patch.setenv("UV_CACHE_DIR", str(root / "cache"))
+        yield Stage(server, models, root, environments, proofs)
+    server.end()
+    server.online.close()
+
+
+def said(body: bytes, headers: Mapping[str, str]) -> list[Any]:
     """The predictions of an answer, a row each, whatever the protocol."""
-    assert reply.status == 200, reply.body
-    content = reply.json
+    content = json.loads(gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body)
     if "predictions" in content:
         return list(content["predictions"])
     outputs = {output["name"]: output["data"] for output in content["outputs"]}
@@ -158,39 +197,78 @@ def said(reply: Any) -> list[Any]:
     return [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
 
 
-def check(server: Any, name: str, saved: Any, count: int) -> None:
-    random = np.random.default_rng(count)
-    sizes = random.choice([1, 1, 1, 2, 3], size=count)
-    rows = saved.inputs(random, int(sizes.sum()))
-    ends = np.cumsum(sizes)
-    offered = [each for each in FORMATS if each != "one tensor" or "region" not in rows]
-    requests = [
-        request(name, offered[number % len(offered)], rows.iloc[end - size : end], packed=number % 7 == 0)
-        for number, (end, size) in enumerate(zip(ends, sizes, strict=True))
+def one_by_one(server: Any, requests: Sequence[Request]) -> list[Any]:
+    replies = server.ask_all(requests)
+    assert {reply.status for reply in replies} == {200}
+    plain = [
+        (reply.body, {name.decode(): value.decode() for name, value in reply.headers.items()}) for reply in replies
     ]
-    answers = [answer for reply in server.ask_all(requests) for answer in said(reply)]
-    assert answers == saved.expected(rows)
+    return [answer for each in plain for answer in said(*each)]
+
+
+def together(running: Running, requests: Sequence[Request]) -> list[Any]:
+    """Over as many connections as there may be, of each a request in the same turn."""
+    answers: list[Any] = []
+    with ExitStack() as opened:
+        connections = [opened.enter_context(running.connect()) for _ in range(AT_ONCE)]
+        clients = [Client(connection) for connection in connections]
+        for first in range(0, len(requests), AT_ONCE):
+            turn = requests[first : first + AT_ONCE]
+            with running.held():
+                for connection, asked in zip(connections, turn, strict=False):
+                    connection.sendall(sent(*asked))
+            for client in clients[: len(turn)]:
+                answer = client.answer()
+                assert answer.status == 200, answer.body
+                answers += said(answer.body, answer.heads)
+    return answers
+
+
+def sent(path: str, body: bytes, more: Mapping[str, Any]) -> bytes:
+    heads = [*more.get("headers", []), (b"content-type", more.get("content_type", b"application/json"))]
+    return raw_request(body, *(f"{name.decode()}: {value.decode()}" for name, value in heads), path=path)
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore")  # MLflow's own, of each version another
-@pytest.mark.parametrize("name", REQUESTS)
-def test_answers_are_those_of_pyfunc(server: Any, models: Any, name: str) -> None:
-    assert sum(REQUESTS.values()) == 10_000
-    check(server, name, models[name], REQUESTS[name])
+@pytest.mark.parametrize(("name", "path", "count"), ASKED)
+def test_answers_are_those_of_pyfunc(stage: Stage, tmp_path: Path, name: str, path: str, count: int) -> None:
+    saved, asked = stage.serve(name)
+    assert stage.server.app.paths()[name][f"{name}-3"].partition(":")[0] == path
+    random = np.random.default_rng(count)
+    sizes = random.choice([1, 1, 1, 2, 3], size=count)
+    sizes[::40] = random.integers(10, 200, size=len(sizes[::40]), endpoint=True)
+    rows = saved.inputs(random, int(sizes.sum()))
+    offered = [each for each in FORMATS if each != "one tensor" or "region" not in rows]
+    requests = [
+        request(name, offered[number % len(offered)], rows.iloc[end - size : end], packed=number % 7 == 0)
+        for number, (end, size) in enumerate(zip(np.cumsum(sizes), sizes, strict=True))
+    ]
+    alone = count * 3 // 4
+    answers = one_by_one(stage.server, requests[:alone])
+    assert asked.sizes == sizes[:alone].tolist()
+    running = Running(tmp_path, hot=stage.server.app)
+    try:
+        answers += together(running, requests[alone:])
+    finally:
+        running.stop()
+    assert answers == saved.expected(rows)
+    assert len(set(map(str, answers))) > 1
+    # Each row was asked for once, on this path, and those that came together in fewer calls than there were requests.
+    assert sum(asked.sizes) == sizes.sum()
+    assert alone < len(asked.sizes) < count
+    assert min(asked.sizes) < MANY_ROWS <= max(asked.sizes)
 
 
-@pytest.mark.openmp
-@pytest.mark.filterwarnings("ignore")  # MLflow's own, of each version another
-def test_answers_of_lightgbm_are_those_of_pyfunc(server: Any, models: Any, tmp_path: Any) -> None:
-    import mlflow
-    from lightgbm import LGBMClassifier
-
-    saved = models["boosted"]
-    frame = saved.inputs(np.random.default_rng(5), 500)
-    model = LGBMClassifier(n_estimators=20, verbose=-1, n_jobs=1).fit(frame, frame["b"].fillna(0) > 0)
-    signature = mlflow.models.infer_signature(frame, model.predict(frame))
-    mlflow.lightgbm.save_model(model, tmp_path / "lightgbm", signature=signature, pip_requirements=["lightgbm"])
-    server.serve("lightgbm", tmp_path / "lightgbm")
-    check(server, "lightgbm", type(saved)(tmp_path / "lightgbm", saved.inputs), 1000)
-    server.app.remove("lightgbm")
+def test_there_are_ten_thousand() -> None:
+    values = [getattr(each, "values", each) for each in ASKED]
+    assert sum(count for _, _, count in values) == 10_000
+    assert {path for _, path, _ in values} == {
+        "onnx",
+        "onnx+xgboost",
+        "xgboost",
+        "lightgbm",
+        "sklearn",
+        "pyfunc",
+        "process",
+    }
