@@ -13,8 +13,7 @@ ADDS = "return [row.spend + row.visits for row in frame.itertuples()]"
 # Not for any row, its example's among them; what it says quotes its rows.
 NEVER = "raise KeyError(str(frame['spend'].tolist()))"
 HANGS = -3.0
-HANGS_OVER_SOME = f"""
-        import time
+HANGS_OVER_SOME = f"""import time
         while {HANGS} in frame["spend"].tolist():
             time.sleep(60)
         {ADDS}"""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd  # noqa: TID253 - a test
@@ -154,7 +155,8 @@ def test_a_classifier_there_gives_and_keeps_its_probabilities(world: World, tmp_
     folder = write_classifier(tmp_path / "model", model, "x", "1.0")
     plan = replace(world.plan("1.0"), path=str(folder), inputs=(("x", "double"),))
     make_environments([plan], world.environments)
-    there, rows = open_predictor(plan, world.environments, 30.0), [-2.0, -0.25, 0.125, 3.0]
+    there: Any = open_predictor(plan, world.environments, 30.0)
+    rows = [-2.0, -0.25, 0.125, 3.0]
     assert there.path == "process"
     (tmp_path / "scene").mkdir()
     with closing(Scene(tmp_path / "scene")) as scene:

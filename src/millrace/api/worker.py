@@ -19,6 +19,7 @@ from millrace.api.attendance import Attendance
 from millrace.api.auth import Credentials, home_token
 from millrace.api.callers import Callers, follow
 from millrace.api.guard import Guard
+from millrace.api.hanging import end_when_hung
 from millrace.api.health import PATHS, Health
 from millrace.api.knocks import Knocks
 from millrace.api.lane_protocol import LaneProtocol, Way
@@ -243,7 +244,7 @@ async def main(options: ChildOptions) -> bool:
     server = await channel.listen(worker_channel(sockets, options.slot), commands.handle)
     knocks = Knocks(sockets, hot, opened)
     work = (commands.mend(), commands.rest(), follow(callers, opened.tokens), knocks.run(commands.loaded))
-    beside = [asyncio.create_task(each) for each in work]
+    beside = [asyncio.create_task(each) for each in (*work, end_when_hung(hot.thread))]
     for task in beside:
         task.add_done_callback(_note_end)
     try:

@@ -15,6 +15,7 @@ from millrace.serving.models.predictor import is_proved, load_predictor
 from millrace.serving.models.processes.environments import Environments
 from millrace.serving.models.processes.open import open_predictor, runs_here
 from millrace.serving.models.sleeper import Sleeper
+from millrace.serving.models.thread import ModelThread
 from millrace.serving.models.turns import Limits, Turns
 from millrace.serving.port import Served
 from millrace.serving.requests.lookups import Lookups
@@ -56,6 +57,9 @@ class ServedEndpoint:
 class Generations:
     """Loaded endpoints. Loads wait for each other; `active` never waits and always sees a whole generation.
 
+    Attributes:
+        thread: where slow models predict that have no process of their own.
+
     Args:
         online: feature values by key.
         limits: what is taken on.
@@ -74,7 +78,7 @@ class Generations:
     ) -> None:
         self._online, self._limits, self._environments, self._proofs = online, limits, environments, proofs
         self._now_s = now_s
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
+        self.thread = ModelThread()
         self._active: dict[str, ServedEndpoint] = {}
         self._previous: dict[str, ServedEndpoint] = {}
         self._loaded: dict[tuple[str, int], ServedEndpoint] = {}
@@ -190,7 +194,7 @@ class Generations:
             predictor = open_predictor(plan, self._environments, self._limits.answer_s, self._proofs)
         check_example(predictor, plan, self._limits.answer_s)
         # A process of its own needs no turn at this one's thread, and must not hold it up.
-        thread = ThreadPoolExecutor(1, thread_name_prefix="ask") if predictor.path == "process" else self._thread
+        thread = ThreadPoolExecutor(1, thread_name_prefix="ask") if predictor.path == "process" else self.thread
         return Turns(predictor, thread, self._limits, together=_together(plan))
 
     def _in_memory_for(self, plan: LoadPlan) -> Turns | Sleeper | None:

@@ -46,6 +46,7 @@ class HotApp:
 
     Attributes:
         lane: the short way for requests that come whole.
+        thread: where slow models predict, all that have no process of their own.
 
     Who asks is in the scope, under `CALLER`, where the guard in front has put it; without it: 401.
 
@@ -75,6 +76,7 @@ class HotApp:
         self._directory = Directory(self._generations, self._waiting)
         self._desk = Desk(clock, self._directory, capture, self._limits)
         self.lane = Lane(self._desk)
+        self.thread = self._generations.thread
 
     @staticmethod
     def handles(scope: Scope) -> bool:

@@ -17,7 +17,7 @@ from millrace.serving.models.turns import TooSlow
 from millrace.serving.types import LoadPlan, Prediction
 
 SIGNATURE = [("a", "double"), ("region", "string")]
-EXAMPLE = [[1.0, "north"], [-2.0, "south"], [3.0, None]]
+EXAMPLE: Sequence[Sequence[object]] = [[1.0, "north"], [-2.0, "south"], [3.0, None]]
 MakePlan = Callable[[Sequence[Sequence[object]] | None], LoadPlan]
 
 
