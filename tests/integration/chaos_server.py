@@ -43,12 +43,13 @@ class Server:
             wait(lambda: http.get(f"{ENDPOINTS}/{name}").json()["state"]["ready"] == "READY")
         return Clients(self.url, self.token, name)
 
-    def pids(self, part: str) -> list[int]:
-        """The processes of a part: `worker`, `drain_loop`, `control`."""
+    def pids(self, part: str = "") -> list[int]:
+        """The processes of a part: `worker`, `drain_loop`, `control`; of all parts unless told."""
         listed = subprocess.run(
             ["ps", "-o", "pid=,args=", "--ppid", str(self.pid)], capture_output=True, text=True, check=True
         )
-        return [int(line.split()[0]) for line in listed.stdout.splitlines() if f"millrace.api.{part} " in line]
+        name = f"millrace.api.{part} " if part else "millrace.api."
+        return [int(line.split()[0]) for line in listed.stdout.splitlines() if name in line]
 
     def kill(self, part: str) -> None:
         """Kill one process of a part with -9, and wait until another has taken its place."""
@@ -56,6 +57,14 @@ class Server:
         before = self.pids(part)
         os.kill(before[0], signal.SIGKILL)
         wait(lambda: not is_alive(before[0]) and len(self.pids(part)) == len(before))
+
+    def crash(self) -> None:
+        """Kill all processes with -9, as the end of the machine would: none gets to close what it has open, or to replace another."""
+        os.kill(self.pid, signal.SIGSTOP)
+        everyone = [*self.pids(), self.pid]  # itself last: its end would have the others finish
+        for pid in everyone:
+            os.kill(pid, signal.SIGKILL)
+        wait(lambda: not any(map(is_alive, everyone)))
 
     def drain(self) -> None:
         """Have everything that was captured moved into the lake."""

@@ -87,21 +87,38 @@ def test_a_hundred_versions_swapped_under_load(server: Server) -> None:
 
 
 @pytest.mark.alone
-def test_the_supervisor_killed_under_load_and_a_torn_last_frame(tmp_path: Path) -> None:
+def test_the_supervisor_killed_under_load(tmp_path: Path) -> None:
     home = home_with(1, tmp_path / "home")
     with serving(home) as running, running.deploy("killed").asking(6) as account:
         account.grow_by(500)
-        children = [pid for part in ("worker", "control", "drain_loop") for pid in running.pids(part)]
+        children = running.pids()
         os.kill(running.pid, signal.SIGKILL)
         wait(lambda: not any(is_alive(pid) for pid in children), within_s=15)
-    left = list((home / "capture").glob("*.open"))
-    for path in left:
-        with path.open("ab") as file:
-            file.write(framed(b"R" + b"x" * 1000)[:500])  # what a power cut may leave of a frame
+    assert not list((home / "capture").glob("*.open"))  # the workers came to close them
     with serving(home) as again:
         again.drain()
     check(account, rows(home, "killed"))
-    assert not list((home / "capture").glob("*.aside"))
+
+
+_HALF = framed(b"R" + b"x" * 1000)[:500]
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize(("torn", "aside"), [(_HALF, []), (b"\0" * 500, [b"\0" * 500])], ids=["half", "zeros"])
+def test_all_processes_killed_under_load_and_a_torn_last_frame(tmp_path: Path, torn: bytes, aside: list[bytes]) -> None:
+    """A frame of which half is there, and one whose place is in the file and its bytes are not: what a power cut may leave."""
+    home = home_with(1, tmp_path / "home")
+    with serving(home) as running, running.deploy("killed").asking(6) as account:
+        account.grow_by(500)
+        wait(lambda: any(path.stat().st_size for path in (home / "capture").glob("*.open")))
+        running.crash()
+    (left,) = (home / "capture").glob("*.open")
+    with left.open("ab") as file:
+        file.write(torn)
+    with serving(home) as again:
+        again.drain()
+    check(account, rows(home, "killed"))
+    assert [path.read_bytes() for path in (home / "capture").glob("*.aside")] == aside
 
 
 @pytest.mark.alone
