@@ -6,7 +6,6 @@ import http.client
 import json
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,16 @@ BODY = json.dumps({"dataframe_records": [ROW]})
 _OK = 200
 
 
+@dataclass(frozen=True)
+class Answer:
+    """A prediction that was read, by which served model, and from when (by time.monotonic) until when it was asked for."""
+
+    model: str
+    predictions: list[object]
+    asked_s: float
+    read_s: float
+
+
 @dataclass
 class Account:
     """What happened to the requests of all clients.
@@ -27,14 +36,14 @@ class Account:
         dropped: ids of answers that said that their record was dropped.
         failed: answers with another status.
         unanswered: requests that were sent and whose connection ended before their answer was read. Their rows may be there or not.
-        versions: how many answers each served model gave.
+        answers: those with status 200.
     """
 
     acknowledged: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     failed: list[tuple[int, str]] = field(default_factory=list)
     unanswered: int = 0
-    versions: Counter[str] = field(default_factory=Counter)
+    answers: list[Answer] = field(default_factory=list)
 
     def __len__(self) -> int:
         """How many answers were read."""
@@ -77,6 +86,7 @@ class Clients:
             except OSError:
                 time.sleep(0.02)  # nobody listens: nothing was asked
                 continue
+            asked_s = time.monotonic()
             try:
                 connection.request("POST", self._path, BODY, self._headers)
                 response = connection.getresponse()
@@ -86,16 +96,17 @@ class Clients:
                 with self._lock:
                     self.account.unanswered += 1
                 continue
-            self._enter(response, text)
+            self._enter(response, text, asked_s)
         connection.close()
 
-    def _enter(self, response: http.client.HTTPResponse, text: str) -> None:
-        account, request_id = self.account, response.headers["databricks-request-id"]
+    def _enter(self, response: http.client.HTTPResponse, text: str, asked_s: float) -> None:
+        account, request_id, read_s = self.account, response.headers["databricks-request-id"], time.monotonic()
         with self._lock:
             if response.status != _OK:
                 account.failed.append((response.status, text))
                 return
-            account.versions[response.headers["served-model-name"]] += 1
+            model, predictions = response.headers["served-model-name"], json.loads(text)["predictions"]
+            account.answers.append(Answer(model, predictions, asked_s, read_s))
             kept = response.headers["x-millrace-capture"] != "dropped"
             (account.acknowledged if kept else account.dropped).append(request_id)
 

@@ -31,6 +31,22 @@ def register_constant(workspace: Workspace, answer: int) -> Path:
     return workspace.registry.download(entry.model, entry.version)
 
 
+def register_boosted(workspace: Workspace, answer: int) -> None:
+    """A version of `MODEL`, trees of XGBoost, that gives `ROW` this answer, from 0 to 2; it is served by ONNX."""
+    import pandas as pd
+    from mlflow.models import infer_signature
+    from xgboost import XGBClassifier
+
+    rows = pd.DataFrame({"spend": [1.0, 2.0, 3.0, 11.0, 12.0, 13.0], "visits": [1.0, 0.0, 5.0] * 2})
+    others = [each for each in range(3) if each != answer]
+    model = XGBClassifier(n_estimators=20, min_child_weight=0, n_jobs=1).fit(rows, [*others, others[0], *[answer] * 3])
+    run = workspace.tracking.start("churn", f"boosted-{answer}", {})
+    to_log = ModelToLog(model, "xgboost", infer_signature(rows, model.predict(rows)), requirements=("xgboost-cpu",))
+    uri = workspace.tracking.log_model(run, "model", to_log)
+    workspace.tracking.finish(run)
+    workspace.registry.register(ModelName(MODEL), uri, run, {})
+
+
 def register_linear(workspace: Workspace) -> None:
     """A version of `MODEL` that answers 1 where `x` is positive, else 0; it is served by ONNX alone."""
     import pandas as pd

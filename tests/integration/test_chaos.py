@@ -6,13 +6,17 @@ because its connection died with a process, may be there or not: the law is then
 
 from __future__ import annotations
 
+import math
 import os
+import shutil
 import signal
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import httpx
@@ -20,8 +24,10 @@ import pytest
 
 from millrace.core.processes import is_alive
 from millrace.serving.capture.segments import framed
-from tests.integration.chaos_clients import wait
+from millrace.workspace import open_workspace
+from tests.integration.chaos_clients import Answer, wait
 from tests.integration.chaos_server import ENDPOINTS, Server, check, config, home_with, rows, serving
+from tests.integration.constant_model import register_boosted
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,12 +38,16 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 
-VERSIONS = ("1", "2")
+# What each answers. In memory are the one that answers and the one before: each of three in turn is loaded anew.
+VERSIONS = {"1": 0, "2": 1, "3": 2}
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(home_with(2, tmp_path_factory.mktemp("chaos") / "home"), workers=2) as running:
+    home = home_with(2, tmp_path_factory.mktemp("chaos") / "home")
+    with closing(open_workspace(home)) as workspace:
+        register_boosted(workspace, VERSIONS["3"])
+    with serving(home, workers=2) as running:
         yield running
 
 
@@ -68,22 +78,55 @@ def test_the_drain_and_control_killed_under_load(server: Server) -> None:
 
 @pytest.mark.alone
 def test_a_hundred_versions_swapped_under_load(server: Server) -> None:
-    clients = server.deploy("swaps")
+    clients, versions = server.deploy("swaps"), cycle(VERSIONS)
+    stints, paths = [Stint(next(versions), time.monotonic())], dict[str, str]()
     with server.http() as http, clients.asking(6) as account:
         for number in range(100):
-            version = VERSIONS[(number + 1) % 2]
-            changed = http.put(f"{ENDPOINTS}/swaps/config", json=config(version))
-            assert changed.status_code == 200, changed.text
-            state: dict[str, str] = changed.json()["state"]
-            while state["config_update"] == "IN_PROGRESS":
-                time.sleep(0.02)
-                state = http.get(f"{ENDPOINTS}/swaps").json()["state"]
-            assert state["config_update"] == "NOT_UPDATING", state
+            if number in (30, 60):  # what comes next is proved anew too
+                shutil.rmtree(server.home / "serving")
+            stints.append(Stint(next(versions), time.monotonic()))
+            _swap(http, stints[-1].version)
+            stints[-2].until_s = time.monotonic()
+            account.grow_by(10)
+            paths[stints[-1].version] = _path(http)
     server.drain()
     assert (account.failed, account.unanswered) == ([], 0)
-    assert set(account.versions) == {"churn-1", "churn-2"}
-    assert len(account) > 500
+    assert [each for each in account.answers if not any(stint.gave(each) for stint in stints)] == []
+    assert {each.model for each in account.answers} == {f"churn-{version}" for version in VERSIONS}
+    assert paths["3"].startswith("onnx"), paths
     assert rows(server.home, "swaps") == Counter(account.acknowledged)
+
+
+@dataclass
+class Stint:
+    """When (by time.monotonic) a version may have answered: from the start of its update to the end of the next one."""
+
+    version: str
+    since_s: float
+    until_s: float = math.inf
+
+    def gave(self, answer: Answer) -> bool:
+        """Whether an answer may be of this version at that time, and is what it answers."""
+        said = (f"churn-{self.version}", [VERSIONS[self.version]])
+        is_then = answer.read_s >= self.since_s and answer.asked_s <= self.until_s
+        return is_then and said == (answer.model, answer.predictions)
+
+
+def _swap(http: httpx.Client, version: str) -> None:
+    changed = http.put(f"{ENDPOINTS}/swaps/config", json=config(version))
+    assert changed.status_code == 200, changed.text
+    state: dict[str, str] = changed.json()["state"]
+    while state["config_update"] == "IN_PROGRESS":
+        time.sleep(0.02)
+        state = http.get(f"{ENDPOINTS}/swaps").json()["state"]
+    assert state["config_update"] == "NOT_UPDATING", state
+
+
+def _path(http: httpx.Client) -> str:
+    """How the version that answers predicts."""
+    endpoints = http.get("/api/millrace/status").json()["endpoints"]
+    ((_, path),) = next(each["paths"] for each in endpoints if each["name"] == "swaps").items()
+    return str(path).partition(":")[0]
 
 
 @pytest.mark.alone
