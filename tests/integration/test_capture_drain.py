@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -15,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
-from xgboost import XGBClassifier  # noqa: TID253 - a test
 
 from millrace.core.clock import SystemClock
 from millrace.lake.lake import Lake
@@ -27,10 +24,10 @@ from millrace.serving.capture.segments import sealed
 from millrace.serving.types import Description
 from millrace.testing.traffic import kept
 from millrace.workspace import open_workspace
+from tests.integration import lone_worker
 
 pytestmark = pytest.mark.slow
 
-WORKER = Path(__file__).with_name("capture_worker.py")
 DRAIN = """
 import sys
 from pathlib import Path
@@ -43,9 +40,8 @@ drain(open_workspace(sys.argv[1]).lake, Path(sys.argv[2]))
 
 
 @contextmanager
-def child(script: str | Path, *args: object) -> Iterator[subprocess.Popen[str]]:
-    what = [str(script)] if isinstance(script, Path) else ["-c", script]
-    command = [sys.executable, *what, *map(str, args)]
+def child(script: str, *args: object) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", script, *map(str, args)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -70,19 +66,21 @@ def ids(lake: Lake, name: str, column: str) -> Counter[str]:
 
 
 @pytest.mark.parametrize("durability", ["process", "durable"])
-def test_a_worker_killed_under_load_loses_no_acknowledged_request(lake: Lake, tmp_path: Path, durability: str) -> None:
-    _write_model(tmp_path / "model")
-    with child(WORKER, tmp_path, durability, 1 << 30) as worker:
-        url = f"http://127.0.0.1:{first_line(worker)}/serving-endpoints/churn/invocations"
+def test_a_worker_killed_under_load_loses_no_acknowledged_request(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability: str
+) -> None:
+    monkeypatch.setenv("MILLRACE_CAPTURE_DURABILITY", durability)
+    lone_worker.deploy(tmp_path / "home")
+    with lone_worker.running(tmp_path / "home") as worker:
         acknowledged: list[str] = []
-        clients = [threading.Thread(target=_ask_until_dead, args=(url, acknowledged)) for _ in range(4)]
+        clients = [threading.Thread(target=_ask_until_dead, args=(worker, acknowledged)) for _ in range(4)]
         for client in clients:
             client.start()
         _wait(lambda: len(acknowledged) > 300, timeout_s=150)
-        worker.send_signal(signal.SIGKILL)
+        worker.process.send_signal(signal.SIGKILL)
         for client in clients:
             client.join()
-    result = drain(lake, tmp_path / "capture")
+    result = drain(lake, tmp_path / "home" / "capture")
     payload = ids(lake, "ml.logs.churn_payload", "databricks_request_id")
     assert set(payload.values()) == {1}
     assert set(acknowledged) <= set(payload)
@@ -151,11 +149,12 @@ def _record(name: str) -> bytes:
     return kept(_CHURN, name, [([1], [0.5], 1, 0.7, [])])
 
 
-def _ask_until_dead(url: str, acknowledged: list[str]) -> None:
-    with httpx.Client(timeout=60) as client:
+def _ask_until_dead(worker: lone_worker.Worker, acknowledged: list[str]) -> None:
+    url = f"http://127.0.0.1:{worker.port}{lone_worker.PATH}"
+    with httpx.Client(timeout=60, headers=worker.headers) as client:
         while True:
             try:
-                response = client.post(url, json={"instances": [[1.0, 2.0]]})
+                response = client.post(url, content=lone_worker.BODY)
             except httpx.HTTPError:
                 return
             assert response.status_code == 200
@@ -167,14 +166,3 @@ def _wait(until: Any, timeout_s: float = 30.0) -> None:
     while not until():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-def _write_model(folder: Path) -> None:
-    random = np.random.default_rng(5)
-    features = random.normal(size=(100, 2))
-    model = XGBClassifier(n_estimators=5, n_jobs=1).fit(features, (features[:, 0] > 0).astype(int))
-    folder.mkdir()
-    model.save_model(folder / "model.ubj")
-    flavor = {"data": "model.ubj", "model_class": "xgboost.sklearn.XGBClassifier"}
-    signature = json.dumps([{"name": "a", "type": "double"}, {"name": "b", "type": "double"}])
-    (folder / "MLmodel").write_text(json.dumps({"flavors": {"xgboost": flavor}, "signature": {"inputs": signature}}))

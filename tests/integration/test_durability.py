@@ -4,51 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import json
 import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 import pytest
-from xgboost import XGBClassifier  # noqa: TID253 - a test
 
 from millrace.access.types import CALLER, owner
 from millrace.core.clock import SystemClock
 from millrace.core.settings import Durability
 from millrace.features.adapters.lmdb_online import LmdbOnlineStore
 from millrace.serving.capture.capture_log import CaptureLog
-from millrace.serving.capture.segments import read_segment
 from millrace.serving.endpoints.endpoints import endpoint_config, served_entity
 from millrace.serving.models.mlmodel import read_model_folder
 from millrace.serving.requests.hot import HotApp
 from millrace.serving.types import Capture, Endpoint, EndpointName, EndpointState, LoadPlan
-
-BODY = b'{"instances": [[1.0, 2.0]]}'
-PATH = "/serving-endpoints/churn/invocations"
+from tests.integration.lone_worker import BODY, PATH, Worker, deploy, running, write_model
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("durability") / "model"
-    folder.mkdir()
-    features = np.random.default_rng(5).normal(size=(100, 2))
-    XGBClassifier(n_estimators=5, n_jobs=1).fit(features, (features[:, 0] > 0).astype(int)).save_model(
-        folder / "model.ubj"
-    )
-    flavor = {"data": "model.ubj", "model_class": "xgboost.sklearn.XGBClassifier"}
-    signature = json.dumps([{"name": "a", "type": "double"}, {"name": "b", "type": "double"}])
-    (folder / "MLmodel").write_text(json.dumps({"flavors": {"xgboost": flavor}, "signature": {"inputs": signature}}))
-    return folder
+    return write_model(tmp_path_factory.mktemp("durability") / "model")
 
 
 # In the process: every call in order.
@@ -140,112 +124,138 @@ def _full(*_: object) -> int:
 # From outside: what the kernel was asked for, in order.
 
 
-@pytest.fixture(params=get_args(Durability))
-def traced(request: pytest.FixtureRequest, tmp_path: Path, model: Path) -> Iterator[tuple[str, int, Path]]:
-    """A worker under strace: durability, port, and the trace."""
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose model is proved."""
+    home = tmp_path_factory.mktemp("traced") / "home"
+    deploy(home)
+    with running(home):
+        return home
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A worker under strace, and whether its connections have the lane."""
+
+    worker: Worker
+    trace: Path
+    has_lane: bool
+
+
+@pytest.fixture(params=["lane", "usual"])
+def traced(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, home: Path, durability: Durability
+) -> Iterator[Traced]:
     if shutil.which("strace") is None:
         pytest.skip("strace is missing; install Debian's package strace")
-    (tmp_path / "model").symlink_to(model)
-    trace = tmp_path / "trace"
-    script = Path(__file__).with_name("capture_worker.py")
-    strace = [
-        "strace",
-        "--seccomp-bpf",
-        "--follow-forks",
-        "--decode-fds=path",
-        "--output",
-        str(trace),
-        "--string-limit=40",
-    ]
-    calls = "--trace=write,fdatasync,sendto,sendmsg,writev"
-    command = [*strace, calls, sys.executable, str(script), str(tmp_path), request.param, str(1 << 30)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0) as process:
+    has_lane, trace = request.param == "lane", tmp_path / "trace"
+    monkeypatch.setenv("MILLRACE_CAPTURE_DURABILITY", durability)
+    monkeypatch.setenv("MILLRACE_ACCESS_LOG", "0" if has_lane else "1")  # with a line for each request there is no lane
+    strace = ["strace", "--seccomp-bpf", "--follow-forks", "--decode-fds=path", "--output", str(trace)]
+    strace += ["--string-limit=100000", "--trace=write,fdatasync,sendto,sendmsg,writev"]
+    with running(home, strace, process_group=0) as worker:
         try:
-            assert process.stdout
-            yield request.param, int(process.stdout.readline()), trace
+            yield Traced(worker, trace, has_lane)
         finally:
-            os.killpg(process.pid, signal.SIGKILL)  # strace and its child, which we started
+            os.killpg(worker.process.pid, signal.SIGKILL)  # strace and its child, which we started
 
 
 @pytest.mark.slow
 @pytest.mark.strace
-def test_the_kernel_is_asked_in_the_order_that_is_promised(traced: tuple[str, int, Path], tmp_path: Path) -> None:
-    durability, port, trace = traced
-    clients = [threading.Thread(target=_ask, args=(port, 10)) for _ in range(3)]
-    for client in clients:
-        client.start()
-    for client in clients:
-        client.join()
-    _ask(port, 1)
-    expected = (31, 32)  # and a description
-    deadline = time.monotonic() + 60
-    while (found := _counted(trace, tmp_path / "capture")) != expected and time.monotonic() < deadline:
+@pytest.mark.parametrize("durability", get_args(Durability))
+def test_the_kernel_is_asked_in_the_order_that_is_promised(traced: Traced, durability: Durability) -> None:
+    # Of the lane alone, requests of one turn share a write.
+    may = {"written together": traced.has_lane or durability == "buffered"}
+    may |= {"answered unwritten": durability == "buffered", "answered unsynced": durability != "durable"}
+    asked, seen, until = list[str](), set[str](), time.monotonic() + 120
+    while not asked or seen != {what for what, it_may in may.items() if it_may}:
+        assert time.monotonic() < until, seen
+        _ask_at_once(traced.worker, asked)
+        seen = _seen(_story(traced.trace, asked), asked)
+        assert all(may[each] for each in seen), seen
+
+
+def _seen(story: Story, asked: Sequence[str]) -> set[str]:
+    seen = set[str]()
+    if len(set(story.written.values())) < len(story.written):
+        seen.add("written together")
+    if any(story.written[each] > story.answered[each] for each in asked):
+        seen.add("answered unwritten")
+    if any(story.synced[each] > story.answered[each] for each in asked):
+        seen.add("answered unsynced")
+    return seen
+
+
+@dataclass
+class Story:
+    """Where in the trace each request's record was in a segment, and in which, where it was on the disk, and where its answer began to leave."""
+
+    written: dict[str, int] = field(default_factory=dict)
+    segment: dict[str, str] = field(default_factory=dict)
+    synced: dict[str, int] = field(default_factory=dict)
+    answered: dict[str, int] = field(default_factory=dict)
+
+    def is_whole(self, asked: Sequence[str]) -> bool:
+        return all(each in self.synced and each in self.answered for each in asked)
+
+
+def _story(trace: Path, asked: Sequence[str]) -> Story:
+    """What became of these requests; parts of it come a little later than the answers."""
+    until = time.monotonic() + 60
+    while not (story := _told(trace.read_text().splitlines())).is_whole(asked):
+        assert time.monotonic() < until, "something was not written down"
         time.sleep(0.05)
-    assert found == expected
-    steps = list(_steps(trace.read_text().splitlines()))
-    unanswered = _unkept(steps)
-    if durability == "buffered":
-        assert max(unanswered["write"]) > 0
-    else:
-        assert max(unanswered["write"]) == 0
-    if durability == "durable":
-        assert max(unanswered["sync"]) == 0
-    else:
-        assert max(unanswered["sync"]) > 0
+    return story
 
 
-def _counted(trace: Path, capture: Path) -> tuple[int, int]:
-    """How many answers the trace has, and how many payloads the segments; both come a little later than the answers."""
-    answers = list(_steps(trace.read_text().splitlines())).count("answer")
-    segments = [path for path in capture.iterdir() if path.suffix != ".new"]  # such a one is about to get its name
-    return answers, sum(len(read_segment(path).payloads) for path in segments)
-
-
-def _unkept(steps: list[str]) -> dict[str, list[int]]:
-    """At each answer: how many of the answers so far were neither written, nor synced, before."""
-    writes = begun = synced = answers = 0
-    found: dict[str, list[int]] = {"write": [], "sync": []}
-    for step in steps:
-        if step == "write":
-            writes += 1
-        elif step == "sync begins":
-            begun = writes
-        elif step == "sync":
-            synced = begun
+def _told(lines: Sequence[str]) -> Story:
+    """A write and a sync count when they have ended; an answer, and what a sync is to bring, when they begin."""
+    story, begun = Story(), dict[str, tuple[dict[str, int], list[str]]]()
+    for place, line in enumerate(lines):
+        thread, _, call = line.partition(" ")
+        if call.lstrip().startswith("<..."):
+            into, whose = begun.pop(thread, ({}, []))
         else:
-            answers += 1
-            found["write"].append(max(0, answers - writes))
-            found["sync"].append(max(0, answers - synced))
-    return found
+            into, whose = _begins(call, story)
+        if call.endswith("<unfinished ...>") and into is not story.answered:
+            begun[thread] = into, whose
+            continue
+        for each in whose:
+            into.setdefault(each, place)
+    return story
 
 
-def _steps(lines: Sequence[str]) -> Iterator[str]:
-    """What of the trace is about the capture or an answer; what takes its time counts when it has ended."""
-    running: dict[str, str] = {}
-    for line in lines:
-        pid, _, call = line.partition(" ")
-        step = running.pop(pid) if call.lstrip().startswith("<...") and pid in running else _named(call)
-        if step == "sync" and "resumed" not in call:
-            yield "sync begins"
-        if "unfinished" in call and step in ("sync", "write"):
-            running[pid] = step
-        elif step:
-            yield step
+def _begins(call: str, story: Story) -> tuple[dict[str, int], list[str]]:
+    """Where it is to be noted what a call does, and of which requests."""
+    on_segment = re.match(r"\s*(write|fdatasync)\(\d+<[^>]*/capture/([^.>]+)", call)
+    if on_segment and on_segment[1] == "fdatasync":
+        return story.synced, [each for each in story.written if story.segment[each] == on_segment[2]]
+    if on_segment:
+        whose = re.findall(r'\\"id\\":\\"([0-9a-f-]{36})\\"', call)
+        story.segment |= dict.fromkeys(whose, on_segment[2])
+        return story.written, whose
+    if "HTTP/1.1 200" in call:
+        return story.answered, re.findall(r"databricks-request-id: ([0-9a-f-]{36})", call)
+    return {}, []
 
 
-def _named(call: str) -> str | None:
-    if "fdatasync(" in call:
-        return "sync"
-    if re.match(r"\s*write\(\d+<[^>]*/capture/", call):
-        return "write"
-    return "answer" if "HTTP/1.1 200" in call else None
+def _ask_at_once(worker: Worker, asked: list[str], clients: int = 4, times: int = 10) -> None:
+    """Some clients ask, each as soon as all have their answers; `asked` gets the ids."""
+    barrier = threading.Barrier(clients)
 
+    def ask() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", worker.port)
+        for _ in range(times):
+            barrier.wait(60)
+            connection.request("POST", PATH, BODY, dict(worker.headers))
+            response = connection.getresponse()
+            response.read()
+            assert response.status == 200
+            asked.append(response.headers["databricks-request-id"])
+        connection.close()
 
-def _ask(port: int, times: int) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port)
-    for _ in range(times):
-        connection.request("POST", PATH, BODY, {"content-type": "application/json"})
-        response = connection.getresponse()
-        response.read()
-        assert response.status == 200
-    connection.close()
+    threads = [threading.Thread(target=ask) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
