@@ -1,4 +1,7 @@
-"""Clients as they are on a network, at a real socket: slow ones, broken ones, idle ones, and bodies in pieces."""
+"""Clients as they are on a network, at a whole server: slow ones, broken ones, idle ones, and bodies in pieces.
+
+For those beside them and for what of theirs was whole, the law of the chaos tests: rows in Delta = acknowledged, each once.
+"""
 
 from __future__ import annotations
 
@@ -6,205 +9,192 @@ import gzip
 import json
 import resource
 import socket
-import subprocess
-import sys
+import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from pathlib import Path
+from contextlib import ExitStack, closing, suppress
+from urllib.parse import urlsplit
 
-import httpx
-import numpy as np
 import pytest
-from xgboost import XGBClassifier  # noqa: TID253 - a test
 
-from millrace.serving.capture.records import Record, read_payload
-from millrace.serving.capture.segments import read_segment, sealed
+from millrace.workspace import open_workspace
+from tests.integration.chaos_clients import BODY as TEXT
+from tests.integration.chaos_clients import Account
+from tests.integration.chaos_server import Server, check, home_with, rows, serving
+from tests.integration.lane_servers import Answer, Client, request
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.long,
+    # MLflow's own, while models are logged in the test's process.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
 
-SERVER = """
-import asyncio, resource, socket, sys
-from pathlib import Path
-from millrace.access.types import CALLER, owner
-from millrace.api import asgi_server
-from millrace.core.clock import SystemClock
-from millrace.features.adapters.lmdb_online import LmdbOnlineStore
-from millrace.serving.capture.capture_log import CaptureLog
-from millrace.serving.endpoints.endpoints import endpoint_config, served_entity
-from millrace.serving.requests.hot import HotApp
-from millrace.serving.models.mlmodel import read_model_folder
-from millrace.serving.models.turns import Limits
-from millrace.serving.types import Capture, Endpoint, EndpointName, EndpointState, LoadPlan
-
-resource.setrlimit(resource.RLIMIT_NOFILE, (1024, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))  # as a login gives
-root, clock = Path(sys.argv[1]), SystemClock()
-entity, facts = served_entity("ml.models.churn", "1"), read_model_folder(root / "model")
-plan = LoadPlan(entity, str(root / "model"), facts.flavor, facts.inputs, None)
-now, state = clock.now(), EndpointState(True, "NOT_UPDATING")
-config = endpoint_config(entity, capture=Capture("ml", "logs", "churn"))
-endpoint = Endpoint(EndpointName("churn"), "id", 1, config, (plan,), None, state, now, now, "user:ada")
-capture = CaptureLog(root / "capture", "w0", clock, max_age_s=0.5)
-hot = HotApp(clock, LmdbOnlineStore(root / "online"), capture, Limits(body_bytes=200_000, body_s=3.0))
-hot.serve([endpoint])
-async def app(scope, receive, send):
-    await hot({**scope, CALLER: owner("user:ada")}, receive, send)
-listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
-print(listener.getsockname()[1], flush=True)
-asgi_server.run("worker", asgi_server.serve(app, listener=listener))
-"""
-PATH = "/serving-endpoints/churn/invocations"
-BODY = json.dumps({"instances": [[1.0, 2.0]] * 20}).encode()
-HEAD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n".encode()
+BODY = TEXT.encode()
+_PATIENCE_S = 60  # the server's, with a body
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("server")
-
-
-@pytest.fixture(scope="module")
-def port(root: Path) -> Iterator[int]:
-    _write_model(root / "model")
-    with (root / "stderr").open("w") as errors:
-        command = [sys.executable, "-c", SERVER, str(root)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
-            assert process.stdout
-            yield int(process.stdout.readline())
-            process.terminate()
-    assert (root / "stderr").read_text() == ""
-
-
-def _write_model(folder: Path) -> None:
-    random = np.random.default_rng(2)
-    features = random.normal(size=(100, 2))
-    folder.mkdir()
-    XGBClassifier(n_estimators=3, n_jobs=1).fit(features, features[:, 0] > 0).save_model(folder / "model.ubj")
-    signature = json.dumps([{"name": name, "type": "double"} for name in "ab"])
-    flavor = {"data": "model.ubj", "model_class": "xgboost.sklearn.XGBClassifier", "model_format": "ubj"}
-    (folder / "MLmodel").write_text(json.dumps({"flavors": {"xgboost": flavor}, "signature": {"inputs": signature}}))
-
-
-def connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=60)
-
-
-def whole_answer(client: socket.socket) -> tuple[int, bytes]:
-    """Status and everything that comes until the server closes the connection or has sent a whole answer."""
-    received = b""
-    while b"\r\n\r\n" not in received:
-        received += (part := client.recv(65536))
-        assert part, received
-    head, _, body = received.partition(b"\r\n\r\n")
-    length = next(
-        int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")
-    )
-    while len(body) < length:
-        body += client.recv(65536)
-    return int(head.split()[1]), body
-
-
-def ask(port: int, content: bytes = BODY, **headers: str) -> httpx.Response:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    sent = {"content-type": "application/json", **named}
-    return httpx.post(f"http://127.0.0.1:{port}{PATH}", content=content, headers=sent, timeout=60)
-
-
-def test_a_body_that_drips_is_given_up_and_others_are_answered_meanwhile(port: int) -> None:
-    with connect(port) as client:
-        stop, started = threading.Event(), time.perf_counter()
-        client.sendall(HEAD + f"Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY[:10])
-
-        def drip() -> None:
-            for place in range(10, len(BODY)):
-                if stop.wait(0.05):
-                    return
-                try:
-                    client.sendall(BODY[place : place + 1])
-                except OSError:
-                    return
-
-        dripping = threading.Thread(target=drip)
-        dripping.start()
-        assert [ask(port).status_code for _ in range(20)] == [200] * 20
-        status, body = whole_answer(client)
-        took_s = time.perf_counter() - started
-        stop.set()
-        dripping.join()
-    assert (status, json.loads(body)["message"]) == (408, "the body did not arrive in time")
-    assert 2.9 < took_s < 15
-
-
-def test_a_body_that_is_cut_off_harms_nobody(port: int) -> None:
-    for kept in (0, 1, len(BODY) // 2):
-        with connect(port) as client:
-            client.sendall(HEAD + f"Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY[:kept])
-        assert ask(port).status_code == 200
-
-
-def test_a_thousand_idle_connections_cost_the_others_nothing(port: int, root: Path) -> None:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One worker, with as many files as a login gives, unless it asks for more."""
+    home = home_with(1, tmp_path_factory.mktemp("slow") / "home")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
     try:
-        with ExitStack() as stack:
-            before = _settled(root)
-            idle = [stack.enter_context(connect(port)) for _ in range(1100)]
-            with httpx.Client(timeout=60) as client:
-                url, headers = f"http://127.0.0.1:{port}{PATH}", {"content-type": "application/json"}
-                times: list[float] = []
-                for _ in range(200):  # all are captured, and sealed by age meanwhile
-                    started = time.perf_counter()
-                    assert client.post(url, content=BODY, headers=headers).status_code == 200
-                    times.append(time.perf_counter() - started)
-            assert sorted(times)[len(times) // 2] < 0.25  # about a millisecond where nothing else runs
-            for client_ in (idle[0], idle[500], idle[-1]):
-                client_.sendall(HEAD + f"Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY)
-                assert whole_answer(client_)[0] == 200
-            deadline = time.monotonic() + 60
-            while _captured(root) < before + 203 and time.monotonic() < deadline:
-                time.sleep(0.05)
-            assert _captured(root) == before + 203
+        with serving(home) as running:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+            yield running
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def _captured(root: Path) -> int:
-    payloads = [payload for path in sealed(root / "capture") for payload in read_segment(path).payloads]
-    return sum(isinstance(read_payload(payload), Record) for payload in payloads)
+def connect(server: Server) -> socket.socket:
+    address = urlsplit(server.url)
+    return socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=2 * _PATIENCE_S)
 
 
-def _settled(root: Path) -> int:
-    """How many requests were captured, when all that came before is sealed."""
-    while list((root / "capture").glob("*.open")):
-        time.sleep(0.05)
-    return _captured(root)
+def asking(server: Server, name: str, body: bytes = BODY, *lines: str) -> bytes:
+    """The bytes of a request."""
+    return request(body, *lines, path=f"/serving-endpoints/{name}/invocations", token=server.token)
 
 
-def chunked(parts: Sequence[bytes]) -> bytes:
-    return b"".join(f"{len(part):x}\r\n".encode() + part + b"\r\n" for part in (*parts, b""))
+def in_chunks(whole: bytes, parts: Sequence[bytes]) -> list[bytes]:
+    """A request with its body in chunks: the pieces in which it is sent."""
+    head, _, body = whole.partition(b"\r\n\r\n")
+    head = head.replace(b"Content-Length: %d" % len(body), b"Transfer-Encoding: chunked")
+    return [head + b"\r\n\r\n", *(b"%x\r\n%s\r\n" % (len(part), part) for part in (*parts, b""))]
 
 
-def test_bodies_in_chunks_and_in_gzip(port: int) -> None:
-    packed = gzip.compress(BODY)
-    wanted = ask(port).json()
-    for raw, coding in ((BODY, b""), (packed, b"Content-Encoding: gzip\r\n")):
-        parts = [raw[at : at + 7] for at in range(0, len(raw), 7)]
-        with connect(port) as client:
-            client.sendall(HEAD + coding + b"Transfer-Encoding: chunked\r\n\r\n")
-            for part in chunked(parts).splitlines(keepends=True):
-                client.sendall(part)
-            status, body = whole_answer(client)
-        assert (status, json.loads(body)) == (200, wanted)
-    assert ask(port, packed, content_encoding="gzip").json() == wanted
+def said(server: Server, *pieces: bytes) -> Answer:
+    """The answer to what is sent piece by piece, each in a packet of its own."""
+    with connect(server) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(0.002 if len(pieces) > 1 else 0)
+        return Client(connection).answer()
 
 
-def test_what_is_too_large_is_refused_however_it_comes(port: int) -> None:
-    with connect(port) as client:
-        client.sendall(HEAD + b"Content-Length: 200001\r\nExpect: 100-continue\r\n\r\n")
-        assert whole_answer(client)[0] == 413
-    with connect(port) as client:
-        client.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunked([bytes(50_000)] * 5))
-        assert whole_answer(client)[0] == 413
-    assert ask(port, gzip.compress(bytes(300_000)), content_encoding="gzip").status_code == 413
-    assert ask(port).status_code == 200
+def enter(account: Account, *answers: Answer) -> None:
+    assert {(each.status, "x-millrace-capture" in each.heads) for each in answers} == {(200, False)}
+    account.acknowledged += [each.heads["databricks-request-id"] for each in answers]
+
+
+def test_a_body_that_drips_is_given_up_and_others_are_answered_meanwhile(server: Server) -> None:
+    whole, stop = asking(server, "drips"), threading.Event()
+    with server.deploy("drips").asking(2) as account, connect(server) as connection:
+        started = time.monotonic()
+        connection.sendall(whole[:-30])
+
+        def drip() -> None:
+            for byte in whole[-30:-1]:
+                if stop.wait(3.0):
+                    return
+                with suppress(OSError):  # it is given up
+                    connection.sendall(bytes([byte]))
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        answer = Client(connection).answer()
+        took_s = time.monotonic() - started
+        stop.set()
+        dripping.join()
+        account.grow_by(20)
+    assert (answer.status, json.loads(answer.body)["message"]) == (408, "the body did not arrive in time")
+    assert took_s > _PATIENCE_S - 1
+    assert len(account) > _PATIENCE_S  # and far more, where nothing else runs
+    server.drain()
+    assert account.unanswered == 0
+    check(account, rows(server.home, "drips"))
+
+
+@pytest.mark.parametrize("how", ["closes", "resets"])
+def test_bodies_that_are_cut_off_harm_nobody(server: Server, how: str) -> None:
+    clients = server.deploy(how)
+    whole = asking(server, how)
+    with clients.asking(2) as account:
+        for left_out in [1, len(BODY) // 2, len(BODY) - 1, len(BODY), len(BODY) + 1, len(whole) - 1] * 5:
+            cut_off(server, whole[:-left_out], how, after_s=0.002 * left_out)
+            account.grow_by(2)
+        for _ in range(10):  # whole, and nobody reads the answer
+            cut_off(server, whole, how, after_s=0.0)
+            account.unanswered += 1
+    server.drain()
+    assert account.unanswered == 10
+    check(account, rows(server.home, how))
+
+
+def cut_off(server: Server, sent: bytes, how: str, *, after_s: float) -> None:
+    with connect(server) as connection:
+        connection.sendall(sent)
+        time.sleep(after_s)  # the longer ones beyond the moment for which a worker waits for the rest
+        if how == "resets":
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def test_a_thousand_idle_connections_cost_the_others_nothing(server: Server) -> None:
+    clients = server.deploy("idle")
+    whole, idle = asking(server, "idle"), list[socket.socket]()
+    with ExitStack() as stack:
+        for number in range(1100):
+            idle.append(stack.enter_context(connect(server)))
+            if number % 2:  # half of them in the middle of a head
+                idle[-1].sendall(whole[:20])
+        with clients.asking(1) as account:
+            account.grow_by(200)
+        times = sorted(each.read_s - each.asked_s for each in account.answers)
+        assert times[len(times) // 2] < 0.25  # about a millisecond where nothing else runs
+        for number in (0, 1, 500, 501, 1098, 1099):
+            idle[number].sendall(whole[20:] if number % 2 else whole)
+            enter(account, Client(idle[number]).answer())
+    server.drain()
+    assert account.unanswered == 0
+    check(account, rows(server.home, "idle"))
+
+
+def test_bodies_byte_by_byte_in_chunks_and_in_gzip(server: Server) -> None:
+    server.deploy("pieces")
+    account, packed = Account(), gzip.compress(BODY)
+    plain, short = asking(server, "pieces"), asking(server, "pieces", packed, "Content-Encoding: gzip")
+    sent = [
+        [plain],
+        [short],
+        *([bytes([byte]) for byte in whole] for whole in (plain, short)),
+        *(
+            in_chunks(whole, [body[at : at + 7] for at in range(0, len(body), 7)])
+            for whole, body in ((plain, BODY), (short, packed))
+        ),
+    ]
+    for pieces in sent:
+        answer = said(server, *pieces)
+        assert json.loads(answer.body) == {"predictions": [0]}
+        enter(account, answer)
+    server.drain()
+    assert rows(server.home, "pieces") == Counter(account.acknowledged)
+
+
+def test_what_is_too_large_is_refused_however_it_comes(server: Server) -> None:
+    server.deploy("large")
+    limit, whole = 16 << 20, asking(server, "large")
+    declared = whole.replace(b"Content-Length: %d" % len(BODY), b"Content-Length: %d" % (limit + 1))
+    head = declared.partition(b"\r\n\r\n")[0]
+    answers = [
+        said(server, head + b"\r\nExpect: 100-continue\r\n\r\n"),
+        said(server, *in_chunks(whole, [bytes(1 << 20)] * 17)),
+        said(server, asking(server, "large", gzip.compress(bytes(limit + 1)), "Content-Encoding: gzip")),
+        said(server, whole),
+    ]
+    assert [each.status for each in answers] == [413, 413, 413, 200]
+    server.drain()
+    # What is refused has no prediction, and is kept all the same.
+    with closing(open_workspace(server.home)) as workspace:
+        payload = workspace.lake.read("logs.large_payload", columns=["databricks_request_id", "status_code"])
+        predicted = workspace.lake.read("logs.large_predictions", columns=["request_id"])
+    ids = [each.heads["databricks-request-id"] for each in answers]
+    assert dict(zip(*payload.to_pydict().values(), strict=True)) == dict(zip(ids, [413, 413, 413, 200], strict=True))
+    assert payload.num_rows == len(answers)
+    assert predicted.column("request_id").to_pylist() == ids[-1:]
