@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -32,12 +34,14 @@ from millrace.features.types import FeatureLookup, FeatureSpec
 from millrace.lake.adapters.delta import DeltaTableStore
 from millrace.lake.adapters.sql_catalog import SqlCatalog
 from millrace.lake.lake import Lake
+from millrace.serving.capture.capture_log import CaptureLog
+from millrace.serving.capture.drain import drain
 from millrace.serving.endpoints.endpoints import endpoint_config, served_entity
 from millrace.serving.models.mlmodel import read_model_folder
 from millrace.serving.models.processes.environments import Environments
 from millrace.serving.models.turns import Limits
 from millrace.serving.requests.hot import HotApp
-from millrace.serving.types import Endpoint, EndpointName, EndpointState, LoadPlan
+from millrace.serving.types import Capture, DrainResult, Endpoint, EndpointName, EndpointState, LoadPlan
 
 NOW = datetime(2025, 3, 10, 12, tzinfo=UTC)
 
@@ -50,28 +54,46 @@ class Reply:
 
     @property
     def json(self) -> Any:
-        return json.loads(self.body)
+        is_packed = self.headers.get(b"content-encoding") == b"gzip"
+        return json.loads(gzip.decompress(self.body) if is_packed else self.body)
+
+    @property
+    def predicted(self) -> int:
+        """Of how many rows a model told something; features alone are no predictions."""
+        if self.status != 200 or self.headers[b"served-model-name"].startswith(b"divided"):
+            return 0
+        content = self.json
+        return len(content["predictions"]) if "predictions" in content else content["outputs"][0]["shape"][0]
 
 
 @dataclass
 class Server:
-    """A hot app over models, and one event loop for all that is asked of it."""
+    """A hot app over models, and one event loop for all that is asked of it.
+
+    Attributes:
+        answered: by request id, the status, and how many rows a model predicted.
+    """
 
     online: LmdbOnlineStore
     limits: Limits = field(default_factory=Limits)
     environments: Environments | None = None
     proofs: Path | None = None
+    capture: CaptureLog | None = None
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+    answered: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.app = HotApp(
-            ManualClock(NOW), self.online, None, self.limits, environments=self.environments, proofs=self.proofs
+            ManualClock(NOW), self.online, self.capture, self.limits, environments=self.environments, proofs=self.proofs
         )
 
-    def serve(self, name: str, folder: Path) -> None:
+    def serve(self, name: str, folder: Path, spec: FeatureSpec | None = None) -> None:
         entity, facts = served_entity(f"ml.models.{name}", "3"), read_model_folder(folder)
-        plan = LoadPlan(entity, str(folder), facts.flavor, facts.inputs, None)
-        state, config = EndpointState(ready=True, config_update="NOT_UPDATING"), endpoint_config(entity)
+        plan = LoadPlan(entity, str(folder), facts.flavor, facts.inputs, None if spec is None else to_json(spec))
+        state, config = (
+            EndpointState(ready=True, config_update="NOT_UPDATING"),
+            endpoint_config(entity, capture=_to(name)),
+        )
         self.app.serve([Endpoint(EndpointName(name), name, 1, config, (plan,), None, state, NOW, NOW, "user:ada")])
 
     def end(self) -> None:
@@ -85,7 +107,11 @@ class Server:
         """Two entities that share the requests by their keys, and a shadow that gets all of them."""
         entities = [served_entity("ml.specs.customer", None, f"{name}-{number}") for number in range(3)]
         config = endpoint_config(
-            *entities, traffic={f"{name}-0": 50, f"{name}-1": 50}, shadow={f"{name}-2": 100}, missing_keys="null"
+            *entities,
+            traffic={f"{name}-0": 50, f"{name}-1": 50},
+            shadow={f"{name}-2": 100},
+            missing_keys="null",
+            capture=_to(name),
         )
         plans = tuple(LoadPlan(entity, "", "feature_spec", (), to_json(spec)) for entity in entities)
         state = EndpointState(ready=True, config_update="NOT_UPDATING")
@@ -126,7 +152,46 @@ class Server:
 
         await self.app(scope, receive, send)
         start, end = sent
-        return Reply(start["status"], dict(start["headers"]), end["body"])
+        reply = Reply(start["status"], dict(start["headers"]), end["body"])
+        if b"databricks-request-id" in reply.headers:
+            self.answered[reply.headers[b"databricks-request-id"].decode()] = reply.status, reply.predicted
+        return reply
+
+
+@dataclass
+class Kept:
+    """What the server's requests become: the capture, and the lake that it is drained to."""
+
+    lake: Lake
+    root: Path
+
+    def __post_init__(self) -> None:
+        self.capture = CaptureLog(self.root, "w0", ManualClock(NOW))
+
+    def drain(self) -> DrainResult:
+        self.capture.seal()
+        return drain(self.lake, self.root)
+
+    def payload(self, endpoints: Iterable[str]) -> Counter[tuple[str, int]]:
+        """Id and status of each request."""
+        return self._rows([_to(each).tables for each in endpoints], "payload", "databricks_request_id", "status_code")
+
+    def copies(self, endpoint: str) -> Counter[tuple[str]]:
+        """The id of each request that a shadow has answered."""
+        return self._rows([_to(endpoint).shadow_tables], "payload", "databricks_request_id")
+
+    def predictions(self, endpoints: Iterable[str]) -> Counter[tuple[str]]:
+        """Of each row the id of its request."""
+        return self._rows([_to(each).tables for each in endpoints], "predictions", "request_id")
+
+    def _rows(self, prefixes: Iterable[str], kind: str, *columns: str) -> Counter[Any]:
+        found = [f"{prefix}_{kind}" for prefix in prefixes if self.lake.exists(f"{prefix}_{kind}")]
+        tables = [self.lake.read(name, columns=columns).to_pylist() for name in found]
+        return Counter(tuple(row[column] for column in columns) for table in tables for row in table)
+
+
+def _to(name: str) -> Capture:
+    return Capture("ml", "logs", name.replace("-", "_"))
 
 
 def numbers(random: np.random.Generator, rows: int) -> pd.DataFrame:
@@ -251,25 +316,41 @@ def _own_model() -> Any:
     return Weighted()
 
 
-def _published(online: LmdbOnlineStore, root: Path) -> FeatureSpec:
-    """A table with keys of four types, in the online store."""
+def _made_lake(root: Path) -> Lake:
     engine = open_database(f"sqlite:///{root / 'millrace.db'}")
-    lake = Lake(
+    return Lake(
         SqlCatalog(engine), DeltaTableStore(), ManualClock(NOW), Principal("user", "ada"), str(root / "warehouse")
     )
+
+
+def _publish(lake: Lake, online: LmdbOnlineStore, name: str, *, schema: pa.Schema, keys: list[str], row: Any) -> None:
+    create_feature_table(lake, name, schema, primary_keys=keys)
+    write_feature_rows(lake, name, pa.Table.from_pylist([row], schema=schema))
+    publish(lake, online, name, as_of=NOW)
+
+
+def _four_keys(lake: Lake, online: LmdbOnlineStore) -> FeatureSpec:
+    """A table with keys of four types, in the online store."""
     keys = {
         "number": pa.int64(),
         "name": pa.string(),
         "at": pa.timestamp("us", "UTC"),
         "cost": pa.decimal128(12, 2),
     }
-    schema = pa.schema([*keys.items(), ("score", pa.float64())])
-    create_feature_table(lake, "ml.features.customers", schema, primary_keys=list(keys))
     row = {"number": 5, "name": "x", "at": NOW, "cost": Decimal("1.50"), "score": 0.5}
-    write_feature_rows(lake, "ml.features.customers", pa.Table.from_pylist([row], schema=schema))
-    publish(lake, online, "ml.features.customers", as_of=NOW)
+    schema = pa.schema([*keys.items(), ("score", pa.float64())])
+    _publish(lake, online, "ml.features.customers", schema=schema, keys=list(keys), row=row)
     lookup = FeatureLookup("ml.features.customers", list(keys))
     return make_feature_spec(lake, [lookup], _no_function, as_of=NOW)
+
+
+def _looked_up(lake: Lake, online: LmdbOnlineStore) -> FeatureSpec:
+    """Two of the inputs of the pipeline by a key; the others are the request's."""
+    schema = pa.schema([("shop", pa.int64()), ("a", pa.float64()), ("region", pa.string())])
+    row = {"shop": 5, "a": 1.5, "region": "north"}
+    _publish(lake, online, "ml.features.shops", schema=schema, keys=["shop"], row=row)
+    lookup = FeatureLookup("ml.features.shops", "shop")
+    return FeatureSpec((lookup,), None, (), ("a", "b", "n", "region"), ("b", "n"))
 
 
 def _no_function(name: str) -> Any:
@@ -277,11 +358,20 @@ def _no_function(name: str) -> Any:
 
 
 @pytest.fixture(scope="session")
-def server(models: dict[str, Saved], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    made = Server(LmdbOnlineStore(tmp_path_factory.mktemp("online")))
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+    root = tmp_path_factory.mktemp("lake")
+    made = Kept(_made_lake(root), root / "capture")
+    yield made
+    made.capture.close()
+
+
+@pytest.fixture(scope="session")
+def server(models: dict[str, Saved], kept: Kept, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    made = Server(LmdbOnlineStore(tmp_path_factory.mktemp("online")), capture=kept.capture)
     for name, saved in models.items():
         made.serve(name, saved.folder)
-    made.serve_divided("divided", _published(made.online, tmp_path_factory.mktemp("lake")))
+    made.serve("looked-up", models["pipeline"].folder, _looked_up(kept.lake, made.online))
+    made.serve_divided("divided", _four_keys(kept.lake, made.online))
     yield made
     made.end()
     made.online.close()

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import io
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
+from tests.integration.formats.bodies import (  # fmt: skip
+    CSV,
+    FILE,
+    JSON,
+    PARQUET,
+    ROWS,
+    ROWS_OF,
+    STREAM,
+    arrow,
+    csv,
+    documents,
+    parquet,
+    valid,
+)
 
-ROWS: dict[str, list[Any]] = {"a": [1.5, None], "b": [2.0, 3.0], "n": [3, -4], "region": ["north", None]}
-MODELS = ("pipeline", "own")
-DATATYPES = {"a": "FP64", "b": "FP32", "n": "INT64", "region": "BYTES"}
-STREAM, FILE = b"application/vnd.apache.arrow.stream", b"application/vnd.apache.arrow.file"
-PARQUET, CSV, JSON = b"application/vnd.apache.parquet", b"text/csv", b"application/json"
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
 
 cases = settings(
     deadline=None,
@@ -32,67 +40,8 @@ cases = settings(
 )
 
 
-def _arrow(make: Callable[..., Any], columns: dict[str, list[Any]], **options: Any) -> bytes:
-    sink, table = io.BytesIO(), pa.table(columns)
-    with make(sink, table.schema, options=pa.ipc.IpcWriteOptions(**options)) as writer:
-        writer.write_table(table)
-    return sink.getvalue()
-
-
-def _parquet(columns: dict[str, list[Any]]) -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(pa.table(columns), sink)
-    return sink.getvalue()
-
-
-def _csv(columns: dict[str, list[Any]]) -> bytes:
-    lines = [
-        ",".join("" if value is None else str(value) for value in row) for row in zip(*columns.values(), strict=True)
-    ]
-    return "\n".join([",".join(columns), *lines]).encode()
-
-
-def _tensors(columns: dict[str, list[Any]]) -> dict[str, Any]:
-    return {
-        "inputs": [
-            {"name": name, "shape": [len(values)], "datatype": DATATYPES.get(name, "BYTES"), "data": values}
-            for name, values in columns.items()
-        ]
-    }
-
-
-def _records(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def _documents(columns: dict[str, list[Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """The JSON bodies: what follows the model's name in the path (or is instead of it), and the content."""
-    rows = _records(columns)
-    return [
-        ("", {"dataframe_records": rows}),
-        ("", {"dataframe_split": {"columns": list(columns), "data": [list(row.values()) for row in rows]}}),
-        ("", {"instances": rows, "params": {"predict_proba": False}, "client_request_id": "r-1"}),
-        ("", {"instances": [list(row.values()) for row in rows]}),
-        ("", {"inputs": dict(columns)}),
-        ("/infer", {**_tensors(columns), "id": "r-1", "parameters": {}, "outputs": [{"name": "predict"}]}),
-    ]
-
-
-def _valid() -> list[tuple[str, bytes, bytes]]:
-    """Bodies that are right, in all dialects: protocol, content type, body."""
-    documents = [(v2, JSON, json.dumps(content).encode()) for v2, content in _documents(ROWS)]
-    return [
-        *documents,
-        ("", CSV, _csv(ROWS)),
-        ("", PARQUET, _parquet(ROWS)),
-        ("", STREAM, _arrow(pa.ipc.new_stream, ROWS)),
-        ("", STREAM, _arrow(pa.ipc.new_stream, {**ROWS, "n": [1, 2]}, compression="zstd")),
-        ("", FILE, _arrow(pa.ipc.new_file, ROWS)),
-        ("", FILE, _arrow(pa.ipc.new_file, ROWS, compression="lz4")),
-    ]
-
-
-VALID = _valid()
+# Each with the model that it is for.
+VALID = [(model, *each) for model in ("pipeline", "looked-up") for each in valid(ROWS_OF[model])]
 
 
 def path_of(model: str, v2: str) -> str:
@@ -101,21 +50,20 @@ def path_of(model: str, v2: str) -> str:
 
 def check(reply: Any, allowed: Sequence[int] = (200, 400, 413, 415)) -> None:
     assert reply.status in allowed, (reply.status, reply.body)
-    body = gzip.decompress(reply.body) if reply.headers.get(b"content-encoding") == b"gzip" else reply.body
-    content = json.loads(body)
+    content = reply.json
     assert reply.status == 200 or content.get("error") or content.get("message")
 
 
 def test_the_valid_bodies_are_answered(server: Any) -> None:
-    for v2, content_type, body in VALID:
-        reply = server.ask(path_of("pipeline", v2), body, content_type=content_type)
+    for model, v2, content_type, body in VALID:
+        reply = server.ask(path_of(model, v2), body, content_type=content_type)
         assert reply.status == 200, (content_type, reply.body)
 
 
 @settings(cases, max_examples=1500)
 @given(data=st.data())
 def test_spoiled_bodies(server: Any, data: st.DataObject) -> None:
-    v2, content_type, good = data.draw(st.sampled_from(VALID))
+    model, v2, content_type, good = data.draw(st.sampled_from(VALID))
     raw = bytearray(good)
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, max(0, len(raw) - 1)))
@@ -132,7 +80,7 @@ def test_spoiled_bodies(server: Any, data: st.DataObject) -> None:
             raw[at:at] = data.draw(st.binary(min_size=1, max_size=8))
         else:
             raw[at : at + 4] = data.draw(st.sampled_from([b"\0\0\0\0", b"\xff\xff\xff\x7f", b"\xff\xff\xff\xff"]))
-    check(server.ask(path_of("pipeline", v2), bytes(raw), content_type=content_type))
+    check(server.ask(path_of(model, v2), bytes(raw), content_type=content_type))
 
 
 def _deep(levels: int) -> Any:
@@ -180,12 +128,12 @@ def _replaced(content: Any, path: tuple[Any, ...], value: Any) -> Any:
 @settings(cases, max_examples=1200)
 @given(data=st.data())
 def test_other_values_anywhere_in_json(server: Any, data: st.DataObject) -> None:
-    v2, content = data.draw(st.sampled_from(_documents(ROWS)))
+    model = data.draw(st.sampled_from(list(ROWS_OF)))
+    v2, content = data.draw(st.sampled_from(documents(ROWS_OF[model])))
     for _ in range(data.draw(st.integers(1, 2))):
         content = _replaced(content, data.draw(st.sampled_from(_places(content))), data.draw(_VALUE))
         if not isinstance(content, dict | list):
             break
-    model = data.draw(st.sampled_from(MODELS))
     check(server.ask(path_of(model, v2), json.dumps(content).encode()))
 
 
@@ -228,9 +176,7 @@ _TYPE = st.sampled_from(
 
 @settings(cases, max_examples=800)
 @given(
-    raw=st.binary(max_size=200)
-    | st.sampled_from([body for _, _, body in VALID])
-    | st.text(max_size=60).map(str.encode),
+    raw=st.binary(max_size=200) | st.sampled_from([body for *_, body in VALID]) | st.text(max_size=60).map(str.encode),
     content_type=_TYPE | st.binary(max_size=20),
     headers=st.lists(_HEADER, max_size=4),
     query=st.sampled_from(
@@ -245,12 +191,13 @@ _TYPE = st.sampled_from(
             "?%",
         ]
     ),
+    model=st.sampled_from(["pipeline", "looked-up"]),
     v2=st.sampled_from(["", "/infer", "/versions/3/infer"]),
 )
 def test_any_bytes_and_headers(
-    server: Any, *, raw: bytes, content_type: bytes, headers: Any, query: str, v2: str
+    server: Any, *, raw: bytes, content_type: bytes, headers: Any, query: str, model: str, v2: str
 ) -> None:
-    check(server.ask(path_of("pipeline", v2) + query, raw, content_type=content_type, headers=headers))
+    check(server.ask(path_of(model, v2) + query, raw, content_type=content_type, headers=headers))
 
 
 KEYS: dict[str, Any] = {"number": 5, "name": "x", "at": "2025-03-10T12:00:00Z", "cost": "1.50"}
@@ -277,7 +224,7 @@ _ODD = st.sampled_from(
 def _keyed(dialect: str, keys: dict[str, Any]) -> tuple[str, bytes, bytes]:
     """A question about one key in this dialect; to Arrow and Parquet in the keys' types where the value has them, else as text."""
     if dialect == "csv":
-        return "", CSV, _csv({name: [value] for name, value in keys.items() if value is not DEEP} | {"more": [1]})
+        return "", CSV, csv({name: [value] for name, value in keys.items() if value is not DEEP} | {"more": [1]})
     if dialect == "v2":
         tensors = [
             {"name": name, "shape": [1], "datatype": "INT64" if type(value) is int else "BYTES", "data": [value]}
@@ -287,8 +234,8 @@ def _keyed(dialect: str, keys: dict[str, Any]) -> tuple[str, bytes, bytes]:
     if dialect in ("arrow", "parquet"):
         columns = {name: _typed(name, value) for name, value in keys.items()}
         if dialect == "arrow":
-            return "", STREAM, _arrow(pa.ipc.new_stream, columns)
-        return "", PARQUET, _parquet(columns)
+            return "", STREAM, arrow(pa.ipc.new_stream, columns)
+        return "", PARQUET, parquet(columns)
     return "", JSON, json.dumps({"instances": [keys]}).encode()
 
 
@@ -338,19 +285,32 @@ def test_odd_keys_at_a_divided_endpoint(
     check(server.ask(path_of("divided", v2), body, content_type=kind, headers=headers), (200, 400))
 
 
+_PARTS = [
+    "models",
+    "pipeline",
+    "divided",
+    "versions",
+    "3",
+    "infer",
+    "ready",
+    "served-models",
+    "pipeline-3",
+    "health",
+    "",
+]
+_REST = st.text("/abcv2.models ready0%\0ü", max_size=30) | st.lists(st.sampled_from(_PARTS), max_size=5).map("/".join)
+
+
 @settings(cases, max_examples=500)
 @given(
-    path=st.sampled_from(["/v2", "/v2/models", "/serving-endpoints", ""]),
-    rest=st.text("/abcv2.models ready0%\0ü", max_size=30),
+    path=_REST.map("/v2/{}".format)
+    | _REST.map("/v2/models/{}".format)
+    | _REST.map("/serving-endpoints/{}/invocations".format)
+    | st.sampled_from(["/v2", "/ping", "/invocations"]),
     method=st.sampled_from(["GET", "POST", "PUT", "HEAD"]),
 )
-def test_any_path(server: Any, path: str, rest: str, method: str) -> None:
-    whole = f"{path}/{rest}".replace("?", "")
-    if not server.app.handles({"type": "http", "path": whole}):
-        whole += "/invocations"
-        if not server.app.handles({"type": "http", "path": whole}):
-            return
-    check(server.ask(whole, b"{}", method=method), (200, 400, 404, 405))
+def test_any_path(server: Any, path: str, method: str) -> None:
+    check(server.ask(path, b"{}", method=method), (200, 400, 404, 405))
 
 
 PLANTED = "planted77"
@@ -359,7 +319,7 @@ PLANTED = "planted77"
 def _planted() -> list[tuple[str, bytes, bytes]]:
     """Wrong bodies of each dialect with the planted in one place: a value, a name, an id, a parameter, a whole body."""
     bodies: list[tuple[str, bytes, bytes]] = []
-    for v2, content in _documents(ROWS):
+    for v2, content in documents(ROWS):
         spoiled = [
             _replaced(content, place, value)
             for place in _places(content)
@@ -370,7 +330,7 @@ def _planted() -> list[tuple[str, bytes, bytes]]:
             {**content, "params": {PLANTED: PLANTED}, "outputs": [{"name": PLANTED}]},
         ]
         bodies += [(v2, JSON, json.dumps(each).encode()) for each in spoiled]
-    bodies += [(v2, content_type, PLANTED.encode()) for v2, content_type, _ in VALID]
+    bodies += [(v2, content_type, PLANTED.encode()) for v2, content_type, _ in valid(ROWS)]
     for name, values in ROWS.items():
         others = {each: kept for each, kept in ROWS.items() if each != name}
         for columns in (
@@ -380,11 +340,11 @@ def _planted() -> list[tuple[str, bytes, bytes]]:
             {**others, name: [{PLANTED: PLANTED}, None]},
             {**others, name: [PLANTED.encode(), None]},
         ):
-            bodies += [("", PARQUET, _parquet(columns)), ("", STREAM, _arrow(pa.ipc.new_stream, columns))]
-            bodies += [("", FILE, _arrow(pa.ipc.new_file, columns)), ("", CSV, _csv(columns))]
+            bodies += [("", PARQUET, parquet(columns)), ("", STREAM, arrow(pa.ipc.new_stream, columns))]
+            bodies += [("", FILE, arrow(pa.ipc.new_file, columns)), ("", CSV, csv(columns))]
     for number in range(len(ROWS)):
         bodies += [
-            ("", CSV, _csv(ROWS) + b"\n" + b",".join([PLANTED.encode()] * number)),
+            ("", CSV, csv(ROWS) + b"\n" + b",".join([PLANTED.encode()] * number)),
             ("", CSV, b'a,b\n1,"' + PLANTED.encode()),
         ]
     return bodies
@@ -400,5 +360,18 @@ def test_no_answer_that_refuses_echoes_what_was_sent(server: Any) -> None:
             assert not planted.search(reply.body), reply.body
     assert refused > 200
     for query in (f"?{PLANTED}=1", f"?predict_proba={PLANTED}", f"?predict_proba=true&{PLANTED}"):
-        reply = server.ask(path_of("pipeline", "") + query, VALID[0][2])
+        reply = server.ask(path_of("pipeline", "") + query, VALID[0][3])
         assert (reply.status, planted.search(reply.body)) == (400, None)
+
+
+def test_all_that_was_answered_is_kept(server: Any, kept: Any) -> None:
+    """Of all that this process has asked so far, the bodies above among it."""
+    for model, v2, content_type, body in VALID:
+        server.ask(path_of(model, v2), body, content_type=content_type)
+    drained, endpoints = kept.drain(), list(server.app.served())
+    assert (drained.held, drained.aside) == (0, 0)
+    assert kept.payload(endpoints) == Counter((name, status) for name, (status, _) in server.answered.items())
+    assert kept.predictions(endpoints) == {(name,): rows for name, (_, rows) in server.answered.items() if rows}
+    copies = kept.copies("divided")
+    assert {name for (name,) in copies} <= server.answered.keys()
+    assert list(copies.values()) == [1] * _copies_answered(server)

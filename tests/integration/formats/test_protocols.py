@@ -146,7 +146,7 @@ def test_what_is_too_large_once_it_is_unpacked(models: Any, server: Any, tmp_pat
 
 def test_mlflows_own_path_where_there_is_one_endpoint(models: Any, server: Any) -> None:
     several = server.ask("/invocations", body())
-    assert (several.status, "5 endpoints are served here; ask one" in several.json["message"]) == (404, True)
+    assert (several.status, "6 endpoints are served here; ask one" in several.json["message"]) == (404, True)
     alone = type(server)(server.online)
     assert alone.ask("/ping", method="GET").status == 404
     alone.serve("pipeline", models["pipeline"].folder)
