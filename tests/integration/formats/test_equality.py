@@ -30,7 +30,7 @@ import pytest
 
 from millrace.features.adapters.lmdb_online import LmdbOnlineStore
 from millrace.serving.models.processes.environments import Environments
-from tests.integration.formats.conftest import Server
+from tests.integration.formats.hot_server import Server
 from tests.integration.formats.models_by_path import MANY_ROWS, Stage
 from tests.integration.lane_servers import Client, Running
 from tests.integration.lane_servers import request as raw_request

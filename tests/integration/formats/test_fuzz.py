@@ -54,10 +54,23 @@ def check(reply: Any, allowed: Sequence[int] = (200, 400, 413, 415)) -> None:
     assert reply.status == 200 or content.get("error") or content.get("message")
 
 
+def ask(server: Any, path: str, body: bytes, headers: Sequence[tuple[bytes, bytes]] = (), **more: Any) -> None:
+    """Ask in the usual way and by the lane, which gives the same answer, or leaves the request to the usual way."""
+    reply = server.ask(path, body, headers=headers, **more)
+    check(reply)
+    # How long the body is, it has been told; nor is it asked by who sends a header twice.
+    names = [name for name, _ in headers]
+    if b"content-length" in names or len(set(names)) < len(names):
+        return
+    by_lane = server.ask_by_lane(path, body, headers=headers, **more)
+    assert by_lane is None or (by_lane.status, by_lane.json) == (reply.status, reply.json)
+
+
 def test_the_valid_bodies_are_answered(server: Any) -> None:
     for model, v2, content_type, body in VALID:
-        reply = server.ask(path_of(model, v2), body, content_type=content_type)
-        assert reply.status == 200, (content_type, reply.body)
+        for way in (server.ask, server.ask_by_lane):
+            reply = way(path_of(model, v2), body, content_type=content_type)
+            assert reply.status == 200, (content_type, reply.body)
 
 
 @settings(cases, max_examples=1500)
@@ -80,7 +93,7 @@ def test_spoiled_bodies(server: Any, data: st.DataObject) -> None:
             raw[at:at] = data.draw(st.binary(min_size=1, max_size=8))
         else:
             raw[at : at + 4] = data.draw(st.sampled_from([b"\0\0\0\0", b"\xff\xff\xff\x7f", b"\xff\xff\xff\xff"]))
-    check(server.ask(path_of(model, v2), bytes(raw), content_type=content_type))
+    ask(server, path_of(model, v2), bytes(raw), content_type=content_type)
 
 
 def _deep(levels: int) -> Any:
@@ -134,7 +147,7 @@ def test_other_values_anywhere_in_json(server: Any, data: st.DataObject) -> None
         content = _replaced(content, data.draw(st.sampled_from(_places(content))), data.draw(_VALUE))
         if not isinstance(content, dict | list):
             break
-    check(server.ask(path_of(model, v2), json.dumps(content).encode()))
+    ask(server, path_of(model, v2), json.dumps(content).encode())
 
 
 _TOKEN = st.sampled_from(
@@ -197,7 +210,7 @@ _TYPE = st.sampled_from(
 def test_any_bytes_and_headers(
     server: Any, *, raw: bytes, content_type: bytes, headers: Any, query: str, model: str, v2: str
 ) -> None:
-    check(server.ask(path_of(model, v2) + query, raw, content_type=content_type, headers=headers))
+    ask(server, path_of(model, v2) + query, raw, content_type=content_type, headers=headers)
 
 
 KEYS: dict[str, Any] = {"number": 5, "name": "x", "at": "2025-03-10T12:00:00Z", "cost": "1.50"}
@@ -282,7 +295,7 @@ def test_odd_keys_at_a_divided_endpoint(
     if members:
         body = gzip.compress(b"") * (members - 1) + gzip.compress(body, 1)
         headers = [(b"content-encoding", b"gzip")]
-    check(server.ask(path_of("divided", v2), body, content_type=kind, headers=headers), (200, 400))
+    ask(server, path_of("divided", v2), body, content_type=kind, headers=headers)
 
 
 _PARTS = [
