@@ -24,6 +24,7 @@ from millrace.jobs.port import JobDesk
 from millrace.jobs.put_job import put_job
 from millrace.jobs.submit import submit
 from millrace.workspace import Workspace, open_workspace
+from tests.integration.children import children
 
 _T = datetime(2025, 3, 1, 6, tzinfo=UTC)
 _LINUX = pytest.mark.skipif(sys.platform != "linux", reason="finds processes to kill under /proc")
@@ -54,25 +55,17 @@ class Executing:
     def wait_for_attempts(self) -> None:
         """Until there is a process to be orphaned; not for ever: there may be nothing to do."""
         until = time.monotonic() + 10
-        while self.process is not None and not _children(self.process.pid) and time.monotonic() < until:
+        while self.process is not None and not children(self.process.pid) and time.monotonic() < until:
             time.sleep(0.005)
 
     def kill_one_of_its_own(self, choice: Callable[[list[int]], int]) -> None:
         """A keeper or the program that it keeps."""
         assert self.process is not None
-        keepers = _children(self.process.pid)
-        candidates = keepers + [child for keeper in keepers for child in _children(keeper)]
+        keepers = children(self.process.pid)
+        candidates = keepers + [child for keeper in keepers for child in children(keeper)]
         if candidates:
             with suppress(ProcessLookupError):
                 os.kill(choice(candidates), signal.SIGKILL)
-
-
-def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    with suppress(OSError):
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            found += map(int, (thread / "children").read_text().split())
-    return found
 
 
 @pytest.fixture
@@ -202,7 +195,7 @@ def test_an_attempt_whose_keeper_stands_still_is_ended_before_the_next_begins(
         executing.start()
         _wait_for(lambda: len(_begun(tmp_path)) == 1)
         assert executing.process is not None
-        (keeper,) = _children(executing.process.pid)
+        (keeper,) = children(executing.process.pid)
         os.kill(keeper, signal.SIGSTOP)  # it notices nothing of what comes
         executing.kill()
         assert is_alive(_begun(tmp_path)[0])
