@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from hypothesis.internal.conjecture import providers
 
 if TYPE_CHECKING:
     from millrace.lake.port import SparkEngine
@@ -25,8 +24,11 @@ os.environ.setdefault("MILLRACE_CACHE", str(Path(__file__).parents[1] / ".pytest
 _NIGHTLY_EXAMPLES = int(os.environ.get("MILLRACE_NIGHTLY_EXAMPLES") or 100_000)
 settings.register_profile("nightly", max_examples=_NIGHTLY_EXAMPLES, deadline=None, print_blob=True)
 if os.environ.get("CI"):
+    from hypothesis.internal.conjecture import providers
+
     # It mixes in numbers and texts of our modules that are imported by then, which depends on what else a worker has run: the same
     # cases would not be drawn twice.
+    assert callable(providers._get_local_constants)
     providers._get_local_constants = lambda: providers._local_constants
 # A slow machine is no fault of a test: Hypothesis knows that of CI, and looks at the clock elsewhere.
 if settings.get_current_profile_name() == "default":

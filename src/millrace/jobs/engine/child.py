@@ -46,7 +46,12 @@ class Child:
         """
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         read, self._lifeline = os.pipe()
-        self.done, done = os.pipe()
+        try:
+            self.done, done = os.pipe()
+        except OSError:
+            os.close(read)
+            os.close(self._lifeline)
+            raise
         os.set_blocking(self._lifeline, False)
         command = [sys.executable, "-I", "-S", str(Path(keeper.__file__)), str(read), str(done)]
         try:

@@ -36,11 +36,15 @@ def clear(process: str) -> None:
     where, _, token = process.rpartition(":")
     if where != host() or not sys.platform.startswith("linux"):
         return
-    until, seen = time.monotonic() + _PATIENCE_S, set[int]()
-    # A process that ends loses its environment first, and its locks and files only then.
-    while left := {*_with_token(token), *filter(is_alive, seen)}:
-        seen |= left
-        for pid in left:
+    until, killed = time.monotonic() + _PATIENCE_S, set[int]()
+    while True:
+        found = _with_token(token)
+        # A process that ends loses its environment first, and its locks and files only then.
+        left = {*found, *filter(is_alive, killed)}
+        if not left:
+            return
+        killed |= set(found)
+        for pid in found:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         if time.monotonic() > until:
