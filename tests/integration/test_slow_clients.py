@@ -148,7 +148,9 @@ def test_a_thousand_idle_connections_cost_the_others_nothing(server: Server) -> 
             account.grow_by(200)
         times = sorted(each.read_s - each.asked_s for each in account.answers)
         assert times[len(times) // 2] < 0.25  # about a millisecond where nothing else runs
-        for number in (0, 1, 500, 501, 1098, 1099):
+        for number in range(
+            1094, 1100
+        ):  # the last to come: the first may have been given up where all this takes a minute
             idle[number].sendall(whole[20:] if number % 2 else whole)
             enter(account, Client(idle[number]).answer())
     server.drain()

@@ -98,11 +98,21 @@ def test_a_slow_client_is_answered(server: Running, monkeypatch: pytest.MonkeyPa
             assert Client(connection).answer().status == 200
 
 
-def test_who_asks_on_behind_a_slow_answer_gets_both(server: Running) -> None:
+def test_a_whole_head_that_waits_for_its_body_has_come(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("millrace.api.lane_protocol._BODY_S", 60.0)
+    with server.connect() as connection:
+        connection.sendall(ONE[:-5])
+        time.sleep(2 * BOUND_S)
+        connection.sendall(ONE[-5:])
+        assert Client(connection).answer().status == 200
+
+
+def test_who_asks_on_behind_a_slow_answer_gets_both(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     server.slow.gate.clear()
     with server.connect() as connection:
         connection.sendall(request(body_of(1.0), path=SLOW) + ONE[:60])
         time.sleep(2 * BOUND_S)
+        monkeypatch.setattr("millrace.api.connections.HEAD_S", 60.0)
         server.slow.gate.set()
         client = Client(connection)
         assert client.answer().status == 200
@@ -118,13 +128,23 @@ def test_a_head_without_an_end_is_not_read_on_and_on(server: Running, monkeypatc
             _go_on(connection)
 
 
+def test_nor_what_follows_a_body_in_chunks(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where nobody may ask: what is refused is read to its end."""
+    monkeypatch.setattr("millrace.api.connections.HEAD_S", 60.0)
+    with server.connect() as connection:
+        refused = request(b"", path="/x").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+        connection.sendall(refused + b"0\r\n")
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            _go_on(connection)
+
+
 def _go_on(connection: socket.socket) -> None:
     for number in range(20_000):
         connection.sendall(b"X-%d: %s\r\n" % (number, b"y" * 4000))
 
 
 def test_nor_is_a_login_waited_for_that_does_not_come(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("millrace.api.guard.FORM_S", BOUND_S, raising=False)
+    monkeypatch.setattr("millrace.api.guard.FORM_S", BOUND_S)
     with server.connect() as connection:
         connection.sendall(b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\ntoken=")
         client = Client(connection)

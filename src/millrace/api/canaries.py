@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from millrace.api.deployments import Deployments
@@ -23,6 +24,8 @@ from millrace.serving.types import Endpoint
 _T = TypeVar("_T")
 EVERY_S = 10.0
 _CONTROLLER = system("canary")
+# A look may fail once: the database is locked, a file is just being replaced.
+_FAILING = timedelta(minutes=5)
 _log = logging.getLogger(__name__)
 
 
@@ -41,6 +44,7 @@ class Canaries:
     ) -> None:
         self._lake, self._clock, self._deployments, self._by_itself = lake, clock, deployments, by_itself
         self._looking = threading.Lock()
+        self._failing = dict[str, datetime]()  # by endpoint id, since when looks at it fail
 
     def run(self, drain: Callable[[], object], stop: threading.Event, every_s: float = EVERY_S) -> None:
         """Drain and look every few seconds while a canary is under way, until told to stop."""
@@ -64,14 +68,21 @@ class Canaries:
             for endpoint, run in self._under_way():
                 try:
                     self._look_at(endpoint, run)
+                    self._failing.pop(endpoint.id, None)
                 except Conflict:
                     _log.info("endpoint %s was changed while its canary was looked at", endpoint.name)
                 except Exception as error:  # noqa: BLE001 - the boundary of one look: the others are looked at too
                     _log.exception("the canary of %s could not be looked at", endpoint.name)
-                    # The text may have paths and SQL, and who may query reads this.
-                    said = f"could not be looked at ({type(error).__name__}); the server's log has more"
-                    if not self._is_given_up(endpoint, run, said):
-                        self._deployments.note(endpoint, said)
+                    self._tell_failure(endpoint, run, type(error).__name__)
+
+    def _tell_failure(self, endpoint: Endpoint, run: CanaryRun, kind: str) -> None:
+        # The text of an error may have paths and SQL, and who may query reads this.
+        said = f"could not be looked at ({kind}); the server's log has more"
+        try:
+            if not self._is_given_up(endpoint, run, said):
+                self._deployments.note(endpoint, said)
+        except Exception:  # noqa: BLE001 - the same boundary: the endpoint may be gone, or the database away
+            _log.exception("that could not be noted")
 
     @property
     def are_under_way(self) -> bool:
@@ -83,9 +94,10 @@ class Canaries:
         return [(endpoint, endpoint.canary) for endpoint in found if endpoint.canary and endpoint.canary.is_running]
 
     def _is_given_up(self, endpoint: Endpoint, run: CanaryRun, said: str) -> bool:
-        """Whether a step whose wait is over is rolled back: what nobody can look at takes no more of the traffic."""
-        wait = run.canary.settings.wait
-        if self._clock.now() - run.since < wait:
+        """Whether a step whose wait is over is rolled back: what nobody can look at for some time takes no more of the traffic."""
+        wait, now = run.canary.settings.wait, self._clock.now()
+        first = self._failing.setdefault(endpoint.id, now)
+        if now - run.since < wait or now - first < _FAILING:
             return False
         verdict = Verdict("stop", f"after a wait of {wait} it {said}")
         try:

@@ -31,7 +31,7 @@ class Connection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._is_in_head, self._head_bytes = False, 0
+        self._is_in_head, self._more_bytes = False, 0
         self._no_head: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
@@ -49,24 +49,33 @@ class Connection(HttpToolsProtocol):
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if self._is_in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES:
-                self.send_400_response("The head of the request is too long.")
-                return
+        self._more_bytes += len(data)
+        if self._more_bytes > HEAD_BYTES:
+            self._refuse()
+            return
         if self._no_head is None and (self._is_in_head or self._is_left()):
             self._await_head()
 
     def on_message_begin(self) -> None:
         """Uvicorn's."""
-        self._is_in_head, self._head_bytes = True, 0
+        self._is_in_head = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Uvicorn's."""
-        self._is_in_head = False
+        self._is_in_head, self._more_bytes = False, 0
         self.head_has_come()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """uvicorn's; a body has limits of its own. What follows one in chunks has not."""
+        self._more_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """uvicorn's; what comes next is another request."""
+        self._more_bytes = 0
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """uvicorn's; who began another request meanwhile has the whole time for its head from now on."""
@@ -80,6 +89,13 @@ class Connection(HttpToolsProtocol):
         if self._no_head is not None:
             self._no_head.cancel()
             self._no_head = None
+
+    def _refuse(self) -> None:
+        """Too much that is neither a head nor a body; nothing may be written into another request's answer."""
+        if self._is_answering():
+            self.transport.close()
+        else:
+            self.send_400_response("The head of the request, or what follows its body, is too long.")
 
     def _is_left(self) -> bool:
         """Whether nothing is answered, and uvicorn has no timer: what came is no request, or what follows one."""

@@ -157,6 +157,7 @@ class LaneProtocol(Connection):
 
     def _hold(self, sent: bytes) -> None:
         self._held = sent
+        self.head_has_come()
         if self._patience is None:
             self._patience = self.loop.call_later(_BODY_S, self._wait_no_more)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal, cast
@@ -9,11 +10,11 @@ import pytest
 
 from millrace.api.canaries import Canaries
 from millrace.core.clock import ManualClock
-from millrace.core.errors import Conflict, InvalidState
+from millrace.core.errors import Conflict, InvalidState, NotFound
 from millrace.core.principal import system
 from millrace.lake.lake import Lake
 from millrace.serving.canary.types import Verdict
-from tests.unit.api.deployed import NOW, Scene, config, kinds, opened, start_canary
+from tests.unit.api.deployed import ADA, NOW, Scene, config, kinds, opened, start_canary
 
 GO, STOP = Verdict("go", "fine"), Verdict("stop", "errors: half")
 
@@ -116,12 +117,13 @@ def test_a_canary_that_can_not_be_looked_at_ends_when_its_wait_is_over(
     assert begun.canary is not None
     wait, clock = begun.canary.canary.settings.wait, ManualClock(NOW)
     canaries = Canaries(lambda: cast("Lake", Unreadable()), clock, scene.deployments)
-    clock.advance(wait - timedelta(seconds=1))
-    canaries.look()
-    waiting = scene.deployments.get("e")
-    assert waiting.canary is not None
-    assert (waiting.canary.outcome, waiting.config.traffic) == ("running", {"churn-1": 90, "churn-2": 10})
-    clock.advance(timedelta(seconds=1))
+    for more in (wait - timedelta(seconds=1), timedelta(minutes=4)):  # not yet; and not long enough: it may pass
+        clock.advance(more)
+        canaries.look()
+        waiting = scene.deployments.get("e")
+        assert waiting.canary is not None
+        assert (waiting.canary.outcome, waiting.config.traffic) == ("running", {"churn-1": 90, "churn-2": 10})
+    clock.advance(timedelta(minutes=1))
     canaries.look()
     ended = scene.deployments.get("e")
     assert ended.canary is not None
@@ -136,8 +138,9 @@ def test_one_whose_workers_can_not_go_back_is_tried_again_and_the_others_are_loo
     assert begun.canary is not None
     start_canary(scene, "f")
     clock = ManualClock(NOW)
-    clock.advance(begun.canary.canary.settings.wait)
     canaries = Canaries(lambda: cast("Lake", Unreadable()), clock, scene.deployments)
+    canaries.look()
+    clock.advance(begun.canary.canary.settings.wait + timedelta(minutes=5))
     scene.workers.fails = True
     canaries.look()
     for name in ("e", "f"):
@@ -148,3 +151,19 @@ def test_one_whose_workers_can_not_go_back_is_tried_again_and_the_others_are_loo
     canaries.look()
     outcomes = [endpoint.canary and endpoint.canary.outcome for endpoint in scene.deployments.list()]
     assert outcomes == ["rolled_back", "rolled_back"]
+
+
+def test_one_that_is_gone_when_that_is_to_be_noted_does_not_keep_the_others_waiting(scene: Scene) -> None:
+    for name in ("e", "f"):
+        assert start_canary(scene, name).canary
+
+    class Leaving(Unreadable):
+        def exists(self, name: str) -> bool:
+            with suppress(NotFound):
+                scene.deployments.delete("e", ADA)
+            return super().exists(name)
+
+    Canaries(lambda: cast("Lake", Leaving()), ManualClock(NOW), scene.deployments).look()
+    (left,) = scene.deployments.list()
+    assert left.canary is not None
+    assert "could not be looked at" in left.canary.message

@@ -9,6 +9,7 @@ from datetime import datetime
 from millrace.core.errors import InvalidInput, InvalidState, MillraceError, NotFound
 from millrace.features.port import StoreAway
 from millrace.serving.bodies.body import Body, Dialect, Envelope, Origin, TooLarge
+from millrace.serving.bodies.rows import Records
 from millrace.serving.inputs import Inputs
 from millrace.serving.models.turns import Busy, TooSlow, Unavailable
 from millrace.serving.port import Model, Opened, Reply
@@ -112,7 +113,7 @@ class Exchange:
             self.choose()
         body = self._read_body()
         if self.endpoint.is_strict:
-            _check_columns(body, self._served.signature)
+            _check_columns(body, self._served.signature, self.endpoint.known)
         self._opened = self._served.open(body, self._now)
         self.inputs, self.model = self._opened.inputs, self._served.model
 
@@ -185,16 +186,19 @@ def _sticky(endpoint: ServedEndpoint, body: Body) -> bytes | None:
     return keys
 
 
-def _check_columns(body: Body, signature: CallSignature) -> None:
-    """Raise InvalidInput for a column that nobody reads. Rows without names have none."""
+def _check_columns(body: Body, signature: CallSignature, known: frozenset[str]) -> None:
+    """Raise InvalidInput for a column that none of the endpoint's entities reads. Rows without names have none."""
     rows = body.rows.typed(signature.columns)
-    if rows.first() is None:
+    first = rows.first()
+    if first is None:
         return
-    known = signature.columns.keys()
-    extra = next((name for record in rows.records(None) for name in record if name not in known), None)
+    named = rows.rows if isinstance(rows, Records) else [first]  # of all others each row has the same
+    extra = next((name for record in named for name in record if name not in known), None)
     if extra is not None:
         shown = extra if len(extra) <= _LONGEST_NAME else f"{extra[:_LONGEST_NAME]}..."
-        raise InvalidInput(f"column '{shown}' is not known here", hint=f"send {', '.join(known)}", column=shown)
+        raise InvalidInput(
+            f"column '{shown}' is not known here", hint=f"send {', '.join(signature.columns)}", column=shown
+        )
 
 
 def _expected(error: InvalidInput | NotFound | InvalidState | TooLarge, question: Question) -> tuple[int, str, str]:

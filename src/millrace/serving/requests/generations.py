@@ -36,6 +36,7 @@ class ServedEndpoint:
         first: the first entity that is no shadow: what is captured of requests that reach none goes to its tables.
         is_undivided: whether one entity gets everything.
         is_strict: whether columns that nobody reads are refused.
+        known: the columns that one of the entities reads; who asks does not know which of them answers.
         lookups: where requests are opened that may wait for others; None where none does.
         answer_s: how long such a request may take.
     """
@@ -50,6 +51,7 @@ class ServedEndpoint:
         self.first = next(served for name, served in entities.items() if name not in shadow)
         self.is_undivided = self.router.only is not None and not shadow
         self.is_strict = endpoint.config.extra_columns == "refuse"
+        self.known = frozenset[str]().union(*(served.signature.columns for served in entities.values()))
         self.lookups = Lookups(limits) if any(served.may_wait for served in entities.values()) else None
         self.answer_s = limits.answer_s
 

@@ -141,6 +141,14 @@ def test_columns_that_nobody_reads_are_refused_where_the_endpoint_says_so(scene:
     assert "y" * 101 not in long
 
 
+def test_what_another_version_of_a_strict_endpoint_reads_is_known(scene: Scene) -> None:
+    """Who asks does not know which of them answers."""
+    strict = scene.serve("strict", Adding(1), Adding(2), extra_columns="refuse")
+    strict.known |= {"y"}
+    both = json.dumps({"dataframe_records": [{"x": 1.0, "y": 2.0}]}).encode()
+    assert taken(exchange(strict, both)).status == 200
+
+
 def test_rows_without_names_have_no_columns_that_nobody_reads(scene: Scene) -> None:
     strict = scene.serve("strict", Adding(1), extra_columns="refuse")
     assert taken(exchange(strict, b'{"inputs": [[1.0]]}')).status == 200
