@@ -283,6 +283,8 @@ def steps_of(services: Services, pipeline: Pipeline, stages: Sequence[tuple[Stag
             anew.add(TableName.parse(stage.table.name))
         if isinstance(stage, Publish) and done is not None:
             done = done if TableName.parse(stage.table) not in anew and stage.stands(services) else None
+        if isinstance(stage, Promote) and stage.is_under_way(services, pipeline.name):
+            done = None
         steps.append(_step(stage, why, done, stopped=stopped and _belongs_to_training(stage)))
         stopped = stopped or (done is not None and done.status == "refused")
     return tuple(steps)

@@ -213,3 +213,19 @@ def test_while_a_canary_runs_a_plan_has_nothing_else_to_train(workspace: Workspa
     assert "training set" in [step.stage.name for step in asked.needed]
     record(workspace, plans[0], {"production": "refused"}, output)
     assert build_plan(workspace, PIPELINE, TRAIN).training.why == "nothing is in production"
+
+
+def test_a_canary_of_a_release_that_is_deployed_again_is_asked_about_by_each_run(workspace: Workspace) -> None:
+    """Its version was promoted once and rolled back since: that it was done then does not end the canary."""
+    first = build_plan(workspace, PIPELINE, TRAIN)
+    last = first.needed[-1].stage
+    assert isinstance(last, Promote)
+    record(workspace, first, {}, {})
+    output: dict[str, object] = {"version": "2", "group": last.group, "definition": last.definition, "why": last.why}
+    again = replace(first, steps=first.needed[-1:])
+    record(workspace, again, {"production": "waiting"}, output)
+    plan = build_plan(workspace, PIPELINE, TRAIN)
+    assert plan.training.why == "v2 is taking over churn"
+    assert [step.stage for step in plan.needed] == [last]
+    record(workspace, plan, {"production": "done"}, {})
+    assert build_plan(workspace, PIPELINE, TRAIN).training.under_way is None

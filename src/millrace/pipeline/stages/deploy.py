@@ -13,6 +13,7 @@ from millrace.pipeline.champion import TRAINED_TO
 from millrace.pipeline.context import RunContext
 from millrace.pipeline.fingerprint import fingerprint
 from millrace.pipeline.fitted import run_of
+from millrace.pipeline.port import Services
 from millrace.pipeline.reference import REFERENCE, reference_profile
 from millrace.pipeline.retrain import close_episode
 from millrace.pipeline.rollback import DEPLOYMENT
@@ -156,12 +157,16 @@ class Promote:
             return self._unfinished(context, canary)
         return self._promoted(context, version)
 
+    def is_under_way(self, services: Services, pipeline: str) -> bool:
+        """Whether a canary of it has been begun since it was last done: a release that is deployed again is done once more."""
+        newest = services.runs.latest(pipeline, self.name)
+        return newest is not None and newest.status == "waiting" and newest.fingerprint == self.fingerprint
+
     def _was_promoted(self, context: RunContext) -> bool:
         """Whether a canary has led to the alias before and none has begun since: who has the stage run now asks for another one."""
-        runs, pipeline = context.services.runs, context.pipeline.name
-        done, newest = runs.done(pipeline, self.name, self.fingerprint), runs.latest(pipeline, self.name)
-        begun = newest is not None and newest.status == "waiting" and newest.fingerprint == self.fingerprint
-        return done is not None and done.status == "done" and not begun
+        services, pipeline = context.services, context.pipeline.name
+        done = services.runs.done(pipeline, self.name, self.fingerprint)
+        return done is not None and done.status == "done" and not self.is_under_way(services, pipeline)
 
     def _unfinished(self, context: RunContext, canary: CanaryStatus) -> Outcome:
         endpoint = context.pipeline.endpoint
