@@ -126,12 +126,12 @@ def _run(
     plan = _plan(services, pipeline, release.why, stages[: names.index(upto) + 1])
     with ExitStack() as stack:
         shared = opened_once(target, stack)
-        steps = tuple(_as_it_stands(services, pipeline, release, step, shared) for step in plan.steps)
+        steps = tuple(as_it_stands(services, pipeline, release, step, shared) for step in plan.steps)
         return run_plan(services, pipeline, replace(plan, steps=steps), shared, progress)
 
 
-def _as_it_stands(services: Services, pipeline: Pipeline, release: Release, step: Step, target: OpenTarget) -> Step:
-    """A deployment that was done is done no more where something else has taken its place since."""
+def as_it_stands(services: Services, pipeline: Pipeline, release: Release, step: Step, target: OpenTarget) -> Step:
+    """A deployment that was done is done no more where something else has taken its place since, or its endpoint does not answer."""
     endpoints = {STAGING: pipeline.staging_endpoint, PRODUCTION: pipeline.endpoint}
     endpoint = endpoints.get(step.stage.name)
     if endpoint is None or step.done is None or step.done.status != "done":
@@ -142,7 +142,7 @@ def _as_it_stands(services: Services, pipeline: Pipeline, release: Release, step
         return _anew(step, f"{alias} is not v{version}" if named is None else f"{alias} is v{named.version}")
     with target() as opened:
         status = opened.status(endpoint)
-    if status is None or status.version != str(version):
+    if status is None or status.version != str(version) or status.state == "updating" or not status.ready:
         return _anew(step, f"{endpoint} does not serve v{version}")
     return step
 

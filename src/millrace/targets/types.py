@@ -46,13 +46,21 @@ class CanaryStatus:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentStatus:
-    """How a deployment stands. `version` is what takes traffic now, the most of it (None: nothing yet)."""
+    """How a deployment stands.
+
+    Attributes:
+        state: of the last change; after a failed one the endpoint serves what it did before.
+        version: what takes traffic now, the most of it (None: nothing yet).
+        message: why the last change failed.
+        ready: whether it answers.
+    """
 
     endpoint: str
     state: Literal["ready", "updating", "failed"]
     version: str | None
     message: str = ""
     canary: CanaryStatus | None = None
+    ready: bool = True
 
 
 @dataclass(frozen=True, slots=True)

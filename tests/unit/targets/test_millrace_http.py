@@ -84,6 +84,18 @@ def test_a_failed_update_names_what_serves() -> None:
     assert target(answer).status("e") == DeploymentStatus("e", "failed", "1", "no such file")
 
 
+def test_an_endpoint_that_no_worker_answers_for_is_not_ready() -> None:
+    """Its configuration names what it should serve all the same."""
+    told = {"ready": "NOT_READY", "config_update": "NOT_UPDATING", "message": "no worker is up"}
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={**shown("1"), "state": told})
+
+    found = target(answer).status("e")
+    assert found is not None
+    assert (found.state, found.version, found.ready) == ("ready", "1", False)
+
+
 @pytest.mark.parametrize(
     ("status", "code", "kind"),
     [

@@ -160,9 +160,9 @@ def _status(endpoint: str, found: Mapping[str, Any]) -> DeploymentStatus:
     shares = {route["served_entity_name"]: route["traffic_percentage"] for route in _routes(found)}
     versions = {entity["name"]: entity.get("entity_version") for entity in config["served_entities"]}
     version = versions.get(max(shares, key=lambda name: shares[name])) if shares else None
-    message = state.get("message", "")
+    message, ready = state.get("message", ""), state["ready"] == "READY"
     if state["config_update"] == "IN_PROGRESS":
-        return DeploymentStatus(endpoint, "updating", version, message)
+        return DeploymentStatus(endpoint, "updating", version, message, ready=ready)
     if state["config_update"] != "NOT_UPDATING":
-        return DeploymentStatus(endpoint, "failed", version, message)
-    return DeploymentStatus(endpoint, "ready", version, canary=_canary(found))
+        return DeploymentStatus(endpoint, "failed", version, message, ready=ready)
+    return DeploymentStatus(endpoint, "ready", version, canary=_canary(found), ready=ready)
