@@ -91,14 +91,14 @@ def run_pipeline(
 
 
 def run_plan(services: Services, pipeline: Pipeline, plan: Plan, target: OpenTarget, progress: Progress) -> RunReport:
-    """Execute one plan, as it is.
+    """Execute one plan, as it is. Each stage that needs the target opens it: `opened_once` keeps it open between them.
 
     Raises:
         Conflict, MillraceError: as `run_pipeline`.
     """
-    with alone(services, pipeline.name), ExitStack() as stack:
+    with alone(services, pipeline.name):
         resumed = bool(plan.needed) and _was_interrupted(services, pipeline)
-        done = _execute(services, pipeline, plan, opened_once(target, stack), progress) if plan.needed else []
+        done = _execute(services, pipeline, plan, target, progress) if plan.needed else []
     for status in ("refused", "waiting"):
         reasons = tuple(report.detail for report in done if report.status == status)
         if reasons:
@@ -109,7 +109,7 @@ def run_plan(services: Services, pipeline: Pipeline, plan: Plan, target: OpenTar
 
 
 def opened_once(target: OpenTarget, stack: ExitStack) -> OpenTarget:
-    """The target, opened by the first stage that needs it and kept open for the others."""
+    """The target, opened by the first that needs it and kept open for the others, until the stack ends."""
     opened: list[DeploymentTarget] = []
 
     def shared() -> AbstractContextManager[DeploymentTarget]:

@@ -7,7 +7,6 @@ them together are tags of the version, which name the training's group.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
@@ -17,7 +16,7 @@ from millrace.pipeline.attempts import PRODUCTION, REGISTER, STAGING, VALIDATE
 from millrace.pipeline.context import OpenTarget, Pins
 from millrace.pipeline.declare import Pipeline
 from millrace.pipeline.definition import definition
-from millrace.pipeline.execute import RunReport, opened_once, run_plan
+from millrace.pipeline.execute import RunReport, run_plan
 from millrace.pipeline.fingerprint import fingerprint
 from millrace.pipeline.plan import Plan, Request, Step, Training, last_due, refresh_stages, stages_of, steps_of
 from millrace.pipeline.policy import Decision
@@ -124,10 +123,8 @@ def _run(
     stages = sorted(stages, key=lambda pair: order.get(pair[0].name, 0))
     names = [stage.name for stage, _ in stages]
     plan = _plan(services, pipeline, release.why, stages[: names.index(upto) + 1])
-    with ExitStack() as stack:
-        shared = opened_once(target, stack)
-        steps = tuple(as_it_stands(services, pipeline, release, step, shared) for step in plan.steps)
-        return run_plan(services, pipeline, replace(plan, steps=steps), shared, progress)
+    steps = tuple(as_it_stands(services, pipeline, release, step, target) for step in plan.steps)
+    return run_plan(services, pipeline, replace(plan, steps=steps), target, progress)
 
 
 def as_it_stands(services: Services, pipeline: Pipeline, release: Release, step: Step, target: OpenTarget) -> Step:
