@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,6 +28,8 @@ from tests.integration.test_pipeline_run import MODEL, NOW, PAGE, START, WEEK, p
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
+    pytest.mark.timeout(900),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -59,6 +62,9 @@ class Home:
         target = next(each for each in find_project(self.folder).targets if each.name == to)
         return deploy(scene, target, consent, version)
 
+    def later(self) -> None:
+        self.workspace.clock.set(self.workspace.clock.now() + timedelta(minutes=1))
+
     def stands(self, alias: str) -> tuple[str, str]:
         """What the alias names, and what its endpoint serves."""
         entry = self.workspace.registry.by_alias(MODEL, alias)
@@ -90,7 +96,7 @@ def test_what_serves_decides_whether_a_release_is_deployed(home: Home) -> None:
     assert home.stands("production") == home.stands("staging") == ("2", "2")
     _twice_is_once(home, second)
     _the_first_again(home, first)
-    _after_a_rollback(home, first)
+    _after_a_rollback(home, first, second)
     _where_only_the_endpoint_or_only_the_alias_differs(home, first)
 
 
@@ -126,14 +132,26 @@ def _the_first_again(home: Home, first: Scene) -> None:
     assert home.stands("production") == ("2", "2")
 
 
-def _after_a_rollback(home: Home, first: Scene) -> None:
-    """A mere run leaves it as it is; who names the release gets it."""
-    roll_back(home.workspace, first.open_server, MODEL, "trouble")
+def _after_a_rollback(home: Home, first: Scene, second: Scene) -> None:
+    """A mere run leaves it as it is, and so does its commit; who names the release gets it, approved anew."""
+    home.later()
+    roll_back(home.workspace, first.open_server, MODEL, "trouble at night")
+    home.later()
     assert home.stands("production") == ("1", "1")
     run_pipeline(home.workspace, first.pipeline, first.open_server, Quiet())
     assert home.stands("production") == ("1", "1")
-    assert home.deploy(first, "prod", version="2").status == "passed"
+    moves = home.moves
+    for consent in (NOBODY, ADA):  # a job that runs again brings its approval along
+        again = home.deploy(second, "prod", consent)
+        assert (again.status, again.exit_code) == ("refused", 3)
+        assert again.summary == "ml.models.shop v2 was rolled back 2025-04-14T00:01:00Z: trouble at night"
+        assert "--model-version 2" in again.hint
+    named = home.deploy(first, "prod", version="2")
+    assert (named.exit_code, named.summary) == (3, "nobody has approved ml.models.shop v2 for target prod")
+    assert (home.stands("production"), home.moves) == (("1", "1"), moves)
+    assert home.deploy(first, "prod", ADA, version="2").status == "passed"
     assert home.stands("production") == ("2", "2")
+    assert home.deploy(second, "prod").status == "passed"
 
 
 def _where_only_the_endpoint_or_only_the_alias_differs(home: Home, first: Scene) -> None:

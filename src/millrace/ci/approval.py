@@ -9,6 +9,7 @@ from datetime import datetime
 from millrace.ci.types import Check, StageResult, Target
 from millrace.core.errors import NotApproved, UsageError
 from millrace.core.events import Event
+from millrace.pipeline.rollback import rolled_back
 from millrace.registry.types import VersionEntry
 from millrace.workspace import Workspace
 
@@ -69,7 +70,7 @@ def not_approved(
 
 
 def approve(workspace: Workspace, entry: VersionEntry, target: Target, by: str, reason: str) -> Approval:
-    """Write an approval down. The same person's for the same version and target is written once.
+    """Write an approval down. The same person's for the same version and target is written once, and once more after a rollback.
 
     Raises:
         UsageError: no name, or no reason.
@@ -86,13 +87,14 @@ def approve(workspace: Workspace, entry: VersionEntry, target: Target, by: str, 
 
 
 def approvals(workspace: Workspace, entry: VersionEntry, target: Target) -> list[Approval]:
-    """Those of a version for a target, oldest first."""
+    """Those of a version for a target, oldest first; none from before a rollback that has taken it out of production."""
+    left = rolled_back(workspace, entry.model, entry.version)
     found: list[Approval] = []
     after = 0
     while page := workspace.events.read(after=after, kind=APPROVED, subject=entry.model):
         found += [_approval(event) for event in page if _is_for(event.data, entry, target)]
         after = page[-1].cursor
-    return found
+    return [each for each in found if left is None or each.at >= left.at]
 
 
 def require_approval(

@@ -8,8 +8,8 @@ from typing import cast
 from millrace.core.errors import InvalidState, UsageError
 from millrace.pipeline.context import OpenTarget
 from millrace.pipeline.port import Services
-from millrace.registry.promotion import rollback
-from millrace.registry.types import ModelName, Promotion
+from millrace.registry.promotion import PRODUCTION, rollback
+from millrace.registry.types import ModelName, ModelVersion, Promotion
 from millrace.targets.types import DeploymentSpec
 
 DEPLOYMENT = "deployment"  # the key of a promotion's verdict that says where the version went
@@ -33,8 +33,16 @@ def roll_back(services: Services, open_target: OpenTarget, model: str | None, wh
     )
 
 
+def rolled_back(services: Services, model: ModelName, version: ModelVersion) -> Promotion | None:
+    """The rollback that took a version out of production; None where none did, or it has been there again since."""
+    log = services.promotions.read(model)
+    moves = [each for each in log if each.alias == PRODUCTION and version in {each.version, each.replaced}]
+    # Only a rollback comes without a verdict.
+    return moves[-1] if moves and moves[-1].replaced == version and not moves[-1].verdict else None
+
+
 def _only_model(services: Services) -> ModelName:
-    models = sorted({promotion.model for promotion in services.promotions.read() if promotion.alias == "production"})
+    models = sorted({promotion.model for promotion in services.promotions.read() if promotion.alias == PRODUCTION})
     if len(models) == 1:
         return models[0]
     if not models:

@@ -75,7 +75,7 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
     ],
 )
 def test_what_was_deployed_once_is_deployed_again_where_it_does_not_answer(
-    workspace: Workspace, stage: Stage, stands: DeploymentStatus | None, needed: bool
+    workspace: Workspace, stage: Stage, stands: DeploymentStatus | None, *, needed: bool
 ) -> None:
     done = StageRun(cast(Any, 1), "churn", stage.name, stage.fingerprint, "done", NOW, NOW, 0.1, {"version": "1"})
     step = Step(stage, needed=False, why="done, unchanged since", done=done)

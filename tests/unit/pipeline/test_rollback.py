@@ -13,6 +13,7 @@ import millrace as mr
 from millrace.pipeline.definition import definition
 from millrace.pipeline.plan import Request, Training, build_plan
 from millrace.pipeline.retrain import in_production
+from millrace.pipeline.rollback import rolled_back
 from millrace.registry.types import ModelName, ModelVersion, Promotion
 from millrace.workspace import Workspace, open_workspace
 
@@ -57,6 +58,31 @@ def test_a_changed_pipeline_whose_version_was_rolled_back_is_not_trained_again(w
     assert _training(workspace, CHANGED).key is None
     assert _training(workspace, PIPELINE).key is None
     assert "differs from the one that made v2" in _training(workspace, replace(CHANGED, seed=1)).why
+
+
+def test_a_version_is_rolled_back_until_it_is_in_production_again(workspace: Workspace) -> None:
+    model, one, two = ModelName(PIPELINE.model_name), ModelVersion("1"), ModelVersion("2")
+    judged: dict[str, object] = {"winner": "linear"}
+
+    def out() -> list[bool]:
+        return [rolled_back(workspace, model, each) is not None for each in (one, two)]
+
+    assert out() == [False, False]
+    _promoted(workspace, "1", None, judged)
+    _promoted(workspace, "2", one, judged)
+    assert out() == [False, False]  # replaced by a promotion
+    _rolled_back(workspace, "1", "2")
+    found = rolled_back(workspace, model, two)
+    assert found is not None
+    assert (found.version, found.at, found.why) == ("1", FIRST + timedelta(days=2), "because")
+    assert out() == [False, True]
+    _promoted(workspace, "3", one, judged)
+    assert out() == [False, True]  # what came after the other one says nothing about it
+    _rolled_back(workspace, "1", "3")
+    _rolled_back(workspace, "3", "1")
+    assert out() == [True, True]
+    _promoted(workspace, "2", ModelVersion("3"), judged)
+    assert out() == [True, False]
 
 
 def _training(workspace: Workspace, pipeline: mr.Pipeline) -> Training:

@@ -12,18 +12,20 @@ from millrace.ci.stages.scene import Scene
 from millrace.ci.stages.train import facts
 from millrace.ci.stages.validate import verdict_result
 from millrace.ci.types import Check, StageResult, Status, Target
+from millrace.core.clock import iso
 from millrace.core.errors import InvalidState, NotApproved
 from millrace.pipeline.execute import RunReport, opened_once
 from millrace.pipeline.release import Release, deploy_release, stage_release, verdict_stage
-
-_PRODUCTION = "production"
+from millrace.pipeline.rollback import rolled_back
+from millrace.registry.promotion import PRODUCTION
 
 
 def deploy(scene: Scene, to: Target, consent: Consent, version: str | None = None) -> StageResult:
     """Bring the version that was trained from this commit to a target in the same home.
 
     A target whose alias is not `production` ends with the staging endpoint. Where the version is named and served there already,
-    nothing is done; where another one has taken its place since, it is deployed again.
+    nothing is done; where another one has taken its place since, it is deployed again. After a rollback that takes its number: a
+    job that runs again does not ask for it.
 
     Raises:
         InvalidState: nothing was trained from this commit, or it was not judged yet, or the files differ from the commit.
@@ -31,6 +33,8 @@ def deploy(scene: Scene, to: Target, consent: Consent, version: str | None = Non
     begun = time.perf_counter()
     release = scene.release(version)
     refused = refusal(scene, to, release)
+    if refused is None and version is None and to.alias == PRODUCTION:
+        refused = _rolled_back(scene, to, release)
     if refused is not None:
         return refused
     with ExitStack() as stack:
@@ -38,11 +42,23 @@ def deploy(scene: Scene, to: Target, consent: Consent, version: str | None = Non
         return _deployed(shared, to, consent, release, begun)
 
 
+def _rolled_back(scene: Scene, to: Target, release: Release) -> StageResult | None:
+    """Why a version that nobody has named does not come back by itself; None where no rollback has taken it out."""
+    entry = release.entry
+    left = rolled_back(scene.workspace, entry.model, entry.version)
+    if left is None:
+        return None
+    summary = f"{entry.model} v{entry.version} was rolled back {iso(left.at)}: {left.why}"
+    hint = f"`--model-version {entry.version}` deploys it all the same"
+    check = Check("rollback", "failed", summary)
+    return StageResult("deploy", to.name, "refused", summary, (check,), facts(scene, str(entry.version)), hint=hint)
+
+
 def _deployed(scene: Scene, to: Target, consent: Consent, release: Release, begun: float) -> StageResult:
     staged = stage_release(scene.workspace, scene.pipeline, release, scene.open_server, scene.progress)
     checks = _checks(staged, "staging", f"{scene.pipeline.staging_endpoint} serves v{release.entry.version} already")
     told = facts(scene, str(release.entry.version))
-    if staged.status == "refused" or to.alias != _PRODUCTION:
+    if staged.status == "refused" or to.alias != PRODUCTION:
         return _result(to, release, staged.status, checks, told, begun=begun)
     try:
         approval = require_approval(scene.workspace, release.entry, scene.target, to, consent)
@@ -53,7 +69,7 @@ def _deployed(scene: Scene, to: Target, consent: Consent, release: Release, begu
         release = replace(release, why=approval.added_to(release.why))
         told |= {"approved_by": approval.by, "approval_reason": approval.reason}
     done = deploy_release(scene.workspace, scene.pipeline, release, scene.open_server, scene.progress)
-    checks += _checks(done, _PRODUCTION, f"{scene.pipeline.endpoint} serves v{release.entry.version} already")
+    checks += _checks(done, PRODUCTION, f"{scene.pipeline.endpoint} serves v{release.entry.version} already")
     return _result(to, release, done.status, checks, told, begun=begun)
 
 
