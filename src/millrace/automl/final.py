@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -70,13 +70,22 @@ def judged(
     return Judged(problem, chosen, kept, rows.target[covered], weights, end)
 
 
-def choose(found: Judged, plan: SplitPlan, *, low_latency: bool, blend: bool) -> Final:
-    """What the final model is made of; `found` has a trial.
+def choose(
+    trials: Sequence[Trial], plan: SplitPlan, *, low_latency: bool, blend: bool, judged: Callable[[], Judged]
+) -> Final:
+    """What the final model is made of.
 
     A blend is taken where it is better than the best trial on rows that neither its weights nor that choice has seen; never where the folds'
     models have not seen the newest rows.
+
+    Args:
+        trials: at least one, the best first.
+        plan: how the rows were split.
+        low_latency: a refit is asked for.
+        blend: whether a blend may be taken.
+        judged: reads what the trials said; asked only where a blend may be taken, since it takes time.
     """
-    best = found.trials[0]
+    best = trials[0]
     kind: FinalKind = "refit" if low_latency or plan.kind in {"time", "column"} else "bag"
     why = {
         "bag": f"the mean of the models that {best.name}, the best trial, has of the folds",
@@ -84,15 +93,24 @@ def choose(found: Judged, plan: SplitPlan, *, low_latency: bool, blend: bool) ->
         + ("" if low_latency else ", since its folds' models have not seen the newest"),
     }
     single = Final(kind, (Member(best.number, 1.0),), best.score, why[kind])
-    if kind == "refit" or not blend or len(found.trials) == 1:
+    if kind == "refit" or not blend or len(trials) == 1:
         return single
     try:
-        gain = _gain(found)
-        weights = greedy(found, np.arange(len(found.target)))
+        return _blend(judged()) or single
     except TimeoutError:
         return replace(single, why=f"{single.why}; there was no time to look for a blend")
+
+
+def _blend(found: Judged) -> Final | None:
+    """None where none is better than the best trial.
+
+    Raises:
+        TimeoutError: the time is over.
+    """
+    gain = _gain(found)
+    weights = greedy(found, np.arange(len(found.target)))
     if gain <= 0 or len(weights) == 1:
-        return single
+        return None
     members = tuple(Member(number, share) for number, share in sorted(weights.items(), key=lambda one: -one[1]))
     said = f"on rows that chose neither, a blend is better than the best trial by {gain:.4g}"
     return Final("blend", members, found.score(weights), said)

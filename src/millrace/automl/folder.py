@@ -80,7 +80,7 @@ class SearchFolder:
         folder = self.path / "trials"
         folder.mkdir(exist_ok=True)
         if predictions:
-            write_whole(folder / f"{trial.number}.predictions", dict(predictions))
+            write_whole(self._said(trial.number), dict(predictions))
         _write_text(folder / f"{trial.number}.json", json.dumps(_to_json(trial)))
 
     def trials(self, preparations: Mapping[bool, Preparation]) -> list[Trial]:
@@ -89,10 +89,16 @@ class SearchFolder:
         found = [_from_json(json.loads(text), preparations) for text in texts]
         return sorted(found, key=lambda trial: trial.number)
 
+    def has_predictions(self, trial: int) -> bool:
+        """Whether a trial's predictions were kept."""
+        return self._said(trial).exists()
+
     def predictions(self, trial: int) -> Predictions:
         """By fold; empty where none were kept."""
-        path = self.path / "trials" / f"{trial}.predictions"
-        return pickle.loads(path.read_bytes()) if path.exists() else {}  # noqa: S301 - ours
+        return pickle.loads(self._said(trial).read_bytes()) if self.has_predictions(trial) else {}  # noqa: S301 - ours
+
+    def _said(self, trial: int) -> Path:
+        return self.path / "trials" / f"{trial}.predictions"
 
     def models_size(self, trial: int) -> int:
         """Bytes of its models."""

@@ -214,17 +214,19 @@ def _final(asked: Asked, folder: SearchFolder, contest: Contest, limits: Limits,
     board = [
         trial
         for trial in replace(search, trials=tuple(contest.trials.values())).leaderboard
-        if folder.predictions(trial.number)
+        if folder.has_predictions(trial.number)
     ]
-    folds = folds_of(job.plan, job.problem.task, job.rows)
     end = (
         limits.end - _assembling_s(folder.models_size(contest.best.number), slowness) - _CHOOSE_SHARE * limits.budget_s
     )
     final = choose(
-        judged(job.problem, job.rows, folds, board, folder, end=end),
+        board,
         job.plan,
         low_latency=limits.latency == "low",
         blend=limits.blend and job.plan.total > 1,
+        judged=lambda: judged(
+            job.problem, job.rows, folds_of(job.plan, job.problem.task, job.rows), board, folder, end=end
+        ),
     )
     if final.kind != "refit":
         return final
@@ -251,7 +253,7 @@ def _refit(contest: Contest, number: int, end: float) -> bool:
 
 def _without_a_whole_trial(asked: Asked, folder: SearchFolder, contest: Contest) -> Final:
     """The time was too short for any trial: what was fitted of one, else a dummy, which is quick."""
-    begun = [trial for trial in contest.trials.values() if trial.fold_scores and folder.predictions(trial.number)]
+    begun = [trial for trial in contest.trials.values() if trial.fold_scores and folder.has_predictions(trial.number)]
     if begun:
         most = max(begun, key=lambda trial: (len(trial.fold_scores), -trial.number))
         done = len(most.fold_scores)
