@@ -11,8 +11,6 @@ from millrace.automl.folder import SearchFolder
 from millrace.automl.types import Final, Member, Problem, SplitPlan
 
 Part = tuple[str, float, Any]
-
-
 _REPEATS_ALONE = 2
 
 
@@ -22,9 +20,13 @@ def parts_of(final: Final, plan: SplitPlan, folder: SearchFolder) -> list[Part]:
     for member in final.members:
         models = [(fold, folder.load_model(member.trial, fold)) for fold in member_folds(final, member, plan, folder)]
         for fold, model in models:
-            name = f"trial_{member.trial}" + ("" if fold is None else f"_fold_{fold}")
-            found.append((name, member.weight / len(models), model))
+            found.append((part_name(member.trial, fold), member.weight / len(models), model))
     return found
+
+
+def part_name(trial: int, fold: int | None) -> str:
+    """`trial_7_fold_2`; `trial_7` for the one of all rows."""
+    return f"trial_{trial}" + ("" if fold is None else f"_fold_{fold}")
 
 
 def member_folds(final: Final, member: Member, plan: SplitPlan, folder: SearchFolder) -> list[int | None]:

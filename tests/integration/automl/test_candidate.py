@@ -5,16 +5,22 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import json
+import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd  # noqa: TID253 - frames are what is asked
 import pytest
 
 import millrace as mr
-from millrace.automl.folder import SearchFolder
+from millrace.automl import again
+from millrace.automl.folder import SearchFolder, tidy
+from millrace.core.errors import InvalidState
 from millrace.training.types import Track, TrainingData
 from millrace.workspace import Workspace, open_workspace
 from tests.integration.automl.ran_notebooks import names_after
@@ -113,6 +119,52 @@ def test_a_model_whose_parts_were_tidied_away_is_fitted_again_to_the_bit(asked: 
     again = candidate.fit(asked.training(days, threads=2))
     assert list(kept.path.glob("models/*"))
     assert (shares_of(first, asked) == shares_of(again, asked)).all()
+
+
+def test_a_model_that_is_asked_for_again_is_the_last_to_be_tidied_away(asked: Asked) -> None:
+    candidate = mr.AutoML(minutes=5, max_trials=2)
+    candidate.fit(asked.training())
+    kept = asked.folder.path
+    os.utime(kept / "state.json", (1, 1))
+    later = [SearchFolder(asked.track.folder / f"later-{number}") for number in range(6)]
+    for number, folder in enumerate(later):
+        folder.path.mkdir()
+        folder.finish()
+        os.utime(folder.path / "state.json", (2 + number, 2 + number))
+    candidate.fit(asked.training())
+    tidy(asked.track.folder, later[-1])
+    assert list(kept.glob("models/*"))
+
+
+def test_a_part_that_another_search_removes_meanwhile_is_never_left_out(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidate = mr.AutoML(minutes=5, max_trials=2)
+    candidate.fit(asked.training())
+    trial, fold = asked.folder.state()["parts"][1]
+    shutil.rmtree(asked.folder.path / "models")
+    fit = again._fit
+
+    def removed(*given: Any) -> None:
+        fit(*given)
+        asked.folder.model(trial, fold).unlink()
+
+    monkeypatch.setattr(again, "_fit", removed)
+    with pytest.raises(InvalidState, match="were removed while they were read"):
+        candidate.fit(asked.training())
+    monkeypatch.undo()
+    assert len(candidate.fit(asked.training()).estimators_) == 10  # type: ignore[attr-defined]
+
+
+def test_where_a_part_can_not_be_fitted_again_the_rows_are_not_kept_twice(asked: Asked) -> None:
+    candidate = mr.AutoML(minutes=5, max_trials=2)
+    candidate.fit(asked.training())
+    shutil.rmtree(asked.folder.path / "models")
+    for kept in asked.folder.path.glob("trials/*.json"):
+        kept.write_text(json.dumps(json.loads(kept.read_text()) | {"estimator": "sklearn.dummy.Nobody"}))
+    with pytest.raises(InvalidState, match="could not be fitted again"):
+        candidate.fit(asked.training())
+    assert not asked.folder.job.exists()
 
 
 def shares_of(model: object, asked: Asked) -> np.ndarray:
