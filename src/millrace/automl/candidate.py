@@ -18,12 +18,13 @@ from millrace.automl.kept_rows import with_rows_kept
 from millrace.automl.metrics import metric_for
 from millrace.automl.read import Given
 from millrace.automl.record.nested import NestedLog
-from millrace.automl.run import Found, Limits, run_search
+from millrace.automl.record.writer import SEARCH
+from millrace.automl.run import Found, Limits, left_s, run_search
 from millrace.automl.space import spaces
 from millrace.automl.types import Latency, Search, Trial
 from millrace.automl.workers.pool import Pool
 from millrace.core.clock import SystemClock
-from millrace.training.types import TrainingData
+from millrace.training.types import Track, TrainingData
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,8 +108,10 @@ class AutoML:
         state = folder.state()
         if state.get("done"):
             if "parts" in state:
+                _name(folder, data.track)
                 return model_again(asked, folder, state, data.threads)
             folder = find_folder(root, key, finished=False)
+        _name(folder, data.track)
         found = self._searched(asked, folder, data, begun)
         if found.interrupted:
             raise KeyboardInterrupt
@@ -120,29 +123,35 @@ class AutoML:
 
     def _searched(self, asked: Asked, folder: SearchFolder, data: TrainingData, begun: float) -> Found:
         """Search; what is logged of it is there when this ends."""
-        budget_s = self.minutes * 60
         with Pool(data.threads) as pool, ExitStack() as held:
             log = None
             if data.track is not None and data.track.run is not None:
-                asked, job = with_rows_kept(asked, folder.data), asked.job
-                sketch = Search(folder.id, job.problem, asked.dataset, job.plan, budget_s, data.seed, data.threads)
+                job = asked.job
+                asked = with_rows_kept(asked, folder.data)
+                whole_s = self.minutes * 60
+                sketch = Search(folder.id, job.problem, asked.dataset, job.plan, whole_s, data.seed, data.threads)
                 log = held.enter_context(closing(NestedLog(data.track, data.track.run, sketch)))
-            limits = Limits(
-                begun,
-                budget_s,
-                after_s=lambda: 0.0 if log is None else min(log.left_s, _LOGGING_SHARE * budget_s),
-                max_trials=self.max_trials,
-                latency=self.latency,
-                blend=self.blend,
-                importance=log is not None,
-                seed=data.seed,
-            )
+            limits = self._limits(log, begun, float(folder.state().get("used_s", 0.0)), data.seed)
             families = spaces(frozenset(self.exclude_frameworks))
             watch = log or _Nobody()
             found = run_search(asked, folder, families, limits, pool=pool, clock=SystemClock(), watch=watch)
             if log is not None:
                 log.importance(found.search)
             return found
+
+    def _limits(self, log: NestedLog | None, begun: float, used_s: float, seed: int) -> Limits:
+        budget_s = left_s(self.minutes * 60, used_s)
+        return Limits(
+            begun,
+            budget_s,
+            used_s,
+            after_s=lambda: 0.0 if log is None else min(log.left_s, _LOGGING_SHARE * budget_s),
+            max_trials=self.max_trials,
+            latency=self.latency,
+            blend=self.blend,
+            importance=log is not None,
+            seed=seed,
+        )
 
     def _ask(self, data: TrainingData) -> Asked:
         target, time_col = (_unused(name, data) for name in (_TARGET, _TIME))
@@ -157,6 +166,12 @@ class AutoML:
 
 def _given(frame: pd.DataFrame) -> Given:
     return Given(frame, {name: str(kind) for name, kind in frame.dtypes.items()}, "training set")
+
+
+def _name(folder: SearchFolder, track: Track | None) -> None:
+    """In the candidate's run: the trials of a search that is taken again are under the run that searched."""
+    if track is not None and track.run is not None:
+        track.tracking.log(track.run, tags={SEARCH: folder.id})
 
 
 def _unused(name: str, data: TrainingData) -> str:

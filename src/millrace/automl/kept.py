@@ -20,7 +20,7 @@ from millrace.automl.record.log import RunLog
 from millrace.automl.record.messages import Failed, Outcome, Recorded
 from millrace.automl.record.model import example_of
 from millrace.automl.record.recording import Recording
-from millrace.automl.run import Found, Limits, Watch, run_search
+from millrace.automl.run import Found, Limits, Watch, left_s, run_search
 from millrace.automl.space import spaces
 from millrace.automl.summary import AutoMLSummary
 from millrace.automl.types import Latency, Search, Trial
@@ -29,7 +29,6 @@ from millrace.automl.workers.pool import Pool
 from millrace.core.errors import MillraceError
 from millrace.workspace import open_workspace
 
-_LEAST_S = 3.0
 _SHORT_S = 10.0
 _LOGGING_SHARE = 0.2  # at most: what takes longer comes behind
 
@@ -66,7 +65,7 @@ def search_here(dataset: Any, wish: Wish, options: Options) -> AutoMLSummary:
         log.begin(_experiment(asked, options), sketch, notebooks=True, known=known)
         used_s = float(folder.state().get("used_s", 0.0))
         limits = _limits(log, begun, options, used_s, wish.seed)
-        watch = _Watching(log, folder, options.watch or lines_where_somebody_looks(), begun - used_s)
+        watch = _Watching(log, lines_where_somebody_looks() if options.watch is None else options.watch)
         families = spaces(frozenset(options.exclude_frameworks))
         found = run_search(asked, folder, families, limits, pool=pool, clock=workspace.clock, watch=watch)
         pool.close()
@@ -124,12 +123,10 @@ def _told_where_it_fails(log: RunLog) -> Iterator[None]:
 
 @dataclass(slots=True)
 class _Watching:
-    """Logs each trial, keeps how much time was used since it began (without what it lay still after it was killed), and passes on to who looks on."""
+    """Logs each trial, and passes on to who looks on."""
 
     log: RunLog
-    folder: SearchFolder
     other: Watch | None
-    since: float
 
     def begun(self, search: Search) -> None:
         if self.other is not None:
@@ -137,7 +134,6 @@ class _Watching:
 
     def ended(self, trial: Trial, best: Trial | None, left_s: float) -> None:
         self.log.trial(trial)
-        self.folder.keep_state(used_s=time.monotonic() - self.since)
         if self.other is not None:
             self.other.ended(trial, best, left_s)
 
@@ -160,7 +156,8 @@ def _limits(log: RunLog, begun: float, options: Options, used_s: float, seed: in
     budget_s = options.minutes * 60
     return Limits(
         begun=begun,
-        budget_s=max(budget_s - used_s, min(budget_s, _LEAST_S)),
+        budget_s=left_s(budget_s, used_s),
+        used_s=used_s,
         after_s=lambda: min(log.left_s, _LOGGING_SHARE * budget_s),
         max_trials=options.max_trials,
         latency=options.latency,

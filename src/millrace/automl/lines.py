@@ -39,7 +39,8 @@ class Lines:
 def lines_where_somebody_looks() -> Lines | None:
     """In a terminal or a notebook; None in a program whose errors go into a file or a pipe."""
     ipython = sys.modules.get("IPython")
-    if sys.stderr.isatty() or (ipython is not None and ipython.get_ipython() is not None):
+    is_terminal = getattr(sys.stderr, "isatty", lambda: False)()  # there is no stream in a program without a console
+    if is_terminal or (ipython is not None and ipython.get_ipython() is not None):
         return Lines()
     return None
 

@@ -29,6 +29,7 @@ _DRAIN_S = 0.3
 _REFIT_SLACK = 1.5
 _RESTART_S = 3.0
 _CHOOSE_S, _DUMMY_S = 0.3, 0.5
+_LEAST_S = 3.0
 
 
 class Watch(Protocol):
@@ -50,6 +51,7 @@ class Limits:
     Attributes:
         begun: the `time.monotonic()` from which the time counts.
         budget_s: the time.
+        used_s: what the search had used before it was killed, `begun` being when it goes on.
         after_s: what of it is kept for what the caller does with the model; asked again and again, since that is learned meanwhile.
         max_trials: how many trials are begun at most; None: as many as there is time for.
         latency: `low`: one refit as the final model.
@@ -60,6 +62,7 @@ class Limits:
 
     begun: float
     budget_s: float
+    used_s: float = 0.0
     after_s: Callable[[], float] = field(default=lambda: 0.0)
     max_trials: int | None = None
     latency: Latency = "normal"
@@ -71,6 +74,11 @@ class Limits:
     def end(self) -> float:
         """When the final model must be there."""
         return self.begun + self.budget_s - self.after_s()
+
+
+def left_s(whole_s: float, used_s: float) -> float:
+    """What a search that was killed still has of its time: at least the little in which it can end."""
+    return max(whole_s - used_s, min(whole_s, _LEAST_S))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +113,7 @@ def run_search(
     """
     libraries = Libraries()
     folder.begin(asked.job)
+    _keep_used(folder, limits)
     pool.load(folder.job)
     search = _blank(asked, folder, limits, pool.size)
     deadline = _deadline(asked, folder, limits, libraries)
@@ -123,6 +132,11 @@ def run_search(
     trials = tuple(contest.trials[number] for number in sorted(contest.trials))
     whole = replace(search, trials=trials, final=final, importance=weights, seconds=time.monotonic() - limits.begun)
     return Found(whole, model, interrupted)
+
+
+def _keep_used(folder: SearchFolder, limits: Limits) -> None:
+    """How much time was used since it began, without what it lay still after it was killed."""
+    folder.keep_state(used_s=limits.used_s + time.monotonic() - limits.begun)
 
 
 def _blank(asked: Asked, folder: SearchFolder, limits: Limits, threads: int) -> Search:
@@ -153,6 +167,7 @@ def _contest(
     )
 
     def told(trial: Trial) -> None:
+        _keep_used(folder, limits)
         watch.ended(trial, contest.best, max(contest.left_s, 0.0))
 
     contest = Contest(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from millrace.automl.record.messages import Logged
 from millrace.automl.record.recording import Recording
+from millrace.automl.record.writer import SEARCH
 from millrace.automl.types import Final, Search, Trial
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class AutoMLSummary:
 
         recorded, search_id = self.recording.wait(), self.found.id
         with closing(require_home(self.home)) as workspace:
-            tags = {"millrace.automl": search_id}
+            tags = {SEARCH: search_id}
             version = workspace.registry.register(ModelName(name), recorded.model_uri, recorded.run_id, tags, search_id)
             return str(version.version)
 

@@ -87,6 +87,34 @@ def test_as_a_candidate_it_is_one_model_that_is_given_again_to_the_bit(
     assert (shares_of(first, asked) == shares_of(second, asked)).all()
 
 
+def test_a_later_run_that_takes_the_same_search_names_it_so_that_its_trials_are_found(asked: Asked) -> None:
+    candidate, tracking = mr.AutoML(minutes=5, max_trials=2), asked.workspace.tracking
+    candidate.fit(asked.training())
+    later = tracking.start("churn", "automl", {})
+    candidate.fit(replace(asked.training(), track=replace(asked.track, run=later)))
+    named = {one.id for one in tracking.list("churn") if one.tags.get("millrace.automl") == asked.folder.id}
+    trials = {one.id for one in tracking.list("churn") if one.tags.get("mlflow.parentRunId") == asked.track.run}
+    assert len(trials) == 2
+    assert named == trials | {str(asked.track.run), str(later)}
+
+
+def test_what_was_used_before_it_was_killed_counts(asked: Asked) -> None:
+    """As far as the search can see, a progress that fails kills it."""
+
+    def ends(said: str) -> None:
+        asked.said.append(said)
+        raise EOFError
+
+    training = replace(asked.training(), track=replace(asked.track, tell=ends))
+    for _ in range(2):
+        with pytest.raises(EOFError):
+            mr.AutoML(minutes=5).fit(training)
+        assert asked.folder.state()["used_s"] > 0
+        asked.folder.keep_state(used_s=200.0)
+    left = [float(said.split("; ")[1].removesuffix(" s left")) for said in asked.said]
+    assert 0.0 < left[1] <= 100.0 < left[0]
+
+
 def test_what_is_kept_of_it_is_what_is_kept_of_any_search(asked: Asked) -> None:
     candidate = mr.AutoML(minutes=5, max_trials=3)
     candidate.fit(asked.training())

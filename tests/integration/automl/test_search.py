@@ -113,7 +113,10 @@ def test_a_search_that_was_killed_before_it_was_done_goes_on_though_its_runs_are
 
 
 class Ends:
-    """Looks on, and ends the search with its first trial, as far as the search can see."""
+    """Looks on, and ends the search with its first trial, as far as the search can see; empty, as a list of trials is at first."""
+
+    def __len__(self) -> int:
+        return 0
 
     def begun(self, search: Search) -> None: ...
 

@@ -131,5 +131,5 @@ def test_what_trials_said_is_not_read_where_no_blend_may_be_taken(without: dict[
         raise AssertionError
 
     trials = cancelling().trials
-    asked = {"plan": PLAN, "low_latency": False, "blend": True} | without
+    asked: dict[str, Any] = {"plan": PLAN, "low_latency": False, "blend": True} | without
     assert final.choose(trials, **asked, judged=read).members == (Member(trials[0].number, 1.0),)

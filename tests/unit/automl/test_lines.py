@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from millrace.automl.lines import Lines
+from millrace.automl.lines import Lines, lines_where_somebody_looks
 from millrace.automl.types import Preparation, Trial
 
 
@@ -26,11 +23,9 @@ def test_a_line_is_written_when_the_best_changes_or_a_trial_fails(capsys: pytest
     ]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("shell", "looks"), [("IPython", True), (None, False)])
-def test_somebody_looks_in_a_notebook_but_not_behind_a_pipe(shell: str | None, tmp_path: Path, *, looks: bool) -> None:
-    code = "from millrace.automl.lines import lines_where_somebody_looks as find; print(find() is not None)"
-    command = [sys.executable, *(["-m", shell] if shell else []), "-c", code]
-    environment = os.environ | {"IPYTHONDIR": str(tmp_path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
-    assert done.stdout.strip() == str(looks)
+@pytest.mark.parametrize("errors", [None, object()], ids=["none", "no terminal"])
+def test_nobody_looks_where_there_are_no_errors_to_be_seen(errors: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a program without a console."""
+    monkeypatch.setattr(sys, "stderr", errors)
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
+    assert lines_where_somebody_looks() is None

@@ -10,17 +10,23 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TypeVar, cast
 
 import pytest
 
 from millrace.automl.record import child
 from millrace.automl.record.log import RunLog
 from millrace.automl.record.messages import Failed, Recorded
+from millrace.automl.record.nested import NestedLog
 from millrace.automl.record.recording import Recording
 from millrace.automl.types import Dataset, Problem, Search, SplitPlan
 from millrace.core.errors import InvalidState
+from millrace.tracking.port import Tracking
+from millrace.tracking.types import RunId
+from millrace.training.types import Track
 from millrace.workspace import open_workspace
 
+Seen = TypeVar("Seen")
 SKETCH = Search(
     "0-1",
     Problem("classification", "y", "log_loss", False, (0, 1)),
@@ -39,6 +45,21 @@ def test_one_wait_for_the_disk_does_not_keep_time_back_for_all_of_the_search(mon
     monkeypatch.setattr(child, "time", SimpleNamespace(monotonic=lambda: now[0]))
     assert child._rehearsed() == pytest.approx(0.01)
     assert next(waits, None) is None
+
+
+def test_what_could_not_be_written_is_not_waited_for(tmp_path: Path) -> None:
+    def full(*given: object) -> None:
+        del given
+        raise InvalidState("the disk is full")
+
+    track = Track(tmp_path, cast("Tracking", SimpleNamespace(log_text=full)), "churn")
+    log = NestedLog(track, RunId("1"), SKETCH)
+    wait_for(lambda: log.left_s < 0.5)  # a guess for the importances
+    for _ in range(5):
+        log.importance(SKETCH)  # nothing to write, which is quick
+    wait_for(lambda: log.left_s < 0.1)
+    with pytest.raises(InvalidState, match="the disk is full"):
+        log.close()
 
 
 @pytest.mark.slow
@@ -117,7 +138,7 @@ def test_runs_that_could_not_be_written_in_time_are_an_error(capsys: pytest.Capt
     assert not capsys.readouterr().err
 
 
-def wait_for(look: Callable[[], str]) -> str:
+def wait_for(look: Callable[[], Seen]) -> Seen:
     end = time.monotonic() + 60
     while not (seen := look()):
         assert time.monotonic() < end

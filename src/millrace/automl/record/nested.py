@@ -48,9 +48,9 @@ class NestedLog:
     @property
     def left_s(self) -> float:
         """How long it will take to write what is waiting, by how long it took so far; the first, which imports libraries, is not counted."""
-        took = [written.result() for written in self._written if written.done() and written.exception() is None]
-        each = median(took[1:]) if len(took) > 1 else _GUESS_S
-        return each * (len(self._written) - len(took) + 1)  # and one more: the importances
+        took = [one.result() for one in self._written[1:] if one.done() and one.exception() is None]
+        waiting = sum(not one.done() for one in self._written)
+        return (median(took) if took else _GUESS_S) * (waiting + 1)  # and one more: the importances
 
     def importance(self, search: Search) -> None:
         """Keep what the final choice needs with the candidate's run."""

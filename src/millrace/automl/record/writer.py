@@ -13,6 +13,8 @@ from millrace.tracking.port import Tracking
 from millrace.tracking.types import ModelToLog, RunId
 
 _PARENT = "mlflow.parentRunId"
+SEARCH = "millrace.automl"
+"""The tag with a search's id: of its own run or the candidate's, and of its trials' runs."""
 _MODEL = "model"
 NOTEBOOK, EXPLORATION = "notebook.ipynb", "exploration.ipynb"
 IMPORTANCE = "importance"
@@ -42,7 +44,7 @@ class RunWriter:
         """
         self._tracking, self._experiment, self._id, self._render = tracking, experiment, search_id, render
         self.run = parent or tracking.start(
-            experiment, f"search {search_id}", {"millrace.automl": search_id}, key=f"automl {search_id}"
+            experiment, f"search {search_id}", {SEARCH: search_id}, key=f"automl {search_id}"
         )
 
     def text(self, text: str, path: str) -> None:
@@ -51,7 +53,7 @@ class RunWriter:
 
     def trial(self, trial: Trial) -> Logged:
         """A trial that ended, as a run of its own."""
-        begun, tags = time.monotonic(), {_PARENT: str(self.run), "millrace.automl": self._id}
+        begun, tags = time.monotonic(), {_PARENT: str(self.run), SEARCH: self._id}
         run = self._tracking.start(self._experiment, trial.name, tags, key=self._key(trial))
         self._tracking.log(run, params=_params(trial), metrics=_metrics(trial), tags=_tags(trial))
         if self._render is not None:
