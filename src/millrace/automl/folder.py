@@ -7,8 +7,9 @@ import json
 import math
 import pickle
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 Predictions = Mapping[int, np.ndarray]
 _KEPT, _KEPT_ROWS = 5, 50  # finished searches with their models, and with the rows that their notebooks read
+_ABANDONED_S = 30 * 86_400.0  # a search that was killed is not gone on with after that
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,16 +184,27 @@ def _place(path: Path) -> int:
 
 
 def tidy(root: Path, keep: SearchFolder) -> None:
-    """Remove the oldest finished searches' models, and later their rows, so that the home does not fill up."""
-    done = [SearchFolder(path) for path in root.glob("*-*") if path != keep.path]
-    done = [folder for folder in done if folder.state().get("done")]
-    done.sort(
-        key=lambda each: (each.path / "state.json").stat().st_mtime
-    )  # the folder's own changes when something is removed
+    """Remove the oldest finished searches' models, and later their rows, and what was killed long ago, so that the home does not fill up."""
+    known = [SearchFolder(path) for path in root.glob("[!.]*-*") if path != keep.path]
+    done = [folder for folder in known if folder.state().get("done")]
+    # By the state's time: the folder's own changes when something is removed.
+    done.sort(key=lambda each: (each.path / "state.json").stat().st_mtime)
     for folder in done[:-_KEPT]:
         shutil.rmtree(folder.path / "models", ignore_errors=True)
+        folder.job.unlink(missing_ok=True)
     for folder in done[:-_KEPT_ROWS]:
         folder.data.unlink(missing_ok=True)
+    for folder in set(known) - set(done):
+        _remove_abandoned(folder)
+
+
+def _remove_abandoned(folder: SearchFolder) -> None:
+    """One that was killed long ago; what goes on keeps its state after each trial, which is seen by the folder's time."""
+    with suppress(FileNotFoundError):  # another search tidies too
+        if time.time() - folder.path.stat().st_mtime < _ABANDONED_S or (lock := _lock(folder)) is None:
+            return
+        shutil.rmtree(folder.path, ignore_errors=True)
+        lock.release()
 
 
 def key_of(job: Job, preparations: Mapping[bool, Preparation], *more: object) -> str:

@@ -115,6 +115,7 @@ def test_what_was_used_before_it_was_killed_counts(asked: Asked) -> None:
     assert 0.0 < left[1] <= 100.0 < left[0]
 
 
+@pytest.mark.openmp
 def test_what_is_kept_of_it_is_what_is_kept_of_any_search(asked: Asked) -> None:
     candidate = mr.AutoML(minutes=5, max_trials=3)
     candidate.fit(asked.training())

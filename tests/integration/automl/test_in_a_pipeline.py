@@ -19,6 +19,7 @@ from tests.unit.pipeline.shop import DAY, PURCHASES, SCHEMA, START, WEEK, Purcha
 
 pytestmark = [
     pytest.mark.long,
+    pytest.mark.timeout(900),
     # MLflow's own, while models are logged in the test's process.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),

@@ -32,6 +32,7 @@ def visits(rows: int = 240) -> pd.DataFrame:
     return data.assign(stays=np.where(data.visits + rng.normal(size=rows) > 4, "yes", "no"))
 
 
+@pytest.mark.openmp
 def test_numbers_from_a_frame_to_a_model_with_runs_notebook_and_exploration(tmp_path: Path) -> None:
     data = visits()
     found = automl.regress(

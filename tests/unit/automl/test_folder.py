@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,32 @@ def test_the_newest_five_keep_their_models_whenever_it_is_tidied(tmp_path: Path)
         tidy(tmp_path, folder)
     kept = {path.parts[-4] for path in tmp_path.glob("*/models/0/0.pickle")}
     assert kept == {f"k-{number}" for number in (6, 7, 8, 9, 10, 11)}  # the last one is in use
+
+
+def test_what_was_killed_a_month_ago_is_removed_unless_somebody_is_at_it(tmp_path: Path) -> None:
+    long_ago = time.time() - 31 * 86_400
+    with kept_folder(tmp_path, "held") as held:
+        killed, recent, finished = (SearchFolder(tmp_path / f"{name}-1") for name in ("killed", "recent", "finished"))
+        for folder in (held, killed, recent, finished):
+            folder.path.mkdir(exist_ok=True)
+            folder.keep_state(used_s=1.0)
+        finished.finish()
+        for folder in (held, killed, finished):
+            os.utime(folder.path, (long_ago, long_ago))
+        tidy(tmp_path, SearchFolder(tmp_path / "ends-1"))
+        assert {path.name for path in tmp_path.iterdir()} == {"held-1", "recent-1", "finished-1"}
+
+
+def test_old_finished_searches_keep_no_rows_for_workers(tmp_path: Path) -> None:
+    """One that was killed while it was fitted again still has them."""
+    for number in range(7):
+        folder = SearchFolder(tmp_path / f"k-{number}")
+        folder.path.mkdir()
+        folder.finish()
+        folder.job.touch()
+        os.utime(folder.path / "state.json", (number, number))
+    tidy(tmp_path, folder)
+    assert {path.parent.name for path in tmp_path.glob("*/job.pickle")} == {f"k-{number}" for number in range(1, 7)}
 
 
 def test_a_search_that_fills_gaps_in_another_way_is_another_search() -> None:
