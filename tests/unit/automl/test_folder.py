@@ -66,7 +66,7 @@ def test_old_finished_searches_keep_no_rows_for_workers(tmp_path: Path) -> None:
         folder.finish()
         folder.job.touch()
         os.utime(folder.path / "state.json", (number, number))
-    tidy(tmp_path, folder)
+    tidy(tmp_path, SearchFolder(tmp_path / "k-6"))
     assert {path.parent.name for path in tmp_path.glob("*/job.pickle")} == {f"k-{number}" for number in range(1, 7)}
 
 
