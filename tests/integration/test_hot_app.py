@@ -565,10 +565,10 @@ def test_an_endpoint_that_nobody_thought_of_leaves_the_others_alone(
 ) -> None:
     load = Generations.load
 
-    def choke(self: Generations, endpoint: Endpoint) -> Mapping[str, str]:
+    def choke(self: Generations, endpoint: Endpoint, known: Sequence[LoadPlan]) -> Mapping[str, str]:
         if endpoint.name == "bad":
             raise KeyError("s3cret")
-        return load(self, endpoint)
+        return load(self, endpoint, known)
 
     worker, store = Worker(world, tmp_path / "capture"), SqlEndpointStore(open_database("sqlite://"))
     store.add(replace(world.endpoint(ONE), name=EndpointName("bad")))

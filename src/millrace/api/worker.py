@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
@@ -37,7 +38,7 @@ from millrace.serving.capture.capture_log import CaptureLog
 from millrace.serving.models.processes.environments import Environments
 from millrace.serving.port import EndpointReader
 from millrace.serving.requests.hot import HotApp
-from millrace.serving.types import Endpoint, EndpointName
+from millrace.serving.types import Endpoint, EndpointName, LoadPlan
 from millrace.workspace.serving_home import open_serving_home
 
 if TYPE_CHECKING:
@@ -159,7 +160,8 @@ class Commands:
         if what == "load":
             document = message["endpoint"]
             assert isinstance(document, dict)  # noqa: S101 - both ends are ours
-            return {"paths": dict(self._hot.load(from_wire(document)))}
+            endpoint = from_wire(document)
+            return {"paths": dict(self._hot.load(endpoint, self._known(endpoint.name)))}
         name, generation = str(message["name"]), int(str(message.get("generation", 0)))
         if what == "activate":
             self._activate(name, generation)
@@ -170,6 +172,14 @@ class Commands:
         else:
             raise InvalidState(f"a worker does not know the command '{what}'")
         return {}
+
+    def _known(self, name: EndpointName) -> Sequence[LoadPlan]:
+        """What the endpoint serves or did before: who goes back to that is not refused, whichever worker this is."""
+        try:
+            stored = self._store.get(name)
+        except NotFound:
+            return ()
+        return stored.plans if stored.previous is None else (*stored.plans, *stored.previous.plans)
 
     def _activate(self, name: str, generation: int) -> None:
         if self._hot.served().get(name) == generation:

@@ -19,18 +19,24 @@ class Sleeper:
     """Turns at a model that may be asleep, which is: not in memory. Used by one event loop, `wake` apart.
 
     Args:
-        load: loads the model; slow. Called at once, and again by the first request after a sleep.
+        turns: the model, which is in memory at first.
+        load: loads it again; slow. Called by the first request after a sleep.
         idle_s: how long nobody must have asked before it may fall asleep.
         limits: how many may wait for it, and how long.
         now_s: tells how long that is; only differences count.
     """
 
     def __init__(
-        self, load: Callable[[], Turns], idle_s: float, limits: Limits, now_s: Callable[[], float] = time.monotonic
+        self,
+        turns: Turns,
+        load: Callable[[], Turns],
+        idle_s: float,
+        limits: Limits,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load, self._idle_s, self._limits, self._now_s = load, idle_s, limits, now_s
-        self._turns: Turns | None = load()
-        self.path = self._turns.path
+        self._turns: Turns | None = turns
+        self.path = turns.path
         self._asking = 0
         self._used_s = now_s()
         self._waking: asyncio.Task[Turns | None] | None = None

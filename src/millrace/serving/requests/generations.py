@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -141,10 +141,14 @@ class Generations:
         here = self._environments is None or runs_here(plan)
         return here and (self._proofs is None or is_proved(plan, self._proofs))
 
-    def load(self, endpoint: Endpoint) -> Mapping[str, str]:
-        """Load a generation without routing to it; entity name to how it answers and why so."""
+    def load(self, endpoint: Endpoint, known: Sequence[LoadPlan] = ()) -> Mapping[str, str]:
+        """Load a generation without routing to it; entity name to how it answers and why so. See `HotApp.load`."""
+        served = set(map(_model, known))
         with self._lock:
-            entities = {plan.entity.name: self._entity(endpoint, plan) for plan in endpoint.plans}
+            entities = {
+                plan.entity.name: self._entity(endpoint, plan, is_new=_model(plan) not in served)
+                for plan in endpoint.plans
+            }
             if not entities:
                 raise InvalidState(f"endpoint '{endpoint.name}' has nothing to serve", hint="update it with a model")
             self._loaded[endpoint.name, endpoint.generation] = ServedEndpoint(endpoint, entities, self._limits)
@@ -176,25 +180,23 @@ class Generations:
             for key in [key for key in self._loaded if key[0] == name]:
                 del self._loaded[key]
 
-    def _entity(self, endpoint: Endpoint, plan: LoadPlan) -> Served:
+    def _entity(self, endpoint: Endpoint, plan: LoadPlan, *, is_new: bool) -> Served:
         if plan.flavor == FEATURE_SPEC:
             return ServedFeatures(endpoint, plan, self._online)
-        return ServedModel(endpoint, plan, self._in_memory_for(plan) or self._load(plan), self._online)
+        return ServedModel(endpoint, plan, self._in_memory_for(plan) or self._load(plan, is_new=is_new), self._online)
 
-    def _load(self, plan: LoadPlan) -> Turns | Sleeper:
+    def _load(self, plan: LoadPlan, *, is_new: bool) -> Turns | Sleeper:
+        turns = self._turns(plan)
+        if is_new:
+            check_example(turns.predictor, plan, self._limits.answer_s)
         idle_s = plan.entity.idle_s
-        return (
-            self._turns(plan)
-            if idle_s is None
-            else Sleeper(lambda: self._turns(plan), idle_s, self._limits, self._now_s)
-        )
+        return turns if idle_s is None else Sleeper(turns, lambda: self._turns(plan), idle_s, self._limits, self._now_s)
 
     def _turns(self, plan: LoadPlan) -> Turns:
         if self._environments is None:
             predictor = load_predictor(plan, self._proofs)
         else:
             predictor = open_predictor(plan, self._environments, self._limits.answer_s, self._proofs)
-        check_example(predictor, plan, self._limits.answer_s)
         # A process of its own needs no turn at this one's thread, and must not hold it up.
         thread = ThreadPoolExecutor(1, thread_name_prefix="ask") if predictor.path == "process" else self.thread
         return Turns(predictor, thread, self._limits, together=_together(plan))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from millrace.serving.requests.exchange import BAD_REQUEST
 from millrace.serving.requests.generations import Generations
 from millrace.serving.requests.lane import Lane
 from millrace.serving.requests.routes import is_hot
-from millrace.serving.types import Endpoint
+from millrace.serving.types import Endpoint, LoadPlan
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -83,16 +83,17 @@ class HotApp:
         """Whether this app answers the request; all else is the control process's."""
         return scope["type"] == "http" and is_hot(scope.get("path", ""))
 
-    def load(self, endpoint: Endpoint) -> Mapping[str, str]:
+    def load(self, endpoint: Endpoint, known: Sequence[LoadPlan] = ()) -> Mapping[str, str]:
         """Load what an endpoint's configuration (a candidate's or the stored one's) serves, without routing to it.
 
         Returns each entity's predict path and why, `xgboost: equal to ...`. Models that the active or the previous
-        generation already holds are taken from there.
+        generation already holds are taken from there. Models that are new, not of those of `known`, which have served before,
+        must predict their own examples.
 
         Raises:
-            MillraceError: a model can't be loaded, or feature tables are not in the online store.
+            MillraceError: a model can't be loaded or can't predict its example, or feature tables are not in the online store.
         """
-        return self._generations.load(endpoint)
+        return self._generations.load(endpoint, known)
 
     def activate(self, name: str, generation: int) -> None:
         """Route the endpoint to a loaded generation; the one before stays loaded for a way back.
@@ -116,7 +117,7 @@ class HotApp:
         for endpoint in endpoints:
             if endpoint.state.ready:
                 try:
-                    self.load(endpoint)
+                    self.load(endpoint, endpoint.plans)
                 except Exception as error:
                     self._waiting[endpoint.name] = _why_not(error)
                     raise

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,17 +58,39 @@ def refuses(*values: float) -> Callable[[Inputs], list[object]]:
     return answer
 
 
-def test_the_rows_of_the_example_are_asked_together(plan: MakePlan) -> None:
+def test_the_first_row_of_the_example_is_asked_and_then_all_together(plan: MakePlan) -> None:
     model = Asked(refuses())
     check_example(model, plan(EXAMPLE), 30)
-    (asked,) = model.asked
+    first, asked = model.asked
+    assert (first.numbers[:, 0].tolist(), first.texts) == ([1.0], (["north"],))
     assert (asked.numbers[:, 0].tolist(), asked.texts) == ([1.0, -2.0, 3.0], (["north", "south", None],))
 
 
 def test_a_long_example_is_asked_for_its_first_rows(plan: MakePlan) -> None:
     model = Asked(refuses())
     check_example(model, plan([[float(row), "x"] for row in range(1000)]), 30)
-    assert [len(asked) for asked in model.asked] == [16]
+    assert [len(asked) for asked in model.asked] == [1, 16]
+
+
+def test_a_slow_model_is_asked_for_no_more_rows_than_it_has_time_for(plan: MakePlan) -> None:
+    def slow(inputs: Inputs) -> list[object]:
+        if len(model.asked) == 1:
+            time.sleep(1)
+        return [0] * len(inputs)
+
+    model = Asked(slow)
+    check_example(model, plan([[float(row), "x"] for row in range(1000)]), 20)
+    assert len(model.asked[0]) == 1
+    assert sum(map(len, model.asked[1:])) <= 10  # as many as take half of the time
+
+
+def test_a_model_that_takes_several_rows_only_is_taken(plan: MakePlan) -> None:
+    def several(inputs: Inputs) -> list[object]:
+        if len(inputs) == 1:
+            raise KeyError("a group")
+        return [0] * len(inputs)
+
+    check_example(Asked(several), plan(EXAMPLE), 30)
 
 
 def test_some_rows_may_be_refused_and_not_all(plan: MakePlan) -> None:
@@ -117,3 +140,10 @@ def test_without_an_example_of_its_columns_nothing_is_asked(plan: MakePlan, cont
         (Path(found.path) / "input_example.json").write_text(text)
     check_example(model, found, 30)
     assert model.asked == []
+
+
+def test_of_a_long_example_no_more_is_read_than_is_asked(plan: MakePlan) -> None:
+    rows = [*([float(row), "x"] for row in range(16)), ["no number", "x"]]
+    model = Asked(refuses())
+    check_example(model, plan(rows), 30)
+    assert [len(asked) for asked in model.asked] == [1, 16]

@@ -34,7 +34,7 @@ class World:
         self.broken = False
         self.limits = limits or Limits()
         self.thread = ThreadPoolExecutor(1)
-        self.sleeper = Sleeper(self._load, idle_s, self.limits, lambda: self.now_s)
+        self.sleeper = Sleeper(self._load(), self._load, idle_s, self.limits, lambda: self.now_s)
 
     def _load(self) -> Turns:
         assert self.gate.wait(60)

@@ -116,7 +116,7 @@ def test_a_model_that_can_not_be_woken_is_unavailable_for_now(make_scene: MakeSc
             raise OSError("no such model")
         return turns
 
-    served.model = sleeper = Sleeper(load, 60, scene.limits, lambda: seconds[0])
+    served.model = sleeper = Sleeper(load(), load, 60, scene.limits, lambda: seconds[0])
     visitors: list[Visitor] = []
 
     async def story() -> None:

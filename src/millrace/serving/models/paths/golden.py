@@ -31,9 +31,9 @@ def golden_inputs(signature: Sequence[tuple[str, str]], example: Path | None, te
     return _joined(known + [list(row) for row in zip(*columns, strict=True)], signature)
 
 
-def example_inputs(signature: Sequence[tuple[str, str]], example: Path | None) -> Inputs:
-    """The model's example rows; none where it has no example, or one that is not of the signature's columns and types."""
-    return _joined(_example_rows(signature, example), signature)
+def example_inputs(signature: Sequence[tuple[str, str]], example: Path | None, most: int) -> Inputs:
+    """The model's first example rows; none where it has no example, or one that is not of the signature's columns and types."""
+    return _joined(_example_rows(signature, example, most), signature)
 
 
 def boundary_inputs(
@@ -151,13 +151,15 @@ def _joined(rows: Sequence[Sequence[object]], signature: Sequence[tuple[str, str
     return join_inputs(rows, [(name, "string" if is_text(kind) else "double") for name, kind in signature])
 
 
-def _example_rows(signature: Sequence[tuple[str, str]], example: Path | None) -> list[list[object]]:
+def _example_rows(
+    signature: Sequence[tuple[str, str]], example: Path | None, most: int | None = None
+) -> list[list[object]]:
     if example is None:
         return []
     try:
         content = json.loads(example.read_text())
         places = {name: place for place, name in enumerate(content["columns"])}
-        return [[_value(kind, row[places[name]]) for name, kind in signature] for row in content["data"]]
+        return [[_value(kind, row[places[name]]) for name, kind in signature] for row in content["data"][:most]]
     except (LookupError, TypeError, ValueError):  # whoever wrote it meant another form, or half of it is missing
         return []
 
