@@ -154,7 +154,8 @@ def _endpoints(found: Sequence[Endpoint], counted: Sequence[Counted]) -> Iterato
 
 def _paths(endpoint: Endpoint, entity: str, counted: Sequence[Counted]) -> list[str]:
     """The paths on which workers have an entity, one where they are alike; where none has it, as it was deployed."""
-    loaded = [counts["paths"].get(endpoint.name, {}).get(entity) for _, counts in _answering(counted)]
+    # Workers of the version before, which answer while an upgrade replaces them, tell no paths.
+    loaded = [counts.get("paths", {}).get(endpoint.name, {}).get(entity) for _, counts in _answering(counted)]
     told = {path for path in loaded if path is not None} or {endpoint.state.paths.get(entity, "")}
     return sorted({path.partition(":")[0] for path in told})
 

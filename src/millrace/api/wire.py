@@ -43,7 +43,7 @@ def from_wire(document: Mapping[str, Any]) -> Endpoint:
             config["traffic"],
             Capture(**config["capture"]) if config["capture"] else None,
             config["missing_keys"],
-            config["extra_columns"],
+            config.get("extra_columns"),  # control of the version before knows none
             shadow=config["shadow"],
         ),
         plans=tuple(_plan(plan) for plan in document["plans"]),

@@ -175,6 +175,15 @@ def test_the_paths_are_those_of_what_workers_have_loaded(
     assert sorted(labels["path"] for labels in found) == sorted(paths)
 
 
+def test_a_worker_of_the_version_before_tells_no_paths(home: Home) -> None:
+    home.found = [endpoint()]
+    before = counted(RequestCounts())
+    del before["paths"]
+    home.counted = [before, counted(RequestCounts(), paths={"churn": {"churn-3": "onnx: equal"}})]
+    found = [dict(labels) for name, labels in home.samples() if name == "millrace_predict_path_info"]
+    assert [labels["path"] for labels in found] == ["onnx"]
+
+
 def test_features_age_with_the_homes_clock(home: Home) -> None:
     home.found = [endpoint()]
     home.clock.advance(timedelta(minutes=30))

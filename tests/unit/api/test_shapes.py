@@ -136,6 +136,13 @@ def test_workers_get_the_endpoint_as_it_is() -> None:
         assert from_wire(json.loads(json.dumps(to_wire(stored)))) == sent
 
 
+def test_a_worker_understands_control_of_the_version_before() -> None:
+    stored = replace(endpoint("churn", 4), pending=None, previous=None, canary=None)
+    document = json.loads(json.dumps(to_wire(stored)))
+    del document["config"]["extra_columns"]
+    assert from_wire(document) == replace(stored, config=replace(stored.config, extra_columns=None))
+
+
 TWO = [{"entity_name": "m", "entity_version": "1"}, {"entity_name": "m", "entity_version": "2"}]
 
 
