@@ -1,4 +1,4 @@
-"""A worker whose thread for models does not come back ends itself: nothing ends a thread, and the supervisor replaces the process."""
+"""A worker whose threads don't come back while others wait ends itself: nothing ends a thread, and the supervisor replaces the process."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import os
 import signal
 import threading
 
-from millrace.serving.models.thread import ModelThread
-from millrace.serving.models.turns import Limits
+from millrace.serving.requests.hot import HotApp
 
 # How long a call may still take after its callers were told that it took too long. Great requests to slow models come back.
 _GRACE_S = 30.0
@@ -19,16 +18,20 @@ _END_S = 5.0
 _log = logging.getLogger(__name__)
 
 
-async def end_when_hung(thread: ModelThread) -> None:
-    """Look after the thread that slow models share; where a call of it does not return, have this process end."""
+async def end_when_hung(hot: HotApp, grace_s: float = _GRACE_S) -> None:
+    """Look after the threads that models and lookups run in; where none of them returns, and others wait, have this process end.
+
+    A call that nobody waits behind may take as long as it does.
+    """
     while True:
         await asyncio.sleep(_LOOK_S)
-        lasts_s = thread.lasts_s
-        if lasts_s >= Limits().answer_s + _GRACE_S:
+        stuck = hot.stuck(hot.limits.answer_s + grace_s)
+        if stuck is not None:
             _log.error(
-                "a model has not answered for %.0f s, and others wait for it: this worker ends, and is replaced. It is at\n%s",
-                lasts_s,
-                thread.where,
+                "a model or a function has not answered for %.0f s, and others wait for it: this worker ends, and is replaced. "
+                "It is at\n%s",
+                stuck.lasts_s,
+                stuck.where,
             )
             _end()
             await asyncio.sleep(2 * _END_S)

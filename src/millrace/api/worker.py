@@ -254,7 +254,7 @@ async def main(options: ChildOptions) -> bool:
     server = await channel.listen(worker_channel(sockets, options.slot), commands.handle)
     knocks = Knocks(sockets, hot, opened)
     work = (commands.mend(), commands.rest(), follow(callers, opened.tokens), knocks.run(commands.loaded))
-    beside = [asyncio.create_task(each) for each in (*work, end_when_hung(hot.thread))]
+    beside = [asyncio.create_task(each) for each in (*work, end_when_hung(hot))]
     for task in beside:
         task.add_done_callback(_note_end)
     try:

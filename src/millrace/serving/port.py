@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -95,6 +96,10 @@ class Model(Protocol):
     @property
     def waiting(self) -> int:
         """How many requests wait for it."""
+        ...
+
+    def waits_for(self, thread: Executor) -> bool:
+        """Whether somebody who has not given up waits for a call on a thread: to end, or to begin."""
         ...
 
     def is_quick(self, rows: int) -> bool:

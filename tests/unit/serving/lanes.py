@@ -8,7 +8,6 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -116,7 +115,7 @@ class Scene:
         self.hot = HotApp(self.clock, cast("Any", None), self.capture, self.limits)
         self.lane, self.desk = self.hot.lane, self.hot._desk
         self._heads = dict[tuple[object, ...], Head]()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
+        self._thread = self.hot._generations._thread
         self._model = root / "model"
         self._model.mkdir()
         (self._model / "MLmodel").write_text(json.dumps({"flavors": {}, "signature": {"inputs": _COLUMNS}}))

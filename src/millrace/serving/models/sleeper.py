@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 
 from millrace.serving.inputs import Inputs
 from millrace.serving.models.turns import Busy, Limits, TooSlow, Turns, Unavailable
@@ -50,6 +51,10 @@ class Sleeper:
     def waiting(self) -> int:
         """How many requests wait, for the model or for their turn at it."""
         return self._asking if self._turns is None else self._turns.waiting
+
+    def waits_for(self, thread: Executor) -> bool:
+        """See `Model.waits_for`."""
+        return self._turns is not None and self._turns.waits_for(thread)
 
     def is_quick(self, rows: int) -> bool:
         """See `Model.is_quick`; a model that is asleep never is."""

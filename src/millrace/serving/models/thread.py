@@ -1,4 +1,4 @@
-"""The thread that slow models share, and for how long it has been in a call."""
+"""Threads that foreign code runs in, and for how long it has kept them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 
-class ModelThread(ThreadPoolExecutor):
-    """One thread, that knows since when it has been in its call. Calls that wait for it don't count."""
+class WatchedThreads(ThreadPoolExecutor):
+    """Threads that know since when each has been in its call. Calls that wait for one don't count.
 
-    def __init__(self) -> None:
-        super().__init__(1, thread_name_prefix="predict")
-        self._since_s: float | None = None
-        self._id = 0
+    Args:
+        most: how many threads.
+        name: what their names begin with.
+    """
+
+    def __init__(self, most: int, name: str) -> None:
+        super().__init__(most, thread_name_prefix=name)
+        self._most = most
+        self._since_s: dict[int, float] = {}
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """See `Executor.submit`."""
@@ -25,19 +30,21 @@ class ModelThread(ThreadPoolExecutor):
 
     @property
     def lasts_s(self) -> float:
-        """For how long the call has lasted that it is in; 0 where it is in none."""
-        since_s = self._since_s
-        return 0.0 if since_s is None else time.monotonic() - since_s
+        """For how long no thread has come back: how long the newest of their calls has lasted; 0 where a thread is free."""
+        since_s = list(self._since_s.values())
+        return time.monotonic() - max(since_s) if len(since_s) == self._most else 0.0
 
     @property
     def where(self) -> str:
-        """Where in the program it is, as a traceback says it."""
-        frame = sys._current_frames().get(self._id)  # noqa: SLF001 - there is no other way
-        return "".join(traceback.format_stack(frame)) if frame else ""
+        """Where in the program those are that are in a call, as tracebacks say it; each place once."""
+        frames = sys._current_frames()  # noqa: SLF001 - there is no other way
+        stacks = ["".join(traceback.format_stack(frames[each])) for each in list(self._since_s) if each in frames]
+        return "\n".join(dict.fromkeys(stacks))
 
     def _timed(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        self._id, self._since_s = threading.get_ident(), time.monotonic()
+        thread = threading.get_ident()
+        self._since_s[thread] = time.monotonic()
         try:
             return fn(*args, **kwargs)
         finally:
-            self._since_s = None
+            del self._since_s[thread]

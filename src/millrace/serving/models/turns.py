@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import Context
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -82,12 +82,17 @@ class Turns:
         self.predictor = predictor
         self._thread, self._limits, self._together = thread, limits, together
         self._waiting: deque[_Waiting] = deque()
+        self._turn: Sequence[_Waiting] = ()
         self._running: asyncio.Task[None] | None = None
 
     @property
     def waiting(self) -> int:
         """How many requests wait."""
         return len(self._waiting)
+
+    def waits_for(self, thread: Executor) -> bool:
+        """See `Model.waits_for`."""
+        return self._thread is thread and any(not each.future.done() for each in (*self._turn, *self._waiting))
 
     @property
     def path(self) -> str:
@@ -137,9 +142,10 @@ class Turns:
     async def _run(self) -> None:
         try:
             while turn := self._next():
+                self._turn = turn
                 await self._answer(turn)
         finally:
-            self._running = None
+            self._turn, self._running = (), None
 
     def _next(self) -> list[_Waiting]:
         """Who is answered by the next call; who gave up waiting is not."""

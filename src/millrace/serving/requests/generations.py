@@ -15,7 +15,7 @@ from millrace.serving.models.predictor import is_proved, load_predictor
 from millrace.serving.models.processes.environments import Environments
 from millrace.serving.models.processes.open import open_predictor, runs_here
 from millrace.serving.models.sleeper import Sleeper
-from millrace.serving.models.thread import ModelThread
+from millrace.serving.models.thread import WatchedThreads
 from millrace.serving.models.turns import Limits, Turns
 from millrace.serving.port import Served
 from millrace.serving.requests.lookups import Lookups
@@ -59,9 +59,6 @@ class ServedEndpoint:
 class Generations:
     """Loaded endpoints. Loads wait for each other; `active` never waits and always sees a whole generation.
 
-    Attributes:
-        thread: where slow models predict that have no process of their own.
-
     Args:
         online: feature values by key.
         limits: what is taken on.
@@ -80,7 +77,7 @@ class Generations:
     ) -> None:
         self._online, self._limits, self._environments, self._proofs = online, limits, environments, proofs
         self._now_s = now_s
-        self.thread = ModelThread()
+        self._thread = WatchedThreads(1, "predict")
         self._active: dict[str, ServedEndpoint] = {}
         self._previous: dict[str, ServedEndpoint] = {}
         self._loaded: dict[tuple[str, int], ServedEndpoint] = {}
@@ -100,6 +97,14 @@ class Generations:
             name: {entity: served.waiting for entity, served in endpoint.entities.items()}
             for name, endpoint in list(self._active.items())
         }
+
+    def stuck(self, for_s: float) -> WatchedThreads | None:
+        """See `HotApp.stuck`."""
+        models = (served.model for served in self._in_memory())
+        if self._thread.lasts_s >= for_s and any(model and model.waits_for(self._thread) for model in models):
+            return self._thread
+        lookups = (each.lookups for each in list(self._active.values()) if each.lookups is not None)
+        return next((each.threads for each in lookups if each.threads.lasts_s >= for_s and each.are_waited_for), None)
 
     def paths(self) -> Mapping[str, Mapping[str, str]]:
         """The predict path of each active entity and why, by endpoint and entity."""
@@ -198,7 +203,7 @@ class Generations:
         else:
             predictor = open_predictor(plan, self._environments, self._limits.answer_s, self._proofs)
         # A process of its own needs no turn at this one's thread, and must not hold it up.
-        thread = ThreadPoolExecutor(1, thread_name_prefix="ask") if predictor.path == "process" else self.thread
+        thread = ThreadPoolExecutor(1, thread_name_prefix="ask") if predictor.path == "process" else self._thread
         return Turns(predictor, thread, self._limits, together=_together(plan))
 
     def _in_memory_for(self, plan: LoadPlan) -> Turns | Sleeper | None:

@@ -17,6 +17,7 @@ from millrace.serving.bodies.dialects import error_body
 from millrace.serving.bodies.v2_body import error_v2
 from millrace.serving.capture.capture_log import CaptureLog
 from millrace.serving.models.processes.environments import Environments
+from millrace.serving.models.thread import WatchedThreads
 from millrace.serving.models.turns import Limits
 from millrace.serving.request_log import CURRENT
 from millrace.serving.requests.admission import Headers, Refused, Sent, coding_of, found_route
@@ -46,7 +47,7 @@ class HotApp:
 
     Attributes:
         lane: the short way for requests that come whole.
-        thread: where slow models predict, all that have no process of their own.
+        limits: what is taken on.
 
     Who asks is in the scope, under `CALLER`, where the guard in front has put it; without it: 401.
 
@@ -69,14 +70,13 @@ class HotApp:
         environments: Environments | None = None,
         proofs: Path | None = None,
     ) -> None:
-        self._limits = limits or Limits()
-        self._arrivals = Arrivals(self._limits)
-        self._generations = Generations(online, self._limits, environments, proofs)
+        self.limits = limits or Limits()
+        self._arrivals = Arrivals(self.limits)
+        self._generations = Generations(online, self.limits, environments, proofs)
         self._waiting: dict[str, str] = {}
         self._directory = Directory(self._generations, self._waiting)
-        self._desk = Desk(clock, self._directory, capture, self._limits)
+        self._desk = Desk(clock, self._directory, capture, self.limits)
         self.lane = Lane(self._desk)
-        self.thread = self._generations.thread
 
     @staticmethod
     def handles(scope: Scope) -> bool:
@@ -156,6 +156,14 @@ class HotApp:
             "shadows": self._desk.shadows.read(),
         }
 
+    def stuck(self, for_s: float) -> WatchedThreads | None:
+        """Threads of which none has come back for so long, while others wait for one; None where there are none.
+
+        Those are the one that slow models share which have no process of their own, and those of an endpoint's lookups. On
+        the event loop.
+        """
+        return self._generations.stuck(for_s)
+
     def rested_s(self) -> float:
         """For how long nobody has asked anything."""
         return time.perf_counter() - self._desk.asked_s
@@ -199,7 +207,7 @@ class HotApp:
         if body is None or coding == "identity":
             return body
         try:
-            return unpack(body, self._limits.body_bytes)
+            return unpack(body, self.limits.body_bytes)
         except ValueError:
             message = "the body is not whole gzip, as its Content-Encoding says"
             raise Refused(BAD_REQUEST, "BAD_REQUEST", message) from None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
+from millrace.serving.models.thread import WatchedThreads
 from millrace.serving.models.turns import Busy, Limits
 
 
@@ -16,15 +16,23 @@ class Lookups:
     A store that stalls has these threads and no more, however long it does: who gives up waiting does not end what a thread
     does, which is free again when that has come to its end.
 
+    Attributes:
+        threads: what they run in.
+
     Args:
         limits: how many threads, and how many may wait for one.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._most_waiting = limits.waiting
-        self._threads = ThreadPoolExecutor(limits.lookups, thread_name_prefix="look-up")
+        self.threads = WatchedThreads(limits.lookups, "look-up")
         self._free = asyncio.Semaphore(limits.lookups)
         self._waiting = 0
+
+    @property
+    def are_waited_for(self) -> bool:
+        """Whether somebody who has not given up waits for a thread to be free."""
+        return self._waiting > 0
 
     async def take(self, step: Callable[[], None]) -> None:
         """Take a step of a request in a thread, as soon as one is free. Raises as the step does.
@@ -39,6 +47,6 @@ class Lookups:
             await self._free.acquire()
         finally:
             self._waiting -= 1
-        running = asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, step)
+        running = asyncio.get_running_loop().run_in_executor(self.threads, copy_context().run, step)
         running.add_done_callback(lambda _: self._free.release())
         await asyncio.shield(running)

@@ -143,7 +143,7 @@ def test_without_an_example_of_its_columns_nothing_is_asked(plan: MakePlan, cont
 
 
 def test_of_a_long_example_no_more_is_read_than_is_asked(plan: MakePlan) -> None:
-    rows = [*([float(row), "x"] for row in range(16)), ["no number", "x"]]
+    rows: list[list[object]] = [*([float(row), "x"] for row in range(16)), ["no number", "x"]]
     model = Asked(refuses())
     check_example(model, plan(rows), 30)
     assert [len(asked) for asked in model.asked] == [1, 16]

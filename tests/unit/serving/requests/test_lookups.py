@@ -179,3 +179,23 @@ def test_a_thread_that_nobody_waits_for_any_more_is_not_free_before_it_has_ended
             await asyncio.sleep(0.01)
 
     told(story)
+
+
+def test_a_function_that_never_returns_is_seen_where_others_wait_for_its_threads(open_worker: Open) -> None:
+    worker = open_worker(Limits(answer_s=2, lookups=2))
+
+    async def story() -> None:
+        assert (await worker.ask("slow"))[0] == 504
+        assert worker.app.stuck(1) is None  # a thread is free
+        assert (await worker.ask("slow"))[0] == 504
+        assert worker.app.stuck(1) is None  # nobody waits
+        waits = asyncio.create_task(worker.ask("slow"))
+        await asyncio.sleep(0)
+        stuck = worker.app.stuck(1)
+        assert stuck is not None
+        assert "in when_there" in stuck.where
+        assert worker.app.stuck(3600) is None
+        worker.gate.touch()
+        assert (await waits)[0] == 200
+
+    told(story)

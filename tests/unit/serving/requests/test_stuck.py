@@ -1,0 +1,45 @@
+"""A thread that does not come back counts where others wait for it, and not where a single call takes its time."""
+
+from __future__ import annotations
+
+import asyncio
+
+from millrace.serving.models.turns import Limits
+from tests.unit.serving.conftest import MakeScene
+from tests.unit.serving.lanes import Adding, answered, told
+
+LONG_S = 1.0
+
+
+def test_a_long_call_that_nobody_waits_behind_may_go_on(make_scene: MakeScene) -> None:
+    scene, slow, other = make_scene(limits=Limits(answer_s=2 * LONG_S)), Adding(quick_rows=0), Adding(quick_rows=0)
+    scene.serve("slow", slow)
+    scene.serve("other", other)
+    slow.gate.clear()
+
+    async def story() -> None:
+        first = scene.ask("slow", 1.0)
+        await answered(first)
+        assert first.status == 504
+        assert scene.hot.stuck(LONG_S) is None
+        for name in (
+            "slow",
+            "other",
+        ):  # who asks the same model waits for its turn, who asks another one for the thread
+            waits = scene.ask(name, 2.0)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            stuck = scene.hot.stuck(LONG_S)
+            assert stuck is not None
+            assert "in predict" in stuck.where
+            assert scene.hot.stuck(3600) is None
+            await answered(waits)
+            assert waits.status == 504
+            assert scene.hot.stuck(LONG_S) is None
+        slow.gate.set()
+        last = scene.ask("other", 3.0)
+        await answered(last)
+        assert last.status == 200
+        assert scene.hot.stuck(0.0) is None
+
+    told(story)
