@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import subprocess
 import sys
@@ -246,7 +247,8 @@ def test_packages_that_cannot_be_had_are_said_and_nothing_is_left(world: World) 
     plan = world.plan("9.9")
     with pytest.raises(InvalidState, match=r"could not be installed: pricing==9.9 \(not installed\)") as raised:
         make_environments([plan], world.environments)
-    assert "environments.log" in raised.value.hint
+    assert "logs/environments.log" in raised.value.hint
+    assert str(world.home) not in raised.value.hint
     assert "own_packages" in raised.value.hint
     assert "9.9" in (world.home / "home" / "logs" / "environments.log").read_text()
     with pytest.raises(InvalidState, match="is not there"):
@@ -259,15 +261,19 @@ def test_a_python_that_cannot_be_had_is_said(world: World) -> None:
         make_environments([plan], world.environments)
 
 
-def test_a_model_that_cannot_predict_its_own_example_is_told_by_the_log(world: World) -> None:
+def test_a_model_that_cannot_predict_its_own_example_is_told_by_the_log(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     for amount, fails in ((BROKEN, True), (5.0, False)):
         folder = write_priced(world.home / f"example{amount}", "1.0", example=amount)
         plan = replace(world.plan("1.0"), path=str(folder))
         model = open_predictor(plan, world.environments, 30.0)
         assert model.path == "process"
         if fails:
-            with pytest.raises(InvalidInput, match=r"its own example: the model raised ZeroDivisionError; .*\.log has"):
+            with pytest.raises(InvalidInput, match=r"its own example: the model raised ZeroDivisionError") as raised:
                 check_example(model, plan, 30.0)
+            assert str(world.home) not in str(raised.value)
+            assert re.search(r"raised ZeroDivisionError; .*\.log has the trace", caplog.text)
         else:
             check_example(model, plan, 30.0)
 

@@ -18,17 +18,21 @@ from millrace.api.channel import Message
 from millrace.api.wire import to_wire
 from millrace.api.worker import Commands
 from millrace.core.clock import ManualClock
-from millrace.core.errors import InvalidInput
+from millrace.core.errors import InvalidInput, InvalidState
 from millrace.database.engine import open_database
 from millrace.features.adapters.lmdb_online import LmdbOnlineStore
+from millrace.features.adapters.redis_online import RedisOnlineStore
+from millrace.features.spec import to_json
+from millrace.features.types import FeatureLookup, FeatureSpec
 from millrace.serving.adapters.sql_endpoints import SqlEndpointStore
 from millrace.serving.capture.capture_log import CaptureLog
 from millrace.serving.endpoints.endpoints import endpoint_config, served_entity
 from millrace.serving.requests.hot import HotApp
-from millrace.serving.types import Endpoint, EndpointName, EndpointState, Former, LoadPlan
+from millrace.serving.types import FEATURE_SPEC, Endpoint, EndpointName, EndpointState, Former, LoadPlan
 from tests.unit.serving.conftest import START, WriteModel
 
 GOOD, NEVER = [[1.0]], [[float("inf")]]
+NOBODY = 1  # no server has this port
 
 
 @dataclass
@@ -94,3 +98,18 @@ def test_what_is_new_must_predict_its_example(worker: Worker, plans: list[LoadPl
         worker.load(endpoint(5, plans[2]))
     again = replace(plans[0], entity=replace(plans[0].entity, settings={"batching": False}))
     assert "prices-1" in str(worker.load(endpoint(5, again)))
+
+
+def test_where_the_online_store_is_stays_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    clock, online = ManualClock(START), RedisOnlineStore(f"redis://127.0.0.1:{NOBODY}")
+    app = HotApp(clock, online, None)
+    spec = to_json(FeatureSpec((FeatureLookup("ml.features.spend", "id"),), None, (), ("spend",)))
+    plan = LoadPlan(served_entity("ml.specs.spend", None), "", FEATURE_SPEC, (), spec)
+    with pytest.raises(InvalidState, match="the online store does not answer") as failed:
+        app.load(endpoint(1, plan))
+    with pytest.raises(InvalidState):
+        app.serve([endpoint(1, plan)])
+    assert app.waiting() == {"prices": "the online store does not answer"}
+    assert "127.0.0.1" not in str(failed.value)
+    assert f"127.0.0.1:{NOBODY}" in caplog.text
+    online.close()

@@ -75,11 +75,11 @@ def _load(plan: LoadPlan, facts: ModelFolder, outcome: Outcome, graph: bytes | P
     except MillraceError:
         raise
     except Exception as error:
-        raise InvalidInput(
-            f"model '{plan.entity.entity_name}' version {plan.entity.entity_version} can't be loaded: "
-            f"{first_line(error)}",
-            hint="its packages must be installed here in the versions of its requirements.txt",
-        ) from error
+        what = f"model '{plan.entity.entity_name}' version {plan.entity.entity_version} can't be loaded"
+        # Its own words may have paths, and who may only query reads what is raised.
+        _LOG.error("%s: %s", what, first_line(error), exc_info=True)
+        hint = "the server's log says why; its packages must be installed here in the versions of its requirements.txt"
+        raise InvalidInput(f"{what}: {type(error).__name__}", hint=hint) from error
     names = [name for name, kind in plan.inputs if not is_text(kind)]
     return _Loaded(outcome.path, outcome.why, outcome.quick_rows, function, outcome.limits.check(names))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from pathlib import Path
@@ -11,8 +12,8 @@ import orjson
 
 from millrace.access.types import CALLER, Caller
 from millrace.core.clock import Clock
-from millrace.core.errors import MillraceError
-from millrace.features.port import OnlineStore
+from millrace.core.errors import InvalidState, MillraceError
+from millrace.features.port import OnlineStore, StoreAway
 from millrace.serving.bodies.dialects import error_body
 from millrace.serving.bodies.v2_body import error_v2
 from millrace.serving.capture.capture_log import CaptureLog
@@ -35,6 +36,7 @@ from millrace.serving.types import Endpoint, LoadPlan
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+_LOG = logging.getLogger(__name__)
 _JSON = (b"content-type", b"application/json")
 _CHALLENGE = [(b"www-authenticate", b"Bearer")]
 
@@ -92,8 +94,15 @@ class HotApp:
 
         Raises:
             MillraceError: a model can't be loaded or can't predict its example, or feature tables are not in the online store.
+                Says nothing that only who manages the server may know.
         """
-        return self._generations.load(endpoint, known)
+        try:
+            return self._generations.load(endpoint, known)
+        except StoreAway as error:
+            # Where it is, the log tells those who may know.
+            _LOG.error("endpoint %s can't be loaded: %s", endpoint.name, error.message)
+            hint = "is it running? the server's log says where it is"
+            raise InvalidState("the online store does not answer", hint=hint) from error
 
     def activate(self, name: str, generation: int) -> None:
         """Route the endpoint to a loaded generation; the one before stays loaded for a way back.

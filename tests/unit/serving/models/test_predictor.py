@@ -193,8 +193,8 @@ def test_a_model_that_can_not_be_loaded_at_all_is_refused(write_model: Callable[
         load_predictor(plan(folder))
 
 
-def test_why_a_model_can_not_be_loaded_is_one_line(
-    pickled: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+def test_why_a_model_can_not_be_loaded_is_told_without_the_words_of_a_library(
+    pickled: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = pickled("sklearn", LinearRegression().fit(FEATURES.fillna(0), LABELS))
 
@@ -206,7 +206,9 @@ def test_why_a_model_can_not_be_loaded_is_one_line(
     monkeypatch.setattr("millrace.serving.models.predictor._open", fails)
     with pytest.raises(InvalidInput) as caught:
         load_predictor(plan(folder))
-    assert caught.value.message == "model 'ml.models.churn' version 1 can't be loaded: Invalid model format"
+    assert caught.value.message == "model 'ml.models.churn' version 1 can't be loaded: ValueError"
+    assert "Invalid model format" not in str(caught.value)
+    assert "can't be loaded: Invalid model format" in [line.partition("version 1 ")[2] for line in caplog.messages]
 
 
 def test_a_model_in_skops_format_needs_no_mlflow(write_model: Callable[..., Path]) -> None:

@@ -68,7 +68,7 @@ def main(descriptor: int) -> None:
         predict = load(asked["model"], asked["signature"])
     except Exception as error:  # noqa: BLE001 - a foreign model may raise anything
         traceback.print_exc()
-        send(connection, {"error": f"{type(error).__name__}: {error}"})
+        send(connection, {"error": type(error).__name__})
         return
     send(connection, {})
     while True:

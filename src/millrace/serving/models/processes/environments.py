@@ -49,7 +49,7 @@ class Environments:
         if not python.exists():
             raise InvalidState(
                 f"the environment that the model needs is not there: {', '.join(needs.reasons)}",
-                hint=f"it is made at deploying and when the server starts; {self.log('environments')} says how that goes",
+                hint="it is made at deploying and when the server starts; logs/environments.log in the home says how that goes",
             )
         return python
 
@@ -72,7 +72,9 @@ class Environments:
         except (Timeout, subprocess.TimeoutExpired) as error:
             raise self._failed(needs, "took too long") from error
         except OSError as error:
-            raise self._failed(needs, f"can't be installed, the system says {error.strerror or error}") from error
+            raise self._failed(
+                needs, f"can't be installed, the system says {error.strerror or type(error).__name__}"
+            ) from error
 
     def log(self, name: str) -> Path:
         """Where a process in an environment writes what it says; what has grown long is put aside as `NAME.log.1`."""
@@ -119,7 +121,7 @@ class Environments:
     def _failed(self, needs: Needs, what: str) -> InvalidState:
         return InvalidState(
             f"what the model needs {what}: {', '.join(needs.reasons)}",
-            hint=f'{self._logs / "environments.log"} says why; install it here, or deploy with "own_packages": false',
+            hint='logs/environments.log in the home says why; install it here, or deploy with "own_packages": false',
         )
 
 

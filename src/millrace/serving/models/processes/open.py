@@ -67,6 +67,6 @@ def _in_process(plan: LoadPlan, needs: Needs, environments: Environments, answer
         return ProcessPredictor(start, f"it needs {', '.join(needs.reasons)}", answer_s)
     except OSError as error:
         raise InvalidState(
-            f"the model's own process can't be started: {error.strerror or error}",
-            hint=f"is the disk full, or {python} damaged? deleting its environment has it made anew at the next start",
+            f"the model's own process can't be started: {error.strerror or type(error).__name__}",
+            hint=f"is the disk full, or envs/{python.parents[1].name} in the home damaged? deleted, it is made anew at the next start",
         ) from error

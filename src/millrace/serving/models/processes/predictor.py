@@ -44,6 +44,11 @@ class Program:
     signature: tuple[tuple[str, str], ...]
     log: Path
 
+    @property
+    def says_more(self) -> str:
+        """For people, who may not know where the home is."""
+        return f"logs/{self.log.name} in the home says more"
+
 
 class _Gone(Exception):
     """The process died."""
@@ -72,9 +77,8 @@ class _Process:
         answer, _ = self.ask(model, None, _LOAD_S)
         if "error" in answer:
             self.end()
-            why = str(answer["error"]).partition("\n")[0]
             raise InvalidInput(
-                f"the model can't be loaded in a process of its own: {why}", hint=f"{start.log} says more"
+                f"the model can't be loaded in a process of its own: {answer['error']}", hint=start.says_more
             )
 
     def ask(
@@ -121,7 +125,7 @@ class ProcessPredictor:
         except (_Gone, TooSlow) as error:
             what = "died" if isinstance(error, _Gone) else f"took over {_LOAD_S:.0f} s"
             raise InvalidInput(
-                f"the model's own process {what} while it loaded the model", hint=f"{start.log} says more"
+                f"the model's own process {what} while it loaded the model", hint=start.says_more
             ) from error
 
     @property
@@ -173,7 +177,10 @@ class ProcessPredictor:
         if "refused" in answer:
             raise InvalidInput("the model can't predict from these values", hint="the server's log says why")
         if "error" in answer:
-            raise Raised(f"the model raised {answer['error']}; {self._start.log} has the trace")
+            _LOG.error(
+                "the process of %s raised %s; %s has the trace", self._start.model, answer["error"], self._start.log
+            )
+            raise Raised(f"the model raised {answer['error']}")
         labels: Sequence[object] = answer["labels"]
         shape = answer["probabilities"]
         return Prediction(labels, None if shape is None else raw.reshape(shape).tolist())
