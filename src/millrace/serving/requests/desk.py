@@ -12,7 +12,7 @@ from millrace.core.clock import Clock, epoch_us
 from millrace.serving.bodies.body import Dialect, Envelope
 from millrace.serving.capture.capture_log import CaptureLog, Kept
 from millrace.serving.capture.records import Request, record_payload
-from millrace.serving.models.turns import Limits
+from millrace.serving.models.turns import Limits, Unavailable
 from millrace.serving.port import Reply
 from millrace.serving.request_log import Name
 from millrace.serving.requests.admission import LATER, Headers, Sent, client_id_of, dialect_for, envelope_of
@@ -161,6 +161,15 @@ class Desk:
             "INTERNAL_ERROR", "the request could not be answered; the server's log says why"
         )
         return Response(FAILED, body, [(_REQUEST_ID, visit.request.id.encode())])
+
+    def stopped(self, visit: Visit) -> Response:
+        """What goes back where the server stops before there is an answer, and waits no longer; nor does its capture."""
+        stops = Unavailable("the server stops")
+        reply = self.too_large(visit) if visit.exchange is None else visit.exchange.failed(stops)
+        is_lost = self.record(visit, reply) is not None
+        if is_lost and self.capture is not None:
+            self.capture.lose(1, "the server stops")
+        return self.response(visit, reply, kept=not is_lost)
 
     def copy(self, visit: Visit, reply: Reply) -> None:
         """Let shadows have their copies, once the caller has the answer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
@@ -21,13 +22,13 @@ from millrace.serving.models.processes.environments import Environments
 from millrace.serving.models.thread import WatchedThreads
 from millrace.serving.models.turns import Limits
 from millrace.serving.request_log import CURRENT
-from millrace.serving.requests.admission import Headers, Refused, Sent, coding_of, found_route
+from millrace.serving.requests.admission import LATER, Headers, Refused, Sent, coding_of, found_route
 from millrace.serving.requests.answer import answer
 from millrace.serving.requests.arrival import Arrivals, Gone, Receive
 from millrace.serving.requests.content_coding import unpack
 from millrace.serving.requests.desk import Desk, Visit
 from millrace.serving.requests.directory import Directory
-from millrace.serving.requests.exchange import BAD_REQUEST
+from millrace.serving.requests.exchange import BAD_REQUEST, UNAVAILABLE
 from millrace.serving.requests.generations import Generations
 from millrace.serving.requests.lane import Lane
 from millrace.serving.requests.routes import is_hot
@@ -212,7 +213,10 @@ class HotApp:
     async def _read(self, sent: Sent, receive: Receive) -> bytes | None:
         """The body, unpacked; None where it is over the limit."""
         coding = coding_of(sent)
-        body = await self._arrivals.body(sent.get(b"content-length", b""), receive)
+        try:
+            body = await self._arrivals.body(sent.get(b"content-length", b""), receive)
+        except asyncio.CancelledError:  # as in `_answer`
+            raise Refused(UNAVAILABLE, "TEMPORARILY_UNAVAILABLE", "the server stops", LATER) from None
         if body is None or coding == "identity":
             return body
         try:
@@ -229,6 +233,9 @@ class HotApp:
             record = desk.record(visit, reply)
             kept = record is None or desk.capture is None or await desk.capture.keep(*record)
             response = desk.response(visit, reply, kept=kept)
+        except asyncio.CancelledError:
+            # The server stops. Nothing comes after this answer, and raised further it would be logged as a failure.
+            reply, response = None, desk.stopped(visit)
         except Exception as error:  # noqa: BLE001 - the boundary of a request: what nobody foresaw is logged and told as no more than that
             reply, response = None, desk.broken(visit, error)
         finally:

@@ -19,7 +19,6 @@ from typing import Protocol
 from millrace.access.types import Caller
 from millrace.serving.bodies.body import Dialect, Envelope
 from millrace.serving.capture.capture_log import CaptureLog, Kept
-from millrace.serving.models.turns import Unavailable
 from millrace.serving.port import Model, Reply
 from millrace.serving.request_log import CURRENT
 from millrace.serving.requests.admission import Sent, coding_of
@@ -227,12 +226,11 @@ class Lane:
         self._keep([passage])
 
     def _cut(self, passage: _Passage) -> None:
-        """The server stops, and waits no longer; nor does its capture."""
-        self._fail(passage, Unavailable("the server stops"))
-        is_lost = self._record(passage) is not None
-        if is_lost and self._desk.capture is not None:
-            self._desk.capture.lose(1, "the server stops")
-        self._respond([passage], kept=not is_lost)
+        try:
+            passage.broken = self._desk.stopped(passage.visit)
+        except Exception as error:  # noqa: BLE001 - as above
+            passage.broken = self._broken(passage, error)
+        self._respond([passage], kept=True)
 
     def _keep(self, passages: Sequence[_Passage]) -> None:
         """Keep what is to be kept, and then, or when the disk has it, send the answers."""

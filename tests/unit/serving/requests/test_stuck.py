@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from millrace.serving.models.turns import Limits
-from tests.unit.serving.conftest import MakeScene
-from tests.unit.serving.lanes import Adding, answered, told
+from tests.unit.serving.lanes import Adding, MakeScene, answered, told
 
 LONG_S = 1.0
 
