@@ -15,8 +15,8 @@ from millrace.serving.models.paths.proof import prove
 from millrace.serving.models.processes.environments import Environments
 from millrace.serving.models.processes.needs import needs_of
 from millrace.serving.types import Prediction
-from tests.integration.formats.conftest import Saved, labels_of, numbers
 from tests.integration.formats.hot_server import Server
+from tests.integration.formats.saved import Saved, labels_of, numbers
 
 # From how many rows on XGBoost's C interface answers. Where it is the faster one is measured; here it must be known.
 MANY_ROWS = 10

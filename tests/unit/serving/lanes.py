@@ -161,7 +161,7 @@ class Scene:
             )
             for plan, model in zip(plans, models, strict=True)
         }
-        endpoint = ServedEndpoint(stored, served)
+        endpoint = ServedEndpoint(stored, served, self.limits)
         self.hot._generations._active[name] = endpoint
         return endpoint
 

@@ -41,8 +41,7 @@ class ServedEndpoint:
         answer_s: how long such a request may take.
     """
 
-    def __init__(self, endpoint: Endpoint, entities: Mapping[str, Served], limits: Limits | None = None) -> None:
-        limits = limits or Limits()
+    def __init__(self, endpoint: Endpoint, entities: Mapping[str, Served], limits: Limits) -> None:
         self.id, self.name, self.generation = endpoint.id, str(endpoint.name), endpoint.generation
         self.entities = entities
         self.router = Router(endpoint.config.traffic, list(entities))

@@ -14,6 +14,7 @@ from millrace.serving.bodies.dialects import JSON
 from millrace.serving.capture.records import Request
 from millrace.serving.endpoints.endpoints import endpoint_config, served_entity
 from millrace.serving.inputs import join_inputs
+from millrace.serving.models.turns import Limits
 from millrace.serving.port import Reply
 from millrace.serving.request_log import CURRENT
 from millrace.serving.requests.exchange import OK, Question
@@ -73,7 +74,7 @@ def endpoint(shadow: Mapping[str, int], *, fails: bool = False) -> ServedEndpoin
         owner="user:ada",
     )
     entities = {plan.entity.name: cast(Any, Entity(plan, fails)) for plan in plans}
-    return ServedEndpoint(stored, entities)
+    return ServedEndpoint(stored, entities, Limits())
 
 
 class Scene:
