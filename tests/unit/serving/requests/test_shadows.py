@@ -21,7 +21,7 @@ from millrace.serving.requests.exchange import OK, Question
 from millrace.serving.requests.generations import ServedEndpoint
 from millrace.serving.requests.served import Prepared
 from millrace.serving.requests.shadows import Shadows
-from millrace.serving.types import Endpoint, EndpointName, EndpointState, LoadPlan, Prediction
+from millrace.serving.types import CallSignature, Endpoint, EndpointName, EndpointState, LoadPlan, Prediction
 
 NOW = datetime(2025, 3, 1, tzinfo=UTC)
 ONE, TWO = served_entity("ml.models.churn", "1"), served_entity("ml.models.churn", "2")
@@ -43,6 +43,7 @@ class Entity:
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
     asked: list[tuple[str, str] | None] = field(default_factory=list)
     may_wait: bool = False
+    signature: CallSignature = field(default_factory=lambda: CallSignature({"spend": "number"}, ("spend",), {}))
 
     @property
     def model(self) -> Entity:
