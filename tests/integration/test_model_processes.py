@@ -29,7 +29,7 @@ from millrace.serving.models.processes.environments import Environments
 from millrace.serving.models.processes.needs import needs_of
 from millrace.serving.models.processes.open import make_environments, open_predictor
 from millrace.serving.models.processes.predictor import ProcessPredictor
-from millrace.serving.models.turns import TooSlow, Unavailable
+from millrace.serving.models.turns import Raised, TooSlow, Unavailable
 from millrace.serving.types import LoadPlan, ServedEntity
 from tests.integration.priced_model import (
     BROKEN,
@@ -135,7 +135,7 @@ def test_what_a_model_refuses_or_breaks_on_is_told_apart(world: World, prices: P
     pid = prices.pid
     with pytest.raises(InvalidInput, match="can't predict from these values"):
         ask(prices, 1, REFUSED)
-    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+    with pytest.raises(Raised, match="ZeroDivisionError"):
         ask(prices, BROKEN)
     assert prices.pid == pid
     (log,) = [

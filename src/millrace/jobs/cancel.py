@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from millrace.core.errors import InvalidState
 from millrace.jobs.job_run import JobRun, RunId
-from millrace.jobs.port import JobDesk
+from millrace.jobs.port import ALL_RUNS, JobDesk
 
 
 def cancel(desk: JobDesk, run_id: RunId) -> JobRun:
@@ -23,7 +23,7 @@ def cancel(desk: JobDesk, run_id: RunId) -> JobRun:
 
 def cancel_all(desk: JobDesk, job_name: str) -> list[JobRun]:
     """Cancel all runs of a job that have not ended."""
-    runs = desk.runs.list(job_name, limit=1_000_000, unfinished=True)
+    runs = desk.runs.list(job_name, limit=ALL_RUNS, unfinished=True)
     if not runs:
         desk.jobs.get(job_name)  # which raises where there is no such job
     return [desk.runs.stop(run.run_id, f"canceled by {desk.principal}") for run in runs]

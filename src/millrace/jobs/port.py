@@ -251,3 +251,4 @@ class JobDesk:
 
 
 EXECUTOR = "jobs"
+ALL_RUNS = 1_000_000  # as many as there are: a listing wants a number

@@ -18,13 +18,12 @@ from millrace.jobs.engine.live_run import LiveRun, calls_job, monotonic_of
 from millrace.jobs.engine.run_files import folder_of, log_of, remove_files
 from millrace.jobs.job import ConditionTask, RunJobTask, Task, Work
 from millrace.jobs.job_run import JobRun, ResultState, RunId, TaskRun
-from millrace.jobs.port import Again, Ended
+from millrace.jobs.port import ALL_RUNS, Again, Ended
 from millrace.jobs.retry import may_be_resumed, wait_s
 from millrace.jobs.submit import submit
 
 _POLL_S = 0.5
 _CLEAN_S = 60.0
-_ALL = 1_000_000
 # No run is let go of sooner, however few are kept: whoever asked for it under a token may ask again, as a scheduler that was killed does.
 _YOUNG = timedelta(hours=1)
 
@@ -269,7 +268,7 @@ class Executor:
 
     def _find_call(self, live: LiveRun, attempt: TaskRun) -> None:
         """Of a run that was to stop while nobody executed: the run that its task had asked for, which is to be stopped as well."""
-        for run in self._desk.runs.list(limit=_ALL, unfinished=True):
+        for run in self._desk.runs.list(limit=ALL_RUNS, unfinished=True):
             if run.caller == attempt.task_run_id:
                 live.calls[attempt.task_key] = run.run_id
 

@@ -32,7 +32,7 @@ class Unavailable(Exception):
     """The model can't be asked now, and may be later."""
 
 
-class Raised(RuntimeError):
+class Raised(Exception):
     """The model went wrong; says what, in none of the model's own words."""
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import pyarrow as pa
@@ -26,13 +25,6 @@ from millrace.serving.types import Prediction
 from tests.unit.serving.lanes import NOW, Adding, Scene, body_of
 
 PLAIN = Envelope(most_bytes=1000)
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    made = Scene(tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture

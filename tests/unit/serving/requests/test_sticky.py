@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -20,13 +18,6 @@ from tests.unit.serving.lanes import NOW, Adding, Scene
 
 HALF = {"churn-1": 50, "churn-2": 50}
 CUSTOMERS = range(20)
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    made = Scene(tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture
