@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from millrace.core.events import Event
 from millrace.serving.bodies.body import Body
@@ -147,6 +147,13 @@ class Answer(Protocol):
         ...
 
 
+class Call(NamedTuple):
+    """A request to a served entity, and when it is asked."""
+
+    body: Body
+    now: datetime
+
+
 class Opened(Protocol):
     """A request that was checked and looked up, and lacks the prediction."""
 
@@ -203,12 +210,12 @@ class Served(Protocol):
         """Whether `open` waits for others: for a store that is elsewhere, or for somebody's functions."""
         ...
 
-    def open(self, body: Body, now: datetime) -> Opened:
-        """Check a request that is asked at `now`, and look its features up.
+    def open(self, calls: Sequence[Call]) -> Sequence[Opened]:
+        """Check requests, one at least, and look their features up together.
 
         Raises:
-            InvalidInput: the request is wrong; the message names columns only.
-            NotFound: it asks for a key that is not there; the message names columns only.
+            InvalidInput: a request is wrong; the message names columns only.
+            NotFound: one asks for a key that is not there; the message names columns only.
             InvalidState: a table of features is not there.
         """
         ...

@@ -15,19 +15,33 @@ from typing import Any, cast
 from millrace.access.types import owner
 from millrace.core.clock import ManualClock
 from millrace.core.settings import Durability
+from millrace.features.port import OnlineStore
+from millrace.features.spec import to_json
+from millrace.features.types import FeatureSpec
 from millrace.serving.capture.capture_log import CaptureLog
 from millrace.serving.capture.records import Record, read_payload
 from millrace.serving.capture.segments import read_segment, sealed
 from millrace.serving.endpoints.endpoints import endpoint_config, served_entity
 from millrace.serving.inputs import Inputs
 from millrace.serving.models.turns import Limits, Turns
+from millrace.serving.port import Served
 from millrace.serving.request_log import CURRENT
 from millrace.serving.requests.desk import Response
 from millrace.serving.requests.generations import ServedEndpoint
 from millrace.serving.requests.hot import HotApp
 from millrace.serving.requests.lane import Head
 from millrace.serving.requests.served import ServedModel
-from millrace.serving.types import Capture, Endpoint, EndpointName, EndpointState, ExtraColumns, LoadPlan, Prediction
+from millrace.serving.requests.served_features import ServedFeatures
+from millrace.serving.types import (
+    Capture,
+    Endpoint,
+    EndpointConfig,
+    EndpointName,
+    EndpointState,
+    ExtraColumns,
+    LoadPlan,
+    Prediction,
+)
 
 NOW = datetime(2025, 3, 10, 12, tzinfo=UTC)
 ADA = owner("user:ada")
@@ -107,12 +121,14 @@ class Scene:
         durability: Durability = "process",
         quota_bytes: int = 1 << 30,
         sync_s: float = 0.01,
+        online: object = None,
     ) -> None:
         self.root, self.limits, self.clock = root, limits or Limits(), ManualClock(NOW)
+        self.online = cast("OnlineStore", online)
         self.capture = CaptureLog(
             root / "capture", "w0", self.clock, durability=durability, quota_bytes=quota_bytes, sync_s=sync_s
         )
-        self.hot = HotApp(self.clock, cast("Any", None), self.capture, self.limits)
+        self.hot = HotApp(self.clock, self.online, self.capture, self.limits)
         self.lane, self.desk = self.hot.lane, self.hot._desk
         self._heads = dict[tuple[object, ...], Head]()
         self._thread = self.hot._generations._thread
@@ -129,40 +145,46 @@ class Scene:
         name: str,
         *models: Adding,
         together: bool = True,
+        spec: FeatureSpec | None = None,
         traffic: Mapping[str, int] | None = None,
         shadow: Mapping[str, int] | None = None,
         captured: bool = True,
         extra_columns: ExtraColumns | None = None,
     ) -> ServedEndpoint:
-        """Serve models at once, as `<name>-1`, `<name>-2`, ..., the first with all traffic unless told otherwise."""
+        """Serve models at once, as `<name>-1`, `<name>-2`, ..., the first with all traffic unless told otherwise.
+
+        `spec` says how their input x is looked up.
+        """
+        looked_up = None if spec is None else to_json(spec)
         entities = [served_entity(f"ml.models.{name}", str(at)) for at in range(1, len(models) + 1)]
-        plans = tuple(LoadPlan(each, str(self._model), "sklearn", (("x", "double"),), None) for each in entities)
-        stored = Endpoint(
-            name=EndpointName(name),
-            id=f"id-{name}",
-            generation=1,
-            config=endpoint_config(
-                *entities,
-                traffic=traffic or {f"{name}-1": 100},
-                shadow=shadow or {},
-                capture=Capture("ml", "logs", name) if captured else None,
-                extra_columns=extra_columns,
-            ),
-            plans=plans,
-            pending=None,
-            state=EndpointState(ready=True, config_update="NOT_UPDATING"),
-            created_at=NOW,
-            updated_at=NOW,
-            owner="user:ada",
+        plans = tuple(LoadPlan(each, str(self._model), "sklearn", (("x", "double"),), looked_up) for each in entities)
+        config = endpoint_config(
+            *entities,
+            traffic=traffic or {f"{name}-1": 100},
+            shadow=shadow or {},
+            capture=Capture("ml", "logs", name) if captured else None,
+            extra_columns=extra_columns,
         )
+        stored = _stored(name, config, plans)
         served = {
             plan.entity.name: ServedModel(
-                stored, plan, Turns(model, self._thread, self.limits, together=together), cast("Any", None)
+                stored, plan, Turns(model, self._thread, self.limits, together=together), self.online
             )
             for plan, model in zip(plans, models, strict=True)
         }
+        return self._serve(stored, served)
+
+    def serve_features(self, name: str, spec: FeatureSpec) -> ServedEndpoint:
+        """Serve the features of a spec at once; a key without any is refused."""
+        entity = served_entity(f"ml.specs.{name}", None, f"{name}-1")
+        plan = LoadPlan(entity, "", "feature_spec", (), to_json(spec))
+        config = endpoint_config(entity, capture=Capture("ml", "logs", name), missing_keys="404")
+        stored = _stored(name, config, (plan,))
+        return self._serve(stored, {entity.name: ServedFeatures(stored, plan, self.online)})
+
+    def _serve(self, stored: Endpoint, served: Mapping[str, Served]) -> ServedEndpoint:
         endpoint = ServedEndpoint(stored, served, self.limits)
-        self.hot._generations._active[name] = endpoint
+        self.hot._generations._active[stored.name] = endpoint
         return endpoint
 
     def head(self, name: str, *, more: Mapping[bytes, bytes] | None = None, query: bytes = b"") -> Head:
@@ -172,8 +194,12 @@ class Scene:
 
     def ask(self, name: str, *rows: float, visitor: Visitor | None = None, **more: Any) -> Visitor:
         """Let the lane take a request."""
+        return self.send(name, body_of(*rows), visitor=visitor, **more)
+
+    def send(self, name: str, body: bytes, *, visitor: Visitor | None = None, **more: Any) -> Visitor:
+        """Let the lane take a request with such a body."""
         visitor = visitor or Visitor()
-        assert self.lane.takes(self.head(name, **more), ADA, body_of(*rows), visitor)
+        assert self.lane.takes(self.head(name, **more), ADA, body, visitor)
         return visitor
 
     def records(self) -> list[Record]:
@@ -197,6 +223,21 @@ class Scene:
 
 
 MakeScene = Callable[..., Scene]
+
+
+def _stored(name: str, config: EndpointConfig, plans: tuple[LoadPlan, ...]) -> Endpoint:
+    return Endpoint(
+        name=EndpointName(name),
+        id=f"id-{name}",
+        generation=1,
+        config=config,
+        plans=plans,
+        pending=None,
+        state=EndpointState(ready=True, config_update="NOT_UPDATING"),
+        created_at=NOW,
+        updated_at=NOW,
+        owner="user:ada",
+    )
 
 
 def body_of(*rows: float) -> bytes:

@@ -1,42 +1,54 @@
-"""What is known of a request's rows while they are answered, column by column."""
+"""What is known of the rows of requests while they are answered, column by column."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TypeAlias
 
 import numpy as np
 
-from millrace.features.online.records import ModelValue, Record
+from millrace.core.clock import epoch_us
+from millrace.features.online.records import Asked, ModelValue, Record
 
 Source: TypeAlias = tuple[str, int | None, int | None]
 Sources: TypeAlias = tuple[Source, ...]
 
 
 class Looked:
-    """A request's rows, what was found for them, and where.
+    """The rows of requests that are answered together, what was found for them, and where.
 
     Attributes:
-        records: the rows as they were sent.
+        records: the rows as they were sent, of one request after the other.
+        times: when each is asked, in microseconds.
         numbers: n x inputs float64, the numeric model inputs, NaN for what is missing or not in here.
         carrying: the numbers of the rows that carry what could be looked up.
         others: position to n values, in place of the column in `numbers`: texts, and what has nulls of the request's own.
 
     Args:
-        records: n rows.
+        asked: requests with n rows together; one at least.
         width: how many inputs the model has.
     """
 
-    __slots__ = ("_kept", "_sources", "carrying", "numbers", "others", "records")
+    __slots__ = ("_asked", "_kept", "_sources", "carrying", "numbers", "others", "records", "times")
 
-    def __init__(self, records: Sequence[Record], width: int) -> None:
-        self.records = records
-        self.numbers = np.empty((len(records), width))
+    def __init__(self, asked: Sequence[Asked], width: int) -> None:
+        self._asked = asked
+        self.records: Sequence[Record] = asked[0].records
+        self.times = [epoch_us(asked[0].now)] * len(self.records)
+        if len(asked) > 1:
+            self.records = [record for each in asked for record in each.records]
+            self.times = [us for each in asked for us in [epoch_us(each.now)] * len(each.records)]
+        self.numbers = np.empty((len(self.records), width))
         self.numbers.fill(np.nan)
         self.carrying: Sequence[int] = ()
         self.others: dict[int, list[ModelValue]] = {}
         self._kept: list[tuple[str, Sequence[int], list[object]]] = []
         self._sources: list[tuple[Sequence[int], list[Source]]] = []
+
+    def moments(self) -> list[datetime]:
+        """When each row is asked."""
+        return [each.now for each in self._asked for _ in each.records]
 
     def column(self, position: int) -> list[ModelValue]:
         """A column of the model's inputs, to be written to: one of `others` from now on."""

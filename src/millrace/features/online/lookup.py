@@ -9,13 +9,12 @@ from datetime import datetime
 
 import numpy as np
 
-from millrace.core.clock import epoch_us
 from millrace.features.functions.values import json_values
 from millrace.features.matrix import model_value
 from millrace.features.online.calls import OnlineFunctions
 from millrace.features.online.looked import Looked, Source, Sources
 from millrace.features.online.plans import LookupPlans
-from millrace.features.online.records import ModelValue, Record, sent
+from millrace.features.online.records import Asked, ModelValue, Record, sent
 from millrace.features.port import OnlineStore
 from millrace.features.types import FeatureSpec, MissingKeys
 
@@ -51,7 +50,7 @@ class AugmentedRow:
 
 @dataclass(slots=True)
 class AugmentedRows:
-    """The n rows of a request, ready for the model, column by column. Iterating gives them row by row.
+    """The n rows of requests, ready for the model, column by column. Iterating gives them row by row.
 
     Attributes:
         numbers: n x inputs float64 in the order of `spec.inputs`; NaN is a missing number.
@@ -115,26 +114,32 @@ class OnlineLookup:
             NotFound: a key has no row, and such requests are refused; the message names its columns.
             InvalidState: a table is not in the online store.
         """
-        looked = Looked(records, self._width)
-        for position, name in self._asked:
-            looked.others[position] = [sent(record, name) for record in records]
-        self._plans.look_up(looked, epoch_us(now))
-        if self._computed:
-            self._compute(looked, now)
-        plans = self._plans
-        return AugmentedRows(
-            looked.numbers, looked.others, plans.key_columns, plans.key_values(records), looked.sources()
-        )
+        return self.augment_all([Asked(records, now)])
 
-    def _compute(self, looked: Looked, now: datetime) -> None:
-        found = looked.found()
+    def augment_all(self, asked: Sequence[Asked]) -> AugmentedRows:
+        """The same for several requests (one at least), the rows of one after those of the other: one read for all of them.
+
+        Raises:
+            MillraceError: as `augment`, where one of them is wrong; messages count the rows of all.
+        """
+        looked, plans = Looked(asked, self._width), self._plans
+        for position, name in self._asked:
+            looked.others[position] = [sent(record, name) for record in looked.records]
+        plans.look_up(looked)
+        if self._computed:
+            self._compute(looked)
+        keys = plans.key_values(looked.records)
+        return AugmentedRows(looked.numbers, looked.others, plans.key_columns, keys, looked.sources())
+
+    def _compute(self, looked: Looked) -> None:
+        found, moments = looked.found(), looked.moments()
         columns = [looked.column(position) for position, _, _ in self._computed]
         for number, record in enumerate(looked.records):
             for column, (_, output, missing) in zip(columns, self._computed, strict=True):
                 if output in record:
                     column[number] = sent(record, output)
                     continue
-                value = self._functions.value(output, record, found[number], now, number)
+                value = self._functions.value(output, record, found[number], moments[number], number)
                 column[number] = missing if value is None else model_value(value)
 
 
@@ -156,7 +161,7 @@ class FeatureRow:
 
 @dataclass(frozen=True, slots=True)
 class FeatureRows:
-    """The features of a request's n rows, column by column. Iterating gives them row by row.
+    """The features of the n rows of requests, column by column. Iterating gives them row by row.
 
     Attributes:
         columns: n values by name, in the order of the spec, each as in `FeatureRow`.
@@ -216,23 +221,30 @@ class OnlineFeatures:
             NotFound: a key has no row, and such requests are refused; the message names its columns.
             InvalidState: a table is not in the online store.
         """
-        looked = Looked(records, 0)
-        self._plans.look_up(looked, epoch_us(now))
+        return self.find_all([Asked(records, now)])
+
+    def find_all(self, asked: Sequence[Asked]) -> FeatureRows:
+        """The same for several requests (one at least), the rows of one after those of the other: one read for all of them.
+
+        Raises:
+            MillraceError: as `find`, where one of them is wrong; messages count the rows of all.
+        """
+        looked, plans = Looked(asked, 0), self._plans
+        plans.look_up(looked)
         columns = looked.kept()
         if self._timed or not columns.keys() >= self._names:
-            self._compute(columns, looked, now)
-        plans = self._plans
+            self._compute(columns, looked)
         return FeatureRows(
             {name: columns[name] for name in self.columns},
             plans.key_columns,
-            plans.key_values(records),
+            plans.key_values(looked.records),
             looked.sources(),
         )
 
-    def _compute(self, columns: dict[str, list[object]], looked: Looked, now: datetime) -> None:
-        found = looked.found()
+    def _compute(self, columns: dict[str, list[object]], looked: Looked) -> None:
+        found, moments = looked.found(), looked.moments()
         for name in self.columns:
             columns[name] = [None] * len(found)
         for number, record in enumerate(looked.records):
             for name in self.columns:
-                columns[name][number] = self._functions.value(name, record, found[number], now, number)
+                columns[name][number] = self._functions.value(name, record, found[number], moments[number], number)

@@ -143,21 +143,19 @@ class LookupPlan:
             lookback_us=None if window is None else window // MICROSECOND,
         )
 
-    def fill(self, looked: Looked, rows: Sequence[int], stored: PackedRows, now_us: int) -> None:
+    def fill(self, looked: Looked, rows: Sequence[int], stored: PackedRows) -> None:
         """Write the features of rows into their places, and where they came from.
 
         Args:
-            looked: the request.
+            looked: the requests.
             rows: the numbers of the rows that lack a feature.
             stored: what the store has for their keys.
-            now_us: the time of the question.
 
         Raises:
             NotFound: a key has no row, and such requests are refused.
         """
-        until_us = now_us - self.after_us
-        since_us = None if self.lookback_us is None else until_us - self.lookback_us
-        seen = self.reader.seen(stored.rows, until_us, since_us)
+        after_us, times = self.after_us, looked.times
+        seen = self.reader.seen(stored.rows, [times[number] - after_us for number in rows], self.lookback_us)
         if seen.absent and self.refuses:
             raise self._refusal(rows[seen.absent[0]])
         if self.numbers is not None:

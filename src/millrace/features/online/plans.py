@@ -64,14 +64,14 @@ class LookupPlans:
         """Raises InvalidState where a table is not published, or lacks a feature."""
         self._current()
 
-    def look_up(self, looked: Looked, now_us: int) -> None:
+    def look_up(self, looked: Looked) -> None:
         """Find the features of each row, as the model's inputs and, of those that are kept, as they are stored.
 
         A record that carries all features of a lookup need not have its key, and one that carries all inputs needs none.
         """
         for plan, rows, found in self._stored(looked):
             if rows:
-                plan.fill(looked, rows, found, now_us)
+                plan.fill(looked, rows, found)
             if looked.carrying:
                 plan.override(looked)
 

@@ -1,15 +1,31 @@
-"""The columns of a request's rows."""
+"""Requests, and the columns of their rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple, TypeAlias
 
 from millrace.core.errors import InvalidInput
 from millrace.features.matrix import model_value
 
 ModelValue: TypeAlias = float | str | None
 Record: TypeAlias = Mapping[str, object]
+
+
+class Asked(NamedTuple):
+    """A request's rows, and when it is asked."""
+
+    records: Sequence[Record]
+    now: datetime
+
+
+def spans(asked: Sequence[Asked]) -> Iterator[tuple[int, int]]:
+    """Where each request's rows are among the rows of all: from the first, up to and without the second number."""
+    end = 0
+    for records, _ in asked:
+        begin, end = end, end + len(records)
+        yield begin, end
 
 
 def present(record: Record, column: str) -> object:

@@ -60,21 +60,24 @@ class RowReader:
                 runs.append(Run(place, 1, field, np.dtype(field.dtype), self.offsets[place]))
         return runs
 
-    def seen(self, packed: Sequence[bytes | None], until_us: int, since_us: int | None) -> SeenRows:
-        """Of each key the newest row until a time, where it is not from before another; one without time is always seen.
+    def seen(self, packed: Sequence[bytes | None], until_us: Sequence[int], lookback_us: int | None) -> SeenRows:
+        """Of each key the newest row until a time, where it is not older than that; one without time is always seen.
 
         Args:
             packed: the rows of each key, of one at least, newest first; None for a key without rows.
-            until_us: event time in microseconds.
-            since_us: event time in microseconds; None: however old.
+            until_us: event time in microseconds, for each key.
+            lookback_us: how old a row may be at that time, in microseconds; None: however old.
         """
         size, nothing = self.size, self.nothing
         # Nearly always it is the newest row of all keys. Where it isn't, each key is looked at.
         heads = b"".join([nothing if rows is None else rows[:size] for rows in packed])
         times: list[int] = np.ndarray(len(packed), _TIME, heads, self.width, size).tolist()
-        if max(times) <= until_us and (since_us is None or min(times) >= since_us):
+        if max(times) <= min(until_us) and (lookback_us is None or min(times) >= max(until_us) - lookback_us):
             return SeenRows(self, packed, heads, times)
-        starts = [None if rows is None else self._start(rows, until_us, since_us) for rows in packed]
+        starts = [
+            None if rows is None else self._start(rows, until, None if lookback_us is None else until - lookback_us)
+            for rows, until in zip(packed, until_us, strict=True)
+        ]
         packed = [None if at is None or rows is None else rows[at:] for at, rows in zip(starts, packed, strict=True)]
         heads = b"".join([nothing if rows is None else rows[:size] for rows in packed])
         return SeenRows(self, packed, heads, np.ndarray(len(packed), _TIME, heads, self.width, size).tolist())

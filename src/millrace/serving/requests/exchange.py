@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,7 +13,7 @@ from millrace.serving.bodies.body import Body, Dialect, Envelope, Origin, TooLar
 from millrace.serving.bodies.rows import Records
 from millrace.serving.inputs import Inputs
 from millrace.serving.models.turns import Busy, TooSlow, Unavailable
-from millrace.serving.port import Model, Opened, Reply
+from millrace.serving.port import Call, Model, Opened, Reply, Served
 from millrace.serving.requests.generations import ServedEndpoint
 from millrace.serving.types import CallSignature, Prediction
 
@@ -40,11 +41,12 @@ class Question:
 class Exchange:
     """A request to an endpoint, or, where `entity` names one, to that served entity.
 
-    `read`, `open`, the prediction of `inputs` by `model`, and `reply`, in this order; `failed` in place of what is left
-    as soon as one of them raises. No I/O but the lookup in `open`.
+    `read`, `choose`, `open`, the prediction of `inputs` by `model`, and `reply`, in this order; `failed` in place of what
+    is left as soon as one of them raises. No I/O but the lookup in `open`.
 
     Attributes:
         endpoint: who is asked.
+        served: who answers, once it is chosen; before, the endpoint's first.
         rows: how many were sent; 0 before they are read.
         inputs: what is to be predicted, once it is open; None where no model is asked.
         model: who predicts it; None where no model is asked.
@@ -57,18 +59,19 @@ class Exchange:
         "_now",
         "_opened",
         "_reached",
-        "_served",
         "endpoint",
         "inputs",
         "model",
         "question",
         "rows",
+        "served",
     )
 
     def __init__(self, endpoint: ServedEndpoint, entity: str | None, question: Question, now: datetime) -> None:
         self.question, self.rows = question, 0
         self.endpoint, self._entity, self._now = endpoint, entity, now
-        self._served, self._reached = endpoint.first, False
+        self.served: Served = endpoint.first
+        self._reached = False
         self._body: Body | None = None
         self._key: bytes | None = None
         self._opened: Opened | None = None
@@ -79,6 +82,11 @@ class Exchange:
     def is_read(self) -> bool:
         """Whether `read` is done."""
         return self._body is not None
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether `choose` is done."""
+        return self._reached
 
     @property
     def is_open(self) -> bool:
@@ -100,7 +108,7 @@ class Exchange:
         body, endpoint = self._read_body(), self.endpoint
         if self._entity is None and not endpoint.is_undivided:
             self._key = _sticky(endpoint, body)
-        self._served = endpoint.entities[self._entity or endpoint.router.choose(self._key)]
+        self.served = endpoint.entities[self._entity or endpoint.router.choose(self._key)]
         self._reached = True
 
     def open(self) -> None:
@@ -111,11 +119,18 @@ class Exchange:
         """
         if not self._reached:
             self.choose()
+        open_together([self])
+
+    def call(self) -> Call:
+        """What the entity is asked. Raises InvalidInput for what the endpoint doesn't take."""
         body = self._read_body()
         if self.endpoint.is_strict:
-            _check_columns(body, self._served.signature, self.endpoint.known)
-        self._opened = self._served.open(body, self._now)
-        self.inputs, self.model = self._opened.inputs, self._served.model
+            _check_columns(body, self.served.signature, self.endpoint.known)
+        return Call(body, self._now)
+
+    def take(self, opened: Opened) -> None:
+        """What the entity made of the call: now it is open."""
+        self._opened, self.inputs, self.model = opened, opened.inputs, self.served.model
 
     def reply(self, prediction: Prediction | None, predict_s: float) -> Reply:
         """The reply, once predicted (None where no model is asked) in so many seconds.
@@ -124,7 +139,7 @@ class Exchange:
             InvalidInput: the body asks for what the answer has not.
         """
         assert self._opened is not None  # noqa: S101 - that is the order
-        body, served = self._read_body(), self._served
+        body, served = self._read_body(), self.served
         answered = self._opened.answered(prediction, predict_s)
         origin = Origin(self.endpoint.name, served.plan.entity.entity_version)
         written = self.question.dialect.write(answered.content(body), body, origin)
@@ -138,7 +153,7 @@ class Exchange:
         """
         status, code, message = self._told(error)
         body = self.question.dialect.error(code, message)
-        return Reply(status, body, self._served, self._reached, self._client_request_id(), key=self._key)
+        return Reply(status, body, self.served, self._reached, self._client_request_id(), key=self._key)
 
     def _read_body(self) -> Body:
         assert self._body is not None  # noqa: S101 - that is the order
@@ -150,7 +165,7 @@ class Exchange:
 
     def _told(self, error: Exception) -> tuple[int, str, str]:
         """Status, code and message. What nobody could foresee is logged."""
-        entity = self._served.plan.entity.name
+        entity = self.served.plan.entity.name
         if isinstance(error, StoreAway):
             _LOG.error("entity %s can't answer: %s", entity, error.message)
             return (
@@ -170,6 +185,17 @@ class Exchange:
             return TOO_SLOW, "DEADLINE_EXCEEDED", f"'{entity}' did not answer in time"
         _LOG.error("endpoint %s: entity %s failed", self.endpoint.name, entity, exc_info=error)
         return FAILED, "INTERNAL_ERROR", f"served entity '{entity}' could not answer; the server's log says why"
+
+
+def open_together(exchanges: Sequence[Exchange]) -> None:
+    """`Exchange.open` of several, one at least, for which the same entity was chosen: one look-up for all of them.
+
+    Raises:
+        InvalidInput, NotFound, InvalidState: as `Served.open`, where one of them is wrong; then none is open.
+    """
+    calls = [exchange.call() for exchange in exchanges]
+    for exchange, opened in zip(exchanges, exchanges[0].served.open(calls), strict=True):
+        exchange.take(opened)
 
 
 def too_large(most_bytes: int) -> str:

@@ -1,7 +1,7 @@
 """The short way for requests that come whole: those of one turn of the event loop are answered together.
 
-Together they take one call of each model and one write of the capture, where each alone would take its own. Nobody waits
-for that: they are all there.
+Together they take one look-up, one call of each model and one write of the capture, where each alone would take its own.
+Nobody waits for that: they are all there.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from millrace.serving.request_log import CURRENT
 from millrace.serving.requests.admission import Sent, coding_of
 from millrace.serving.requests.answer import MOST_BYTES_ON_LOOP, MOST_ROWS_ON_LOOP, answer
 from millrace.serving.requests.desk import Admission, Desk, Response, Visit
-from millrace.serving.requests.exchange import Exchange
+from millrace.serving.requests.exchange import Exchange, open_together
 from millrace.serving.requests.generations import ServedEndpoint
 from millrace.serving.requests.routes import route_of
 from millrace.serving.requests.wakefulness import Wakefulness
@@ -59,7 +59,7 @@ class _Passage:
     """A request in the lane.
 
     Attributes:
-        opened: when it was, by time.perf_counter.
+        spent_s: what was done for it took so long, without the wait for others of its turn.
         reply: None until there is one.
         broken: what goes back in place of the reply, where that can't be made or kept.
     """
@@ -67,7 +67,7 @@ class _Passage:
     visitor: Visitor
     visit: Visit
     exchange: Exchange
-    opened: float = 0.0
+    spent_s: float = 0.0
     reply: Reply | None = None
     broken: Response | None = None
 
@@ -147,32 +147,55 @@ class Lane:
         try:
             passage.exchange.read()
             if passage.exchange.rows <= MOST_ROWS_ON_LOOP and not passage.exchange.may_wait:
-                passage.exchange.open()
-        except Exception as error:  # noqa: BLE001 - the boundary of a request: a foreign function may raise anything
+                passage.exchange.choose()
+        except Exception as error:  # noqa: BLE001 - the boundary of a request: nobody foresaw what it is
             self._fail(passage, error)
         finally:
             CURRENT.reset(before)
-        passage.opened = time.perf_counter()
-        if passage.is_answered:
-            passage.visit.own_s = passage.opened - passage.visit.started
+        passage.spent_s = time.perf_counter() - passage.visit.started
         if not self._together:
             asyncio.get_running_loop().call_soon(self._answer, context=Context())
         self._together.append(passage)
 
     def _answer(self) -> None:
         passages, self._together = self._together, []
-        for group in _by_model(list(filter(self._is_quick, passages))):
+        for group in _groups(filter(self._is_chosen, passages), lambda each: each.exchange.served):
+            for lot in _lots(group):
+                self._open(lot)
+        for group in _groups(filter(self._is_quick, passages), lambda each: each.exchange.model):
             try:
                 self._predict(group)
             except Exception as error:  # noqa: BLE001 - the boundary of requests: those of other models are answered
                 for passage in group:
                     self._fail(passage, error)
-        self._keep([passage for passage in passages if passage.is_answered])
+        answered = [passage for passage in passages if passage.is_answered]
+        for passage in answered:
+            passage.visit.own_s = passage.spent_s
+        self._keep(answered)
         for passage in passages:
             if not passage.is_answered:
                 self._answer_alone(passage)
         if len(passages) == 1 and passages[0].is_answered:  # where many ask, there is always one who keeps it awake
             self._wakefulness.stay()
+
+    def _is_chosen(self, passage: _Passage) -> bool:
+        exchange = passage.exchange
+        return exchange.is_chosen and not exchange.may_wait and not passage.is_answered
+
+    def _open(self, passages: Sequence[_Passage]) -> None:
+        """Look up what one entity is asked."""
+        started = time.perf_counter()
+        try:
+            open_together([passage.exchange for passage in passages])
+        except Exception as error:  # noqa: BLE001 - the boundary of a request, which is found by opening each alone
+            if len(passages) > 1:
+                for passage in passages:
+                    self._open([passage])
+                return
+            self._fail(passages[0], error)
+        took_s = time.perf_counter() - started
+        for passage in passages:
+            passage.spent_s += took_s
 
     def _is_quick(self, passage: _Passage) -> bool:
         exchange = passage.exchange
@@ -189,8 +212,7 @@ class Lane:
         took_s = time.perf_counter() - started
         for passage, prediction in zip(passages, predictions, strict=True):
             self._reply(passage, prediction, took_s)
-            # What others of the turn took before it is no part of its time.
-            passage.visit.own_s = passage.opened - passage.visit.started + took_s
+            passage.spent_s += took_s
 
     def _reply(self, passage: _Passage, prediction: Prediction | Exception | None, took_s: float) -> None:
         if isinstance(prediction, Exception):
@@ -295,13 +317,26 @@ class Lane:
             return self._desk.broken(passage.visit, error)
 
 
-def _by_model(passages: Sequence[_Passage]) -> Iterable[list[_Passage]]:
-    """Those that one model is asked together; each alone where entities share an endpoint, whose times are compared."""
+def _groups(passages: Iterable[_Passage], asked: Callable[[_Passage], object]) -> Iterable[list[_Passage]]:
+    """Those that ask the same together; each alone where entities share an endpoint, whose times are compared."""
     groups: dict[int, list[_Passage]] = {}
     for passage in passages:
         is_alone = not passage.visit.asked.endpoint.is_undivided
-        groups.setdefault(id(passage if is_alone else passage.exchange.model), []).append(passage)
+        groups.setdefault(id(passage if is_alone else asked(passage)), []).append(passage)
     return groups.values()
+
+
+def _lots(passages: Sequence[_Passage]) -> Iterator[list[_Passage]]:
+    """As many at a time as have no more rows together than one request may."""
+    lot: list[_Passage] = []
+    rows = 0
+    for passage in passages:
+        if lot and rows + passage.exchange.rows > MOST_ROWS_ON_LOOP:
+            yield lot
+            lot, rows = [], 0
+        lot.append(passage)
+        rows += passage.exchange.rows
+    yield lot
 
 
 def _predicted(model: Model, passages: Sequence[_Passage]) -> Sequence[Prediction | Exception]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from millrace.core.errors import InvalidInput, InvalidState
 from millrace.core.names import TableName
 from millrace.features.functions.values import family_of
 from millrace.features.online.lookup import OnlineLookup, Sources
+from millrace.features.online.records import Asked, spans
 from millrace.features.port import OnlineStore
 from millrace.features.spec import from_json
 from millrace.features.types import FeatureSpec
@@ -20,7 +20,7 @@ from millrace.serving.inputs import InputReader, Inputs, kind_of
 from millrace.serving.models.mlmodel import read_model_folder
 from millrace.serving.models.sleeper import Sleeper
 from millrace.serving.models.turns import Turns
-from millrace.serving.port import Captured
+from millrace.serving.port import Call, Captured
 from millrace.serving.request_keys import RequestKeys
 from millrace.serving.types import CallSignature, Description, Endpoint, LoadPlan, Prediction, ServedEntity
 
@@ -101,13 +101,18 @@ class ServedModel:
         self.signature = _signature(plan, spec, keys)
         self.description = _description(endpoint, plan, keys, self._reader)
 
-    def open(self, body: Body, now: datetime) -> Prepared:
+    def open(self, calls: Sequence[Call]) -> Sequence[Prepared]:
         """See `Served.open`."""
-        sent = body.rows.typed(self.signature.columns)
-        if self._lookup is None:
-            return Prepared(self._reader.read(sent), (), ())
-        rows = self._lookup.augment(sent.records(None), now)
-        return Prepared(self._reader.from_columns(rows.numbers, rows.others), rows.keys, rows.sources)
+        columns, lookup = self.signature.columns, self._lookup
+        if lookup is None:
+            return [Prepared(self._reader.read(body.rows.typed(columns)), (), ()) for body, _ in calls]
+        asked = [Asked(body.rows.typed(columns).records(None), now) for body, now in calls]
+        rows = lookup.augment_all(asked)
+        inputs = self._reader.from_columns(rows.numbers, rows.others)
+        return [
+            Prepared(inputs.slice(begin, end), rows.keys[begin:end], rows.sources[begin:end])
+            for begin, end in spans(asked)
+        ]
 
     @property
     def waiting(self) -> int:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from millrace.core.errors import InvalidInput
 from millrace.core.names import TableName
 from millrace.features.functions.values import RESULT_NAMES, Reader, family_of, value_reader
-from millrace.features.online.lookup import FeatureRows, OnlineFeatures
+from millrace.features.online.lookup import OnlineFeatures, Sources
+from millrace.features.online.records import Asked, spans
 from millrace.features.port import OnlineStore
 from millrace.features.spec import from_json
 from millrace.features.types import FeatureSpec, OnlineTable
 from millrace.serving.bodies.body import Body
-from millrace.serving.port import Captured, Model
+from millrace.serving.port import Call, Captured, Model
 from millrace.serving.request_keys import RequestKeys
 from millrace.serving.requests.served import describe, key_types, may_wait, request_columns, stored_kind
 from millrace.serving.types import FEATURE_SPEC, CallSignature, Endpoint, LoadPlan, Prediction
@@ -24,11 +24,20 @@ from millrace.serving.types import FEATURE_SPEC, CallSignature, Endpoint, LoadPl
 Record = Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made for each request, and freezing triples what that takes.
+@dataclass(slots=True, eq=False)
 class FoundFeatures:
-    """The features of each row of a request, in its order."""
+    """The features of each row of a request, in its order.
 
-    found: FeatureRows
+    Attributes:
+        outputs: one object a row, the features by name in the spec's order; null where there is none.
+        keys: the lookup keys of each row, as in `Captured`.
+        sources: where the features of each row came from, as in `Captured`.
+    """
+
+    outputs: Sequence[Record]
+    keys: Sequence[Sequence[object]]
+    sources: Sequence[Sources]
     inputs: None = None
     predict_s: None = None
     """There is no model."""
@@ -39,10 +48,10 @@ class FoundFeatures:
 
     def __len__(self) -> int:
         """How many rows."""
-        return len(self.found)
+        return len(self.outputs)
 
     def content(self, body: Body) -> dict[str, object]:
-        """The response: one object a row, the features by name in the spec's order; null where there is none.
+        """The response.
 
         Raises:
             InvalidInput: the body asks for probabilities.
@@ -51,11 +60,11 @@ class FoundFeatures:
             raise InvalidInput(
                 "this endpoint serves features and predicts nothing", hint="ask without params; the answer has outputs"
             )
-        return {"outputs": self.found.as_json()}
+        return {"outputs": self.outputs}
 
     def captured(self) -> Captured:
         """What is kept of it: keys, and where the features came from; the response has the features."""
-        return Captured(self.found.keys, self.found.sources)
+        return Captured(self.keys, self.sources)
 
 
 class ServedFeatures:
@@ -83,19 +92,26 @@ class ServedFeatures:
         )
         self.description = describe(endpoint, plan.entity, keys, ())
 
-    def open(self, body: Body, now: datetime) -> FoundFeatures:
+    def open(self, calls: Sequence[Call]) -> Sequence[FoundFeatures]:
         """See `Served.open`: look up and compute.
 
-        A feature that the request carries is read in its own type, and wins, null included. Also raises InvalidInput where a function
+        A feature that a request carries is read in its own type, and wins, null included. Also raises InvalidInput where a function
         fails.
         """
-        records = [self._typed(record) for record in body.rows.typed(self.signature.columns).records(None)]
-        return FoundFeatures(self._features.find(records, now))
+        asked = [Asked(self._typed(body), now) for body, now in calls]
+        found = self._features.find_all(asked)
+        outputs = found.as_json()
+        return [
+            FoundFeatures(outputs[begin:end], found.keys[begin:end], found.sources[begin:end])
+            for begin, end in spans(asked)
+        ]
 
-    def _typed(self, record: Record) -> Record:
-        """The record with the features that it carries in the types that they have in the store."""
-        if self._readers.keys().isdisjoint(record):
-            return record
+    def _typed(self, body: Body) -> Sequence[Record]:
+        """The records, with the features that they carry in the types that these have in the store."""
+        records, carries_none = body.rows.typed(self.signature.columns).records(None), self._readers.keys().isdisjoint
+        return [record if carries_none(record) else self._read(record) for record in records]
+
+    def _read(self, record: Record) -> Record:
         return {name: self._readers[name](value) if name in self._readers else value for name, value in record.items()}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -24,11 +24,12 @@ from millrace.features.online.codec import RowCodec
 from millrace.features.online.key_bytes import LONGEST_KEY, encode_key
 from millrace.features.online.key_codes import KeyCodes
 from millrace.features.online.lookup import OnlineFeatures, OnlineLookup
+from millrace.features.online.records import Asked
 from millrace.features.online.table import feature_types
-from millrace.features.port import PackedRows
 from millrace.features.types import FeatureLookup, FeatureSpec, MissingKeys, OnlineTable
 from millrace.lake.types import Version
 from millrace.serving.inputs import InputReader
+from tests.unit.features.online.shelf import Shelf
 
 NAME = TableName.parse("f.t")
 DAY = timedelta(days=1)
@@ -46,20 +47,6 @@ KINDS: dict[str, tuple[st.SearchStrategy[Any], object]] = {
 # A key is a whole number, or that and a text.
 KEYS: dict[int, list[tuple[Any, ...]]] = {1: [(1,), (2,), (2**64 + 1,)], 2: [(1, "x"), (1, "xx"), (2, "x")]}
 KEY_COLUMNS = ("a", "b")
-
-
-@dataclass
-class Shelf:
-    """A published table in memory."""
-
-    known: OnlineTable
-    packed: Mapping[bytes | None, bytes]
-
-    def table(self, name: TableName) -> OnlineTable:  # noqa: ARG002 - there is one
-        return self.known
-
-    def read(self, name: TableName, codes: Sequence[bytes | None]) -> PackedRows:  # noqa: ARG002
-        return PackedRows(self.known, [self.packed.get(code) for code in codes])
 
 
 @dataclass
@@ -219,6 +206,30 @@ def test_a_request_gets_what_plain_python_finds(data: st.DataObject, case: Case,
     columns = reader.from_columns(augmented.numbers, augmented.others)
     np.testing.assert_array_equal(columns.numbers, whole.numbers)
     assert list(columns.texts) == list(whole.texts)
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data(), case=cases(), days=st.lists(st.integers(-1, 8), min_size=1, max_size=4))
+def test_requests_that_are_looked_up_together_get_what_each_gets_alone(
+    data: st.DataObject, case: Case, days: list[int]
+) -> None:
+    asked = [Asked(data.draw(records(case)), START + day * DAY) for day in days]
+    spec, shelf = FeatureSpec(tuple(case.lookups), None, (), tuple(case.inputs)), case.shelf()
+    model, features = OnlineLookup(shelf, spec, case.policy), OnlineFeatures(shelf, spec, case.policy)  # type: ignore[arg-type]
+    try:
+        rows = [row for each in asked for row in model.augment(*each)]
+        found = [row for each in asked for row in features.find(*each)]
+    except (NotFound, InvalidInput):
+        for together in (model.augment_all, features.find_all):
+            with pytest.raises((NotFound, InvalidInput)):
+                together(asked)
+        return
+    for one, two in zip(rows, model.augment_all(asked), strict=True):
+        assert list(map(same, one.inputs, two.inputs)) == [True] * len(case.inputs)
+        assert (one.keys, one.sources) == (two.keys, two.sources)
+    for kept, each in zip(found, features.find_all(asked), strict=True):
+        assert list(map(same, kept.values.values(), each.values.values())) == [True] * len(case.inputs)
+        assert (list(kept.values), kept.keys, kept.sources) == (list(each.values), each.keys, each.sources)
 
 
 def test_a_time_is_exact_where_floats_are_not() -> None:

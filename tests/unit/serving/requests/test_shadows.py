@@ -49,8 +49,8 @@ class Entity:
     def model(self) -> Entity:
         return self
 
-    def open(self, *_: object) -> Prepared:
-        return Prepared(join_inputs([[1.0]], (("spend", "double"),)), [], [])
+    def open(self, *_: object) -> list[Prepared]:
+        return [Prepared(join_inputs([[1.0]], (("spend", "double"),)), [], [])]
 
     async def predict(self, *_: object) -> Prediction:
         self.asked.append(CURRENT.get())
