@@ -23,6 +23,7 @@ from serving_questions import Question, Questions
 
 _HERE = Path(__file__).parent
 _DRAIN_S = 120
+FEAST_KEYS = 100_000
 _REST_S = 140.0  # control, which is asked to drain, stays for two minutes
 
 
@@ -188,36 +189,61 @@ def ray(served: Served, folder: Path) -> Contender:
 
 
 def feast(served: Served, folder: Path) -> Contender:
-    """Feast's server of features; it too takes long to start."""
-    environment, made, place = peers.made("feast"), Questions(folder / "feast", served), folder / "feast-store"
-    rows = folder / "feast-rows.parquet"
-    _write_rows(served, rows)
-    python = str(environment / "bin" / "python")
-    subprocess.run([python, str(_HERE / "serving_feast.py"), str(rows), str(place)], check=True, capture_output=True)
-    serve = ["-c", str(place), "serve", "-h", "127.0.0.1", "-w", "1", "--no-access-log", "--max-requests", "0", "-p"]
+    """Feast's server of features, as it is by default."""
+    return _feast(served, folder, "Feast", [], "by default it starts its worker anew after 1,000 requests")
+
+
+def feast_steady(served: Served, folder: Path) -> Contender:
+    """The same, but that its worker stays."""
+    return _feast(
+        served, folder, "Feast, never restarted", ["--max-requests", "0"], "its worker stays, which is not its default"
+    )
+
+
+def _feast(served: Served, folder: Path, name: str, more: Sequence[str], why: str) -> Contender:
+    """One of Feast's servers; they too take long to start."""
+    environment, made, place = (
+        peers.made("feast"),
+        Questions(folder / name.replace(" ", "-"), served),
+        _feast_store(served, folder),
+    )
+    serve = ["serve", "-h", "127.0.0.1", "-w", "1", "--no-access-log", *more]
     return Contender(
-        "Feast",
-        lambda port: [str(environment / "bin" / "feast"), *serve, str(port)],
+        name,
+        lambda port: [str(environment / "bin" / "feast"), "-c", str(place), *serve, "-p", str(port)],
         [
             made.make(rows, "/get-online-features", ask.service, ask.first_column, what=ask.FEATURES_OF)
             for rows in (1, 100)
         ],
-        f"`feast serve -w 1 --no-access-log --max-requests 0` (its default starts the worker anew after 1,000 requests), SQLite "
-        f"online store with {len(served.rows):,} keys, a feature service of one view",
+        f"`feast {' '.join(serve)}` ({why}), SQLite online store with {FEAST_KEYS:,} keys, a feature service of one view",
         peers.versions(environment, ["feast", "uvicorn"]),
         {"FEAST_USAGE": "False", "PATH": f"{environment / 'bin'}:/usr/bin:/bin"},
         rounds=3,
     )
 
 
+def _feast_store(served: Served, folder: Path) -> Path:
+    """What both serve from, made once: the keys that are asked, and others. It takes minutes."""
+    place, rows = folder / "feast-store", folder / "feast-rows.parquet"
+    if not place.exists():
+        _write_rows(served, rows)
+        python = str(peers.made("feast") / "bin" / "python")
+        subprocess.run(
+            [python, str(_HERE / "serving_feast.py"), str(rows), str(place)], check=True, capture_output=True
+        )
+    return place
+
+
 def _write_rows(served: Served, path: Path) -> None:
-    values = {name: served.rows[:, number].copy() for number, name in enumerate(FEATURES)}
-    stamps = pa.repeat(pa.scalar(dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)), len(served.rows))
-    pq.write_table(pa.table({"k": np.arange(len(served.rows)), "ts": stamps} | values), path)
+    others = np.random.default_rng(0).normal(size=(FEAST_KEYS - len(served.rows), len(FEATURES)))
+    rows = np.concatenate([served.rows, others])
+    values = {name: rows[:, number].copy() for number, name in enumerate(FEATURES)}
+    stamps = pa.repeat(pa.scalar(dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)), len(rows))
+    pq.write_table(pa.table({"k": np.arange(len(rows)), "ts": stamps} | values), path)
 
 
 Make = Callable[[Served, Path], Contender]
-ALL: tuple[Make, ...] = (echo, millrace, mlflow, mlserver, bentoml, ray, feast)
+ALL: tuple[Make, ...] = (echo, millrace, mlflow, mlserver, bentoml, ray, feast, feast_steady)
 OURS = ("echo", "millrace")
 
 
