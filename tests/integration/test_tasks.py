@@ -41,11 +41,13 @@ class Attempts:
     run_id: RunId
     numbers: Iterator[int]
 
-    def start(self, work: Work, key: str = "task") -> tuple[Path, subprocess.Popen[bytes]]:
+    def start(
+        self, work: Work, key: str = "task", job_folder: str | None = None
+    ) -> tuple[Path, subprocess.Popen[bytes]]:
         folder = self.root / "attempts" / f"{key}.{next(self.numbers)}"
         context = TaskContext(
             home=str(self.workspace.home),
-            folder=str(self.root),
+            folder=str(self.root) if job_folder is None else job_folder,
             artifacts=str(folder),
             job="nightly",
             run_id=self.run_id,
@@ -60,9 +62,11 @@ class Attempts:
         with (folder / "log").open("w") as log:
             return folder, subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
 
-    def do(self, work: Work, key: str = "task") -> tuple[int, str, TaskOutcome | TaskFailure | None]:
+    def do(
+        self, work: Work, key: str = "task", job_folder: str | None = None
+    ) -> tuple[int, str, TaskOutcome | TaskFailure | None]:
         """Exit code, log and outcome."""
-        folder, process = self.start(work, key)
+        folder, process = self.start(work, key, job_folder)
         code = process.wait(timeout=200)
         return code, (folder / "log").read_text(), read_outcome(folder)
 
@@ -119,6 +123,13 @@ def test_a_program_gets_arguments_parameters_and_values_and_gives_values(attempt
     assert (code, outcome) == (0, TaskOutcome({"exit_code": 0})), said
     assert f"['--fast', 'a b'] {{'day': '2025-03-01'}} {attempts.workspace.home}" in said
     assert attempts.workspace.jobs.values.of(attempts.run_id)["program"] == {"twice": 6}
+
+
+def test_a_program_of_a_job_without_a_folder_runs_in_the_attempts_own(attempts: Attempts) -> None:
+    file = attempts.root / attempts.write("alone.py", "import os\nprint('in', os.getcwd())\n")
+    code, said, _ = attempts.do(mr.SparkPythonTask(str(file)), key="alone", job_folder="")
+    assert code == 0, said
+    assert f"in {attempts.root / 'attempts' / 'alone.'}" in said
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def _run(given: Given, command: Sequence[str]) -> tuple[int, str]:
 
     sys.stdout.flush()
     program = subprocess.Popen(  # noqa: S603 - the user's own file, with the user's own rights
-        command, cwd=given.context.folder, env=given.environment(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+        command, cwd=given.path("."), env=given.environment(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     reader = threading.Thread(target=pass_on, daemon=True)
     reader.start()

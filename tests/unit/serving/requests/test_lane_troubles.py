@@ -367,7 +367,7 @@ def test_what_is_logged_while_a_request_is_read_is_about_that_request(
 
     async def story() -> None:
         with monkeypatch.context() as broken:
-            broken.setattr(Exchange, "open", fails)
+            broken.setattr(Exchange, "choose", fails)
             visitors.append(scene.ask("churn", 1.0))
         visitors.append(scene.ask("churn", 2.0))
         assert CURRENT.get() is None
