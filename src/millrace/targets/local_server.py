@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import secrets
 import threading
@@ -25,6 +26,9 @@ ADDRESS, _LOCK = "server.json", "server.lock"
 _LOOK_S, _PROBE_S = 0.05, 2.0
 # For who only looks at the lock; for a server that is stopping; for one that is starting or busy, and between two questions to it.
 _MOMENT_S, _STOPPING_S, _PATIENCE_S, _AGAIN_S = 1.0, 10.0, 30.0, 0.5
+# After so long who waits is told for what.
+_QUIETLY_S = 3.0
+_LOG = logging.getLogger(__name__)
 _STARTING = "TEMPORARILY_UNAVAILABLE"
 _HINT = "ask again in a while: it may be starting, or busy; what it does is in logs/ in the home"
 
@@ -136,12 +140,16 @@ def find_server(home: Path) -> ServerInfo | None:
     Raises:
         InvalidState: there is one, and it did not answer in half a minute.
     """
-    deadline, pause = time.monotonic() + _PATIENCE_S, threading.Event()
+    began, told_so, pause = time.monotonic(), False, threading.Event()
     while is_served(home):
-        left_s, info = deadline - time.monotonic(), read_info(home)
-        if left_s <= 0:
+        waited_s, info = time.monotonic() - began, read_info(home)
+        if waited_s >= _PATIENCE_S:
             raise _silent(home)
-        if info is not None and probe(info, "/health/live", timeout_s=left_s)[1].get("instance") == info.instance:
+        if waited_s >= _QUIETLY_S and not told_so:
+            told_so = True
+            _LOG.warning("the server of the home %s does not answer yet: waiting %.0f s at most", home, _PATIENCE_S)
+        patience_s = (_PATIENCE_S if told_so else min(_QUIETLY_S, _PATIENCE_S)) - waited_s
+        if info is not None and probe(info, "/health/live", timeout_s=patience_s)[1].get("instance") == info.instance:
             return info
         pause.wait(_LOOK_S)
     return None

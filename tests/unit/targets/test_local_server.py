@@ -82,6 +82,19 @@ def test_a_server_that_is_stalled_is_not_taken_for_none(tmp_path: Path, monkeypa
         assert not (tmp_path / "logs").exists()  # no second one was begun
 
 
+def test_who_waits_for_a_stalled_server_is_told_for_what_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(local_server, "_PATIENCE_S", 0.4)
+    monkeypatch.setattr(local_server, "_QUIETLY_S", 0.1)
+    with silent() as stalled, only_server(tmp_path):
+        write_info(tmp_path, stalled)
+        with pytest.raises(InvalidState, match="does not answer"):
+            find_server(tmp_path)
+    (line,) = caplog.messages
+    assert line == f"the server of the home {tmp_path} does not answer yet: waiting 0 s at most"
+
+
 def test_a_server_that_is_slow_is_waited_for(tmp_path: Path) -> None:
     def slowly(_path: str) -> object:
         time.sleep(local_server._PROBE_S + 0.1)
