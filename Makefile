@@ -28,14 +28,14 @@ check: setup-dev  ## formatting, lint, types, layers, and what files may not hol
 	$(bin)/python scripts/check_tree.py
 
 test: check  ## set up, check, and run all tests that need nothing but Python and no minutes each (COVERAGE=1: with coverage, which takes half as long again)
-	$(bin)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not postgres and not redis and not spark and not quartz and not alone and not long" $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
+	$(bin)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m "not postgres and not redis and not spark and not quartz and not alone and not long" $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 	@echo 'Not run here: the stores on PostgreSQL and Redis and the joins on a real Spark, the schedules beside Quartz, which need Debian packages; servers under chaos, canaries, fuzz and the stories of the quickstart, which take minutes; and what measures time. `make test-all` runs them.'
 
 test-all: setup-dev  ## what `make test` leaves out: the long tests, and those that need Debian packages (installed where missing, as root) or a real Spark (in .spark) or FLAML (in .bench)
 	scripts/debian_packages.sh
 	scripts/spark_venv.sh
 	$(bin)/python benchmarks/peers.py automl-flaml
-	$(bin)/pytest -n 2 --dist loadfile -m "(postgres or redis or quartz or openmp or strace or long) and not spark and not alone" --no-skips
+	$(bin)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "(postgres or redis or quartz or openmp or strace or long) and not spark and not alone" --no-skips
 	$(bin)/pytest -m "spark or alone" --no-skips
 	@test -e .bench/automl-autogluon/.made || echo "Not run here: AutoML by AutoGluon, whose environment takes gigabytes. \`make bench-automl QUICK=1\` makes it."
 
