@@ -227,10 +227,9 @@ def _feast_store(served: Served, folder: Path) -> Path:
     place, rows = folder / "feast-store", folder / "feast-rows.parquet"
     if not place.exists():
         _write_rows(served, rows)
-        python = str(peers.made("feast") / "bin" / "python")
-        subprocess.run(
-            [python, str(_HERE / "serving_feast.py"), str(rows), str(place)], check=True, capture_output=True
-        )
+        python, part = str(peers.made("feast") / "bin" / "python"), folder / "feast-store.part"
+        subprocess.run([python, str(_HERE / "serving_feast.py"), str(rows), str(part)], check=True, capture_output=True)
+        part.rename(place)
     return place
 
 

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 import sections
-from serving_contenders import Contender
+from serving_contenders import FEAST_KEYS, Contender
 from serving_load import CONNECTIONS, Load, Start
 from serving_model import KEYS
 
@@ -45,8 +45,8 @@ def page(contenders: Sequence[Contender], starts: Starts, seconds: int, missing:
             f"with the model's own, and after a second of warming up it is asked for {seconds} s by {_MOST} connections and half as long by",
             f"1 and by 8, each question with many different bodies. Figures are medians of {rounds} rounds (at most 3 of Ray Serve and Feast);",
             "what is so many times another is so within a round: the median, and the least and the most, of all rounds.",
-            f"Sent a key, millrace looks all 20 features up in the online store, among {KEYS:,} keys. Feast and our endpoint of",
-            "the same kind answer with the features alone. `echo` is the floor: uvicorn, JSON parsed, a constant answered. Processor time is",
+            f"Sent a key, millrace looks all 20 features up in the online store, among {KEYS:,} keys, and Feast among {FEAST_KEYS:,}. It and our",
+            "endpoint of the same kind answer with the features alone. `echo` is the floor: uvicorn, JSON parsed, a constant answered. Processor time is",
             f"that of all processes of a server for a request at {_MOST} connections, what is done about it later (capture to Delta) included;",
             "what is done once, such as the imports of the first drain, is over before it is counted. Ours has proved its models' paths when",
             "they were deployed, and starts with the proofs that it kept.",

@@ -26,6 +26,7 @@ from millrace.features.functions.source import define
 from millrace.features.matrix import model_frame, model_value
 from millrace.features.online.lookup import OnlineFeatures, OnlineLookup
 from millrace.features.online.publish import publish
+from millrace.features.online.records import Asked
 from millrace.features.spec import from_json, to_json
 from millrace.features.tables import create_feature_table, write_feature_rows
 from millrace.features.training_set import build_training_set
@@ -349,8 +350,13 @@ def test_the_time_of_the_question_is_what_the_function_was_trained_with(lake: La
     scored = augment(lake, JOIN, made.spec, instants, as_of=late)
     assert scored.column("seen").to_pylist() == ["date datetime.date(2025, 3, 30)"]  # in UTC
     assert scored.column("at").equals(instants.column("at"))
-    whole = OnlineFeatures(online, _named(lake, features)).find([{"x": 1, "y": "1"}], late)
-    assert whole.as_json() == [{"single": None, "seen": "date datetime.date(2025, 3, 30)"}]
+    by_name, ask = OnlineFeatures(online, _named(lake, features)), [{"x": 1, "y": "1"}]
+    assert by_name.find(ask, late).as_json() == [{"single": None, "seen": "date datetime.date(2025, 3, 30)"}]
+    # Of requests that are asked together each has its own time.
+    asked = [Asked(ask, late), Asked(ask * 2, late + timedelta(days=1))]
+    shown = [f"date datetime.date(2025, 3, {day})" for day in (30, 31, 31)]
+    assert [row.values["seen"] for row in by_name.find_all(asked)] == shown
+    assert [row.inputs[1] for row in OnlineLookup(online, made.spec).augment_all(asked)] == shown
 
 
 def _named(lake: Lake, features: list[FeatureLookup | FeatureFunction]) -> FeatureSpec:

@@ -206,6 +206,11 @@ class Served(Protocol):
         ...
 
     @property
+    def looks_up(self) -> bool:
+        """Whether `open` looks anything up: then it is better asked for several requests at once."""
+        ...
+
+    @property
     def may_wait(self) -> bool:
         """Whether `open` waits for others: for a store that is elsewhere, or for somebody's functions."""
         ...

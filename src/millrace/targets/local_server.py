@@ -147,7 +147,11 @@ def find_server(home: Path) -> ServerInfo | None:
             raise _silent(home)
         if waited_s >= _QUIETLY_S and not told_so:
             told_so = True
-            _LOG.warning("the server of the home %s does not answer yet: waiting %.0f s at most", home, _PATIENCE_S)
+            _LOG.warning(
+                "the server of the home %s does not answer yet: waiting %.0f s more at most",
+                home,
+                _PATIENCE_S - waited_s,
+            )
         patience_s = (_PATIENCE_S if told_so else min(_QUIETLY_S, _PATIENCE_S)) - waited_s
         if info is not None and probe(info, "/health/live", timeout_s=patience_s)[1].get("instance") == info.instance:
             return info

@@ -92,7 +92,7 @@ def test_who_waits_for_a_stalled_server_is_told_for_what_once(
         with pytest.raises(InvalidState, match="does not answer"):
             find_server(tmp_path)
     (line,) = caplog.messages
-    assert line == f"the server of the home {tmp_path} does not answer yet: waiting 0 s at most"
+    assert line == f"the server of the home {tmp_path} does not answer yet: waiting 0 s more at most"
 
 
 def test_a_server_that_is_slow_is_waited_for(tmp_path: Path) -> None:

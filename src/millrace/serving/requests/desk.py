@@ -58,7 +58,7 @@ class Visit:
     Attributes:
         exchange: None for a body that was too large to read.
         started: by time.perf_counter.
-        own_s: how long it took without waiting for others of its turn; None where it was answered alone.
+        own_s: how long it took but for what was done for others of its turn alone; None where it was answered alone.
     """
 
     asked: Admission

@@ -59,7 +59,7 @@ class _Passage:
     """A request in the lane.
 
     Attributes:
-        spent_s: what was done for it took so long, without the wait for others of its turn.
+        spent_s: so long took what was done for it, alone and in one go with others of its turn.
         reply: None until there is one.
         broken: what goes back in place of the reply, where that can't be made or kept.
     """
@@ -148,6 +148,8 @@ class Lane:
             passage.exchange.read()
             if passage.exchange.rows <= MOST_ROWS_ON_LOOP and not passage.exchange.may_wait:
                 passage.exchange.choose()
+                if not passage.exchange.served.looks_up:
+                    passage.exchange.open()
         except Exception as error:  # noqa: BLE001 - the boundary of a request: nobody foresaw what it is
             self._fail(passage, error)
         finally:
@@ -159,7 +161,7 @@ class Lane:
 
     def _answer(self) -> None:
         passages, self._together = self._together, []
-        for group in _groups(filter(self._is_chosen, passages), lambda each: each.exchange.served):
+        for group in _groups(filter(self._is_to_be_looked_up, passages), lambda each: each.exchange.served):
             for lot in _lots(group):
                 self._open(lot)
         for group in _groups(filter(self._is_quick, passages), lambda each: each.exchange.model):
@@ -178,24 +180,28 @@ class Lane:
         if len(passages) == 1 and passages[0].is_answered:  # where many ask, there is always one who keeps it awake
             self._wakefulness.stay()
 
-    def _is_chosen(self, passage: _Passage) -> bool:
+    def _is_to_be_looked_up(self, passage: _Passage) -> bool:
         exchange = passage.exchange
-        return exchange.is_chosen and not exchange.may_wait and not passage.is_answered
+        return exchange.is_chosen and not exchange.is_open and not passage.is_answered
 
     def _open(self, passages: Sequence[_Passage]) -> None:
-        """Look up what one entity is asked."""
-        started = time.perf_counter()
+        """Look up what one entity is asked. Where a request is wrong, it is found by halves: the others share what they can."""
+        started, wrong = time.perf_counter(), None
         try:
             open_together([passage.exchange for passage in passages])
-        except Exception as error:  # noqa: BLE001 - the boundary of a request, which is found by opening each alone
-            if len(passages) > 1:
-                for passage in passages:
-                    self._open([passage])
-                return
-            self._fail(passages[0], error)
+        except Exception as error:  # noqa: BLE001 - the boundary of a request
+            wrong = error
         took_s = time.perf_counter() - started
         for passage in passages:
             passage.spent_s += took_s
+        if wrong is None:
+            return
+        if len(passages) == 1:
+            self._fail(passages[0], wrong)
+            return
+        middle = len(passages) // 2
+        self._open(passages[:middle])
+        self._open(passages[middle:])
 
     def _is_quick(self, passage: _Passage) -> bool:
         exchange = passage.exchange

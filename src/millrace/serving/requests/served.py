@@ -96,6 +96,7 @@ class ServedModel:
         self._lookup = OnlineLookup(online, spec, missing_keys) if spec is not None and looked_up else None
         if self._lookup:
             self._lookup.check()
+        self.looks_up = looked_up
         self.may_wait = spec is not None and may_wait(spec, online)
         self.keys = RequestKeys(keys)
         self.signature = _signature(plan, spec, keys)

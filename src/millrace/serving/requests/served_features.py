@@ -73,6 +73,7 @@ class ServedFeatures:
     model: Model | None = None
     waiting = 0
     """Nobody waits for a model."""
+    looks_up = True
 
     def __init__(self, endpoint: Endpoint, plan: LoadPlan, online: OnlineStore) -> None:
         spec = spec_of(plan)

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from millrace.serving.inputs import Inputs
+from millrace.serving.bodies.rows import Rows
+from millrace.serving.inputs import InputReader, Inputs
 from millrace.serving.request_log import CURRENT
 from millrace.serving.requests.lane import Head
 from millrace.serving.types import Prediction
@@ -149,6 +150,28 @@ def test_the_time_that_a_request_took_is_its_own_and_not_that_of_others_of_its_t
     for visitor in visitors:
         is_slow = visitor.heads["served-model-name"] == "churn-1"
         assert took[visitor.heads["databricks-request-id"]] == 1_000_000 * is_slow
+
+
+def test_reading_what_others_sent_is_no_part_of_it(make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, model = make_scene(), Adding()
+    now_s, read = [0.0], InputReader.read
+
+    def slowly(reader: InputReader, rows: Rows) -> Inputs:
+        now_s[0] += len(rows)
+        return read(reader, rows)
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now_s[0])
+    monkeypatch.setattr(InputReader, "read", slowly)
+    scene.serve("churn", model)
+
+    async def story() -> None:
+        scene.ask("churn", 1.0)
+        scene.ask("churn", *[1.0] * 20)
+        await asyncio.sleep(0)
+
+    told(story)
+    assert len(model.calls) == 1
+    assert [record.duration_us for record in scene.records()] == [1_000_000, 20_000_000]
 
 
 def test_an_endpoint_that_is_gone_is_not_kept_in_memory_by_those_who_asked_it(make_scene: MakeScene) -> None:

@@ -128,6 +128,20 @@ def test_what_is_wrong_with_one_request_is_told_to_its_sender_alone(
     assert scene.statuses("points") == {"200": 2, str(status): 1}
 
 
+def test_the_others_share_what_they_can_where_one_is_wrong(make_scene: MakeScene, shelf: Shelf) -> None:
+    scene = make_scene(online=shelf)
+    scene.serve_features("points", SPEC)
+    visitors: list[Visitor] = []
+
+    async def story() -> None:
+        visitors.extend(scene.send("points", keyed({"k": 99 if number == 5 else 1})) for number in range(32))
+        await asyncio.sleep(0)
+
+    told(story)
+    assert [each.status for each in visitors] == [200] * 5 + [404] + [200] * 26
+    assert sorted(shelf.reads) == [1, 1, 2, 2, 4, 4, 8, 8, 16, 16, 32]
+
+
 def test_no_more_rows_are_looked_up_at_once_than_one_request_may_have(make_scene: MakeScene, shelf: Shelf) -> None:
     scene = make_scene(online=shelf)
     scene.serve_features("points", SPEC)
