@@ -41,11 +41,12 @@ class Triggers:
         if mark is None or mark.declared != declared:
             return self._begin(kept, trigger, mark, declared), []
         if mark.pending is None:
+            looked = self.seconds()
             now = position_of(self.desk, trigger, mark.position)
             if not has_happened(trigger, mark.position, now):
                 self._moving.pop(kept.job_id, None)
                 return mark, []
-            if not self._is_quiet(kept.job_id, now) or self._is_queued(kept):
+            if not self._is_quiet(kept.job_id, now, looked) or self._is_queued(kept):
                 return mark, []
             merged = {**mark.position, **{name: value for name, value in now.items() if value is not None}}
             claimed = self.desk.marks.replace(replace(mark, pending=merged, number=mark.number + 1))
@@ -70,13 +71,14 @@ class Triggers:
         self._moving.pop(kept.job_id, None)
         return self.desk.marks.replace(replace(mark, position=mark.pending or mark.position, pending=None)), [run]
 
-    def _is_quiet(self, job_id: JobId, now: Position) -> bool:
-        at = self.seconds()
-        position, since, first = self._moving.get(job_id, (None, at, at))
+    def _is_quiet(self, job_id: JobId, now: Position, looked: float) -> bool:
+        """Whether nothing has changed for a while; `looked`: when the look for that began, which may have taken long."""
+        seen = self.seconds()
+        position, since, first = self._moving.get(job_id, (None, seen, seen))
         if position != now:
-            since = at
+            since = seen
         self._moving[job_id] = (now, since, first)
-        return at - since >= self.quiet_s or at - first >= LONGEST_S
+        return looked - since >= self.quiet_s or looked - first >= LONGEST_S
 
     def _is_queued(self, kept: KeptJob) -> bool:
         waiting = self.desk.jobs.runs.list(kept.job.name, unfinished=True)
