@@ -85,12 +85,12 @@ class Running:
     def stop(self) -> None:
         self.server.should_exit = True
         self.slow.gate.set()
-        self._thread.join(30)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         self.scene.close()
 
     def connect(self) -> socket.socket:
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=60)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return plain if self._trust is None else self._trust.wrap_socket(plain, server_hostname="127.0.0.1")
 
@@ -101,21 +101,30 @@ class Running:
 
         def hold() -> None:
             is_held.set()
-            may_go.wait(30)
+            may_go.wait(60)
 
         self.loop.call_soon_threadsafe(hold)
-        assert is_held.wait(30)
+        assert is_held.wait(60)
         try:
             yield
         finally:
             may_go.set()
 
+    def is_asked(self) -> bool:
+        """Whether a request is under way, or its head is there."""
+        return any(map(_is_asking, tuple(self.server.server_state.connections)))
+
     @staticmethod
     def wait(until: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not until():
             assert time.monotonic() < deadline, "it never came"
             time.sleep(0.005)
+
+
+def _is_asking(connection: Any) -> bool:
+    under_way = connection.cycle is not None and not connection.cycle.response_complete
+    return under_way or bool(getattr(connection, "_held", b""))
 
 
 def request(
