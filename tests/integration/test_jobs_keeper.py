@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="what outlives a killed keeper is ended by Linux' kernel"),
 ]
-_PATIENCE_S = 30.0
+_PATIENCE_S = 60.0
 
 # Starts a process in a session of its own, which writes as long as it lives, and does so itself.
 _PROGRAM = """

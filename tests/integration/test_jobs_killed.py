@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 
 from millrace.core.processes import is_alive
+from millrace.jobs.engine import engine, lease
 from millrace.jobs.job import ConditionTask, Job, SparkPythonTask, Task, TaskDependency
 from millrace.jobs.job_run import RunId
 from millrace.jobs.port import JobDesk
@@ -186,8 +188,8 @@ def _attempts(workspace: Workspace, run_id: RunId) -> list[tuple[str, str | None
 
 
 @contextmanager
-def _unaware(keeper: int) -> Iterator[None]:
-    """Hold a keeper's lifeline, so that it doesn't notice its executor's end.
+def _unaware(keeper: int) -> Iterator[Callable[[], object]]:
+    """Hold a keeper's lifeline, so that it doesn't notice its executor's end; what this gives has it wait on, as its executor would.
 
     Stopping it won't do: the kernel lets stopped groups go on (SIGHUP, SIGCONT) when they become orphans.
     """
@@ -195,7 +197,7 @@ def _unaware(keeper: int) -> Iterator[None]:
     lifeline = next(word for word in words if word.isdigit()).decode()
     end = os.open(f"/proc/{keeper}/fd/{lifeline}", os.O_WRONLY)
     try:
-        yield
+        yield lambda: os.write(end, b"h")
     finally:
         os.close(end)
 
@@ -210,8 +212,9 @@ def test_an_attempt_whose_keeper_notices_nothing_is_ended_before_the_next_begins
         executing.start()
         _wait_for(lambda: len(_begun(tmp_path)) == 1)
         assert executing.process is not None
-        with _unaware(*children(executing.process.pid)):
+        with _unaware(*children(executing.process.pid)) as have_it_wait:
             executing.kill()
+            have_it_wait()
             assert is_alive(_begun(tmp_path)[0])
             executing.start()
             _wait_for(lambda: len(_begun(tmp_path)) == 2)
@@ -224,6 +227,17 @@ def test_an_attempt_whose_keeper_notices_nothing_is_ended_before_the_next_begins
     assert _attempts(workspace, run_id) == [("INTERNAL_ERROR", "FAILED"), ("TERMINATED", "SUCCESS")]
 
 
+def _stop(process: subprocess.Popen[bytes], database: Path) -> None:
+    """Let it stand still, but not in the middle of a write, which would keep all others from theirs."""
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        with closing(sqlite3.connect(database, timeout=1)) as connection, suppress(sqlite3.OperationalError):
+            connection.execute("BEGIN IMMEDIATE")
+            return
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.1)
+
+
 @pytest.mark.long
 @_LINUX
 def test_an_executor_that_stands_still_loses_its_attempts_and_wakes_up_as_a_stranger(
@@ -234,12 +248,11 @@ def test_an_executor_that_stands_still_loses_its_attempts_and_wakes_up_as_a_stra
         frozen.start()
         _wait_for(lambda: len(_begun(tmp_path)) == 1)
         assert frozen.process is not None
-        frozen.process.send_signal(signal.SIGSTOP)
-        other.start()
-        _wait_for(lambda: not is_alive(_begun(tmp_path)[0]))
-        assert len(_begun(tmp_path)) == 1  # its keeper did that, while the lease was not over yet
+        _stop(frozen.process, workspace.home / "millrace.db")
+        _wait_for(lambda: not is_alive(_begun(tmp_path)[0]))  # by its keeper: nobody else is there yet
         log = workspace.jobs.runs.tasks(run_id)[0].log_path
         assert "the executor stands still" in Path(str(log)).read_text()
+        other.start()
         _wait_for(lambda: len(_begun(tmp_path)) == 2)
         frozen.process.send_signal(signal.SIGCONT)
         woken = f"process {frozen.process.pid} lets go"
@@ -252,6 +265,11 @@ def test_an_executor_that_stands_still_loses_its_attempts_and_wakes_up_as_a_stra
         other.kill()
     assert list(tmp_path.glob("*.overlap")) == []
     assert _attempts(workspace, run_id) == [("INTERNAL_ERROR", "FAILED"), ("TERMINATED", "SUCCESS")]
+
+
+def test_a_keeper_ends_its_attempt_before_the_lease_can_be_anothers() -> None:
+    """It hears of a renewal that takes no longer than the pause between two; then come its fuse and the grace."""
+    assert lease._RENEW_S + lease.FUSE_S + engine._GRACE_S <= lease.LEASE_S
 
 
 @pytest.mark.long

@@ -18,7 +18,7 @@ from millrace.jobs.repair import latest
 from millrace.workspace import Workspace
 
 PROGRAM = [sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "job_program.py")]
-_PATIENCE_S = 60.0
+_PATIENCE_S = 120.0
 
 
 def does(*parameters: str) -> Work:

@@ -26,7 +26,7 @@ def test_a_canceled_run_ends_with_its_processes(workspace: Workspace, desk: JobD
         desk,
         Job(
             "long",
-            [Task("a", does(f"note={notes}", "sleep=60")), Task("b", does(), depends_on=["a"], run_if="ALL_DONE")],
+            [Task("a", does(f"note={notes}", "sleep=600")), Task("b", does(), depends_on=["a"], run_if="ALL_DONE")],
         ),
     )
     first, second = submit(desk, "long"), submit(desk, "long")
@@ -49,7 +49,7 @@ def test_a_canceled_run_ends_with_its_processes(workspace: Workspace, desk: JobD
 
 
 def test_a_run_has_a_time_out_of_its_own(workspace: Workspace, desk: JobDesk) -> None:
-    put_job(desk, Job("long", [Task("a", does("sleep=60")), Task("b", does(), depends_on=["a"])], timeout_seconds=1))
+    put_job(desk, Job("long", [Task("a", does("sleep=600")), Task("b", does(), depends_on=["a"])], timeout_seconds=1))
     run_id = submit(desk, "long")
     with engine(workspace):
         run = over(desk, run_id)
@@ -137,7 +137,7 @@ def test_a_called_run_that_fails_is_skipped_or_takes_too_long_fails_who_called(
         [
             Job("inner", [Task("a", does("exit=1"))]),
             Job("busy", [Task("a", does(f"until={gate}"))], queue=False),
-            Job("endless", [Task("a", does("sleep=60"))]),
+            Job("endless", [Task("a", does("sleep=600"))]),
             Job("fails", [Task("call", RunJobTask("inner"))]),
             Job("skipped", [Task("call", RunJobTask("busy"))]),
             Job("late", [Task("call", RunJobTask("endless"), timeout_seconds=1)]),
@@ -168,7 +168,7 @@ def test_a_job_that_runs_itself_over_others_is_refused_when_it_is_put_and_when_i
 
 
 def test_canceling_a_run_cancels_what_it_called(workspace: Workspace, desk: JobDesk) -> None:
-    put_jobs(desk, [Job("outer", [Task("call", RunJobTask("inner"))]), Job("inner", [Task("a", does("sleep=60"))])])
+    put_jobs(desk, [Job("outer", [Task("call", RunJobTask("inner"))]), Job("inner", [Task("a", does("sleep=600"))])])
     run_id = submit(desk, "outer")
     with engine(workspace):
         wait_for(lambda: [run.life_cycle_state for run in desk.runs.list("inner")] == ["RUNNING"])
