@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,13 @@ import pyarrow as pa
 import pytest
 
 from millrace.cli.main import main
+from millrace.core.processes import is_alive
 from millrace.features.tables import create_feature_table
 from millrace.quickstart.shop import ShopPlan
 from millrace.quickstart.simulate import open_shop
 from millrace.quickstart.story import PAGE as PAGE_OF_THE_QUICKSTART
 from millrace.workspace import open_workspace
+from tests.integration.children import children
 
 pytestmark = pytest.mark.slow
 
@@ -241,9 +243,14 @@ def _processor_s() -> float:
     return sum(os.times()[:4])
 
 
-def _children(process: int) -> Iterator[int]:
-    for line in Path(f"/proc/{process}/task/{process}/children").read_text().split():
-        yield int(line)
+def _auditors(process: int) -> list[int]:
+    """The processes in which it computes. It may have had others before, and has not begun then."""
+    found = []
+    for child in children(process):
+        with suppress(OSError):  # gone
+            if b"features_audit_child" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(child)
+    return found
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks at Linux's process table")
@@ -256,12 +263,12 @@ def test_ctrl_c_leaves_nothing_behind(home: Path, tmp_path: Path) -> None:
         start_new_session=True,
     )
     until = time.monotonic() + 120
-    while not (children := list(_children(process.pid))) and time.monotonic() < until:
+    while not (auditors := _auditors(process.pid)):
+        assert time.monotonic() < until
         time.sleep(0.05)
-    assert children
     time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)
     _, told = process.communicate(timeout=120)
     assert process.returncode == 130, told
     assert not list(home.glob("audit-*"))
-    assert not any(Path(f"/proc/{child}").exists() for child in children)
+    assert not any(map(is_alive, auditors))

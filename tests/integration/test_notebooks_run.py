@@ -288,7 +288,10 @@ def test_two_at_once_do_not_know_of_each_other(tmp_path: Path) -> None:
         assert list(pool.map(once, range(2))) == ["0", "1"]
 
 
-_SLEEPER = ("print('before')", "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(600)")
+_SLEEPER = (
+    "print('before')",
+    "import os, time\nwith open('pid', 'w') as file: file.write(str(os.getpid()))\ntime.sleep(600)",
+)
 
 
 def start(path: Path) -> tuple[subprocess.Popen[str], int]:
@@ -303,7 +306,7 @@ def start(path: Path) -> tuple[subprocess.Popen[str], int]:
 
 
 def gone(pid: int) -> bool:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while is_alive(pid) and time.monotonic() < until:
         time.sleep(0.05)
     return not is_alive(pid)
