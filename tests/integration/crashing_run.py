@@ -116,8 +116,9 @@ class CrashingRun:
     def kill(self) -> bool:
         """Kill -9 of its process group; whether it was still alive."""
         assert self._process.pid is not None
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        for kill in (os.killpg, os.kill):  # it may not have a group of its own yet
+            with suppress(ProcessLookupError, PermissionError):
+                kill(self._process.pid, signal.SIGKILL)
         return self.end() == -signal.SIGKILL
 
     def end(self) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
 ]
 # A client of Redis waits ten seconds for an answer, and asks three times.
-PATIENCE_S = 120
+ANSWER_S, PATIENCE_S = 10, 120
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,13 @@ def _stopped(pid: int) -> Iterator[None]:
 def test_a_redis_that_stalls_holds_up_who_needs_it_and_nobody_else(stage: Stage) -> None:
     with ThreadPoolExecutor(20) as clients:
         with _stopped(stage.redis_pid):
+            stopped_s = time.monotonic()
             asked = [clients.submit(stage.features) for _ in range(20)]
             for _ in range(10):
                 assert stage.ask("churn", dict(ROW)).status_code == 200
                 assert httpx.get(f"{stage.server.url}/health/live", timeout=PATIENCE_S).status_code == 200
-                assert not any(each.done() for each in asked)
+                is_done = any(each.done() for each in asked)
+                assert not is_done or time.monotonic() - stopped_s > ANSWER_S
         assert {each.result().status_code for each in asked} <= {200, 503}
     assert stage.features().json() == {"outputs": [{"spend": 2.5}]}
 
