@@ -111,7 +111,7 @@ class Clients:
             (account.acknowledged if kept else account.dropped).append(request_id)
 
 
-def wait(until: Callable[[], bool], within_s: float = 60.0) -> None:
+def wait(until: Callable[[], bool], within_s: float = 120.0) -> None:
     """Wait until something is so."""
     deadline = time.monotonic() + within_s
     while not until():

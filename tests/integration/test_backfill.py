@@ -182,7 +182,7 @@ def test_the_commands_say_what_they_did_and_refuse_what_makes_no_sense(
 
 
 def test_two_processes_never_compute_at_once(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
-    assert home.workspace.leases.acquire("pipeline/shop", "elsewhere:1:x", 60)
+    assert home.workspace.leases.acquire("pipeline/shop", "elsewhere:1:x", 600)
     assert main(home.command()[3:]) == 1
     assert "is being run by another process" in capsys.readouterr().err
     home.workspace.leases.release("pipeline/shop", "elsewhere:1:x")

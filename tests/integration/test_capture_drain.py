@@ -113,7 +113,7 @@ def test_two_drains_at_once_do_it_once(lake: Lake, tmp_path: Path) -> None:
     expected = _fill(root, segments=10, each=5)
     with child(DRAIN, tmp_path / "home", root) as one, child(DRAIN, tmp_path / "home", root) as two:
         drain(lake, root)
-        assert (one.wait(60), two.wait(60)) == (0, 0)
+        assert (one.wait(240), two.wait(240)) == (0, 0)
     assert ids(lake, "ml.logs.churn_payload", "databricks_request_id") == Counter(expected)
 
 

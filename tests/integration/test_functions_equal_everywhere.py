@@ -205,7 +205,11 @@ def as_json(value: object) -> object:
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     stored=st.dictionaries(KEYS, rows_of(STORED), max_size=4),
     sent=st.lists(st.tuples(KEYS, rows_of(SENT)), min_size=1, max_size=5),

@@ -120,7 +120,7 @@ def test_a_database_in_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest
 def test_two_first_homes_at_once_leave_one_template(tmp_path: Path, cache: Path) -> None:
     program = "import sys; from pathlib import Path; from tests.integration.test_mlflow_template import made; made(Path(sys.argv[1]))"
     both = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path / name)], cwd=ROOT) for name in ("a", "b")]
-    assert [each.wait(120) for each in both] == [0, 0]
+    assert [each.wait(240) for each in both] == [0, 0]
     assert {path.suffix for path in cache.iterdir()} == {".db", ".lock"}
     assert told(made(tmp_path / "c"))[1]["experiments"]
 

@@ -116,7 +116,7 @@ def test_it_ends_with_its_parent(lab: tuple[subprocess.Popen[str], dict[str, Any
 
 
 def _until_gone(pid: int) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while is_alive(pid) and time.monotonic() < until:
         time.sleep(0.05)
     assert not is_alive(pid)

@@ -145,7 +145,11 @@ CHANGES = st.tuples(ROWS, st.sampled_from([None, "a = 1", "b = '11'", "flag"]), 
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     rows=ROWS, changes=st.one_of(st.none(), CHANGES), published=HALF_DAYS, later=st.integers(0, 3), dates=st.booleans(),
     table=TABLES, looked_up=LOOKUPS,

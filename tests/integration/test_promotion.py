@@ -304,7 +304,7 @@ def test_a_version_that_answers_wrongly_leaves_its_endpoint_again(tmp_path: Path
 
 
 def test_a_run_of_the_pipeline_there_is_waited_for(scene: Scene) -> None:
-    assert scene.prod.leases.acquire("pipeline/shop", "elsewhere:1:x", 60)
+    assert scene.prod.leases.acquire("pipeline/shop", "elsewhere:1:x", 600)
     try:
         with pytest.raises(Conflict, match="being run by another process"):
             scene.promote(f"{MODEL}/1")

@@ -77,7 +77,7 @@ class Schedulers:
         for process in self._running:
             process.terminate()
         for process in self._running:
-            assert process.wait(30) in (0, -signal.SIGTERM)  # it may not have begun yet
+            assert process.wait(90) in (0, -signal.SIGTERM)  # it may not have begun yet
 
 
 def _expression(at: int) -> str:

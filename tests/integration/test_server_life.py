@@ -90,12 +90,12 @@ def test_children_end_when_the_supervisor_is_killed(start: Start, tmp_path: Path
     for path in ("/health", "/health/live", "/health/started", "/health/ready"):
         assert httpx.get(info.url + path, headers=headers, timeout=120).status_code == 200
     assert len(_children(server.pid)) == 1  # nobody has asked for more than a worker answers
-    drained = httpx.post(info.url + "/api/millrace/capture/drain", headers=headers, timeout=60)
+    drained = httpx.post(info.url + "/api/millrace/capture/drain", headers=headers, timeout=120)
     assert drained.json()["segments"] == 0
     children = _children(server.pid)
     assert len(children) == 3
     server.kill()
-    _until(lambda: not any(is_alive(child) for child in children), within_s=30)
+    _until(lambda: not any(is_alive(child) for child in children))
     # The address that it left behind is not believed, and a new server can start.
     assert read_info(tmp_path) is not None
     assert find_server(tmp_path) is None
@@ -129,13 +129,13 @@ def _said(process: subprocess.Popen[str]) -> str:
 
 
 def _ready(home: Path) -> ServerInfo:
-    _until(lambda: read_info(home) is not None, within_s=90)
+    _until(lambda: read_info(home) is not None, within_s=120)
     info = find_server(home)
     assert info
     return info
 
 
-def _until(condition: Callable[[], bool], within_s: float = 20) -> None:
+def _until(condition: Callable[[], bool], within_s: float = 60) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
