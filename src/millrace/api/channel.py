@@ -7,6 +7,7 @@ import logging
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,8 @@ def ask(path: Path, message: Message, timeout_s: float) -> dict[str, object]:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(timeout_s)
             connection.connect(str(path))
-            connection.sendall(json.dumps(message).encode() + b"\n")
+            with suppress(BrokenPipeError):  # who was sent away before he could ask was told why
+                connection.sendall(json.dumps(message).encode() + b"\n")
             with connection.makefile("rb") as reader:
                 line = reader.readline()
     except OSError as error:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -206,6 +207,19 @@ def test_who_waits_is_seen_and_sent_away(door: Door, path: Path) -> None:
         assert (one.recv(100), one.recv(1)) == (_FAREWELL, b"")
         assert (other.recv(100), other.recv(1)) == (_FAREWELL, b"")
         assert not door.somebody_waits()
+
+
+def test_who_is_sent_away_before_he_could_ask_is_told_why(
+    door: Door, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Late(socket.socket):
+        def sendall(self, *what: Any) -> None:
+            door.send_away()
+            super().sendall(*what)
+
+    monkeypatch.setattr("millrace.api.channel.socket.socket", Late)
+    with pytest.raises(InvalidState, match="nobody comes"):
+        ask(path, {"do": "stay"}, _LONGEST_S)
 
 
 def test_one_that_hangs_is_ended_also_where_nobody_can_be_sent_away(
