@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -17,7 +18,7 @@ class Recording:
     """
 
     def __init__(self, record: Callable[[], Recorded]) -> None:
-        self._is_awaited = True
+        self._is_awaited, self._deciding = True, threading.Lock()
         beside = ThreadPoolExecutor(1)
         self._recorded = beside.submit(record)
         beside.shutdown(wait=False)
@@ -46,11 +47,14 @@ class Recording:
         try:
             wait([self._recorded], max(end - time.monotonic(), 0.0))
         finally:
-            self._is_awaited = False
-        if self._recorded.done():
+            with self._deciding:  # an error is raised here or told there
+                self._is_awaited = self._recorded.done()
+        if self._is_awaited:
             self._recorded.result()
 
     def _tell(self, recorded: Future[Recorded]) -> None:
         error = recorded.exception()
-        if error is not None and not self._is_awaited:
+        with self._deciding:
+            is_told = error is not None and not self._is_awaited
+        if is_told:
             sys.stderr.write(f"the search's runs could not be written: {error}\n")
