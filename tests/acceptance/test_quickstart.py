@@ -238,11 +238,10 @@ def _read_until(process: subprocess.Popen[str], text: str) -> str:
 
 
 def _wait_until_gone(home: Path) -> None:
-    for _ in range(100):
-        if str(home) not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout:
-            return
+    until = time.monotonic() + 60
+    while str(home) in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout:
+        assert time.monotonic() < until, "a process of the quickstart is still there"
         time.sleep(0.1)
-    pytest.fail("a process of the quickstart is still there")
 
 
 def _same(row: dict[str, Any], snapshots: list[tuple[Any, dict[str, Any]]], names: list[str]) -> bool:

@@ -95,7 +95,7 @@ def test_events_of_all_processes_are_in_the_log(database_url: str, engine: Engin
 @pytest.mark.slow
 def test_a_lease_is_had_by_one_process(database_url: str, engine: Engine) -> None:
     del engine
-    script = "print(json.dumps([SqlLeases(engine).acquire(f'lease-{n}', f'h{number}', 60) for n in range(20)]))"
+    script = "print(json.dumps([SqlLeases(engine).acquire(f'lease-{n}', f'h{number}', 3600) for n in range(20)]))"
     taken = at_once(script, database_url)
     assert [sum(winners) for winners in zip(*taken, strict=True)] == [1] * 20
 

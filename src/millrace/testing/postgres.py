@@ -20,8 +20,8 @@ from sqlalchemy.exc import OperationalError
 from millrace.core.errors import InvalidState, NotFound
 
 _BINARIES = "/usr/lib/postgresql/*/bin/initdb"
-_START_TIMEOUT_S = 30.0
-_STOP_TIMEOUT_S = 15.0
+_START_TIMEOUT_S = 120.0
+_STOP_TIMEOUT_S = 60.0
 # A test database need not survive a power cut.
 _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=60", "shared_buffers=16MB")
 

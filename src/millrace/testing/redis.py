@@ -15,8 +15,8 @@ from pathlib import Path
 
 from millrace.core.errors import InvalidState, NotFound
 
-_START_TIMEOUT_S = 15.0
-_STOP_TIMEOUT_S = 10.0
+_START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 60.0
 _PORTS = 5
 
 

@@ -102,7 +102,6 @@ def test_it_may_end_where_nothing_is_left_that_it_drains_by_itself(
 def test_a_drain_over_a_real_door_ends_and_leaves_who_comes_then_to_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("millrace.api.drain_loop._IDLE_S", 0.3)
     monkeypatch.setattr("millrace.api.drain_loop.EVERY_S", 0.05)
     path = drain_channel(tmp_path)
     with closing(Door(path)) as door, closing(open_workspace(tmp_path)) as workspace:
@@ -113,6 +112,7 @@ def test_a_drain_over_a_real_door_ends_and_leaves_who_comes_then_to_the_next(
                 attending = asyncio.create_task(attend(made, behind, asyncio.Event()))
                 first = await asyncio.to_thread(ask, path, {"do": "drain"}, 60)
                 assert (first["requests"], attending.done()) == (0, False)
+                made.attendance._after_s = 0.3
                 await asyncio.wait_for(attending, 60)
 
         asyncio.run(story())
@@ -138,7 +138,9 @@ def test_a_drain_that_dies_each_time_is_given_up(tmp_path: Path, monkeypatch: py
 def test_what_a_stalled_worker_keeps_is_told_and_the_rest_is_moved(tmp_path: Path) -> None:
     described = Description("d", "ml.logs.p", "churn", 1, "churn-3", "ml.models.churn", "3", (), (("x", "double"),))
     with closing(open_workspace(tmp_path)) as workspace:
-        logs = [CaptureLog(workspace.capture_root, f"worker-{slot}", workspace.clock) for slot in range(2)]
+        logs = [
+            CaptureLog(workspace.capture_root, f"worker-{slot}", workspace.clock, max_age_s=3600.0) for slot in range(2)
+        ]
         for log, request in zip(logs, ("moved", "kept"), strict=True):
             assert log.write(kept(described, request, [([], [1.5], 1, 0.75, [])]), described)
         logs[0].close()

@@ -33,11 +33,11 @@ def _client(path: Path) -> httpx.AsyncClient:
 
 
 class _LastMoment(Attendance):
-    """Somebody comes each time when the door has just been closed, for so many times."""
+    """Somebody comes each time when the door has just been closed, for so many times; there is something to do until then."""
 
     def __init__(self, often: int) -> None:
-        super().__init__(lambda: True, 0.1)
-        self.often, self.closed = often, 0
+        super().__init__(lambda: self.at_rest, 0.1)
+        self.often, self.closed, self.at_rest = often, 0, False
 
     async def is_over_behind_closed_doors(self) -> bool:
         self.closed += 1
@@ -64,6 +64,7 @@ def test_it_leaves_and_who_comes_then_is_left_to_the_next(tmp_path: Path, often:
         )
         async with _client(path) as client:
             assert (await client.get("/")).text == "hello"
+            attendance.at_rest = True
             await asyncio.sleep(0.5)
             assert not serving.done()  # a connection is kept for the next request
         await asyncio.wait_for(serving, _LONGEST_S)

@@ -33,7 +33,7 @@ def listening(tmp_path: Path) -> Iterator[Path]:
         if message["do"] == "break":
             raise ZeroDivisionError("oops")
         if message["do"] == "wait":
-            await asyncio.sleep(5)
+            await asyncio.sleep(3600)  # until the channel is closed
         return {"heard": message}
 
     path, loop, up = tmp_path / "w.sock", asyncio.new_event_loop(), threading.Event()
@@ -107,7 +107,7 @@ def test_options_survive_the_command_line() -> None:
 
 
 def test_a_child_that_dies_is_replaced_and_in_the_end_none_is_left(tmp_path: Path) -> None:
-    child = _child(tmp_path, "import time; time.sleep(60)")
+    child = _child(tmp_path, "import time; time.sleep(600)")
     child.start()
     first = _pid(child)
     os.kill(first, 9)
@@ -121,12 +121,12 @@ def test_a_child_that_dies_is_replaced_and_in_the_end_none_is_left(tmp_path: Pat
 
     _until(replaced)
     assert _pid(child) != first
-    children.stop([child], grace_s=30)
+    children.stop([child], grace_s=120)
     assert child.exit_code == -15
 
 
 def test_a_child_that_does_not_stop_is_killed(tmp_path: Path) -> None:
-    code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+    code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
     child = _child(tmp_path, code)
     child.start()
     _until(lambda: "up" in child.log.read_text())
@@ -136,13 +136,17 @@ def test_a_child_that_does_not_stop_is_killed(tmp_path: Path) -> None:
 
 def test_a_lifeline_ends_the_process() -> None:
     reading, writing = os.pipe()
-    code = f"from millrace.api import lifeline; import time; lifeline.hold({reading}); print('up', flush=True); time.sleep(60)"
+    # The signal alone ends it, however long that takes: what comes after the grace would do it with another code.
+    code = (
+        f"from millrace.api import lifeline; import time; lifeline.hold({reading}, grace_s=600)\n"
+        "print('up', flush=True); time.sleep(600)"
+    )
     process = subprocess.Popen([sys.executable, "-c", code], pass_fds=[reading], stdout=subprocess.PIPE)
     os.close(reading)
     assert process.stdout is not None
     assert process.stdout.readline() == b"up\n"
     os.close(writing)
-    assert process.wait(60) == -15
+    assert process.wait(120) == -15
     process.stdout.close()
 
 

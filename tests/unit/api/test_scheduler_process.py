@@ -22,7 +22,7 @@ from millrace.jobs.submit import submit
 from millrace.workspace import Workspace, open_workspace
 
 _TASKS = [Task("only", ConditionTask("EQUAL_TO", "1", "1"))]
-_LONGEST_S = 60.0
+_LONGEST_S = 240.0
 
 
 @pytest.fixture

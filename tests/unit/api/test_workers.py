@@ -21,6 +21,12 @@ from millrace.serving.types import Endpoint, EndpointName, EndpointState, LoadPl
 Listen = Callable[[int], socket.socket]
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who answers here may be held up; one answers each command once."""
+    monkeypatch.setattr("millrace.api.workers._QUICK_S", 60.0)
+
+
 @pytest.fixture
 def listen(tmp_path: Path) -> Iterator[Listen]:
     """Listens where the worker of a slot does."""
@@ -47,10 +53,17 @@ def _answers(listener: socket.socket, answer: bytes) -> threading.Thread:
     return thread
 
 
-def test_who_is_there_and_did_not_seal_is_named(tmp_path: Path, listen: Listen) -> None:
+def test_who_is_there_and_did_not_seal_is_named(
+    tmp_path: Path, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
     listen(0)  # it is stalled: the connection waits for it
     answering = [_answers(listen(1), b"{}\n"), _answers(listen(2), b'{"error": "no", "hint": ""}\n')]
-    assert Workers(tmp_path, 3).seal(3.0) == ["worker-0", "worker-2"]
+
+    def asked(where: Path, message: Message, timeout_s: float) -> dict[str, object]:
+        return ask(where, message, 0.3 if where == worker_channel(tmp_path, 0) else timeout_s)
+
+    monkeypatch.setattr("millrace.api.workers.ask", asked)  # nobody else is given up so soon
+    assert Workers(tmp_path, 3).seal(60.0) == ["worker-0", "worker-2"]
     for thread in answering:
         thread.join()
 

@@ -221,9 +221,10 @@ async def _talk(server: Server, pieces: Pieces, *, full: bool) -> Said:
     if full:
         connection.resume_writing()
     until = time.monotonic() + 60
-    while server.scene.in_flight and time.monotonic() < until:  # noqa: ASYNC110 - a thread ends, and nobody tells
-        await asyncio.sleep(0.001)
     await _turns(_TURNS)
+    while server.scene.in_flight and time.monotonic() < until:  # a thread ends, and nobody tells
+        await asyncio.sleep(0.001)
+        await _turns(_TURNS)
     closed = wire.closing
     wire.close()
     await _turns(_TURNS)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
@@ -89,9 +90,9 @@ def test_last_is_found_after_years() -> None:
     home = Home()
     home.put("* * * * * ?", catch_up="last")
     home.look()
-    begun = datetime.now(UTC)
+    begun = time.process_time()
     home.look(BEGIN + 700 * _DAY)
-    assert datetime.now(UTC) - begun < timedelta(seconds=20)
+    assert time.process_time() - begun < 20
     assert len(home.all()) <= 60
 
 

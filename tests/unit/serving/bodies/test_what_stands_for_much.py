@@ -55,8 +55,7 @@ def memory(kind):
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith(kind))
 
-bodies = pickle.load(sys.stdin.buffer)
-for name, (read, raw) in bodies.items():
+def look(read, raw):
     # What another body took would hide what this one takes.
     pyarrow.default_memory_pool().release_unused()
     with open("/proc/self/clear_refs", "w") as file:
@@ -67,7 +66,14 @@ for name, (read, raw) in bodies.items():
         outcome = "read"
     except (InvalidInput, TooLarge) as error:
         outcome = type(error).__name__
-    print(json.dumps([name, outcome, memory("VmHWM") - before, time.process_time() - began]), flush=True)
+    return outcome, memory("VmHWM") - before, time.process_time() - began
+
+bodies = pickle.load(sys.stdin.buffer)
+for name, (read, raw) in bodies.items():
+    outcome, growth, seconds = look(read, raw)
+    if seconds > 1:  # a machine that does something else meanwhile may count that as ours
+        seconds = min(seconds, look(read, raw)[2])
+    print(json.dumps([name, outcome, growth, seconds]), flush=True)
 """
 
 

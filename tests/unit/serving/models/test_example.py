@@ -20,6 +20,8 @@ from millrace.serving.types import LoadPlan, Prediction
 SIGNATURE = [("a", "double"), ("region", "string")]
 EXAMPLE: Sequence[Sequence[object]] = [[1.0, "north"], [-2.0, "south"], [3.0, None]]
 MakePlan = Callable[[Sequence[Sequence[object]] | None], LoadPlan]
+# As many rows are asked as half of it has room for, by how long the first one took.
+AMPLE_S = 3600.0
 
 
 class Asked:
@@ -60,7 +62,7 @@ def refuses(*values: float) -> Callable[[Inputs], list[object]]:
 
 def test_the_first_row_of_the_example_is_asked_and_then_all_together(plan: MakePlan) -> None:
     model = Asked(refuses())
-    check_example(model, plan(EXAMPLE), 30)
+    check_example(model, plan(EXAMPLE), AMPLE_S)
     first, asked = model.asked
     assert (first.numbers[:, 0].tolist(), first.texts) == ([1.0], (["north"],))
     assert (asked.numbers[:, 0].tolist(), asked.texts) == ([1.0, -2.0, 3.0], (["north", "south", None],))
@@ -68,7 +70,7 @@ def test_the_first_row_of_the_example_is_asked_and_then_all_together(plan: MakeP
 
 def test_a_long_example_is_asked_for_its_first_rows(plan: MakePlan) -> None:
     model = Asked(refuses())
-    check_example(model, plan([[float(row), "x"] for row in range(1000)]), 30)
+    check_example(model, plan([[float(row), "x"] for row in range(1000)]), AMPLE_S)
     assert [len(asked) for asked in model.asked] == [1, 16]
 
 
@@ -90,21 +92,21 @@ def test_a_model_that_takes_several_rows_only_is_taken(plan: MakePlan) -> None:
             raise KeyError("a group")
         return [0] * len(inputs)
 
-    check_example(Asked(several), plan(EXAMPLE), 30)
+    check_example(Asked(several), plan(EXAMPLE), AMPLE_S)
 
 
 def test_some_rows_may_be_refused_and_not_all(plan: MakePlan) -> None:
     example = plan(EXAMPLE)
-    check_example(Asked(refuses(1.0, 3.0)), example, 30)
+    check_example(Asked(refuses(1.0, 3.0)), example, AMPLE_S)
     with pytest.raises(InvalidInput) as failed:
-        check_example(Asked(refuses(1.0, -2.0, 3.0)), example, 30)
+        check_example(Asked(refuses(1.0, -2.0, 3.0)), example, AMPLE_S)
     assert failed.value.message == "model 'ml.models.churn' version 2 can't predict its own example: KeyError"
 
 
 @pytest.mark.parametrize("given", [0, 1, 4])
 def test_there_is_a_label_for_each_row(plan: MakePlan, given: int) -> None:
     with pytest.raises(InvalidInput, match=f"its own example: the model gave {given} predictions for 3 rows"):
-        check_example(Asked(lambda _: [0] * given), plan(EXAMPLE), 30)
+        check_example(Asked(lambda _: [0] * given), plan(EXAMPLE), AMPLE_S)
 
 
 def test_an_answer_must_come_in_time(plan: MakePlan) -> None:
@@ -125,7 +127,7 @@ def test_who_did_not_answer_in_time_is_not_asked_again(plan: MakePlan) -> None:
 
     model = Asked(slow)
     with pytest.raises(InvalidInput, match="does not answer in time"):
-        check_example(model, plan(EXAMPLE), 30)
+        check_example(model, plan(EXAMPLE), AMPLE_S)
     assert len(model.asked) == 1
 
 
@@ -138,12 +140,12 @@ def test_without_an_example_of_its_columns_nothing_is_asked(plan: MakePlan, cont
     if content is not None:
         text = content if isinstance(content, str) else json.dumps(content)
         (Path(found.path) / "input_example.json").write_text(text)
-    check_example(model, found, 30)
+    check_example(model, found, AMPLE_S)
     assert model.asked == []
 
 
 def test_of_a_long_example_no_more_is_read_than_is_asked(plan: MakePlan) -> None:
     rows: list[list[object]] = [*([float(row), "x"] for row in range(16)), ["no number", "x"]]
     model = Asked(refuses())
-    check_example(model, plan(rows), 30)
+    check_example(model, plan(rows), AMPLE_S)
     assert [len(asked) for asked in model.asked] == [1, 16]

@@ -32,7 +32,9 @@ def client(*messages: Message | float) -> Callable[[], Awaitable[Message]]:
     return receive
 
 
-def arrived(*messages: Message | float, declared: bytes = b"", most: int = 10, patience_s: float = 5.0) -> bytes | None:
+def arrived(
+    *messages: Message | float, declared: bytes = b"", most: int = 10, patience_s: float = 60.0
+) -> bytes | None:
     return asyncio.run(Arrivals(Limits(body_bytes=most, body_s=patience_s)).body(declared, client(*messages)))
 
 

@@ -39,10 +39,16 @@ def test_what_is_no_whole_gzip(raw: bytes) -> None:
 
 def test_many_members_are_refused_before_they_cost_much() -> None:
     assert unpack(gzip.compress(b"x") * 16, 10_000) == b"x" * 16
-    started = time.process_time()
-    with pytest.raises(ValueError, match="too many"):
-        unpack(gzip.compress(b"") * 50_000, 10_000)  # a megabyte, of which each member would copy the rest: 25 GB
-    assert time.process_time() - started < 1
+    many, took = (
+        gzip.compress(b"") * 50_000,
+        list[float](),
+    )  # a megabyte, of which each member would copy the rest: 25 GB
+    for _ in range(3):  # a machine that does something else meanwhile may count that as ours
+        started = time.process_time()
+        with pytest.raises(ValueError, match="too many"):
+            unpack(many, 10_000)
+        took.append(time.process_time() - started)
+    assert min(took) < 1
 
 
 @pytest.mark.parametrize(

@@ -115,13 +115,17 @@ CASES = {
     ),
     "xgboost stopped early": Case(stopped_early, GAPS),
     "forest": Case(lambda: RandomForestClassifier(30, random_state=1).fit(WHOLE, TWO), WHOLE),
-    "forest with gaps": Case(lambda: RandomForestClassifier(30, min_samples_leaf=5).fit(GAPS, TWO), GAPS),
+    "forest with gaps": Case(
+        lambda: RandomForestClassifier(30, min_samples_leaf=5, random_state=1).fit(GAPS, TWO), GAPS
+    ),
     "forest of three": Case(lambda: RandomForestClassifier(20, random_state=1).fit(GAPS, THREE), GAPS),
     "forest regressor": Case(lambda: RandomForestRegressor(20, random_state=1).fit(GAPS, VALUE), GAPS),
     "extra trees": Case(lambda: ExtraTreesClassifier(20, random_state=1).fit(GAPS, TWO), GAPS),
     "tree": Case(lambda: DecisionTreeClassifier(max_depth=6, random_state=1).fit(GAPS, THREE), GAPS),
-    "boosted": Case(lambda: GradientBoostingClassifier(n_estimators=20).fit(WHOLE, THREE), WHOLE),
-    "boosted regressor": Case(lambda: GradientBoostingRegressor(n_estimators=20).fit(WHOLE, VALUE), WHOLE),
+    "boosted": Case(lambda: GradientBoostingClassifier(n_estimators=20, random_state=1).fit(WHOLE, THREE), WHOLE),
+    "boosted regressor": Case(
+        lambda: GradientBoostingRegressor(n_estimators=20, random_state=1).fit(WHOLE, VALUE), WHOLE
+    ),
     "hist": Case(lambda: HistGradientBoostingClassifier(max_iter=20).fit(GAPS, TWO), GAPS),
     "hist without gaps": Case(lambda: HistGradientBoostingClassifier(max_iter=20).fit(WHOLE, TWO), GAPS),
     "hist of three": Case(lambda: HistGradientBoostingClassifier(max_iter=20).fit(GAPS, THREE), GAPS),
@@ -184,7 +188,7 @@ CASES = {
         lambda: vote(voting="hard").fit(MIXED, TWO), MIXED, "sklearn", "onnx is ruled out: its votes are counted"
     ),
     "outliers": Case(
-        lambda: IsolationForest(n_estimators=9).fit(WHOLE),
+        lambda: IsolationForest(n_estimators=9, random_state=1).fit(WHOLE),
         WHOLE,
         "sklearn",
         "onnx is ruled out: it is a IsolationForest",
