@@ -53,6 +53,7 @@ def configured(
     return uvicorn.Config(
         app,
         http=cast("type[asyncio.Protocol]", connection or Connection),  # it is only called
+        ws="none",
         ssl_certfile=certificate,
         ssl_keyfile=key,
         log_config=None,

@@ -84,6 +84,9 @@ class Connection(HttpToolsProtocol):
             self.head_has_come()
             self._await_head()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """uvicorn's, but silent: the request is answered as any other, and anyone may send such requests."""
+
     def head_has_come(self) -> None:
         """The head of a request is whole, or none is waited for any more."""
         if self._no_head is not None:

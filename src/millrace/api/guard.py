@@ -77,8 +77,6 @@ class Guard:
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
 
     def _names_this_server(self, host: bytes) -> bool:
         return _hostname(host.decode("latin-1")) in self._hosts

@@ -49,7 +49,8 @@ def read_model_folder(folder: Path) -> ModelFolder:
     import yaml  # type: ignore[import-untyped,unused-ignore]
 
     try:
-        return _facts(folder, yaml.safe_load((folder / "MLmodel").read_text()))
+        # C's loader, which takes a tenth of the time.
+        return _facts(folder, yaml.load((folder / "MLmodel").read_text(), yaml.CSafeLoader))
     except FileNotFoundError as error:
         raise InvalidInput(f"{folder.name} holds no MLflow model", hint="log the model with MLflow again") from error
     except (OSError, yaml.YAMLError, AttributeError, LookupError, TypeError, ValueError) as error:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -79,6 +80,7 @@ def key_of(folder: Path) -> str:
     return found.hexdigest()[:32]
 
 
+@cache  # what is installed under a running process is not what it has imported
 def _version(name: str) -> str:
     try:
         return version(name)

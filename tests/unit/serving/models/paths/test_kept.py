@@ -121,7 +121,7 @@ def test_the_key_follows_files_and_libraries(plan: LoadPlan, monkeypatch: pytest
     assert key_of(folder) == before
     os.utime(folder / "model.ubj", (0, 0))
     assert key_of(folder) == before
-    monkeypatch.setattr(kept, "version", lambda name: "99" if name == "onnxruntime" else "1")
+    monkeypatch.setattr(kept, "_version", lambda name: "99" if name == "onnxruntime" else "1")
     other = key_of(folder)
     assert other != before
     monkeypatch.undo()
