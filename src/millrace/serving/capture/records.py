@@ -1,7 +1,8 @@
 """The record that is kept of a request and its answer: as few steps as can be when it is written, columns when it is read.
 
-A payload is either a description, JSON, or a record: four lengths, then a head (JSON), the request's bytes, the
-response's bytes, and the model's numeric inputs as doubles, row after row.
+A payload is either a description, JSON, or a record: four lengths, then a head, the request's bytes, the response's
+bytes, and the model's numeric inputs as doubles, row after row. A head is a JSON list, since names would be half of it:
+the fields of `Record` down to its rows, which texts are too long, and, where there are rows, what is of each row.
 """
 
 from __future__ import annotations
@@ -10,13 +11,12 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
-from millrace.serving.port import Captured, Reply
+from millrace.serving.port import Reply
 from millrace.serving.types import Description
 
 # Longer texts are left out, as Databricks does.
@@ -88,11 +88,8 @@ class Record(NamedTuple):
     payload: bytes
 
 
-# Of a head: what is not there where there is nothing to be said; and what a record begins with.
-_ABSENT: dict[str, object] = {"caller": None, "rows": 0, "too_long": (), "captured": None}
-_FACTS = Record._fields[: Record._fields.index("request")]
-_HEAD_PARTS = len({*_FACTS, *_ABSENT})
-_facts = itemgetter(*_FACTS)
+# How many fields of a record its head begins with; the last of them is `rows`.
+_FACTS = Record._fields.index("request")
 
 
 def record_payload(reply: Reply, request: Request, duration_us: int) -> tuple[bytes, ...]:
@@ -100,29 +97,31 @@ def record_payload(reply: Reply, request: Request, duration_us: int) -> tuple[by
     description = reply.served.description
     assert description is not None  # noqa: S101 - the caller asks only where there is capture
     raw, body = request.raw, reply.body
-    head: dict[str, object] = {
-        "description": description.id,
-        "id": request.id,
-        "client_request_id": reply.client_request_id,
-        "time_us": request.at_us,
-        "status": reply.status,
-        "duration_us": duration_us,
-        "requester": request.requester,
-        "reached": reply.reached,
-        "caller": None if reply.key is None else blake2b(reply.key, digest_size=8).hexdigest(),
-        "dialect": request.dialect,
-    }
-    too_long = []
+    caller = None if reply.key is None else blake2b(reply.key, digest_size=8).hexdigest()
+    rows, content, numbers = _of_rows(reply)
+    too_long: tuple[str, ...] = ()
     if raw is None or len(raw) > LONGEST_TEXT:
-        raw, too_long = b"", [REQUEST_TOO_LONG]
+        raw, too_long = b"", (REQUEST_TOO_LONG,)
     if len(body) > LONGEST_TEXT:
-        body, too_long = b"", [*too_long, RESPONSE_TOO_LONG]
-    if too_long:
-        head["too_long"] = too_long
-    numbers = b"" if reply.answered is None else _add_captured(head, reply.answered.captured())
-    written = _written(head)
-    lengths = _LENGTHS.pack(_RECORD, len(written), len(raw), len(body), len(numbers))
-    return lengths, written, raw, body, numbers
+        body, too_long = b"", (*too_long, RESPONSE_TOO_LONG)
+    head = _written(
+        (
+            description.id,
+            request.id,
+            reply.client_request_id,
+            request.at_us,
+            reply.status,
+            duration_us,
+            request.requester,
+            reply.reached,
+            caller,
+            request.dialect,
+            rows,
+            too_long,
+            *content,
+        )
+    )
+    return _LENGTHS.pack(_RECORD, len(head), len(raw), len(body), len(numbers)), head, raw, body, numbers
 
 
 def description_payload(description: Description) -> bytes:
@@ -142,26 +141,27 @@ def read_payload(payload: bytes) -> Record | Description:
     request_at = _LENGTHS.size + head_bytes
     response_at = request_at + request_bytes
     numbers_at = response_at + response_bytes
-    head = _ABSENT | orjson.loads(payload[_LENGTHS.size : request_at])
-    if kind != _RECORD or numbers_at + numbers_bytes != len(payload) or len(head) != _HEAD_PARTS:
+    if kind != _RECORD or numbers_at + numbers_bytes != len(payload):
         raise ValueError("not a record")
-    too_long, content = head["too_long"], _captured(head["captured"], head["rows"], payload[numbers_at:])
+    head = orjson.loads(payload[_LENGTHS.size : request_at])
+    too_long, rows = head[_FACTS], head[_FACTS - 1]
+    content = _read_of_rows(head[_FACTS + 1 :], rows, payload[numbers_at:])
     request = None if REQUEST_TOO_LONG in too_long else payload[request_at:response_at]
     response = None if RESPONSE_TOO_LONG in too_long else payload[response_at:numbers_at]
-    return Record._make((*_facts(head), request, response, *content, payload))
+    return Record._make((*head[:_FACTS], request, response, *content, payload))
 
 
-def _add_captured(head: dict[str, object], captured: Captured) -> bytes:
+def _of_rows(reply: Reply) -> tuple[int, tuple[object, ...], bytes]:
+    """How many rows were answered, what a head has of each: keys, sources, texts, labels, probabilities; and the numbers."""
+    if reply.answered is None:
+        return 0, (), b""
+    captured = reply.answered.captured()
     inputs, prediction = captured.inputs, captured.prediction
     # Keys and sources of a model that looks nothing up are as good as none.
-    content: dict[str, object] = {"keys": captured.keys, "sources": captured.sources}
-    head["captured"], head["rows"] = content, len(captured.keys)
-    if prediction is not None:
-        content["labels"], content["probabilities"] = prediction.labels, prediction.probabilities
-    if inputs is None:
-        return b""
-    head["rows"], content["texts"] = len(inputs), inputs.texts
-    return inputs.numbers.tobytes()
+    if inputs is None or prediction is None:
+        return len(captured.keys), (captured.keys, captured.sources, None, (), None), b""
+    content = captured.keys, captured.sources, inputs.texts, prediction.labels, prediction.probabilities
+    return len(inputs), content, inputs.numbers.tobytes()
 
 
 def _written(head: object) -> bytes:
@@ -188,17 +188,17 @@ def _plain(value: object) -> object:
     return value.tolist() if isinstance(value, np.ndarray) else str(value)
 
 
-def _captured(content: Mapping[str, Any] | None, rows: int, numbers: bytes) -> tuple[Any, ...]:
+def _read_of_rows(content: list[Any], rows: int, numbers: bytes) -> tuple[Any, ...]:
     """From `keys` to `probabilities`, as a record has them."""
-    if content is None:
+    if not content:
         return (), (), b"", (), (), None
+    keys, sources, texts, labels, probabilities = content
     none = [()] * rows
-    keys, sources = content["keys"] or none, content["sources"] or none
-    if "texts" not in content:
-        return keys, sources, b"", (), (), None
+    if texts is None:
+        return keys or none, sources or none, b"", (), (), None
     if not rows or len(numbers) % (rows * _NUMBER_BYTES):
         raise ValueError("no whole rows")
-    return keys, sources, numbers, tuple(content["texts"]), content["labels"], content["probabilities"]
+    return keys or none, sources or none, numbers, tuple(texts), labels, probabilities
 
 
 def _description(content: Mapping[str, Any]) -> Description:

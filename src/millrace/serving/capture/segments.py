@@ -20,7 +20,7 @@ from pathlib import Path
 
 OPEN, SEALED, _NEW = ".open", ".segment", ".new"
 # Another format of the payloads takes another last byte. No UTF-8 text has the first.
-_MARK = b"\xffMR\x02"
+_MARK = b"\xffMR\x03"
 _FACTS, _CHECK = struct.Struct("<4sII"), struct.Struct("<H")
 _HEADER = struct.Struct("<4sIIH")  # both
 _HEADER_BYTES = _HEADER.size
