@@ -119,7 +119,8 @@ class Exchange:
         """
         if not self._reached:
             self.choose()
-        open_together([self])
+        (opened,) = self.served.open([self.call()])
+        self.take(opened)
 
     def call(self) -> Call:
         """What the entity is asked. Raises InvalidInput for what the endpoint doesn't take."""
