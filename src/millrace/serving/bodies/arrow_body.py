@@ -1,4 +1,4 @@
-"""Arrow streams, Arrow files and Parquet, read into one batch.
+"""Arrow streams and Arrow files, read into one batch.
 
 pyarrow is imported with the first such request that holds more than plain numbers: see `arrow_numbers`.
 """
@@ -17,14 +17,9 @@ from millrace.serving.bodies.arrow_rows import (
     ArrowRows,
     are_machine_numbers,
     is_plain,
-    is_text,
     value_bytes,
-    value_type,
-    value_width,
 )
 from millrace.serving.bodies.body import PLAIN, Body, Envelope, TooLarge
-from millrace.serving.bodies.parquet_footer import BYTE_ARRAY, Footer, read_footer
-from millrace.serving.bodies.parquet_pages import check_pages, read_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,7 +27,7 @@ if TYPE_CHECKING:
 _MAGIC = b"ARROW1\0\0"
 _WIDEST = 8  # bytes of a machine number
 _LONGEST_KNOWN = 64 << 10  # bytes of a schema's message
-_STREAM, _FILE, _PARQUET = "an Arrow stream", "an Arrow file", "a Parquet file"
+_STREAM, _FILE = "an Arrow stream", "an Arrow file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +78,17 @@ def read_arrow_file(raw: bytes, envelope: Envelope = PLAIN) -> Body:
     return _numbers(raw, start, envelope) or _body(_FILE, lambda: _stream(raw[start:], envelope.most_bytes), envelope)
 
 
-def read_parquet(raw: bytes, envelope: Envelope = PLAIN) -> Body:
-    """Read a Parquet file. Raises as `read_arrow_stream`."""
-    return _body(_PARQUET, lambda: _parquet(raw, envelope.most_bytes), envelope)
+def check_whole(names: Sequence[str], rows: int) -> None:
+    """Raise InvalidInput for a column named twice, or no rows."""
+    if len(set(names)) < len(names):
+        raise InvalidInput("the body names a column twice", hint="name each column once")
+    if not rows:
+        raise InvalidInput("the body has no rows", hint="send at least one")
+
+
+def unreadable(what: str) -> InvalidInput:
+    """A body that is no such thing, or a spoiled one."""
+    return InvalidInput(f"the body is not {what} that can be read", hint="write it with Arrow's own writer")
 
 
 def _numbers(raw: bytes, start: int, envelope: Envelope) -> Body | None:
@@ -103,13 +106,8 @@ def _body(what: str, read: Callable[[], _Found], envelope: Envelope) -> Body:
         rows = found.rows()
     # pyarrow's errors are of many kinds, and of Python's own: all of them are about the body.
     except (pa.ArrowException, ValueError, KeyError, OSError, OverflowError, TypeError):
-        hint = "write it with Arrow's own writer"
-        raise InvalidInput(f"the body is not {what} that can be read", hint=hint) from None
-    names = [*rows.batch.schema.names, *rows.unread]
-    if len(set(names)) < len(names):
-        raise InvalidInput("the body names a column twice", hint="name each column once")
-    if not len(rows):
-        raise InvalidInput("the body has no rows", hint="send at least one")
+        raise unreadable(what) from None
+    check_whole([*rows.batch.schema.names, *rows.unread], len(rows))
     return Body(rows, envelope.client_request_id, envelope.predict_proba)
 
 
@@ -150,39 +148,3 @@ def _kinds(schema: pa.Schema) -> _Kinds:
     others = {*range(len(schema))}.difference(plain)
     unread = [name for place, name in enumerate(schema.names) if place in others]
     return _Kinds(plain, unread, are_machine_numbers(schema))
-
-
-def _parquet(raw: bytes, most_bytes: int) -> _Found:
-    import pyarrow as pa
-    from pyarrow.parquet import ParquetFile
-
-    footer = read_footer(raw, most_bytes)
-    buffer = pa.py_buffer(raw)
-    file = ParquetFile(pa.BufferReader(buffer))
-    facts, schema = file.metadata, file.schema_arrow
-    plain = _plain_columns(schema, footer)
-    widths = {name.encode(): width for name, width in plain.items()}
-    check_pages(raw, footer, most_bytes, widths)
-    if read_bytes(footer, widths) > most_bytes:
-        raise TooLarge
-    # As dictionaries: a text that is sent once and stands in a million rows stays one text.
-    texts = [name for name in plain if is_text(schema.field(name).type)]
-    if texts:
-        file = ParquetFile(pa.BufferReader(buffer), read_dictionary=texts, metadata=facts)
-    table = file.read(columns=None if len(plain) == len(schema) else list(plain), use_threads=False)
-    batches = table.to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
-    return _Found(batches, [name for name in schema.names if name not in plain], are_machine_numbers(schema))
-
-
-def _plain_columns(schema: pa.Schema, footer: Footer) -> dict[str, int]:
-    """The width of each column that is read: what its values are called says little of how long they are stored.
-
-    Bytes of any length that are no text, decimals among them, are not read.
-    """
-    found: dict[str, int] = {}
-    columns = footer.columns()
-    for name, kind in zip(schema.names, schema.types, strict=True):
-        column = columns.get(name.encode())
-        if column and is_plain(kind) and is_text(value_type(kind)) == (column.type == BYTE_ARRAY):
-            found[name] = max(column.width(), value_width(kind))
-    return found

@@ -19,7 +19,7 @@ from functools import lru_cache
 from millrace.serving.bodies.body import TooLarge
 from millrace.serving.bodies.flatbuffers import Table, check
 
-MOST_DEPTH = 64  # pyarrow refuses what is twice as deep
+_MOST_DEPTH = 64  # pyarrow refuses what is twice as deep
 _LONGEST_KNOWN, _KNOWN = 256 << 10, 16  # bytes of metadata, and how many such
 _TABLE_BYTES = 128
 _MOST_TIMES = 16  # the length: the shortest fields take 6 times theirs, and visits take time too
@@ -56,7 +56,7 @@ def _bytes(metadata: bytes) -> int:
     if message.number(_HEADER_TYPE, "B") == _SCHEMA:
         schema = message.table(_HEADER)
         room.take_pairs(schema, _SCHEMA_METADATA)
-        room.take_fields(schema, _FIELDS, MOST_DEPTH)
+        room.take_fields(schema, _FIELDS, _MOST_DEPTH)
     return most - room.left
 
 

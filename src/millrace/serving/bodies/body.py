@@ -13,6 +13,10 @@ class TooLarge(Exception):
     """Unpacked, the body is over the limit."""
 
 
+class NotNow(Exception):
+    """The body can't be read now, and may be later; says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """What is said of a request outside of its body, for formats that have no place for it in the body.
@@ -62,12 +66,14 @@ class Dialect:
     """A way to ask and to answer.
 
     Attributes:
-        read: bytes to a body; raises InvalidInput, with columns and never values in the message, and TooLarge.
+        read: bytes to a body; raises InvalidInput, with columns and never values in the message, TooLarge, and NotNow.
         write: the content of an answer to bytes of JSON; raises InvalidInput where the body asks for what it has not.
         error: error code and message to bytes of JSON.
+        beside: whether any body, however small, is read beside the event loop: reading it waits for another process.
     """
 
     name: str
     read: Callable[[bytes, Envelope], Body]
     write: Callable[[Mapping[str, object], Body, Origin], bytes]
     error: Callable[[str, str], bytes]
+    beside: bool = False

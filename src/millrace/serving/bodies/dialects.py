@@ -9,6 +9,7 @@ import orjson
 from millrace.serving.bodies.body import Body, Dialect, Envelope
 from millrace.serving.bodies.csv_body import read_csv
 from millrace.serving.bodies.json_body import read_json, write_json
+from millrace.serving.bodies.parquet.reader import read_parquet
 from millrace.serving.bodies.v2_body import error_v2, read_v2, write_v2
 
 
@@ -29,18 +30,12 @@ def _arrow_file(raw: bytes, envelope: Envelope) -> Body:
     return read_arrow_file(raw, envelope)
 
 
-def _parquet(raw: bytes, envelope: Envelope) -> Body:
-    from millrace.serving.bodies.arrow_body import read_parquet
-
-    return read_parquet(raw, envelope)
-
-
 # Most servers never get a binary body: what reads those is imported with the first.
 JSON: Final = Dialect("json", read_json, write_json, error_body)
 CSV: Final = Dialect("csv", read_csv, write_json, error_body)
 ARROW_STREAM: Final = Dialect("arrow_stream", _arrow_stream, write_json, error_body)
 ARROW_FILE: Final = Dialect("arrow_file", _arrow_file, write_json, error_body)
-PARQUET: Final = Dialect("parquet", _parquet, write_json, error_body)
+PARQUET: Final = Dialect("parquet", read_parquet, write_json, error_body, beside=True)
 V2: Final = Dialect("open_inference", read_v2, write_v2, error_v2)
 
 _BY_TYPE: Final = {

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import orjson
 
 from millrace.core.errors import InvalidInput
-from millrace.serving.bodies.arrow_body import read_arrow_file, read_arrow_stream, read_parquet
+from millrace.serving.bodies.arrow_body import read_arrow_file, read_arrow_stream
 from millrace.serving.bodies.arrow_rows import Unread
-from millrace.serving.bodies.body import Body, TooLarge
+from millrace.serving.bodies.body import PLAIN, Body, TooLarge
 from millrace.serving.capture.records import LONGEST_TEXT, REQUEST_TOO_LONG, RESPONSE_TOO_LONG, Record
 
 NOT_TEXT = "REQUEST_NOT_TEXT"
@@ -48,6 +48,12 @@ def _rendered(raw: bytes, dialect: str) -> str | None:
     return orjson.dumps({"dataframe_split": content}, _json).decode()
 
 
+def _read_parquet(raw: bytes) -> Body:
+    from millrace.serving.bodies.parquet.unpacking import as_arrow_stream
+
+    return read_arrow_stream(as_arrow_stream(raw, PLAIN.most_bytes))
+
+
 def _json(value: object) -> str | None:
     """Decimals as digits; what no input takes was not read."""
     return None if isinstance(value, Unread) else str(value)
@@ -55,7 +61,7 @@ def _json(value: object) -> str | None:
 
 # By the dialects' names.
 _BINARY: dict[str, Callable[[bytes], Body]] = {
-    "parquet": read_parquet,
+    "parquet": _read_parquet,
     "arrow_file": read_arrow_file,
     "arrow_stream": read_arrow_stream,
 }

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from millrace.core.errors import InvalidInput, InvalidState, MillraceError, NotFound
 from millrace.features.port import StoreAway
-from millrace.serving.bodies.body import Body, Dialect, Envelope, Origin, TooLarge
+from millrace.serving.bodies.body import Body, Dialect, Envelope, NotNow, Origin, TooLarge
 from millrace.serving.bodies.rows import Records
 from millrace.serving.inputs import Inputs
 from millrace.serving.models.turns import Busy, TooSlow, Unavailable
@@ -99,7 +99,7 @@ class Exchange:
         return self.endpoint.lookups is not None
 
     def read(self) -> None:
-        """Parse the body. Raises InvalidInput, TooLarge."""
+        """Parse the body. Raises InvalidInput, TooLarge, NotNow."""
         self._body = body = self.question.dialect.read(self.question.raw, self.question.envelope)
         self.rows = len(body.rows)
 
@@ -180,7 +180,7 @@ class Exchange:
             return _expected(error, self.question)
         if isinstance(error, Busy):
             return BUSY, "RESOURCE_EXHAUSTED", f"too many requests wait for '{entity}'"
-        if isinstance(error, Unavailable):
+        if isinstance(error, Unavailable | NotNow):
             return UNAVAILABLE, "TEMPORARILY_UNAVAILABLE", f"'{entity}' can't answer now: {error}"
         if isinstance(error, TooSlow):
             return TOO_SLOW, "DEADLINE_EXCEEDED", f"'{entity}' did not answer in time"

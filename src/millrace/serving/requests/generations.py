@@ -18,7 +18,7 @@ from millrace.serving.models.sleeper import Sleeper
 from millrace.serving.models.thread import WatchedThreads
 from millrace.serving.models.turns import Limits, Turns
 from millrace.serving.port import Served
-from millrace.serving.requests.lookups import Lookups
+from millrace.serving.requests.beside import Beside
 from millrace.serving.requests.routing import Router
 from millrace.serving.requests.served import ServedModel
 from millrace.serving.requests.served_features import ServedFeatures
@@ -38,7 +38,8 @@ class ServedEndpoint:
         is_strict: whether columns that nobody reads are refused.
         known: the columns that one of the entities reads; who asks does not know which of them answers.
         lookups: where requests are opened that may wait for others; None where none does.
-        answer_s: how long such a request may take.
+        bodies: where those are read that are read beside the event loop, one after the other.
+        answer_s: how long such a request may take, and such a body.
     """
 
     def __init__(self, endpoint: Endpoint, entities: Mapping[str, Served], limits: Limits) -> None:
@@ -51,7 +52,9 @@ class ServedEndpoint:
         self.is_undivided = self.router.only is not None and not shadow
         self.is_strict = endpoint.config.extra_columns == "refuse"
         self.known = frozenset[str]().union(*(served.signature.columns for served in entities.values()))
-        self.lookups = Lookups(limits) if any(served.may_wait for served in entities.values()) else None
+        may_wait = any(served.may_wait for served in entities.values())
+        self.lookups = Beside("look-up", limits.lookups, limits.waiting) if may_wait else None
+        self.bodies = Beside("body", 1, limits.waiting)
         self.answer_s = limits.answer_s
 
 

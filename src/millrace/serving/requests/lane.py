@@ -128,7 +128,7 @@ class Lane:
         return True
 
     def _admission(self, head: Head, caller: Caller) -> Admission | None:
-        """What is asked; None for what is no prediction, or is packed. Raises Refused."""
+        """What is asked; None for what is no prediction, is packed, or is read beside the loop. Raises Refused."""
         found = head.found
         endpoint = None if found is None or found.caller is not caller else found.endpoint()
         if found is not None and endpoint is not None and self._desk.directory.is_active(endpoint):
@@ -137,6 +137,8 @@ class Lane:
         if route is None or route.what != "answer" or coding_of(head.sent) != "identity":
             return None
         admission = self._desk.admit(route, caller, head.sent, head.query)
+        if admission.dialect.beside:
+            return None
         if route.endpoint is not None:
             asked = weakref.ref(admission.endpoint)
             head.found = _Found(caller, asked, admission.entity, admission.dialect, admission.envelope)

@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from millrace.core.errors import InvalidInput
-from millrace.serving.bodies.arrow_body import read_arrow_file, read_arrow_stream, read_parquet
+from millrace.serving.bodies.arrow_body import read_arrow_file, read_arrow_stream
 from millrace.serving.bodies.arrow_messages import unpacked_bytes
 from millrace.serving.bodies.body import Body, Envelope, TooLarge
+from millrace.serving.bodies.parquet.reader import read_parquet
 from millrace.serving.inputs import InputReader, split_inputs
 from tests.unit.serving.bodies import parquet_bytes as pb
 from tests.unit.serving.bodies import thrift_bytes as th

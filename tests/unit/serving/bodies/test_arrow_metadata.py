@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from millrace.core.errors import InvalidInput
-from millrace.serving.bodies.arrow_body import read_arrow_stream, read_parquet
+from millrace.serving.bodies.arrow_body import read_arrow_stream
 from millrace.serving.bodies.arrow_messages import first_metadata
 from millrace.serving.bodies.arrow_metadata import metadata_bytes
+from millrace.serving.bodies.parquet.reader import read_parquet
 from tests.unit.serving.bodies.arrow_schemas import NAME, STRUCT, V4, field, message, number, pairs, schema
 from tests.unit.serving.bodies.shared_flatbuffers import Table, Text
 

@@ -1,4 +1,4 @@
-"""Lookups that may wait for others, a store elsewhere or somebody's functions: beside the event loop, and not without a limit."""
+"""What may wait for others, a store elsewhere, somebody's functions or another process: beside the event loop, and not without a limit."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from collections.abc import Callable
 from contextvars import copy_context
 
 from millrace.serving.models.thread import WatchedThreads
-from millrace.serving.models.turns import Busy, Limits
+from millrace.serving.models.turns import Busy
 
 
-class Lookups:
+class Beside:
     """The threads of one endpoint, and those who wait for one. Used by one event loop.
 
-    A store that stalls has these threads and no more, however long it does: who gives up waiting does not end what a thread
+    What stalls has these threads and no more, however long it does: who gives up waiting does not end what a thread
     does, which is free again when that has come to its end.
 
     Attributes:
         threads: what they run in.
 
     Args:
-        limits: how many threads, and how many may wait for one.
+        name: what the threads' names begin with.
+        threads: how many.
+        most_waiting: how many may wait for one.
     """
 
-    def __init__(self, limits: Limits) -> None:
-        self._most_waiting = limits.waiting
-        self.threads = WatchedThreads(limits.lookups, "look-up")
-        self._free = asyncio.Semaphore(limits.lookups)
+    def __init__(self, name: str, threads: int, most_waiting: int) -> None:
+        self._most_waiting = most_waiting
+        self.threads = WatchedThreads(threads, name)
+        self._free = asyncio.Semaphore(threads)
         self._waiting = 0
 
     @property

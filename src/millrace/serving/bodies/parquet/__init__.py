@@ -1,0 +1,3 @@
+"""Parquet bodies, which a process of its own makes Arrow streams of."""
+
+from __future__ import annotations
