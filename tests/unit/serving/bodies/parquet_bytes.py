@@ -64,12 +64,18 @@ def _page(content: bytes, kind: Fields, facts: Fields) -> bytes:
 
 
 def paged(
-    column: Fields, pages: Sequence[bytes], *, columns: int = 1, size: int | None = None, more: Fields | None = None
+    column: Fields,
+    pages: Sequence[bytes],
+    *,
+    columns: int = 1,
+    size: int | None = None,
+    more: Fields | None = None,
+    values: int = 2,
 ) -> bytes:
-    """Columns of two values each that all have the same pages, the last one with the values."""
+    """Columns of so many values each that all have the same pages, the last one with the values unless told what has them."""
     names = [th.binary(b"c%d" % each) for each in range(columns)]
     content = b"".join(pages)
-    told = {1: column[1], 2: th.items([th.i32(0)]), 4: th.i32(6), 5: th.i64(2), 6: th.i64(len(content))}
+    told = {1: column[1], 2: th.items([th.i32(0)]), 4: th.i32(6), 5: th.i64(values), 6: th.i64(len(content))}
     places = {7: th.i64(len(content) if size is None else size), 9: th.i64(4 + len(content) - len(pages[-1]))}
     if len(pages) > 1:
         places[11] = th.i64(4)
@@ -77,8 +83,8 @@ def paged(
         th.struct({2: th.i64(0), 3: th.struct(_sorted({**told, 3: th.items([each]), **places}))}) for each in names
     ]
     elements = [th.element(b"all", columns), *[th.struct(_sorted({**column, 4: each})) for each in names]]
-    group = th.struct({1: th.items(chunks), 2: th.i64(0), 3: th.i64(2)})
-    file = {1: th.i32(2), 2: th.items(elements), 3: th.i64(2), 4: th.items([group]), **(more or {})}
+    group = th.struct({1: th.items(chunks), 2: th.i64(0), 3: th.i64(values)})
+    file = {1: th.i32(2), 2: th.items(elements), 3: th.i64(values), 4: th.items([group]), **(more or {})}
     return b"PAR1" + content + th.framed(th.struct(file))[4:]
 
 

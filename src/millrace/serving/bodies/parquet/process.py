@@ -24,7 +24,7 @@ READY = b"!"
 REQUEST, ANSWER = struct.Struct("<QQ"), struct.Struct("<cQ")
 STREAM, REFUSED, TOO_LARGE = b"s", b"r", b"l"
 # The body, its pages, its values once in chunks and once in one, and the answer, each with some of what it takes to make it.
-_ROOM_BYTES, _ROOM_TIMES = 32 << 20, 8
+_ROOM_BYTES, _ROOM_TIMES = 32 << 20, 6
 _LONGEST_S = 3  # of a processor's time
 _STATM = Path("/proc/self/statm")
 _DATA = 5  # of its numbers
@@ -75,5 +75,4 @@ def _data_bytes() -> int:
 
 
 if __name__ == "__main__":
-    sys.modules["pandas"] = None  # type: ignore[assignment] # pyarrow would import it, and nothing here has a use for it
     main()

@@ -42,8 +42,8 @@ def _read(raw: bytes, most_bytes: int) -> pa.RecordBatch:
         source = pa.BufferReader(buffer)
         file = ParquetFile(source, pre_buffer=False, read_dictionary=texts, metadata=facts)
     table = file.reader.read_all(column_indices=list(places.values()), use_threads=False)
-    widths = max(_LEAST_WIDTH, sum(max(_LEAST_WIDTH, value_width(kind)) for kind in table.schema.types))
-    if table.num_rows * widths > most_bytes:
+    width = sum(max(_LEAST_WIDTH, value_width(kind)) for kind in table.schema.types)
+    if table.num_rows * max(_LEAST_WIDTH, width) > most_bytes:
         raise TooLarge
     return _with_others(_one_batch(table), schema.names)
 
