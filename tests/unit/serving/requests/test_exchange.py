@@ -14,7 +14,7 @@ import pytest
 
 from millrace.core.errors import InvalidInput, InvalidState, NotFound
 from millrace.features.port import StoreAway
-from millrace.serving.bodies.body import Dialect, Envelope, TooLarge
+from millrace.serving.bodies.body import Dialect, Envelope, NotNow, TooLarge
 from millrace.serving.bodies.dialects import ARROW_FILE, ARROW_STREAM, CSV, JSON, PARQUET, V2
 from millrace.serving.models.turns import Busy, TooSlow, Unavailable
 from millrace.serving.port import Reply
@@ -155,6 +155,7 @@ def test_rows_without_names_have_no_columns_that_nobody_reads(scene: Scene) -> N
         (TooLarge(), 413, "MAX_REQUEST_SIZE_EXCEEDED", "the request is over 1000 bytes; send fewer rows at a time"),
         (Busy(), 429, "RESOURCE_EXHAUSTED", "too many requests wait for 'churn-1'"),
         (Unavailable("it sleeps"), 503, "TEMPORARILY_UNAVAILABLE", "'churn-1' can't answer now: it sleeps"),
+        (NotNow("it stands still"), 503, "TEMPORARILY_UNAVAILABLE", "'churn-1' can't answer now: it stands still"),
         (
             StoreAway("the online store on Redis at 10.0.0.7:6379 does not answer: TimeoutError"),
             503,
