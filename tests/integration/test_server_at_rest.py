@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import time
 from collections import Counter
 from contextlib import closing
@@ -93,9 +94,14 @@ def test_a_worker_gives_back_what_a_request_made_it_import(tmp_path: Path) -> No
         (worker,) = server.pids("worker")
         with server.http() as http:
             assert http.post(_LEAN, content=_parquet(2.0), headers=_PARQUET).json() == {"predictions": [1]}
+            assert not _has(worker, "libarrow")
+            (beside,) = _children(worker)
+            assert _has(beside, "libparquet")
+            assert http.post(_LEAN, content=_packed(2.0), headers=_ARROW).json() == {"predictions": [1]}
             grown, stop = _memory_bytes(worker), time.monotonic() + _REST_S
-            assert _has(worker, "libparquet")
-        while _has(worker, "libparquet"):
+            assert _has(worker, "libarrow")
+        wait(lambda: not _children(worker), within_s=60)
+        while _has(worker, "libarrow"):
             assert time.monotonic() < stop, "it has not started anew"
             time.sleep(0.02)
         # Right in the middle of its start.
@@ -109,12 +115,26 @@ def test_a_worker_gives_back_what_a_request_made_it_import(tmp_path: Path) -> No
 
 _LEAN = "/serving-endpoints/lean/invocations"
 _PARQUET = {"content-type": "application/vnd.apache.parquet"}
+_ARROW = {"content-type": "application/vnd.apache.arrow.stream"}
 
 
 def _parquet(x: float) -> bytes:
     written = io.BytesIO()
     pq.write_table(pa.table({"x": [x]}), written)
     return written.getvalue()
+
+
+def _packed(x: float) -> bytes:
+    written, table = io.BytesIO(), pa.table({"x": [x]})
+    with pa.ipc.new_stream(written, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(table)
+    return written.getvalue()
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that a process has started, those that it has not yet seen end among them."""
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return [int(each) for each in listed.stdout.split()]
 
 
 def _has(pid: int, library: str) -> bool:

@@ -71,7 +71,10 @@ def test_the_valid_bodies_are_answered(server: Any) -> None:
     for model, v2, content_type, body in VALID:
         for way in (server.ask, server.ask_by_lane):
             reply = way(path_of(model, v2), body, content_type=content_type)
-            assert reply.status == 200, (content_type, reply.body)
+            if way == server.ask_by_lane and content_type == PARQUET:
+                assert reply is None  # another process reads it
+            else:
+                assert reply.status == 200, (content_type, reply.body)
 
 
 @settings(cases, max_examples=1500)

@@ -27,7 +27,12 @@ _START_S, _ANSWER_S = 60.0, 30.0
 _IDLE_S = 30.0
 # Nothing else of the worker's is to be where hostile bytes are read: settings may hold passwords.
 _KEPT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "TMPDIR")
-_ADDED = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
+_ADDED = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": "131072",
+}
 
 
 class ParquetReader:
