@@ -50,22 +50,13 @@ def first_message(stream: bytes) -> bytes:
     Raises:
         ValueError: no Arrow stream.
     """
-    return stream[: _first(stream)[1]]
-
-
-def first_metadata(stream: bytes) -> bytes:
-    """What is in that message. Raises as `first_message`."""
-    return _first(stream)[0]
-
-
-def _first(stream: bytes) -> tuple[bytes, int]:
     try:
         found = next(_messages(stream), None)
     except struct.error as error:
         raise ValueError("it ends within a message") from error
     if found is None:
         raise ValueError("it is empty")
-    return found
+    return stream[: found[1]]
 
 
 def _messages(stream: bytes) -> Iterator[tuple[bytes, int]]:

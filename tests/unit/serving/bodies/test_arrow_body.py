@@ -291,6 +291,12 @@ def test_decimals_in_parquet(digits: int, *, whole: bool) -> None:
         assert read_parquet(raw).rows.records(None) == table.to_pylist()
 
 
+def test_decimals_in_parquet_that_are_bytes_of_any_length() -> None:
+    values = b"\1\0\0\0\x0f" + b"\2\0\0\0\xff\x38"  # lengths, and 15 and -200 with their highest byte first
+    raw = pb.paged({**pb.BYTES, **pb.DECIMAL}, [pb.data_page(values, 2, pb.PLAIN)])
+    assert read_parquet(raw).rows.records(None) == [{"c0": Decimal("0.15")}, {"c0": Decimal("-2.00")}]
+
+
 def test_columns_of_parquet_beside_others_that_are_not_read() -> None:
     moment = datetime(2026, 1, 2, tzinfo=UTC)
     columns = {
@@ -316,7 +322,9 @@ def test_columns_of_parquet_beside_others_that_are_not_read() -> None:
             InputReader([(name, "string")]).read(rows)
 
 
-@pytest.mark.parametrize("version", ["1.3.0", "1.10.99.7.1.7.0-551 (build 0)", "1.13.1 (build db4183109d5b)", "2.0.0"])
+@pytest.mark.parametrize(
+    "version", ["1.2.8", "1.3.0", "1.10.99.7.1.7.0-551 (build 0)", "1.13.1 (build db4183109d5b)", "2.0.0"]
+)
 def test_what_javas_writers_wrote_is_read(version: str) -> None:
     writer = {6: th.binary(b"parquet-mr version " + version.encode())}
     raw = pb.paged(pb.FLOAT, [pb.data_page(struct.pack("<2f", 1, 2), 2, pb.PLAIN)], more=writer)
