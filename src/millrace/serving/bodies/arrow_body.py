@@ -19,7 +19,7 @@ from millrace.serving.bodies.arrow_rows import (
     is_plain,
     value_bytes,
 )
-from millrace.serving.bodies.body import PLAIN, Body, Envelope, TooLarge
+from millrace.serving.bodies.body import PLAIN, Body, Envelope, TooLarge, unreadable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -84,11 +84,6 @@ def check_whole(names: Sequence[str], rows: int) -> None:
         raise InvalidInput("the body names a column twice", hint="name each column once")
     if not rows:
         raise InvalidInput("the body has no rows", hint="send at least one")
-
-
-def unreadable(what: str) -> InvalidInput:
-    """A body that is no such thing, or a spoiled one."""
-    return InvalidInput(f"the body is not {what} that can be read", hint="write it with Arrow's own writer")
 
 
 def _numbers(raw: bytes, start: int, envelope: Envelope) -> Body | None:

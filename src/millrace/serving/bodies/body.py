@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from millrace.core.errors import InvalidInput
 from millrace.serving.bodies.rows import Rows
 
 
@@ -15,6 +16,11 @@ class TooLarge(Exception):
 
 class NotNow(Exception):
     """The body can't be read now, and may be later; says why."""
+
+
+def unreadable(what: str) -> InvalidInput:
+    """A body that is no such thing, or a spoiled one."""
+    return InvalidInput(f"the body is not {what} that can be read", hint="write it with Arrow's own writer")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,7 @@ from io import BufferedReader
 from typing import Final
 
 from millrace.core.errors import InvalidInput
-from millrace.serving.bodies.arrow_body import read_arrow_stream, unreadable
-from millrace.serving.bodies.body import PLAIN, Body, Envelope, NotNow, TooLarge
+from millrace.serving.bodies.body import PLAIN, Body, Envelope, NotNow, TooLarge, unreadable
 from millrace.serving.bodies.parquet import process
 
 _LOG = logging.getLogger(__name__)
@@ -173,4 +172,6 @@ READER: Final = ParquetReader()
 
 def read_parquet(raw: bytes, envelope: Envelope = PLAIN) -> Body:
     """Read a Parquet file. Raises as `read_arrow_stream`, and NotNow."""
+    from millrace.serving.bodies.arrow_body import read_arrow_stream
+
     return read_arrow_stream(READER.as_arrow_stream(raw, envelope.most_bytes), envelope)

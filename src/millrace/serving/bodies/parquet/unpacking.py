@@ -5,9 +5,9 @@ from __future__ import annotations
 import pyarrow as pa
 from pyarrow.parquet import ParquetFile
 
-from millrace.serving.bodies.arrow_body import check_whole, unreadable
+from millrace.serving.bodies.arrow_body import check_whole
 from millrace.serving.bodies.arrow_rows import are_machine_numbers, is_plain, is_text, value_width
-from millrace.serving.bodies.body import TooLarge
+from millrace.serving.bodies.body import TooLarge, unreadable
 
 _WHAT = "a Parquet file"
 _LEAST_WIDTH = 8  # bytes of any value here: short ones are widened on the way to a model
