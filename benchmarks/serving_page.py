@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import sections
+import serving_beside
+import serving_figures as figures
 from serving_contenders import FEAST_KEYS, Contender
-from serving_load import CONNECTIONS, Load, Start
+from serving_figures import Starts
+from serving_load import CONNECTIONS, Start
 from serving_model import KEYS
 
 Limits = Mapping[str, int | None]
@@ -20,13 +22,10 @@ _LIMITS_ONE: Limits = {"MLflow": 100, "BentoML": 30, "MLServer": 12, "Ray Serve"
 _LIMITS_HUNDRED: Limits = {"MLflow": 25, "BentoML": None, "MLServer": 4, "Ray Serve": None}
 _LIMITS_KEY: Limits = {"Feast": 100, "Feast, never restarted": None}
 _LIMITS_KEYS: Limits = {"Feast": 150, "Feast, never restarted": None}
-# How many times as quickly we start, and how many times our worker's memory each takes, as the design wants it.
-_STARTS: Limits = {"MLflow": 15, "Ray Serve": 30, "BentoML": 10, "MLServer": 6, "Feast": 10}
-_MEMORIES: Mapping[str, float] = {"MLflow": 5, "Ray Serve": 15, "BentoML": 4, "MLServer": 2.5, "Feast": 4}
 _CPU_LIMIT, _P50_LIMIT_MS, _MEMORY_LIMIT, _COLD_LIMIT_S = 2.5, 0.3, 0.25, 1.5
+_RPS_LIMIT, _P99_LIMIT_MS = 12_000, 2
 _QUIET = 0.05
 
-Starts = Mapping[str, Sequence[Start]]
 Row = tuple[str, str, str]
 
 
@@ -60,6 +59,8 @@ def page(contenders: Sequence[Contender], starts: Starts, seconds: int, missing:
             "| what | measured | limit |",
             "|-|-|-|",
             *(f"| {what} | {measured} | {limit} |" for what, measured, limit in _targets(starts)),
+            "",
+            *serving_beside.table(starts),
         ]
     )
 
@@ -70,7 +71,7 @@ def _left_out(rounds: Sequence[Start]) -> str:
 
 def _quiet(starts: Starts) -> str:
     """Whether the machine was ours alone."""
-    others = _median([start.others for found in starts.values() for start in found])
+    others = figures.median([start.others for found in starts.values() for start in found])
     if others < _QUIET:
         return "Nothing else ran in the half seconds before each start."
     return f"OTHER WORK TOOK {others:.0%} OF THE PROCESSORS MEANWHILE: no figure can be trusted, ratios a little."
@@ -91,13 +92,18 @@ def _loads(contenders: Sequence[Contender], starts: Starts) -> list[str]:
 
 
 def _load_line(server: str, question: str, found: Sequence[Start]) -> str:
-    if not _knows(found, question):
+    if not figures.knows(found, question, _MOST):
         return f"| {server}, {question} | not offered |" + " |" * (2 * len(CONNECTIONS))
     told = []
     for number in CONNECTIONS:
-        rps, p50, p99 = (_of(found, question, number, value) for value in (_rps, _p50, _p99))
+        rps, p50, p99 = (
+            figures.of(found, question, number, value) for value in (figures.rps, figures.p50, figures.p99)
+        )
         told.append(f"{rps:,.0f} | {p50:.2f} / {p99:.2f}")
-    cpu, answering = _of(found, question, _MOST, _cpu), _of(found, question, _MOST, _answering_cpu)
+    cpu, answering = (
+        figures.of(found, question, _MOST, figures.cpu),
+        figures.of(found, question, _MOST, figures.answering_cpu),
+    )
     alone = f" (worker {answering:.3f})" if answering < cpu else ""
     return f"| {server}, {question} | {' | '.join(told)} | {cpu:.3f}{alone} |"
 
@@ -109,15 +115,15 @@ def _starts(contenders: Sequence[Contender], starts: Starts) -> list[str]:
     ]
     for contender in contenders:
         found = starts[contender.name]
-        rest = _median([start.rest.pss for start in found])
-        pss, rss = (_median([getattr(start.memory, what) for start in found]) for what in ("pss", "rss"))
+        rest = figures.median([start.rest.pss for start in found])
+        pss, rss = (figures.median([getattr(start.memory, what) for start in found]) for what in ("pss", "rss"))
         alone = ""
         if contender.answering:
-            values = (_median([getattr(start.answering, what) for start in found]) for what in ("pss", "rss"))
+            values = (figures.median([getattr(start.answering, what) for start in found]) for what in ("pss", "rss"))
             alone = " / ".join(f"{value:,.0f} MB" for value in values)
-        processes = _median([start.memory.processes for start in found])
+        processes = figures.median([start.memory.processes for start in found])
         lines.append(
-            f"| {contender.name} | {_cold(found):.2f} s | {processes:.0f} | {pss:,.0f} / {rest:,.0f} MB | {rss:,.0f} MB | {alone} |"
+            f"| {contender.name} | {figures.cold(found):.2f} s | {processes:.0f} | {pss:,.0f} / {rest:,.0f} MB | {rss:,.0f} MB | {alone} |"
         )
     return [*lines, ""]
 
@@ -148,48 +154,37 @@ def _targets(starts: Starts) -> list[Row]:
         *_ratios(starts, _HUNDRED_KEYS, (_HUNDRED_KEYS,), _LIMITS_KEYS),
     ]
     if "echo" in starts:
-        floor = [_of([start], _ONE, _MOST, _cpu) for start in starts["echo"]]
-        for whose, value in (("all processes", _cpu), ("the worker's alone", _answering_cpu)):
-            taken = [_of([start], _ONE, _MOST, value) for start in ours]
-            rows.append((f"processor per request beside echo, {whose}", _times(taken, floor), f"{_CPU_LIMIT}"))
+        floor = [figures.of([start], _ONE, _MOST, figures.cpu) for start in starts["echo"]]
+        for whose, value in (("all processes", figures.cpu), ("the worker's alone", figures.answering_cpu)):
+            taken = [figures.of([start], _ONE, _MOST, value) for start in ours]
+            rows.append((f"processor per request beside echo, {whose}", figures.times(taken, floor), f"{_CPU_LIMIT}"))
+    rows.append(
+        (
+            f"{_ONE}, {_MOST} connections, of one core",
+            f"{figures.of(ours, _ONE, _MOST, figures.rps):,.0f} requests/s",
+            f"{_RPS_LIMIT:,}",
+        )
+    )
+    rows.append(
+        (f"{_ONE}, 8 connections, p99", f"{figures.of(ours, _ONE, 8, figures.p99):.2f} ms", f"{_P99_LIMIT_MS} ms")
+    )
     rows += [
-        (f"{question}, one connection, p50", f"{_of(ours, question, 1, _p50):.2f} ms", f"{_P50_LIMIT_MS} ms")
+        (
+            f"{question}, one connection, p50",
+            f"{figures.of(ours, question, 1, figures.p50):.2f} ms",
+            f"{_P50_LIMIT_MS} ms",
+        )
         for question in (_ONE, "1 key")
     ]
     if "MLflow" in starts:
-        theirs = _memory(starts["MLflow"])
-        rest = _median([start.rest.pss for start in ours]) / theirs
+        theirs = figures.memory(starts["MLflow"])
+        rest = figures.median([start.rest.pss for start in ours]) / theirs
         rows.append(("memory beside MLflow's, all processes, at rest", f"{rest:.2f} times", f"{_MEMORY_LIMIT}"))
-        rows.append(("the same, after the load", f"{_memory(ours) / theirs:.2f} times", ""))
-        alone = _median([start.answering.pss for start in ours]) / theirs
+        rows.append(("the same, after the load", f"{figures.memory(ours) / theirs:.2f} times", ""))
+        alone = figures.median([start.answering.pss for start in ours]) / theirs
         rows.append(("memory beside MLflow's, the worker's alone", f"{alone:.2f} times", f"{_MEMORY_LIMIT}"))
-    rows.append(("start to first answer", f"{_cold(ours):.2f} s", f"{_COLD_LIMIT_S} s"))
-    return [*rows, *_beside(starts)]
-
-
-def _beside(starts: Starts) -> list[Row]:
-    """How much longer peers take to start, and how much more memory than our worker."""
-    ours = starts["millrace"]
-    alone = _median([start.answering.pss for start in ours])
-    colds = [
-        (
-            f"start to first answer, {peer} beside it",
-            _times([start.cold_s for start in starts[peer]], [start.cold_s for start in ours]),
-            f"at least {wanted}",
-        )
-        for peer, wanted in _STARTS.items()
-        if peer in starts
-    ]
-    memories = [
-        (
-            f"memory of {peer} beside the worker's alone",
-            f"{_memory(starts[peer]) / alone:.1f} times",
-            f"at least {wanted}",
-        )
-        for peer, wanted in _MEMORIES.items()
-        if peer in starts
-    ]
-    return [*colds, *memories]
+    rows.append(("start to first answer", f"{figures.cold(ours):.2f} s", f"{_COLD_LIMIT_S} s"))
+    return rows
 
 
 def _ratios(starts: Starts, what: str, forms: Sequence[str], limits: Limits) -> list[Row]:
@@ -197,61 +192,8 @@ def _ratios(starts: Starts, what: str, forms: Sequence[str], limits: Limits) -> 
     rows = []
     for peer, limit in limits.items():
         if peer in starts:
-            ours = [_best([start], lambda name: name in forms) for start in starts["millrace"]]
-            theirs = [_best([start], lambda name: name.split(",")[0] == what) for start in starts[peer]]
+            ours = figures.each_round(starts["millrace"], lambda name: name in forms, _MOST, figures.rps, max)
+            theirs = figures.each_round(starts[peer], lambda name: name.split(",")[0] == what, _MOST, figures.rps, max)
             wanted = f"at least {limit}" if limit else ""
-            rows.append((f"{what}, {_MOST} connections, beside {peer}", _times(ours, theirs), wanted))
+            rows.append((f"{what}, {_MOST} connections, beside {peer}", figures.times(ours, theirs), wanted))
     return rows
-
-
-def _times(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """How many times, within each round: from one to the next the machine may be another. A peer's rounds are the first ones."""
-    ratios = [mine / other for mine, other in zip(ours, theirs, strict=False) if other]
-    if not ratios:
-        return "it answered none"
-    return f"{_median(ratios):.1f} times ({min(ratios):.1f} to {max(ratios):.1f})"
-
-
-def _best(found: Sequence[Start], wanted: Callable[[str], bool]) -> float:
-    names = {name for start in found for name, _ in start.loads if wanted(name)}
-    return max(_of(found, name, _MOST, _rps) for name in names)
-
-
-def _knows(found: Sequence[Start], question: str) -> bool:
-    return any((question, _MOST) in start.loads for start in found)
-
-
-def _of(found: Sequence[Start], question: str, connections: int, value: Callable[[Load], float]) -> float:
-    return _median([value(start.loads[question, connections]) for start in found if _knows([start], question)])
-
-
-def _median(values: Sequence[float]) -> float:
-    return statistics.median(values)
-
-
-def _memory(found: Sequence[Start]) -> float:
-    return _median([start.memory.pss for start in found])
-
-
-def _cold(found: Sequence[Start]) -> float:
-    return _median([start.cold_s for start in found])
-
-
-def _rps(load: Load) -> float:
-    return load.rps
-
-
-def _p50(load: Load) -> float:
-    return load.p50_ms
-
-
-def _p99(load: Load) -> float:
-    return load.p99_ms
-
-
-def _cpu(load: Load) -> float:
-    return load.cpu_ms
-
-
-def _answering_cpu(load: Load) -> float:
-    return load.answering_cpu_ms
