@@ -1,6 +1,6 @@
 """A worker that has grown starts itself anew when nobody asks it anything.
 
-What a request made it import once, for a Parquet file say, no library gives back; nor does an allocator all of what a load took.
+What a request made it import once, for texts in Arrow say, no library gives back; nor does an allocator all of what a load took.
 The process stays the same, with the same sockets: who comes meanwhile waits for the half a second that a start takes.
 """
 
