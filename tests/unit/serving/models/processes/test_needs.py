@@ -33,7 +33,7 @@ def model(write_model: WriteModel) -> Any:
         "NumPy>=2,<99  # as it was",
         "numpy==0.1 ; python_version < '3'",
         f"xgboost=={XGBOOST}",
-        "uvicorn[standard]",
+        "pandas[parquet]",
         # What loads the model, what names no package.
         "mlflow==1.0",
         "-c constraints.txt",
@@ -64,7 +64,7 @@ def test_what_differs_is_named(model: Any, line: str, package: str | None, reaso
 
 
 def test_an_extra_asks_for_what_it_adds(model: Any) -> None:
-    needs = needs_of(model("uvicorn[standard]", "sqlalchemy[oracle]"))
+    needs = needs_of(model("pandas[parquet]", "sqlalchemy[oracle]"))
     assert needs is not None
     assert needs.packages == ("sqlalchemy[oracle]",)
     assert "(not installed)" in needs.reasons[0]
