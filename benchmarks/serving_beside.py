@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,7 +62,11 @@ def _line(wanted: Wanted, starts: Starts) -> str:
         (figures.ratio([each.cold_s for each in theirs], [each.cold_s for each in ours]), wanted.start),
         (figures.memory(theirs) / figures.median(each.answering.pss for each in ours), wanted.memory),
     ]
-    return f"| {wanted.peer} | {' | '.join(f'{value:.1f} ({limit:g})' for value, limit in measured)} |"
+    return f"| {wanted.peer} | {' | '.join(f'{_shown(value)} ({limit:g})' for value, limit in measured)} |"
+
+
+def _shown(value: float) -> str:
+    return "none answered" if math.isnan(value) else f"{value:.1f}"
 
 
 def _quicker(ours: Sequence[Start], theirs: Sequence[Start], what: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -14,12 +15,13 @@ Names = Callable[[str], bool]
 
 def ratios(more: Sequence[float], less: Sequence[float]) -> list[float]:
     """Of each round, since from one to the next the machine may be another. A peer's rounds are the first ones."""
-    return [one / other for one, other in zip(more, less, strict=False) if other]
+    return [one / other for one, other in zip(more, less, strict=False) if one and other]
 
 
 def ratio(more: Sequence[float], less: Sequence[float]) -> float:
-    """The median of `ratios`."""
-    return median(ratios(more, less))
+    """The median of `ratios`; not a number where there are none, since a server answered none."""
+    found = ratios(more, less)
+    return median(found) if found else math.nan
 
 
 def times(more: Sequence[float], less: Sequence[float]) -> str:

@@ -85,7 +85,11 @@ class Connection(HttpToolsProtocol):
             self._await_head()
 
     def _unsupported_upgrade_warning(self) -> None:
-        """uvicorn's, but silent: the request is answered as any other, and anyone may send such requests."""
+        """uvicorn's, but silent, since anyone may send such requests: it is answered as any other, and is the last one.
+
+        The parser takes what follows its head for the next request, its own body too.
+        """
+        self.cycle.keep_alive = False
 
     def head_has_come(self) -> None:
         """The head of a request is whole, or none is waited for any more."""

@@ -34,6 +34,7 @@ from millrace.api.workers import Workers
 from millrace.core.clock import SystemClock
 from millrace.core.errors import InvalidState, NotFound
 from millrace.core.principal import current_user
+from millrace.serving.bodies.parquet.reader import READER
 from millrace.serving.capture.capture_log import CaptureLog
 from millrace.serving.models.processes.environments import Environments
 from millrace.serving.port import EndpointReader
@@ -118,12 +119,13 @@ class Commands:
             pause = min(2 * pause, _SELDOM_S) if self._hot.waiting() else again_s
 
     async def rest(self, look_s: float = 5.0) -> None:
-        """Let idle models leave memory, and what requests left over."""
+        """Let idle models leave memory, and what requests left over: the process that reads Parquet, too."""
         leftovers = Leftovers()
         while True:
             await asyncio.sleep(look_s)
             if self._hot.rest():
                 gc.collect()
+            await asyncio.to_thread(READER.rest)
             await asyncio.to_thread(leftovers.look)
 
     async def _serve_waiting(self) -> None:

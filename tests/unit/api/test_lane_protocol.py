@@ -306,6 +306,17 @@ class _Timers:
         return getattr(self._loop, name)
 
 
+@pytest.mark.parametrize("to", [b"websocket", b"h2c"])
+@pytest.mark.parametrize("turns", [0, 3])
+def test_what_follows_a_request_to_upgrade_is_no_request(pair: Pair, to: bytes, turns: int) -> None:
+    """Its body, say: to a proxy before us it is one."""
+    inner = b"GET /inner HTTP/1.1\r\n" + HOST + BEARER + b"\r\n"
+    head = b"POST /outer HTTP/1.1\r\n" + HOST + BEARER + b"Connection: Upgrade\r\nUpgrade: " + to
+    said = pair.said([(b"%s\r\nContent-Length: %d\r\n\r\n" % (head, len(inner)), turns), (inner, 3)])
+    ((_, headers, body),) = said.answers
+    assert (body, b"connection: close" in headers, said.closed) == (b"/outer", True, True)
+
+
 def test_one_timer_keeps_a_connection_through_many_requests(pair: Pair) -> None:
     async def story() -> None:
         server, wire = pair.servers[0], Wire()

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from millrace.access.types import Caller
 from millrace.api.asgi_server import configured
 from millrace.api.auth import Credentials
 from millrace.api.callers import Callers
+from millrace.api.connections import Connection
 from millrace.api.guard import Guard
 from millrace.api.lane_protocol import LaneProtocol, Way
 from millrace.core.clock import SystemClock
@@ -134,9 +134,9 @@ class Server:
         self.notes.payloads.clear()
         self.scene.desk.counts = RequestCounts()
 
-    def connection(self) -> HttpToolsProtocol:
+    def connection(self) -> Connection:
         if not self._with_lane:
-            return HttpToolsProtocol(self.config, self.state, {})
+            return Connection(self.config, self.state, {})
         return LaneProtocol(self.way, self.config, self.state, {})
 
     async def _app(
@@ -187,9 +187,13 @@ class Pair:
 
     def left(self, sent: bytes) -> Said:
         """What comes, with the lane, of one who sends this and is gone in the same turn."""
+        return self.said([(sent, -1)])
+
+    def said(self, pieces: Pieces) -> Said:
+        """What comes of this with the lane."""
         server = self.servers[0]
         server.renew()
-        return asyncio.run(_talk(server, [(sent, -1)], full=False))
+        return asyncio.run(_talk(server, pieces, full=False))
 
 
 async def _talk(server: Server, pieces: Pieces, *, full: bool) -> Said:

@@ -103,7 +103,7 @@ def value_bytes(batch: pa.RecordBatch) -> int:
     return int(batch.num_rows) * max(1, widths) + sum(map(_text_bytes, batch.columns))
 
 
-def value_type(kind: pa.DataType) -> pa.DataType:
+def _value_type(kind: pa.DataType) -> pa.DataType:
     """Of a dictionary the type of its values, else the same."""
     import pyarrow as pa
 
@@ -114,7 +114,7 @@ def value_width(kind: pa.DataType) -> int:
     """Bytes of a value of a plain type; of a text, those beside its own."""
     import pyarrow as pa
 
-    kind = value_type(kind)
+    kind = _value_type(kind)
     return 1 if is_text(kind) or pa.types.is_null(kind) else max(1, kind.bit_width // 8)
 
 

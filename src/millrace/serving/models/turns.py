@@ -42,7 +42,7 @@ class Limits:
 
     Attributes:
         body_bytes: the largest body, also after it was unpacked.
-        waiting: how many requests may wait for one model, or for a lookup of one endpoint.
+        waiting: how many requests may wait for one model, for a lookup of one endpoint, or for a Parquet body of it to be read.
         answer_s: the longest that a caller waits for a prediction; for a lookup that may wait for others, and the prediction after it.
         lookups: how many of these lookups an endpoint makes at once.
         body_s: the longest that a body may take to arrive.

@@ -16,7 +16,6 @@ from millrace.core.clock import Clock
 from millrace.core.errors import InvalidState, MillraceError
 from millrace.features.port import OnlineStore, StoreAway
 from millrace.serving.bodies.dialects import error_body
-from millrace.serving.bodies.parquet.reader import READER
 from millrace.serving.bodies.v2_body import error_v2
 from millrace.serving.capture.capture_log import CaptureLog
 from millrace.serving.models.processes.environments import Environments
@@ -180,11 +179,7 @@ class HotApp:
         return time.perf_counter() - self._desk.asked_s
 
     def rest(self) -> bool:
-        """Let idle models leave memory, where their endpoints want that; whether one did. On the event loop.
-
-        The process that reads Parquet ends too, where nobody needs it.
-        """
-        READER.rest()
+        """Let idle models leave memory, where their endpoints want that; whether one did. On the event loop."""
         return self._generations.rest()
 
     def loads_at_once(self) -> bool:

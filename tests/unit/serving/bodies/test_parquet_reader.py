@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -129,9 +131,40 @@ def test_one_that_was_killed_is_replaced(reader: ParquetReader) -> None:
     assert running(reader) != pid
 
 
-def test_one_that_stands_still_is_not_waited_for(reader: ParquetReader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet_reader, "_ANSWER_S", 0.5)
+def test_one_that_is_killed_over_a_good_body_says_nothing_of_it(reader: ParquetReader) -> None:
     pid = running(reader)
+    os.kill(pid, signal.SIGSTOP)  # so that it is there when it is asked
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(read, reader)
+        time.sleep(0.1)
+        os.kill(pid, signal.SIGKILL)
+        assert asked.result(PATIENCE_S) == ROWS
+    assert reader.pid not in {pid, None}
+
+
+def test_signals_to_all_processes_of_a_terminal_are_for_the_worker(reader: ParquetReader) -> None:
+    pid = running(reader)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(pid, number)
+    assert running(reader) == pid
+
+
+def test_where_no_file_may_be_opened_it_is_to_be_tried_again(
+    reader: ParquetReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none() -> tuple[socket.socket, socket.socket]:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(socket, "socketpair", none)
+    with pytest.raises(NotNow, match="no process can be started"):
+        reader.as_arrow_stream(GOOD, MOST)
+    monkeypatch.undo()
+    assert read(reader) == ROWS
+
+
+def test_one_that_stands_still_is_not_waited_for(reader: ParquetReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    pid = running(reader)
+    monkeypatch.setattr(parquet_reader, "_ANSWER_S", 0.5)
     os.kill(pid, signal.SIGSTOP)
     with pytest.raises(NotNow, match="stands still"):
         reader.as_arrow_stream(GOOD, MOST)

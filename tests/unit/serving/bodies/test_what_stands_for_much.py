@@ -46,7 +46,7 @@ MOST_SECONDS = 2.0
 # Of the process that reads Parquet, which begins with 70 MB.
 MOST_BESIDE = 256 << 20
 _READ = """
-import json, pickle, sys, time
+import json, pickle, resource, sys, time
 import pyarrow
 import pyarrow.parquet
 from millrace.core.errors import InvalidInput
@@ -77,7 +77,8 @@ def look(read, raw):
         outcome = "read"
     except (InvalidInput, TooLarge) as error:
         outcome = type(error).__name__
-    beside = memory("VmHWM", READER.pid) if READER.pid else 0
+    # Where the body has ended it, that of the largest so far.
+    beside = memory("VmHWM", READER.pid) or resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     return outcome, memory("VmHWM") - before, time.process_time() - began, beside
 
 bodies = pickle.load(sys.stdin.buffer)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import socket
 import struct
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from millrace.core.errors import InvalidInput
@@ -41,13 +43,20 @@ def main() -> None:
     """Answer until the worker is gone."""
     from millrace.serving.bodies.parquet.unpacking import as_arrow_stream
 
+    for number in (signal.SIGINT, signal.SIGTERM):  # are for the worker, with which it ends
+        signal.signal(number, signal.SIG_IGN)
     _limit(resource.RLIMIT_CORE, 0)
     own_bytes = _data_bytes()
-    with socket.socket(fileno=sys.stdin.fileno()) as worker, worker.makefile("rb") as asked:
+    with (
+        suppress(ConnectionError),  # the worker is gone in the middle of it
+        socket.socket(fileno=sys.stdin.fileno()) as worker,
+        worker.makefile("rb") as asked,
+    ):
         worker.sendall(READY)
         while head := asked.read(REQUEST.size):
             most_bytes, length = REQUEST.unpack(head)
-            _limit(resource.RLIMIT_DATA, own_bytes + _ROOM_BYTES + _ROOM_TIMES * most_bytes)
+            if own_bytes is not None:
+                _limit(resource.RLIMIT_DATA, own_bytes + _ROOM_BYTES + _ROOM_TIMES * most_bytes)
             _limit(resource.RLIMIT_CPU, int(time.process_time()) + 1 + _LONGEST_S)
             kind, content = _answer(as_arrow_stream, asked.read(length), most_bytes)
             worker.sendall(ANSWER.pack(kind, len(content)))
@@ -69,8 +78,10 @@ def _limit(what: int, most: int) -> None:
     resource.setrlimit(what, (most if hardest == resource.RLIM_INFINITY else min(most, hardest), hardest))
 
 
-def _data_bytes() -> int:
-    """What the process has of what RLIMIT_DATA bounds."""
+def _data_bytes() -> int | None:
+    """What the process has of what RLIMIT_DATA bounds; None where the system is not Linux, and bounds nothing so."""
+    if not _STATM.exists():
+        return None
     return int(_STATM.read_text().split()[_DATA]) * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -14,6 +14,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from io import BufferedReader
 from typing import Final
 
@@ -22,16 +23,20 @@ from millrace.serving.bodies.body import PLAIN, Body, Envelope, NotNow, TooLarge
 from millrace.serving.bodies.parquet import process
 
 _LOG = logging.getLogger(__name__)
-_START_S, _ANSWER_S = 60.0, 30.0
+_START_S, _ANSWER_S, _END_S = 60.0, 30.0, 1.0
 _IDLE_S = 30.0
 # Nothing else of the worker's is to be where hostile bytes are read: settings may hold passwords.
-_KEPT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "TMPDIR")
+_KEPT = frozenset({"PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR"})
 _ADDED = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MALLOC_MMAP_THRESHOLD_": "131072",
 }
+
+
+class _Killed(NotNow):
+    """Somebody else has ended the process: that says nothing of the body."""
 
 
 class ParquetReader:
@@ -57,19 +62,24 @@ class ParquetReader:
         Raises:
             InvalidInput: it can't be read; reading it may also have ended the process.
             TooLarge: it is over the limit, or takes more time than it may.
-            NotNow: the process can't be started, or stands still.
+            NotNow: the process can't be started, stands still, or is killed by others again and again.
         """
         with self._lock:
-            if self._process is None or not self._process.is_running:
-                self._process = None  # before another one is there
-                self._process = _Process()
             try:
-                return self._process.ask(raw, most_bytes)
+                return self._ask(raw, most_bytes)
+            except _Killed:
+                return self._ask(raw, most_bytes)
             finally:
                 self._asked_s = self._now_s()
 
+    def _ask(self, raw: bytes, most_bytes: int) -> bytes:
+        if self._process is None or not self._process.is_running:
+            self._process = None  # before another one is there
+            self._process = _Process()
+        return self._process.ask(raw, most_bytes)
+
     def rest(self) -> None:
-        """End the process where nobody has needed it for a while. Waits for nobody."""
+        """End the process where nobody has needed it for a while. Does not wait for who is using it."""
         if not self._lock.acquire(blocking=False):
             return
         try:
@@ -88,21 +98,12 @@ class _Process:
     """
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                self._started: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                    [sys.executable, "-m", process.__name__],
-                    stdin=theirs.fileno(),
-                    stdout=subprocess.DEVNULL,
-                    process_group=0,
-                    env={name: os.environ[name] for name in _KEPT if name in os.environ} | _ADDED,
-                )
-            except OSError as error:
-                ours.close()
-                raise NotNow("no process can be started") from error
-        self._connection, self._answers = ours, ours.makefile("rb")
-        self.end = weakref.finalize(self, _end, self._started, ours, self._answers)
+        try:
+            self._started, self._connection = _start()
+        except OSError as error:
+            raise NotNow("no process can be started") from error
+        self._answers = self._connection.makefile("rb")
+        self.end = weakref.finalize(self, _end, self._started, self._connection, self._answers)
         self._await_start()
 
     @property
@@ -124,7 +125,6 @@ class _Process:
         if ready != process.READY:
             self.end()
             raise NotNow("the process that reads Parquet can't be started")
-        self._connection.settimeout(_ANSWER_S)
 
     def ask(self, raw: bytes, most_bytes: int) -> bytes:
         """See `ParquetReader.as_arrow_stream`."""
@@ -137,6 +137,7 @@ class _Process:
         return content
 
     def _asked(self, raw: bytes, most_bytes: int) -> tuple[bytes, bytes]:
+        self._connection.settimeout(_ANSWER_S)
         try:
             self._connection.sendall(process.REQUEST.pack(most_bytes, len(raw)))
             self._connection.sendall(raw)
@@ -151,12 +152,35 @@ class _Process:
             raise self._died()
         return kind, content
 
-    def _died(self) -> InvalidInput | TooLarge:
-        """What reading a body ended the process means."""
+    def _died(self) -> InvalidInput | TooLarge | _Killed:
+        """What it means that the process ended over a body."""
+        with suppress(subprocess.TimeoutExpired):
+            self._started.wait(_END_S)
         self.end()
         code = self._started.returncode
         _LOG.warning("the process that reads Parquet ended over a body (code %s), and is replaced", code)
+        if code == -signal.SIGKILL:  # no body does that
+            return _Killed("the process that reads Parquet was killed")
         return TooLarge() if code == -signal.SIGXCPU else unreadable("a Parquet file")
+
+
+def _start() -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """A process, and the connection to it."""
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("PYTHON")}
+    ours, theirs = socket.socketpair()
+    with theirs:
+        try:
+            started = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-m", process.__name__],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                process_group=0,
+                env=kept | _ADDED,
+            )
+        except OSError:
+            ours.close()
+            raise
+    return started, ours
 
 
 def _end(started: subprocess.Popen[bytes], connection: socket.socket, answers: BufferedReader) -> None:

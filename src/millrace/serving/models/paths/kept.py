@@ -80,7 +80,7 @@ def key_of(folder: Path) -> str:
     return found.hexdigest()[:32]
 
 
-@cache  # what is installed under a running process is not what it has imported
+@cache  # a load asks for all of them several times, a millisecond each
 def _version(name: str) -> str:
     try:
         return version(name)
