@@ -231,7 +231,8 @@ def _begins(call: str, story: Story) -> tuple[dict[str, int], list[str]]:
     if on_segment and on_segment[1] == "fdatasync":
         return story.synced, [each for each in story.written if story.segment[each] == on_segment[2]]
     if on_segment:
-        whose = re.findall(r'\\"id\\":\\"([0-9a-f-]{36})\\"', call)
+        # A head begins with the ids of its description and of its request.
+        whose = re.findall(r'\[\\"[^\\"]*\\",\\"([0-9a-f-]{36})\\"', call)
         story.segment |= dict.fromkeys(whose, on_segment[2])
         return story.written, whose
     if "HTTP/1.1 200" in call:
