@@ -170,15 +170,17 @@ def test_alert_rules_are_evaluated_and_a_bad_one_is_a_result(attempts: Attempts)
 
 
 def test_an_attempt_that_is_stopped_ends_without_an_outcome(attempts: Attempts) -> None:
-    file = attempts.write("sleep.py", "import os, time\nopen('began', 'w').close()\ntime.sleep(600)\n")
-    folder, process = attempts.start(mr.SparkPythonTask(file))
+    began = attempts.root / "began"
+    text = "import os, time\nopen('new', 'w').write(str(os.getpid()))\nos.replace('new', 'began')\ntime.sleep(600)\n"
+    folder, process = attempts.start(mr.SparkPythonTask(attempts.write("sleep.py", text)))
     until = time.monotonic() + 200
-    while not (attempts.root / "began").exists():
+    while not began.exists():
         assert time.monotonic() < until
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGTERM)
     assert process.wait(60) == 130
     assert read_outcome(folder) is None
+    os.kill(int(began.read_text()), signal.SIGKILL)  # the keeper's part, who is not here
 
 
 def test_a_program_that_is_told_nothing_says_so(tmp_path: Path) -> None:
