@@ -53,7 +53,7 @@ def configured(
     return uvicorn.Config(
         app,
         http=cast("type[asyncio.Protocol]", connection or Connection),  # it is only called
-        ws="none",
+        ws="none",  # nobody here speaks it, and what reads it takes a moment of each start
         ssl_certfile=certificate,
         ssl_keyfile=key,
         log_config=None,

@@ -49,8 +49,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Programs with a token, who are in a hurry, pass before all that concerns browsers."""
-        if scope["type"] != "http":
-            await self._other(scope, receive, send)
+        if scope["type"] != "http":  # uvicorn brings nothing else, and nothing else may pass
             return
         host = authorization = b""
         for name, value in scope["headers"]:
@@ -73,10 +72,6 @@ class Guard:
     def counts(self, badge: Badge) -> bool:
         """See `Callers.counts`."""
         return self._callers.counts(badge)
-
-    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
 
     def _names_this_server(self, host: bytes) -> bool:
         return _hostname(host.decode("latin-1")) in self._hosts

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from millrace.serving.models.turns import TooSlow
 from millrace.serving.port import Reply
-from millrace.serving.requests.beside import Beside
+from millrace.serving.requests.bulkhead import Bulkhead
 from millrace.serving.requests.exchange import Exchange
 
 # What is larger is read beside the event loop, so that others are answered meanwhile.
@@ -53,7 +53,7 @@ async def _in_time(exchange: Exchange, step: Awaitable[_T]) -> _T:
         raise
 
 
-async def _looked_up(exchange: Exchange, lookups: Beside) -> Reply:
+async def _looked_up(exchange: Exchange, lookups: Bulkhead) -> Reply:
     """Look up what may have to be waited for, and predict."""
     await lookups.take(exchange.open)
     return await _predicted(exchange)

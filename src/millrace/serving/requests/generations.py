@@ -18,7 +18,7 @@ from millrace.serving.models.sleeper import Sleeper
 from millrace.serving.models.thread import WatchedThreads
 from millrace.serving.models.turns import Limits, Turns
 from millrace.serving.port import Served
-from millrace.serving.requests.beside import Beside
+from millrace.serving.requests.bulkhead import Bulkhead
 from millrace.serving.requests.routing import Router
 from millrace.serving.requests.served import ServedModel
 from millrace.serving.requests.served_features import ServedFeatures
@@ -53,8 +53,8 @@ class ServedEndpoint:
         self.is_strict = endpoint.config.extra_columns == "refuse"
         self.known = frozenset[str]().union(*(served.signature.columns for served in entities.values()))
         may_wait = any(served.may_wait for served in entities.values())
-        self.lookups = Beside("look-up", limits.lookups, limits.waiting) if may_wait else None
-        self.bodies = Beside("body", 1, limits.waiting)
+        self.lookups = Bulkhead("look-up", limits.lookups, limits.waiting) if may_wait else None
+        self.bodies = Bulkhead("body", 1, limits.waiting)
         self.answer_s = limits.answer_s
 
 

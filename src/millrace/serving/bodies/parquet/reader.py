@@ -27,6 +27,7 @@ _START_S, _ANSWER_S, _END_S = 60.0, 30.0, 1.0
 _IDLE_S = 30.0
 # Nothing else of the worker's is to be where hostile bytes are read: settings may hold passwords.
 _KEPT = frozenset({"PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR"})
+# No library is to start threads, and what a body took is to go back to the system.
 _ADDED = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     "OPENBLAS_NUM_THREADS": "1",

@@ -10,7 +10,7 @@ from millrace.serving.models.thread import WatchedThreads
 from millrace.serving.models.turns import Busy
 
 
-class Beside:
+class Bulkhead:
     """The threads of one endpoint, and those who wait for one. Used by one event loop.
 
     What stalls has these threads and no more, however long it does: who gives up waiting does not end what a thread
